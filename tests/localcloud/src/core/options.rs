@@ -1,0 +1,91 @@
+//! How the cloud behaves.
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+/// How the cloud behaves. All of it can be changed while it runs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Options {
+    /// Identifiers and delays follow from it.
+    pub seed: u64,
+    /// The account.
+    pub account: String,
+    /// The region of everything.
+    pub region: String,
+    /// Whether spot requests with a duration are granted, as AWS did, or refused, as AWS does.
+    pub spot_block: SpotBlock,
+    /// Start blocks this near to their end, by dating the launch back.
+    pub block_ends_in: Option<SignedDuration>,
+    /// How long state changes take.
+    pub pace: Pace,
+    /// The spot price in dollars per hour of every type.
+    pub spot_price: f64,
+    /// How many further spot instances can be had.
+    pub spot_capacity: Option<u32>,
+}
+
+/// What happens to a spot request with a duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SpotBlock {
+    /// As it was until the end of 2022.
+    Grant,
+    /// As it is now.
+    Refuse,
+}
+
+/// How long things take, in milliseconds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Pace {
+    /// A compute environment or a queue, from CREATING to VALID, UPDATING to VALID, DELETING to gone.
+    pub batch_ms: u64,
+    /// A spot request, from open to active.
+    pub spot_ms: u64,
+    /// After creation, how long a describe can still answer NotFound.
+    pub consistency_ms: u64,
+    /// An instance, from pending to running, and from shutting-down to terminated.
+    pub instance_ms: u64,
+    /// From RUNNABLE to a task on an instance: the scheduler's round.
+    pub placement_ms: u64,
+    /// From a task placed to the ECS agent hearing of it.
+    pub delivery_ms: u64,
+    /// From a container's change of state to ECS knowing it.
+    pub report_ms: u64,
+    /// From a host gone to ECS noticing.
+    pub host_loss_ms: u64,
+    /// How long a new instance profile is not usable yet.
+    pub profile_ms: u64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            batch_ms: 800,
+            spot_ms: 1_200,
+            consistency_ms: 300,
+            instance_ms: 700,
+            placement_ms: 500,
+            delivery_ms: 200,
+            report_ms: 400,
+            host_loss_ms: 3_000,
+            profile_ms: 1_500,
+        }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            account: "123456789012".to_owned(),
+            region: "us-east-1".to_owned(),
+            spot_block: SpotBlock::Grant,
+            block_ends_in: None,
+            pace: Pace::default(),
+            spot_price: 0.004,
+            spot_capacity: None,
+        }
+    }
+}

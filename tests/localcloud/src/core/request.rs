@@ -1,0 +1,84 @@
+//! A request and a response, as far as the core cares.
+
+use serde::{Deserialize, Serialize};
+
+/// An HTTP request, taken off the wire.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// GET, POST, ...
+    pub method: String,
+    /// The path, still percent-encoded.
+    pub path: String,
+    /// The query string without its `?`.
+    pub query: String,
+    /// Header names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// An HTTP response.
+#[derive(Clone, Debug, Default)]
+pub struct Response {
+    /// The status.
+    pub status: u16,
+    /// Headers besides Content-Length and Date.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Who made a call, told by the access key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Caller {
+    /// No credentials in the request.
+    Anonymous,
+    /// A person or their tool.
+    User,
+    /// The role of this instance, through the credentials that its IMDS gave out.
+    Instance(String),
+}
+
+/// Access keys that a node's IMDS gives out begin with this, followed by the instance id in upper case without `i-`.
+pub const NODE_KEY_PREFIX: &str = "ASIANODE";
+
+impl Request {
+    /// A header's value; `name` in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// Access key, date, region, service out of a signature of version 4.
+    fn scope(&self) -> Option<Vec<&str>> {
+        let value = self.header("authorization")?;
+        let credential = value.split_once("Credential=")?.1.split([',', ' ']).next()?;
+        let parts: Vec<&str> = credential.split('/').collect();
+        (parts.len() == 5).then_some(parts)
+    }
+
+    /// The service the request was signed for; unsigned ones are S3's.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        self.scope().map_or("s3", |parts| parts[3])
+    }
+
+    /// The region the request was signed for.
+    #[must_use]
+    pub fn region(&self) -> Option<&str> {
+        self.scope().map(|parts| parts[2])
+    }
+
+    /// Who asks.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        match self.scope() {
+            None => Caller::Anonymous,
+            Some(parts) => match parts[0].strip_prefix(NODE_KEY_PREFIX) {
+                Some(id) => Caller::Instance(format!("i-{}", id.to_lowercase())),
+                None => Caller::User,
+            },
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! The local cloud as a program.
+fn main() {}

@@ -1,0 +1,1 @@
+//! What AWS's protocols share.
