@@ -1,0 +1,37 @@
+# What people run. Each target sets up what it needs; everything it makes is below target/.
+.PHONY: demo test lint build peers-venv dist clean help
+
+help:  ## show this
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 16
+
+# Only spotblock's own programs, never what the machine's settings would point them to.
+export AWS_EC2_METADATA_DISABLED = true
+export AWS_EC2_METADATA_SERVICE_ENDPOINT = http://127.0.0.1:1
+
+build:  ## build everything, for the demo and the tests
+	cargo build --locked --workspace --all-targets
+
+demo:  ## see a block live and die on a local cloud
+	cargo build --locked --workspace --bins
+	target/debug/demo
+
+test: lint build target/venv/.ready  ## everything: lints, unit tests, whole lives on the local cloud
+	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --workspace; \
+	else cargo test --locked --workspace; fi
+
+lint:  ## formatting and clippy, without a single warning
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- --deny warnings
+
+# What others wrote, to hold our wire protocols against: the AWS CLI, and botocore's models of each service.
+target/venv/.ready: tests/peers/requirements.txt
+	python3 -m venv target/venv || { apt-get update && apt-get install -y python3-venv && python3 -m venv target/venv; }
+	target/venv/bin/pip install --quiet --disable-pip-version-check --requirement tests/peers/requirements.txt
+	touch $@
+
+dist:  ## the agent as it goes onto an instance: small, for this machine's architecture
+	cargo build --locked --package node-agent --profile agent
+	ls -l target/agent/spotblock-agent
+
+clean:  ## remove all that was built
+	cargo clean
