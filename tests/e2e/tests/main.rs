@@ -1,1 +1,10 @@
-//! Placeholder.
+//! Black-box tests: both programs, and the AWS CLI, against a local cloud of their own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod aws_cli;
+mod demo;
+mod first_example;
+mod lives;
+mod refused;
+mod world;
