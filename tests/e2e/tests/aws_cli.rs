@@ -32,7 +32,7 @@ async fn until(world: &World, arguments: &[&str], pointer: &str, wanted: &str) -
 
 #[tokio::test]
 async fn the_aws_cli_does_the_eight_steps_by_hand() {
-    let world = World::new("spot-block-test.toml", &["--block-ends-in", "60s"]).await;
+    let world = World::new("spot-block-test.toml", &[]).await;
     // 1. to 3.: environment, queue, job definition.
     step(
         &world,
