@@ -1,1 +1,22 @@
 //! What AWS's protocols share.
+//!
+//! - [`json`]: JSON 1.1 (ECS, SSM) and REST JSON (Batch, Scheduler)
+//! - [`query`]: form bodies of EC2, IAM and STS, as nested JSON
+//! - [`xml`]: the answers of EC2, IAM, STS and S3
+
+use crate::core::{AwsError, Context, Response};
+
+pub mod json;
+pub mod query;
+pub mod xml;
+
+/// An error in the shape of the service's protocol.
+pub(crate) fn error(service: &str, context: &Context, error: &AwsError) -> Response {
+    match service {
+        "ec2" => xml::ec2_error(&context.request_id, error),
+        "iam" | "sts" => xml::query_error(service, &context.request_id, error),
+        "batch" | "scheduler" => json::rest_error(&context.request_id, error),
+        "ecs" | "ssm" => json::target_error(&context.request_id, error),
+        _ => xml::s3_error(&context.request_id, error),
+    }
+}
