@@ -1,0 +1,231 @@
+//! The instance metadata service, version 2 only.
+
+use std::error::Error as _;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_config::imds::client::error::ImdsError;
+use aws_config::imds::{self, credentials::ImdsCredentialsProvider};
+use aws_config::provider_config::ProviderConfig;
+use aws_credential_types::provider::{self, ProvideCredentials, future};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+
+use crate::clock::{BootClock, sdk_time};
+use crate::ports::{Answer, Clock as _, Identity, Metadata, MetadataError};
+
+const IDENTITY: &str = "/latest/dynamic/instance-identity/document";
+const LIFE_CYCLE: &str = "/latest/meta-data/instance-life-cycle";
+const USER_DATA: &str = "/latest/user-data";
+const INSTANCE_ACTION: &str = "/latest/meta-data/spot/instance-action";
+
+/// EC2's notice, where it doesn't say a time.
+const NOTICE: SignedDuration = SignedDuration::from_mins(2);
+
+/// The instance metadata service.
+#[derive(Debug)]
+pub struct Imds {
+    endpoint: Option<String>,
+    http: SharedHttpClient,
+    clock: Arc<BootClock>,
+    client: Mutex<imds::Client>,
+}
+
+/// The parts of the identity document that are used.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    instance_id: String,
+    region: String,
+    pending_time: Timestamp,
+}
+
+/// `spot/instance-action`. The action itself makes no difference: terminated, stopped or hibernated, the tasks end.
+#[derive(Deserialize)]
+struct InstanceAction {
+    #[serde(rename = "action")]
+    _action: String,
+    time: Option<String>,
+}
+
+impl Imds {
+    /// IMDS at its usual address, or at `endpoint`. Dates in its answers are shown to the clock.
+    ///
+    /// # Errors
+    /// The endpoint is no URL.
+    pub fn new(endpoint: Option<String>, http: SharedHttpClient, clock: Arc<BootClock>) -> Result<Self, MetadataError> {
+        let http = SharedHttpClient::new(ShowsDates { inner: http, clock: Arc::clone(&clock) });
+        let client = build(endpoint.as_deref(), &http, &clock)?;
+        Ok(Self { endpoint, http, clock, client: Mutex::new(client) })
+    }
+
+    /// Reads a path; `None` when there is nothing. The paths are constants of this file: one with a space in it would
+    /// make the SDK panic.
+    async fn get(&self, path: &'static str) -> Result<Option<String>, MetadataError> {
+        match self.client().get(path).await {
+            Err(error) if status(&error) == Some(401) => {
+                // The SDK's client keeps using a token that was refused; a new one asks for another.
+                self.renew()?;
+                answer(path, self.client().get(path).await)
+            }
+            result => answer(path, result),
+        }
+    }
+
+    async fn must_get(&self, path: &'static str) -> Result<String, MetadataError> {
+        self.get(path).await?.ok_or_else(|| MetadataError { path, problem: "there is nothing (HTTP 404)".to_owned() })
+    }
+
+    fn client(&self) -> imds::Client {
+        self.client.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    fn renew(&self) -> Result<(), MetadataError> {
+        let client = build(self.endpoint.as_deref(), &self.http, &self.clock)?;
+        *self.client.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = client;
+        Ok(())
+    }
+
+    /// The instance role's credentials, fresh.
+    async fn credentials(&self) -> provider::Result {
+        // A client of its own each time: this happens every few hours, and a token that was refused stays out of it.
+        let client = build(self.endpoint.as_deref(), &self.http, &self.clock)
+            .map_err(provider::error::CredentialsError::invalid_configuration)?;
+        let config = provider_config(&self.http, &self.clock);
+        ImdsCredentialsProvider::builder().configure(&config).imds_client(client).build().provide_credentials().await
+    }
+}
+
+impl Metadata for Imds {
+    fn identity(&self) -> Answer<'_, Result<Identity, MetadataError>> {
+        Box::pin(async {
+            let document = self.must_get(IDENTITY).await?;
+            let document: Document = serde_json::from_str(&document)
+                .map_err(|error| MetadataError { path: IDENTITY, problem: error.to_string() })?;
+            let life_cycle = self.get(LIFE_CYCLE).await?;
+            Ok(Identity {
+                instance: document.instance_id,
+                region: document.region,
+                launched: document.pending_time,
+                is_spot: life_cycle.is_some_and(|life_cycle| life_cycle.trim() == "spot"),
+            })
+        })
+    }
+
+    fn user_data(&self) -> Answer<'_, Result<Option<String>, MetadataError>> {
+        Box::pin(self.get(USER_DATA))
+    }
+
+    fn notice(&self) -> Answer<'_, Result<Option<Timestamp>, MetadataError>> {
+        Box::pin(async {
+            let Some(text) = self.get(INSTANCE_ACTION).await? else { return Ok(None) };
+            let action: InstanceAction = serde_json::from_str(&text)
+                .map_err(|error| MetadataError { path: INSTANCE_ACTION, problem: error.to_string() })?;
+            let time = action.time.and_then(|time| time.parse().ok());
+            // A notice without a readable time is a notice all the same.
+            Ok(Some(time.unwrap_or_else(|| self.clock.now().checked_add(NOTICE).unwrap_or(Timestamp::MAX))))
+        })
+    }
+}
+
+/// The instance role's credentials, for the SDK.
+#[derive(Debug)]
+pub struct RoleCredentials(pub Arc<Imds>);
+
+impl ProvideCredentials for RoleCredentials {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.0.credentials())
+    }
+}
+
+fn provider_config(http: &SharedHttpClient, clock: &Arc<BootClock>) -> ProviderConfig {
+    ProviderConfig::without_region()
+        .with_http_client(http.clone())
+        .with_time_source(sdk_time(clock))
+}
+
+fn build(
+    endpoint: Option<&str>,
+    http: &SharedHttpClient,
+    clock: &Arc<BootClock>,
+) -> Result<imds::Client, MetadataError> {
+    let builder = imds::Client::builder()
+        .configure(&provider_config(http, clock))
+        // Whoever asks comes back by itself, and on a link to the host an answer takes a millisecond.
+        .max_attempts(1)
+        .connect_timeout(Duration::from_secs(1))
+        .read_timeout(Duration::from_secs(1))
+        .operation_attempt_timeout(Duration::from_secs(2))
+        .operation_timeout(Duration::from_secs(3));
+    match endpoint {
+        None => Ok(builder.build()),
+        Some(url) => builder
+            .endpoint(url)
+            .map(imds::client::Builder::build)
+            .map_err(|error| MetadataError { path: "", problem: format!("{url:?} is no endpoint: {error}") }),
+    }
+}
+
+fn answer<T: Into<String>>(path: &'static str, result: Result<T, ImdsError>) -> Result<Option<String>, MetadataError> {
+    match result {
+        Ok(text) => Ok(Some(text.into())),
+        Err(error) if status(&error) == Some(404) => Ok(None),
+        Err(error) => Err(MetadataError { path, problem: problem(&error) }),
+    }
+}
+
+fn status(error: &ImdsError) -> Option<u16> {
+    match error {
+        ImdsError::ErrorResponse(context) => Some(context.response().status().as_u16()),
+        _ => None,
+    }
+}
+
+/// What went wrong, without the answer's body.
+fn problem(error: &ImdsError) -> String {
+    if let Some(status) = status(error) {
+        return format!("HTTP {status}");
+    }
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Shows the Date of every answer to the clock. The SDK's IMDS client hands out bodies only.
+#[derive(Debug)]
+struct ShowsDates<T> {
+    inner: T,
+    clock: Arc<BootClock>,
+}
+
+impl HttpClient for ShowsDates<SharedHttpClient> {
+    fn http_connector(&self, settings: &HttpConnectorSettings, parts: &RuntimeComponents) -> SharedHttpConnector {
+        let inner = self.inner.http_connector(settings, parts);
+        SharedHttpConnector::new(ShowsDates { inner, clock: Arc::clone(&self.clock) })
+    }
+}
+
+impl HttpConnector for ShowsDates<SharedHttpConnector> {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let (answer, clock) = (self.inner.call(request), Arc::clone(&self.clock));
+        HttpConnectorFuture::new(async move {
+            let response = answer.await?;
+            if let Some(date) = response.headers().get("date") {
+                clock.saw_date(date);
+            }
+            Ok(response)
+        })
+    }
+}

@@ -1,0 +1,242 @@
+//! The only reader of clocks.
+//!
+//! A block's end is a wall time, but a host's wall clock can be set while the block runs. So the wall time is taken once
+//! per boot, from the Date of an answer that AWS sent, and counted on CLOCK_BOOTTIME from there, which nobody sets and
+//! which goes on while the host is suspended. Later jumps of the wall clock are reported as skew and move nothing.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_smithy_async::time::{SharedTimeSource, TimeSource};
+use jiff::{SignedDuration, Timestamp};
+use nix::time::ClockId;
+use serde::{Deserialize, Serialize};
+
+use crate::ports::Clock;
+
+/// How far apart the wall clock and a Date can be while both are right: a Date counts whole seconds, and an answer
+/// takes a moment.
+const AGREEMENT: SignedDuration = SignedDuration::from_secs(2);
+
+/// A Date falls on average half a second behind the moment it was made.
+const HALF_A_SECOND: SignedDuration = SignedDuration::from_millis(500);
+
+/// Where a boot's time comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Anchor {
+    /// The boot it holds for; empty if the kernel doesn't tell.
+    pub boot_id: String,
+    /// The wall time of that boot.
+    pub booted_at: Timestamp,
+    /// Whose word it rests on.
+    pub source: AnchorSource,
+}
+
+/// Whose word an [`Anchor`] rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnchorSource {
+    /// A Date that AWS sent.
+    Date,
+    /// The host's wall clock: no Date was to be had.
+    WallClock,
+}
+
+/// A Date and the moment it came.
+#[derive(Clone, Copy, Debug)]
+struct Sighting {
+    date: Timestamp,
+    up: SignedDuration,
+    wall: Timestamp,
+}
+
+/// The time of a block, counted on CLOCK_BOOTTIME.
+pub struct BootClock {
+    /// The wall time of the boot, in nanoseconds since 1970.
+    booted_at: AtomicI64,
+    sighting: Mutex<Option<Sighting>>,
+    boot_id: String,
+}
+
+impl BootClock {
+    /// A clock that goes by the wall clock of this moment, until it is anchored.
+    #[must_use]
+    pub fn new() -> Self {
+        let boot_id = std::fs::read_to_string(Path::new("/proc/sys/kernel/random/boot_id"));
+        let clock = Self {
+            booted_at: AtomicI64::new(0),
+            sighting: Mutex::new(None),
+            boot_id: boot_id.map(|id| id.trim().to_owned()).unwrap_or_default(),
+        };
+        clock.count_from(booted_at(wall(), up()));
+        clock
+    }
+
+    /// Takes note of a Date header. Anything that isn't a date is passed over.
+    pub fn saw_date(&self, header: &str) {
+        if let Ok(date) = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(header)
+            && let Ok(mut sighting) = self.sighting.lock()
+        {
+            *sighting = Some(Sighting { date, up: up(), wall: wall() });
+        }
+    }
+
+    /// Anchors the clock to what was seen, and returns the anchor to be kept for this boot.
+    pub fn anchor(&self) -> Anchor {
+        let sighting = self.sighting.lock().ok().and_then(|sighting| *sighting);
+        let (booted_at, source) = match sighting {
+            Some(sighting) => (anchored(sighting), AnchorSource::Date),
+            None => (booted_at(wall(), up()), AnchorSource::WallClock),
+        };
+        self.count_from(booted_at);
+        Anchor { boot_id: self.boot_id.clone(), booted_at, source }
+    }
+
+    /// Takes up an anchor of this boot. Returns false, and changes nothing, when it is of another one.
+    pub fn resume(&self, anchor: &Anchor) -> bool {
+        let same = !self.boot_id.is_empty() && anchor.boot_id == self.boot_id;
+        if same {
+            self.count_from(anchor.booted_at);
+        }
+        same
+    }
+
+    fn count_from(&self, booted_at: Timestamp) {
+        let nanos = i64::try_from(booted_at.as_nanosecond()).unwrap_or(i64::MAX);
+        self.booted_at.store(nanos, Ordering::Relaxed);
+    }
+}
+
+impl Default for BootClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for BootClock {
+    fn now(&self) -> Timestamp {
+        let booted_at = Timestamp::from_nanosecond(self.booted_at.load(Ordering::Relaxed).into());
+        booted_at.unwrap_or_default().checked_add(up()).unwrap_or(Timestamp::MAX)
+    }
+
+    fn skew(&self) -> SignedDuration {
+        self.now().duration_until(wall())
+    }
+}
+
+impl fmt::Debug for BootClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BootClock").field("now", &self.now()).finish_non_exhaustive()
+    }
+}
+
+/// The block's time for the SDK: it signs requests and judges tokens by it, and a wrong wall clock would make AWS refuse
+/// them.
+#[must_use]
+pub fn sdk_time(clock: &Arc<BootClock>) -> SharedTimeSource {
+    SharedTimeSource::new(SdkTime(Arc::clone(clock)))
+}
+
+#[derive(Debug)]
+struct SdkTime(Arc<BootClock>);
+
+impl TimeSource for SdkTime {
+    fn now(&self) -> SystemTime {
+        let nanos = u64::try_from(self.0.now().as_nanosecond()).unwrap_or_default();
+        UNIX_EPOCH + Duration::from_nanos(nanos)
+    }
+}
+
+fn booted_at(wall: Timestamp, up: SignedDuration) -> Timestamp {
+    wall.checked_sub(up).unwrap_or(Timestamp::MIN)
+}
+
+/// The wall time of the boot, by a Date. Where the wall clock agrees with the Date it is right, and finer.
+fn anchored(sighting: Sighting) -> Timestamp {
+    let off = sighting.date.duration_until(sighting.wall);
+    if -AGREEMENT <= off && off <= AGREEMENT {
+        booted_at(sighting.wall, sighting.up)
+    } else {
+        booted_at(sighting.date.checked_add(HALF_A_SECOND).unwrap_or(Timestamp::MAX), sighting.up)
+    }
+}
+
+/// How long the host has been up, time suspended included.
+fn up() -> SignedDuration {
+    // The clock exists since Linux 2.6.39, so this can't fail; zero would only mean that time stands still.
+    ClockId::CLOCK_BOOTTIME.now().map(|time| SignedDuration::new(time.tv_sec(), clamp_nanos(time.tv_nsec()))).unwrap_or_default()
+}
+
+fn clamp_nanos(nanos: i64) -> i32 {
+    i32::try_from(nanos).unwrap_or_default()
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place where the wall clock is read")]
+fn wall() -> Timestamp {
+    Timestamp::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: SignedDuration = SignedDuration::from_secs(1);
+
+    fn sighting(date: &str, wall: &str) -> Sighting {
+        Sighting {
+            date: date.parse().expect("a date"),
+            up: SignedDuration::from_secs(100),
+            wall: wall.parse().expect("a wall time"),
+        }
+    }
+
+    #[test]
+    fn a_wall_clock_that_agrees_with_the_date_gives_the_fraction() {
+        let at = anchored(sighting("2026-11-24T10:01:40Z", "2026-11-24T10:01:40.7Z"));
+        assert_eq!(at.to_string(), "2026-11-24T10:00:00.7Z");
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_hours_off_is_overruled_by_the_date() {
+        for wall in ["2026-11-24T04:00:00Z", "2026-11-25T00:00:00Z"] {
+            let at = anchored(sighting("2026-11-24T10:01:40Z", wall));
+            assert_eq!(at.to_string(), "2026-11-24T10:00:00.5Z");
+        }
+    }
+
+    #[test]
+    fn without_a_date_the_wall_clock_serves_and_the_anchor_says_so() {
+        let clock = BootClock::new();
+        clock.saw_date("soon");
+        assert_eq!(clock.anchor().source, AnchorSource::WallClock);
+        assert!(clock.skew().abs() < SECOND, "{}", clock.skew());
+    }
+
+    /// Catches: a date format that IMDS doesn't use, and an anchor that is computed but not counted from.
+    #[test]
+    fn a_date_header_anchors_the_clock() {
+        let clock = BootClock::new();
+        clock.saw_date("Tue, 24 Nov 2020 11:15:44 GMT");
+        let anchor = clock.anchor();
+        assert_eq!(anchor.source, AnchorSource::Date);
+        let date: Timestamp = "2020-11-24T11:15:44.5Z".parse().expect("a time");
+        assert!(date.duration_until(clock.now()).abs() < SECOND, "{clock:?}");
+        assert!(clock.skew() > SignedDuration::from_hours(24), "{}", clock.skew());
+    }
+
+    #[test]
+    fn an_anchor_is_taken_up_in_its_own_boot_only() {
+        let first = BootClock::new();
+        first.saw_date("Tue, 24 Nov 2020 11:15:44 GMT");
+        let anchor = first.anchor();
+        let second = BootClock::new();
+        assert!(!second.resume(&Anchor { boot_id: "another".into(), ..anchor.clone() }));
+        assert!(second.skew().abs() < SECOND);
+        assert!(second.resume(&anchor));
+        assert!(first.now().duration_until(second.now()).abs() < SECOND);
+    }
+}

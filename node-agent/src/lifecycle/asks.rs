@@ -1,0 +1,186 @@
+//! When a thing is asked for, and when again.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{Action, LeaveStep, Phase, Rules, State};
+
+/// How long an answer is waited for before the same is asked again. Every action has a time limit of its own below it.
+const ANSWER: SignedDuration = SignedDuration::from_secs(30);
+
+/// The longest wait after a failure.
+const LONGEST: SignedDuration = SignedDuration::from_secs(30);
+
+/// How long after it was started the ECS agent has to register before it is started again.
+pub(super) const REGISTER: SignedDuration = SignedDuration::from_secs(60);
+
+/// How long after StopTask a task is given before it is asked to stop again: ECS took the first one, so this is for the
+/// odd case that it never reached the host.
+pub(super) const STOP_AGAIN: SignedDuration = SignedDuration::from_secs(60);
+
+/// How often ECS is asked about tasks that introspection shows as live, while they are being stopped.
+const SURVEY_LIVE: SignedDuration = SignedDuration::from_secs(15);
+
+/// How long a host that was told to power off has before it is told again.
+const POWER_OFF_AGAIN: SignedDuration = SignedDuration::from_secs(10);
+
+/// The longest time for stopping the ECS agent.
+const STOP_ECS_AGENT: SignedDuration = SignedDuration::from_secs(60);
+
+/// The longest time for a request while leaving.
+const LEAVE_REQUEST: SignedDuration = SignedDuration::from_secs(20);
+
+/// Something that is asked for until it is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// How often in a row it failed.
+    pub failures: u32,
+    /// When it is due; at once when empty.
+    pub again_at: Option<Timestamp>,
+}
+
+impl Ask {
+    /// Whether it is to be asked for now.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        self.again_at.is_none_or(|at| at <= now)
+    }
+
+    /// Puts it off.
+    pub(super) fn after(&mut self, now: Timestamp, wait: SignedDuration) {
+        self.again_at = Some(now.checked_add(wait).unwrap_or(Timestamp::MAX));
+    }
+
+    /// Puts it off, longer with each failure.
+    pub(super) fn failed(&mut self, now: Timestamp, rules: &Rules) {
+        let wait = rules.backoff(self.failures);
+        self.failures = self.failures.saturating_add(1);
+        self.after(now, wait);
+    }
+}
+
+impl Rules {
+    /// 1 s, 2 s, 4 s, ... 30 s, and up to half as much again, by which instances differ.
+    pub(super) fn backoff(&self, failures: u32) -> SignedDuration {
+        let base = SignedDuration::from_secs(1 << failures.min(5)).min(LONGEST);
+        let spread = i32::from(self.spread.min(999));
+        base + base * spread / 2000
+    }
+
+    /// Asks for all that is due.
+    pub(super) fn ask(&self, state: &mut State, now: Timestamp) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if state.phase <= Phase::Stopping
+            && let Some(start) = state.start.as_mut().filter(|start| start.is_due(now))
+        {
+            start.after(now, ANSWER);
+            actions.push(Action::StartEcsAgent);
+        }
+        match state.phase {
+            Phase::Joining | Phase::Serving => {}
+            Phase::Draining => {
+                ask_to_drain(state, now, &mut actions);
+                if state.drained && state.host_known && state.live_tasks_on_host() == 0 {
+                    ask_ecs(state, now, &mut actions);
+                }
+            }
+            Phase::Stopping => {
+                ask_to_drain(state, now, &mut actions);
+                ask_to_stop(state, now, &mut actions);
+                ask_ecs(state, now, &mut actions);
+            }
+            Phase::Leaving => ask_to_leave(state, now, &mut actions),
+            Phase::Gone => {
+                ask_to_stop(state, now, &mut actions);
+                if state.power_off.is_due(now) {
+                    state.power_off.after(now, POWER_OFF_AGAIN);
+                    actions.push(Action::PowerOff);
+                }
+            }
+        }
+        actions
+    }
+
+    /// How long to wait after ECS was asked and something ran.
+    pub(super) fn put_off_survey(&self, state: &mut State, now: Timestamp) {
+        if state.live_tasks_on_host() > 0 {
+            state.survey.after(now, SURVEY_LIVE);
+        } else {
+            state.survey.failed(now, self);
+        }
+    }
+}
+
+impl State {
+    /// How many tasks introspection showed as live when it answered last.
+    pub(super) fn live_tasks_on_host(&self) -> usize {
+        self.tasks.values().filter(|task| task.on_host == Some(super::OnHost::Live)).count()
+    }
+
+    /// The next moment after `now` at which something may be due.
+    #[must_use]
+    pub fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let timeline = self.timeline;
+        let moments = [timeline.drain_at, timeline.stop_at, self.leave_at(), timeline.end];
+        let asks = [Some(&self.drain), Some(&self.survey), Some(&self.step), Some(&self.power_off), self.start.as_ref()];
+        let stops = self.tasks.values().filter_map(|task| task.stop.as_ref());
+        let again = asks.into_iter().flatten().chain(stops).filter_map(|ask| ask.again_at);
+        moments.into_iter().chain(again).filter(|at| *at > now).min()
+    }
+
+    /// A limit for one step of leaving: at most half the time that is left, so that the next one has some too.
+    fn limit(&self, now: Timestamp, longest: SignedDuration) -> SignedDuration {
+        (now.duration_until(self.timeline.end) / 2).clamp(SignedDuration::from_millis(500), longest)
+    }
+}
+
+fn ask_to_drain(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
+    if let Some(of) = state.registration.clone()
+        && !state.drained
+        && state.drain.is_due(now)
+    {
+        state.drain.after(now, ANSWER);
+        actions.push(Action::SetDraining(of));
+    }
+}
+
+fn ask_to_stop(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
+    let Some(of) = &state.registration else { return };
+    for (arn, task) in &mut state.tasks {
+        let due = task.stop.is_none_or(|stop| stop.is_due(now));
+        if task.is_live() && due {
+            task.stop.get_or_insert_default().after(now, ANSWER);
+            actions.push(Action::StopTask { of: of.clone(), task: arn.clone() });
+        }
+    }
+}
+
+fn ask_ecs(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
+    if let Some(of) = state.registration.clone()
+        && state.survey.is_due(now)
+    {
+        state.survey.after(now, ANSWER);
+        let unknown = state.tasks.iter().filter(|(_, task)| !task.stopped_for_ecs);
+        actions.push(Action::Survey { of, tasks: unknown.map(|(arn, _)| arn.clone()).collect() });
+    }
+}
+
+fn ask_to_leave(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
+    if !state.step.is_due(now) {
+        return;
+    }
+    let request = state.limit(now, LEAVE_REQUEST);
+    let (action, limit) = match (state.leave, state.registration.clone()) {
+        (LeaveStep::StopEcsAgent, _) => {
+            let limit = state.limit(now, STOP_ECS_AGENT);
+            (Action::StopEcsAgent(limit), limit)
+        }
+        (LeaveStep::Find, _) => (Action::FindRegistration(request), request),
+        (LeaveStep::Inspect, Some(of)) => (Action::Survey { of, tasks: Vec::new() }, request),
+        (LeaveStep::Deregister, Some(of)) => (Action::Deregister(of, request), request),
+        // Nothing to look into or to deregister: the transition to Gone is next.
+        (LeaveStep::Inspect | LeaveStep::Deregister | LeaveStep::Done, _) => return,
+    };
+    // A little longer than the action itself may take: its outcome comes first.
+    state.step.after(now, limit + SignedDuration::from_secs(1));
+    actions.push(action);
+}

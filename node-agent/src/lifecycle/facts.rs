@@ -1,0 +1,230 @@
+//! What an event teaches.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::asks::{REGISTER, STOP_AGAIN};
+use super::{Ask, Event, Idle, InstanceStatus, LeaveStep, OnHost, Outcome, Phase, Registration, Rules, State, Survey};
+
+impl Rules {
+    pub(super) fn learn(&self, state: &mut State, now: Timestamp, event: Event) {
+        match event {
+            Event::Tick | Event::PoweredOff(_) => {}
+            Event::Started { registration } => {
+                restarted(state);
+                if let Some(registration) = registration {
+                    self.registered(state, registration);
+                }
+            }
+            Event::Registered(registration) => self.registered(state, registration),
+            Event::Notice { taken_at } => {
+                state.noticed = true;
+                state.timeline = state.timeline.interrupted(now, taken_at);
+            }
+            Event::OnHost(tasks) => seen_on_host(state, tasks),
+            Event::StatusRead { instance, status } if state.is_registered_as(&instance) => status_read(state, &status),
+            Event::EcsAgentStarted(outcome) => self.ecs_agent_started(state, now, outcome),
+            Event::DrainingSet { instance, outcome } if state.is_registered_as(&instance) => match outcome {
+                Outcome::Done => state.drained = true,
+                Outcome::Retry | Outcome::Refused => state.drain.failed(now, self),
+            },
+            Event::Surveyed(result) => self.surveyed(state, now, result),
+            Event::TaskStopAsked { task, outcome } => self.stop_asked(state, now, &task, outcome),
+            Event::EcsAgentStopped(_) if state.phase == Phase::Leaving && state.leave == LeaveStep::StopEcsAgent => {
+                let next = match (state.look, &state.registration) {
+                    (true, None) => LeaveStep::Find,
+                    (true, Some(_)) => LeaveStep::Inspect,
+                    (false, _) => LeaveStep::Deregister,
+                };
+                go_on(state, next);
+            }
+            Event::Found(result) if state.phase == Phase::Leaving && state.leave == LeaveStep::Find => match result {
+                Ok(Some(registration)) => {
+                    state.registration = Some(registration);
+                    go_on(state, LeaveStep::Inspect);
+                }
+                Ok(None) | Err(Outcome::Refused | Outcome::Done) => go_on(state, LeaveStep::Done),
+                Err(Outcome::Retry) => state.step.failed(now, self),
+            },
+            Event::Deregistered(outcome) if state.phase == Phase::Leaving && state.leave == LeaveStep::Deregister => {
+                match outcome {
+                    Outcome::Done | Outcome::Refused => go_on(state, LeaveStep::Done),
+                    Outcome::Retry => state.step.failed(now, self),
+                }
+            }
+            // Of an instance that is not this one any more, or of a step that is over.
+            Event::StatusRead { .. }
+            | Event::DrainingSet { .. }
+            | Event::EcsAgentStopped(_)
+            | Event::Found(_)
+            | Event::Deregistered(_) => {}
+        }
+    }
+
+    fn registered(&self, state: &mut State, registration: Registration) {
+        let own = self.is_own_cluster(&registration.cluster);
+        let is_news = state.registration.as_ref() != Some(&registration);
+        // In a foreign cluster the instance has not joined; its registration is kept for the day it leaves.
+        let counts = match state.phase {
+            Phase::Joining => true,
+            Phase::Serving | Phase::Draining | Phase::Stopping => own,
+            Phase::Leaving | Phase::Gone => false,
+        };
+        if is_news && counts {
+            state.registration = Some(registration);
+            // A new container instance is ACTIVE, whatever the old one was.
+            state.drained = false;
+            state.drain = Ask::default();
+            state.idle = Idle::No;
+        }
+    }
+
+    fn ecs_agent_started(&self, state: &mut State, now: Timestamp, outcome: Outcome) {
+        let joining = state.phase == Phase::Joining;
+        match (&mut state.start, outcome) {
+            (Some(start), Outcome::Done) if joining => {
+                start.failures = 0;
+                start.after(now, REGISTER);
+            }
+            (start, Outcome::Done) => *start = None,
+            (Some(start), Outcome::Retry | Outcome::Refused) => start.failed(now, self),
+            (None, _) => {}
+        }
+    }
+
+    fn stop_asked(&self, state: &mut State, now: Timestamp, task: &str, outcome: Outcome) {
+        let Some(stop) = state.tasks.get_mut(task).and_then(|task| task.stop.as_mut()) else { return };
+        match outcome {
+            Outcome::Done => {
+                stop.failures = 0;
+                stop.after(now, STOP_AGAIN);
+            }
+            Outcome::Retry | Outcome::Refused => stop.failed(now, self),
+        }
+    }
+
+    fn surveyed(&self, state: &mut State, now: Timestamp, result: Result<Survey, Outcome>) {
+        let inspecting = state.phase == Phase::Leaving && state.leave == LeaveStep::Inspect;
+        let draining = matches!(state.phase, Phase::Draining | Phase::Stopping);
+        match result {
+            Ok(survey) if !state.is_registered_as(&survey.instance) => {}
+            Ok(survey) if inspecting => {
+                take_tasks(state, &survey.tasks);
+                go_on(state, LeaveStep::Deregister);
+            }
+            Ok(survey) if draining => {
+                status_read(state, &survey.status);
+                take_tasks(state, &survey.tasks);
+                self.judge_idle(state, now, survey.pending);
+            }
+            Err(Outcome::Refused | Outcome::Done) if inspecting => go_on(state, LeaveStep::Deregister),
+            Err(_) if inspecting => state.step.failed(now, self),
+            Err(_) if draining => {
+                state.idle = Idle::No;
+                state.survey.failed(now, self);
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    /// Idle means: nothing is placed here any more, nothing is on its way, nothing lives on the host, and ECS knows
+    /// each task as stopped; and all of that again after the settle time (aws-facts.md, section 4).
+    fn judge_idle(&self, state: &mut State, now: Timestamp, pending: u32) {
+        let quiet =
+            state.drained && state.host_known && pending == 0 && state.tasks.values().all(super::Task::is_over);
+        if !quiet {
+            state.idle = Idle::No;
+            self.put_off_survey(state, now);
+            return;
+        }
+        let since = match state.idle {
+            Idle::No => now,
+            Idle::Since(at) => at,
+            Idle::Sure => return,
+        };
+        let settled = since.checked_add(self.idle_settle).unwrap_or(Timestamp::MAX);
+        if state.idle != Idle::No && settled <= now {
+            state.idle = Idle::Sure;
+        } else {
+            state.idle = Idle::Since(since);
+            state.survey = Ask { failures: 0, again_at: Some(settled) };
+        }
+    }
+}
+
+impl State {
+    fn is_registered_as(&self, instance: &str) -> bool {
+        self.registration.as_ref().is_some_and(|registration| registration.instance == instance)
+    }
+}
+
+/// What was under way when the process ended has no outcome: everything is due again.
+fn restarted(state: &mut State) {
+    state.start = (state.phase <= Phase::Stopping).then(Ask::default);
+    (state.drain, state.survey) = (Ask::default(), Ask::default());
+    (state.step, state.power_off) = (Ask::default(), Ask::default());
+    state.host_known = false;
+    if state.phase <= Phase::Stopping {
+        state.idle = Idle::No;
+    }
+    for task in state.tasks.values_mut() {
+        task.stop = None;
+    }
+}
+
+fn go_on(state: &mut State, next: LeaveStep) {
+    state.leave = next;
+    state.step = Ask::default();
+}
+
+fn status_read(state: &mut State, status: &InstanceStatus) {
+    match status {
+        InstanceStatus::Draining => state.drained = true,
+        // Nothing is placed on it; while serving it may be too new for ECS to know it everywhere.
+        InstanceStatus::Gone => state.drained |= state.phase >= Phase::Draining,
+        InstanceStatus::Active if state.drained => {
+            state.drained = false;
+            state.drain = Ask::default();
+            state.idle = Idle::No;
+        }
+        InstanceStatus::Active | InstanceStatus::Other(_) => {}
+    }
+}
+
+fn seen_on_host(state: &mut State, tasks: Option<BTreeMap<String, OnHost>>) {
+    let Some(tasks) = tasks else {
+        // Unknown is not idle; what was seen last may still be so.
+        state.host_known = false;
+        if state.phase <= Phase::Stopping {
+            state.idle = Idle::No;
+        }
+        return;
+    };
+    let had_live = state.live_tasks_on_host() > 0;
+    state.host_known = true;
+    for task in state.tasks.values_mut() {
+        task.on_host = None;
+    }
+    if state.phase <= Phase::Serving {
+        state.tasks.retain(|arn, _| tasks.contains_key(arn));
+    }
+    for (arn, seen) in tasks {
+        state.tasks.entry(arn).or_default().on_host = Some(seen);
+    }
+    if state.phase > Phase::Stopping {
+        return;
+    }
+    if state.live_tasks_on_host() > 0 {
+        state.idle = Idle::No;
+    } else if had_live {
+        // The last one has ended on the host: ECS is worth asking now, not at the next round.
+        state.survey = Ask::default();
+    }
+}
+
+fn take_tasks(state: &mut State, tasks: &BTreeMap<String, bool>) {
+    for (arn, stopped) in tasks {
+        state.tasks.entry(arn.clone()).or_default().stopped_for_ecs = *stopped;
+    }
+}

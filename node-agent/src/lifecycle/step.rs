@@ -1,0 +1,127 @@
+//! The transitions.
+
+use jiff::Timestamp;
+
+use super::{Action, Ask, Event, Idle, LeaveStep, Phase, Rules, State, Why};
+
+/// How often a step of leaving that isn't essential is tried.
+const LEAVE_TRIES: u32 = 3;
+
+impl Rules {
+    /// One step of the agent's life: what the event teaches, at most one transition, and what is to be done.
+    ///
+    /// It is total: late, doubled and foreign events change nothing. Deadlines only tighten, and draining never goes
+    /// back to serving. A step that makes one transition can make the next one due; [`Rules::is_restless`] tells.
+    ///
+    /// | from | to | why | when |
+    /// |---|---|---|---|
+    /// | joining | serving | registered | introspection names a registration in the block's cluster |
+    /// | joining | leaving | drain-time | the drain's time has come |
+    /// | joining | leaving | notice | AWS gave notice |
+    /// | joining | gone | end | the block's end has come |
+    /// | serving | draining | drain-time | the drain's time has come |
+    /// | serving | draining | set-outside | ECS says DRAINING |
+    /// | serving | stopping | stop-time | the time to stop tasks has come |
+    /// | serving | stopping | notice | AWS gave notice |
+    /// | serving | gone | end | the block's end has come |
+    /// | draining | stopping | stop-time | the time to stop tasks has come |
+    /// | draining | stopping | notice | AWS gave notice |
+    /// | draining | leaving | idle | nothing runs, twice over the settle time |
+    /// | draining | gone | end | the block's end has come |
+    /// | stopping | leaving | idle | nothing runs, twice over the settle time |
+    /// | stopping | leaving | leave-time | what is left of the block is what leaving takes |
+    /// | stopping | gone | end | the block's end has come |
+    /// | leaving | stopping | late-tasks | a registration got through while joining and has tasks |
+    /// | leaving | gone | left | the ECS agent is stopped, the instance deregistered |
+    /// | leaving | gone | end | the block's end has come |
+    #[must_use]
+    pub fn step(&self, state: &State, now: Timestamp, event: Event) -> (State, Vec<Action>) {
+        let mut next = state.clone();
+        self.learn(&mut next, now, event);
+        if let Some((to, why)) = self.transition(&next, now) {
+            enter(&mut next, now, to, why);
+        }
+        let actions = self.ask(&mut next, now);
+        (next, actions)
+    }
+
+    /// Whether the next step makes a transition even if nothing happens.
+    #[must_use]
+    pub fn is_restless(&self, state: &State, now: Timestamp) -> bool {
+        self.transition(state, now).is_some()
+    }
+
+    fn transition(&self, state: &State, now: Timestamp) -> Option<(Phase, Why)> {
+        let timeline = state.timeline;
+        if state.phase != Phase::Gone && timeline.end <= now {
+            return Some((Phase::Gone, Why::End));
+        }
+        let or_notice = |why| if state.noticed { Why::Notice } else { why };
+        match state.phase {
+            Phase::Joining if self.has_joined(state) => Some((Phase::Serving, Why::Registered)),
+            Phase::Joining if timeline.drain_at <= now => Some((Phase::Leaving, or_notice(Why::DrainTime))),
+            Phase::Serving | Phase::Draining if timeline.stop_at <= now => {
+                Some((Phase::Stopping, or_notice(Why::StopTime)))
+            }
+            Phase::Serving if timeline.drain_at <= now => Some((Phase::Draining, Why::DrainTime)),
+            Phase::Serving if state.drained => Some((Phase::Draining, Why::SetOutside)),
+            Phase::Draining | Phase::Stopping if state.idle == Idle::Sure => Some((Phase::Leaving, Why::Idle)),
+            Phase::Stopping if state.leave_at() <= now => Some((Phase::Leaving, Why::LeaveTime)),
+            Phase::Leaving if state.has_late_tasks(now) => Some((Phase::Stopping, Why::LateTasks)),
+            Phase::Leaving if state.has_left(now) => Some((Phase::Gone, Why::Left)),
+            _ => None,
+        }
+    }
+
+    fn has_joined(&self, state: &State) -> bool {
+        state.registration.as_ref().is_some_and(|registration| self.is_own_cluster(&registration.cluster))
+    }
+}
+
+impl State {
+    /// Whether a registration was found after leaving without having served, with tasks, in time to stop them.
+    fn has_late_tasks(&self, now: Timestamp) -> bool {
+        self.look && self.leave == LeaveStep::Deregister && self.live_tasks() > 0 && now < self.leave_at()
+    }
+
+    fn has_left(&self, now: Timestamp) -> bool {
+        match self.leave {
+            LeaveStep::StopEcsAgent => false,
+            // Tasks may hang on it: looked for as long as there is time to stop them.
+            LeaveStep::Find | LeaveStep::Inspect => self.step.failures > 0 && self.leave_at() <= now,
+            LeaveStep::Deregister => self.registration.is_none() || self.step.failures >= LEAVE_TRIES,
+            LeaveStep::Done => true,
+        }
+    }
+}
+
+/// Goes into a phase.
+fn enter(state: &mut State, now: Timestamp, to: Phase, why: Why) {
+    let from = std::mem::replace(&mut state.phase, to);
+    state.why = why;
+    state.since = now;
+    match to {
+        Phase::Joining => {}
+        Phase::Serving => state.start = None,
+        Phase::Draining => {
+            state.timeline.drain_at = state.timeline.drain_at.min(now);
+            (state.drain, state.survey) = (Ask::default(), Ask::default());
+        }
+        Phase::Stopping => {
+            state.timeline = state.timeline.interrupted(now, state.timeline.end);
+            (state.drain, state.survey) = (Ask::default(), Ask::default());
+            if from == Phase::Leaving {
+                // Only the ECS agent can end the tasks so that ECS knows it.
+                state.start = Some(Ask::default());
+                state.look = false;
+            }
+        }
+        Phase::Leaving => {
+            state.leave = LeaveStep::StopEcsAgent;
+            state.look = from == Phase::Joining;
+            state.start = None;
+            state.step = Ask::default();
+        }
+        Phase::Gone => state.power_off = Ask::default(),
+    }
+}

@@ -1,0 +1,199 @@
+//! What the agent needs from outside, as small traits. Adapters implement them; tests put fakes with state in their
+//! place.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use node_contract::NodeConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Anchor;
+use crate::lifecycle::{InstanceStatus, OnHost, Outcome, Registration, State, Survey};
+
+/// A pending answer.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The time by which the block is measured.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+    /// How far the host's wall clock is ahead of [`Clock::now`].
+    fn skew(&self) -> SignedDuration;
+}
+
+/// Who and where this instance is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The instance's id.
+    pub instance: String,
+    /// Its region.
+    pub region: String,
+    /// Its launch (`pendingTime`).
+    pub launched: Timestamp,
+    /// Whether AWS may take it at two minutes' notice (`instance-life-cycle` is `spot`).
+    pub is_spot: bool,
+}
+
+/// The instance metadata service didn't give what it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("IMDS {path}: {problem}")]
+pub struct MetadataError {
+    /// The path asked for.
+    pub path: &'static str,
+    /// What was wrong. Never holds the answer's body: it may be user data or credentials.
+    pub problem: String,
+}
+
+/// The instance metadata service.
+pub trait Metadata: Send + Sync {
+    /// Who and where this instance is.
+    fn identity(&self) -> Answer<'_, Result<Identity, MetadataError>>;
+    /// The user data, if there is any.
+    fn user_data(&self) -> Answer<'_, Result<Option<String>, MetadataError>>;
+    /// When AWS takes the instance, once it has given notice.
+    fn notice(&self) -> Answer<'_, Result<Option<Timestamp>, MetadataError>>;
+}
+
+/// The ECS agent's introspection didn't give what it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("introspection {path}: {problem}")]
+pub struct IntrospectionError {
+    /// The path asked for.
+    pub path: &'static str,
+    /// What was wrong.
+    pub problem: String,
+}
+
+/// The ECS agent, as it shows itself on the host.
+pub trait EcsAgent: Send + Sync {
+    /// Its registration; `None` while it has none.
+    fn registration(&self) -> Answer<'_, Result<Option<Registration>, IntrospectionError>>;
+    /// The tasks on the host.
+    fn tasks(&self) -> Answer<'_, Result<BTreeMap<String, OnHost>, IntrospectionError>>;
+}
+
+/// A request to ECS failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} for {object}: {problem}")]
+pub struct ClusterError {
+    /// The API's name of the operation.
+    pub operation: &'static str,
+    /// What it was about.
+    pub object: String,
+    /// AWS's code, message and request id, or why there was no answer.
+    pub problem: String,
+    /// Whether another attempt may succeed; never [`Outcome::Done`].
+    pub outcome: Outcome,
+}
+
+/// ECS.
+pub trait Cluster: Send + Sync {
+    /// Sets the instance DRAINING and returns the status that ECS confirmed.
+    fn drain<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>>;
+    /// Reads the instance's status.
+    fn status<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>>;
+    /// Reads the instance's status and what ECS knows of these tasks and of those it lists.
+    fn survey<'a>(&'a self, of: &'a Registration, tasks: &'a [String]) -> Answer<'a, Result<Survey, ClusterError>>;
+    /// Stops a task. One that ECS doesn't know any more is stopped.
+    fn stop_task<'a>(
+        &'a self,
+        of: &'a Registration,
+        task: &'a str,
+        reason: &'a str,
+    ) -> Answer<'a, Result<(), ClusterError>>;
+    /// Looks for this instance in its cluster.
+    fn find(&self) -> Answer<'_, Result<Option<Registration>, ClusterError>>;
+    /// Deregisters the instance, whatever runs on it. One that ECS doesn't know any more is deregistered.
+    fn deregister<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<(), ClusterError>>;
+}
+
+/// Something on the host could not be done.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {problem}")]
+pub struct HostError {
+    /// What was to be done.
+    pub what: String,
+    /// What was wrong.
+    pub problem: String,
+}
+
+/// The host.
+pub trait Host: Send + Sync {
+    /// Writes ecs.config and asks for the ECS agent to be started, without waiting until it runs.
+    fn start_ecs(&self) -> Answer<'_, Result<(), HostError>>;
+    /// Stops the ECS agent.
+    fn stop_ecs(&self) -> Answer<'_, Result<(), HostError>>;
+    /// Asks for the host to be powered off.
+    fn power_off(&self) -> Answer<'_, Result<(), HostError>>;
+}
+
+/// The service manager.
+pub trait Supervisor: Send + Sync {
+    /// The agent has started.
+    fn ready(&self);
+    /// What the agent is doing, for people.
+    fn status(&self, text: &str);
+    /// The agent is alive.
+    fn alive(&self);
+    /// How often it has to say so, if at all.
+    fn expects_alive_every(&self) -> Option<Duration>;
+}
+
+/// The version of [`Saved`] that this build writes and reads.
+pub const SAVED_VERSION: u32 = 1;
+
+/// What is kept on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Saved {
+    /// The version of this format.
+    pub version: u32,
+    /// The instance it belongs to: a baked image may carry the state of another.
+    pub identity: Identity,
+    /// The block's settings.
+    pub config: NodeConfig,
+    /// The clock.
+    pub anchor: Anchor,
+    /// The agent's life so far.
+    pub state: State,
+}
+
+/// The state could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {problem}")]
+pub struct StoreError {
+    /// The file and what was to be done with it.
+    pub what: String,
+    /// What was wrong.
+    pub problem: String,
+}
+
+/// The place where the state is kept.
+pub trait StateStore: Send + Sync {
+    /// The saved state; `None` when there is none.
+    fn load(&self) -> Answer<'_, Result<Option<Saved>, StoreError>>;
+    /// Saves the state: afterwards either the old or the new one is there, whole.
+    fn save<'a>(&'a self, saved: &'a Saved) -> Answer<'a, Result<(), StoreError>>;
+}
+
+/// Everything outside.
+#[derive(Clone)]
+pub struct Ports {
+    /// The block's time.
+    pub clock: Arc<dyn Clock>,
+    /// IMDS.
+    pub metadata: Arc<dyn Metadata>,
+    /// The ECS agent's introspection.
+    pub ecs_agent: Arc<dyn EcsAgent>,
+    /// ECS.
+    pub cluster: Arc<dyn Cluster>,
+    /// The host.
+    pub host: Arc<dyn Host>,
+    /// The service manager.
+    pub supervisor: Arc<dyn Supervisor>,
+    /// The state file.
+    pub store: Arc<dyn StateStore>,
+}

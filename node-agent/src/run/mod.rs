@@ -1,0 +1,249 @@
+//! The only loop: an event comes in, the lifecycle takes a step, the new state is saved, the actions are begun.
+//!
+//! Actions run as tasks of their own and come back as events, so that a slow answer from AWS holds up neither a notice
+//! nor a deadline.
+
+mod act;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use node_contract::NodeConfig;
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::Anchor;
+use crate::lifecycle::{Event, Phase, Registration, Rules, State};
+use crate::ports::{Identity, Ports, SAVED_VERSION, Saved};
+use crate::status;
+use crate::watch::{self as watchers, Line, View};
+
+/// How long the loop sleeps at most: timers stand still while a host is suspended, and the block's clock does not.
+const LONGEST_SLEEP: Duration = Duration::from_secs(15);
+
+/// How long the ECS agent has to tell at the start whether it is registered already.
+const FIRST_LOOK: Duration = Duration::from_secs(3);
+
+/// How far the wall clock's skew has to move before it is reported again.
+const SKEW: SignedDuration = SignedDuration::from_secs(2);
+
+/// What is known of this instance and doesn't change.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Who it is.
+    pub identity: Identity,
+    /// The block's settings.
+    pub config: NodeConfig,
+    /// The clock of this boot.
+    pub anchor: Anchor,
+    /// The lifecycle's rules.
+    pub rules: Rules,
+}
+
+impl Node {
+    /// The reason given to StopTask. The default begins with what the world's retry rules look for.
+    #[must_use]
+    pub fn stop_reason(&self) -> String {
+        let default = || format!("Host EC2 (instance {}) leaves: the block ends", self.identity.instance);
+        self.config.stop_reason.clone().unwrap_or_else(default)
+    }
+}
+
+/// Lives the agent's life, from where it is, until `stop` comes to its end. The tasks are then left as they are.
+pub async fn run(node: Node, state: State, ports: Ports, stop: impl Future<Output = ()>) {
+    let (events, mut inbox) = mpsc::channel(64);
+    let mut agent = Agent::new(node, state, ports, events);
+    let first = agent.look().await;
+    agent.take(Event::Started { registration: first }).await;
+    let _watchers = agent.watch();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let event = tokio::select! {
+            biased;
+            () = &mut stop => break,
+            Some(event) = inbox.recv() => event,
+            () = tokio::time::sleep(agent.sleep()) => Event::Tick,
+        };
+        agent.take(event).await;
+    }
+    agent.save().await;
+    tracing::info!(phase = agent.state.phase.word(), "the agent ends; tasks are left as they are");
+}
+
+struct Agent {
+    node: Arc<Node>,
+    state: State,
+    ports: Ports,
+    events: mpsc::Sender<Event>,
+    view: watch::Sender<View>,
+    told: String,
+    save_fails: bool,
+    skew: SignedDuration,
+}
+
+impl Agent {
+    fn new(node: Node, state: State, ports: Ports, events: mpsc::Sender<Event>) -> Self {
+        let view = watch::Sender::new(view_of(&state));
+        Self {
+            node: Arc::new(node),
+            state,
+            ports,
+            events,
+            view,
+            told: String::new(),
+            save_fails: false,
+            skew: SignedDuration::ZERO,
+        }
+    }
+
+    /// Looks once whether the ECS agent is registered already: after a restart whose state was lost it may be.
+    async fn look(&self) -> Option<Registration> {
+        let answer = tokio::time::timeout(FIRST_LOOK, self.ports.ecs_agent.registration()).await;
+        answer.ok().and_then(Result::ok).flatten()
+    }
+
+    /// Starts the watchers. They end with the set.
+    fn watch(&self) -> tokio::task::JoinSet<()> {
+        let line = || Line { events: self.events.clone(), view: self.view.subscribe() };
+        let notice = if self.node.identity.is_spot {
+            watchers::interruption::ON_SPOT
+        } else {
+            watchers::interruption::ELSEWHERE
+        };
+        // Instances that started together don't ask ECS together.
+        let spread = SignedDuration::from_millis(i64::from(self.node.rules.spread));
+        let status = (watchers::registration::STATUS - spread).unsigned_abs();
+        let ports = &self.ports;
+        let mut set = tokio::task::JoinSet::new();
+        set.spawn(watchers::interruption::watch(Arc::clone(&ports.metadata), notice, line()));
+        set.spawn(watchers::tasks::watch(Arc::clone(&ports.ecs_agent), line()));
+        set.spawn(watchers::registration::watch(Arc::clone(&ports.ecs_agent), line()));
+        set.spawn(watchers::registration::watch_status(Arc::clone(&ports.cluster), status, line()));
+        set
+    }
+
+    /// Takes an event, and every transition that is due after it.
+    async fn take(&mut self, event: Event) {
+        let now = self.ports.clock.now();
+        self.step(now, event).await;
+        while self.node.rules.is_restless(&self.state, now) {
+            self.step(now, Event::Tick).await;
+        }
+        self.tell(now);
+    }
+
+    async fn step(&mut self, now: Timestamp, event: Event) {
+        let (next, actions) = self.node.rules.step(&self.state, now, event);
+        if next != self.state {
+            self.log(&next);
+            self.state = next;
+            self.save().await;
+        }
+        let view = view_of(&self.state);
+        self.view.send_if_modified(|old| {
+            let change = *old != view;
+            if change {
+                *old = view;
+            }
+            change
+        });
+        for action in actions {
+            let (node, ports, events) = (Arc::clone(&self.node), self.ports.clone(), self.events.clone());
+            tokio::spawn(async move {
+                let outcome = act::act(&node, &ports, action).await;
+                // The loop has ended when nobody listens.
+                let _ = events.send(outcome).await;
+            });
+        }
+    }
+
+    fn log(&self, next: &State) {
+        let (block, instance) = (&self.node.config.block, &self.node.identity.instance);
+        let old = &self.state;
+        if next.phase != old.phase {
+            tracing::info!(
+                from = old.phase.word(),
+                to = next.phase.word(),
+                why = next.why.word(),
+                block,
+                instance,
+                "transition"
+            );
+        }
+        if next.timeline.end != old.timeline.end {
+            tracing::info!(end = %next.timeline.end, block, instance, "the end is nearer");
+        }
+        if old.drained && !next.drained {
+            tracing::warn!(block, instance, "the container instance is ACTIVE again and is put back to DRAINING");
+        }
+        if let Some(found) = next.registration.as_ref().filter(|found| old.registration.as_ref() != Some(*found)) {
+            let (registered, cluster) = (&found.instance, &found.cluster);
+            if self.node.rules.is_own_cluster(cluster) {
+                tracing::info!(registered, cluster, block, instance, "registered");
+            } else {
+                tracing::error!(
+                    registered,
+                    cluster,
+                    wanted = self.node.rules.cluster,
+                    block,
+                    instance,
+                    "registered in the wrong cluster: the instance gets no job of its block"
+                );
+            }
+        }
+    }
+
+    /// Saves the state. A disk that fails holds nothing up: the block's end doesn't wait for it.
+    async fn save(&mut self) {
+        let saved = Saved {
+            version: SAVED_VERSION,
+            identity: self.node.identity.clone(),
+            config: self.node.config.clone(),
+            anchor: self.node.anchor.clone(),
+            state: self.state.clone(),
+        };
+        match self.ports.store.save(&saved).await {
+            Ok(()) if self.save_fails => {
+                tracing::info!("the state can be saved again");
+                self.save_fails = false;
+            }
+            Ok(()) => {}
+            Err(error) if self.save_fails => tracing::debug!(%error, "the state still can't be saved"),
+            Err(error) => {
+                tracing::error!(%error, "the state can't be saved: a restart of the agent would look for its place anew");
+                self.save_fails = true;
+            }
+        }
+    }
+
+    /// Tells the service manager and the log how things are.
+    fn tell(&mut self, now: Timestamp) {
+        let line = status::line(&self.node.config.block, &self.node.rules, &self.state, now);
+        if line != self.told {
+            self.ports.supervisor.status(&line);
+            self.told = line;
+        }
+        self.ports.supervisor.alive();
+        let skew = self.ports.clock.skew();
+        if (skew - self.skew).abs() > SKEW {
+            tracing::warn!(%skew, "the host's wall clock is off; the block is measured by the clock of the boot");
+            self.skew = skew;
+        }
+    }
+
+    fn sleep(&self) -> Duration {
+        let now = self.ports.clock.now();
+        let due = self.state.wake_at(now).map_or(LONGEST_SLEEP, |at| now.duration_until(at).unsigned_abs());
+        let alive = self.ports.supervisor.expects_alive_every().map_or(LONGEST_SLEEP, |every| every / 3);
+        // A millisecond more: a timer that fires early would find nothing due.
+        due.min(alive).min(LONGEST_SLEEP) + Duration::from_millis(1)
+    }
+}
+
+fn view_of(state: &State) -> View {
+    let registration = state.registration.clone().filter(|_| state.phase != Phase::Joining);
+    View { phase: state.phase, registration }
+}

@@ -1,0 +1,354 @@
+//! The host's settings: defaults, then `agent.toml`, then the environment; validated once, here. The block's settings
+//! are [`NodeConfig`] and come from user data, unless this file says otherwise.
+
+use std::path::{Path, PathBuf};
+
+use jiff::SignedDuration;
+use node_contract::{ConfigError, NodeConfig, names};
+use serde::Deserialize;
+
+use crate::args::RunArgs;
+
+/// The longest settle time: beyond it an idle instance would be paid for nothing.
+const MAX_IDLE_SETTLE: SignedDuration = SignedDuration::from_mins(5);
+
+/// The host's settings, valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The folder below which etc/ and var/ are found.
+    pub root: PathBuf,
+    /// Where the ECS agent's introspection listens, without a slash at the end.
+    pub introspection_url: String,
+    /// How the ECS agent is started and stopped and the host powered off.
+    pub commands: Commands,
+    /// How the log is written.
+    pub log: LogFormat,
+    /// Whether the log tells what the watchers see.
+    pub verbose: bool,
+    /// How long nothing must have run before the instance counts as idle.
+    pub idle_settle: SignedDuration,
+    /// The block's settings, if they don't come from user data.
+    pub block: Option<NodeConfig>,
+    /// Where IMDS listens, if not at its usual address.
+    pub imds_endpoint: Option<String>,
+    /// Where ECS listens, if not at AWS.
+    pub ecs_endpoint: Option<String>,
+}
+
+/// Commands, each a program and its arguments.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Commands {
+    /// Asks for the ECS agent to be started; must not wait for it, since its unit waits for cloud-init's end.
+    pub start_ecs: Vec<String>,
+    /// Stops the ECS agent.
+    pub stop_ecs: Vec<String>,
+    /// Powers the host off.
+    pub power_off: Vec<String>,
+}
+
+impl Default for Commands {
+    fn default() -> Self {
+        let command = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        Self {
+            // A blocking start from within the boot deadlocks (amazon-ecs-agent#1707).
+            start_ecs: command(&["systemctl", "--no-block", "start", "ecs"]),
+            stop_ecs: command(&["systemctl", "stop", "ecs"]),
+            power_off: command(&["systemctl", "poweroff"]),
+        }
+    }
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why settings were refused.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file can't be read.
+    #[error("read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Not TOML, or a key is unknown or of the wrong type.
+    #[error("{}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// A value breaks a rule.
+    #[error("{}: {key} {problem}", path.display())]
+    Rule {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The block's settings are refused.
+    #[error("{}: the block's settings", path.display())]
+    Block {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: ConfigError,
+    },
+    /// IMDS is switched off, and nothing says where else to ask.
+    #[error(
+        "AWS_EC2_METADATA_DISABLED is set: the agent can do nothing without the instance metadata service; unset it, or name the service with AWS_EC2_METADATA_SERVICE_ENDPOINT"
+    )]
+    MetadataDisabled,
+}
+
+/// `agent.toml`, as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct RawSettings {
+    introspection_url: Option<String>,
+    commands: Commands,
+    log: LogFormat,
+    idle_settle: Option<String>,
+    node_config: Option<PathBuf>,
+    block: Option<toml::Table>,
+}
+
+/// What the environment says.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// `AWS_EC2_METADATA_SERVICE_ENDPOINT`.
+    pub imds_endpoint: Option<String>,
+    /// Whether `AWS_EC2_METADATA_DISABLED` is `true`.
+    pub imds_disabled: bool,
+    /// `AWS_ENDPOINT_URL_ECS`, or else `AWS_ENDPOINT_URL`.
+    pub ecs_endpoint: Option<String>,
+}
+
+impl Environment {
+    /// Reads the process's environment.
+    #[must_use]
+    pub fn read() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "this is the one place where the environment is read")]
+        let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Self {
+            imds_endpoint: var("AWS_EC2_METADATA_SERVICE_ENDPOINT"),
+            imds_disabled: var("AWS_EC2_METADATA_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")),
+            ecs_endpoint: var("AWS_ENDPOINT_URL_ECS").or_else(|| var("AWS_ENDPOINT_URL")),
+        }
+    }
+}
+
+impl Settings {
+    /// Puts the settings together and validates them.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the file and the key. A settings file that was not asked for may be missing.
+    pub fn load(args: &RunArgs, environment: Environment) -> Result<Self, SettingsError> {
+        if environment.imds_disabled && environment.imds_endpoint.is_none() {
+            return Err(SettingsError::MetadataDisabled);
+        }
+        let path = args.settings.clone().unwrap_or_else(|| args.root.join(names::path::AGENT_SETTINGS));
+        let raw = match std::fs::read_to_string(&path) {
+            Ok(text) => toml::from_str(&text)
+                .map_err(|source| SettingsError::Syntax { path: path.clone(), source: Box::new(source) })?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && args.settings.is_none() => {
+                RawSettings::default()
+            }
+            Err(source) => return Err(SettingsError::Read { path, source }),
+        };
+        validate(raw, &path, args, environment)
+    }
+}
+
+fn validate(
+    raw: RawSettings,
+    path: &Path,
+    args: &RunArgs,
+    environment: Environment,
+) -> Result<Settings, SettingsError> {
+    let rule = |key, problem: String| SettingsError::Rule { path: path.to_owned(), key, problem };
+    for (key, command) in [
+        ("commands.start-ecs", &raw.commands.start_ecs),
+        ("commands.stop-ecs", &raw.commands.stop_ecs),
+        ("commands.power-off", &raw.commands.power_off),
+    ] {
+        if command.first().is_none_or(String::is_empty) {
+            return Err(rule(key, "names no program".to_owned()));
+        }
+    }
+    let introspection_url = match raw.introspection_url {
+        None => "http://localhost:51678".to_owned(),
+        Some(url) => http_url(&url).map_err(|problem| rule("introspection-url", problem))?,
+    };
+    let idle_settle = match raw.idle_settle {
+        None => SignedDuration::from_secs(6),
+        Some(text) => idle_settle(&text).map_err(|problem| rule("idle-settle", problem))?,
+    };
+    let block = match (raw.block, raw.node_config) {
+        (Some(_), Some(_)) => return Err(rule("node-config", "can't be given beside [block]".to_owned())),
+        (Some(table), None) => Some(block_of(path, &serde_json::to_string(&table).unwrap_or_default())?),
+        (None, Some(file)) => {
+            let file = path.parent().unwrap_or(Path::new("")).join(file);
+            let json = std::fs::read_to_string(&file)
+                .map_err(|source| SettingsError::Read { path: file.clone(), source })?;
+            Some(block_of(&file, &json)?)
+        }
+        (None, None) => None,
+    };
+    Ok(Settings {
+        root: args.root.clone(),
+        introspection_url,
+        commands: raw.commands,
+        log: raw.log,
+        verbose: args.verbose,
+        idle_settle,
+        block,
+        imds_endpoint: environment.imds_endpoint,
+        ecs_endpoint: environment.ecs_endpoint,
+    })
+}
+
+fn block_of(path: &Path, json: &str) -> Result<NodeConfig, SettingsError> {
+    NodeConfig::from_json(json).map_err(|source| SettingsError::Block { path: path.to_owned(), source })
+}
+
+/// The URL without a slash at its end. The ECS agent speaks plain HTTP.
+fn http_url(text: &str) -> Result<String, String> {
+    let url = reqwest::Url::parse(text).map_err(|error| format!("{text:?} is no URL: {error}"))?;
+    if url.scheme() != "http" || url.query().is_some() {
+        return Err(format!("{text:?} is not of the form http://HOST:PORT"));
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+fn idle_settle(text: &str) -> Result<SignedDuration, String> {
+    let settle: SignedDuration =
+        text.parse().map_err(|_| format!("{text:?} is no length of time, such as \"6s\" or \"1m 30s\""))?;
+    if settle < SignedDuration::ZERO || settle > MAX_IDLE_SETTLE {
+        return Err(format!("{text:?} is not between 0 and 5 minutes"));
+    }
+    Ok(settle)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    fn load(toml: &str) -> Result<Settings, SettingsError> {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir_all(dir.path().join("etc/spotblock")).expect("etc");
+        std::fs::write(dir.path().join(names::path::AGENT_SETTINGS), toml).expect("agent.toml");
+        std::fs::write(dir.path().join("etc/spotblock/block.json"), BLOCK).expect("block.json");
+        let args = RunArgs { root: dir.path().to_owned(), settings: None, verbose: false };
+        Settings::load(&args, Environment::default())
+    }
+
+    const BLOCK: &str = r#"{"version": 1, "block": "sb-1f2c", "environment": "e", "region": "us-east-1", "cluster": "c",
+        "source": "spot", "end": {"after-launch-secs": 3600}, "drain_lead_secs": 600, "stop_lead_secs": 60}"#;
+
+    #[test]
+    fn without_a_file_the_defaults_hold() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let args = RunArgs { root: dir.path().to_owned(), settings: None, verbose: false };
+        let settings = Settings::load(&args, Environment::default()).expect("defaults");
+        assert_eq!(settings.introspection_url, "http://localhost:51678");
+        assert_eq!(settings.commands.start_ecs, ["systemctl", "--no-block", "start", "ecs"]);
+        assert_eq!(settings.idle_settle, SignedDuration::from_secs(6));
+        assert_eq!(settings.block, None);
+        let asked_for = RunArgs { settings: Some(dir.path().join("other.toml")), ..args };
+        assert!(matches!(Settings::load(&asked_for, Environment::default()), Err(SettingsError::Read { .. })));
+    }
+
+    #[test]
+    fn a_file_can_set_everything() {
+        let settings = load(
+            r#"
+            introspection-url = "http://127.0.0.1:4321/"
+            log = "json"
+            idle-settle = "1500ms"
+            [commands]
+            power-off = ["touch", "off"]
+            [block]
+            version = 1
+            block = "sb-1f2c"
+            environment = "e"
+            region = "us-east-1"
+            cluster = "c"
+            source = "on-demand"
+            end = { at = "2026-11-24T12:00:00Z" }
+            drain_lead_secs = 60
+            stop_lead_secs = 10
+            "#,
+        )
+        .expect("valid settings");
+        assert_eq!(settings.introspection_url, "http://127.0.0.1:4321");
+        assert_eq!(settings.log, LogFormat::Json);
+        assert_eq!(settings.idle_settle, SignedDuration::from_millis(1500));
+        assert_eq!(settings.commands.power_off, ["touch", "off"]);
+        assert_eq!(settings.commands.stop_ecs, ["systemctl", "stop", "ecs"]);
+        assert_eq!(settings.block.expect("a block").stop_lead_secs, 10);
+    }
+
+    #[test]
+    fn the_block_can_come_from_a_file_beside() {
+        let settings = load("node-config = \"block.json\"").expect("valid settings");
+        assert_eq!(settings.block.expect("a block").block, "sb-1f2c");
+    }
+
+    /// Catches: a key that is silently passed over, and an error that doesn't name what is wrong.
+    #[test]
+    fn wrong_settings_are_refused_by_name() {
+        let cases = [
+            ("introspektion-url = \"x\"", "introspektion-url"),
+            ("[commands]\nreboot = []", "reboot"),
+            ("log = \"xml\"", "xml"),
+            ("introspection-url = \"https://localhost\"", "introspection-url"),
+            ("introspection-url = \"localhost:51678\"", "introspection-url"),
+            ("idle-settle = \"soon\"", "idle-settle"),
+            ("idle-settle = \"10m\"", "idle-settle"),
+            ("[commands]\nstop-ecs = []", "commands.stop-ecs"),
+            ("node-config = \"nowhere.json\"", "nowhere.json"),
+            ("node-config = \"block.json\"\n[block]\nversion = 1", "node-config"),
+            ("[block]\nversion = 1\nblok = 2", "blok"),
+            ("[block]\nversion = 7", "version 7"),
+        ];
+        for (toml, name) in cases {
+            let error = load(toml).expect_err(toml);
+            let mut text = error.to_string();
+            let mut source = error.source();
+            while let Some(cause) = source {
+                text = format!("{text}: {cause}");
+                source = cause.source();
+            }
+            assert!(text.contains(name), "{toml}: {text}");
+        }
+    }
+
+    /// Catches: a test or a workstation on which the agent would ask the real metadata address in spite of the switch.
+    #[test]
+    fn a_disabled_imds_is_not_asked_unless_it_is_named() {
+        let args = RunArgs { root: "/nonexistent".into(), settings: None, verbose: false };
+        let disabled = Environment { imds_disabled: true, ..Environment::default() };
+        assert!(matches!(Settings::load(&args, disabled.clone()), Err(SettingsError::MetadataDisabled)));
+        let named = Environment { imds_endpoint: Some("http://127.0.0.1:1".into()), ..disabled };
+        assert!(Settings::load(&args, named).is_ok());
+    }
+}

@@ -1,0 +1,36 @@
+//! Whether AWS takes the instance back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Line, Trouble};
+use crate::lifecycle::Event;
+use crate::ports::Metadata;
+
+/// How often a spot instance looks for a notice.
+pub const ON_SPOT: Duration = Duration::from_secs(1);
+
+/// How often any other instance does: AWS asks for at least this.
+pub const ELSEWHERE: Duration = Duration::from_secs(5);
+
+/// Looks for a notice for ever. Whatever IMDS answers in its place, the next look may find one.
+pub async fn watch(metadata: Arc<dyn Metadata>, every: Duration, line: Line) {
+    let mut trouble = Trouble::default();
+    let mut known = None;
+    while !line.events.is_closed() {
+        match metadata.notice().await {
+            Ok(notice) => {
+                trouble.over("looking for an interruption notice");
+                if let Some(taken_at) = notice
+                    && known.is_none_or(|known| taken_at < known)
+                {
+                    known = Some(taken_at);
+                    tracing::warn!(%taken_at, "AWS takes this instance back");
+                    line.emit(Event::Notice { taken_at }).await;
+                }
+            }
+            Err(error) => trouble.failed("looking for an interruption notice", &error),
+        }
+        tokio::time::sleep(every).await;
+    }
+}

@@ -1,0 +1,70 @@
+//! Watchers: each polls a port and emits [`Event`]s. They decide nothing.
+
+pub mod interruption;
+pub mod registration;
+pub mod tasks;
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::lifecycle::{Event, Phase, Registration};
+
+/// What watchers need to know of the agent's life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Where in its life the agent is.
+    pub phase: Phase,
+    /// The container instance.
+    pub registration: Option<Registration>,
+}
+
+/// What a watcher works with.
+#[derive(Clone)]
+pub struct Line {
+    /// Where events go.
+    pub events: mpsc::Sender<Event>,
+    /// What the agent's life looks like now.
+    pub view: watch::Receiver<View>,
+}
+
+impl Line {
+    fn phase(&self) -> Phase {
+        self.view.borrow().phase
+    }
+
+    /// Waits, but not beyond the next change of view: it may want another pace.
+    async fn pause(&mut self, pause: Duration) {
+        let _ = tokio::time::timeout(pause, self.view.changed()).await;
+    }
+
+    /// Tells the loop. Returns false when it has ended.
+    async fn emit(&self, event: Event) -> bool {
+        self.events.send(event).await.is_ok()
+    }
+}
+
+/// Logs a failure when it begins and when it ends, not at each poll in between.
+#[derive(Debug, Default)]
+struct Trouble {
+    since: u32,
+}
+
+impl Trouble {
+    fn failed(&mut self, what: &str, error: &dyn Display) {
+        self.since = self.since.saturating_add(1);
+        if self.since == 1 {
+            tracing::warn!(%error, "{what} fails");
+        } else {
+            tracing::debug!(%error, "{what} still fails");
+        }
+    }
+
+    fn over(&mut self, what: &str) {
+        if self.since > 0 {
+            tracing::info!(failures = self.since, "{what} works again");
+            self.since = 0;
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The tasks on the host, as introspection lists them. It is on the host and free, so it is asked often; ECS is asked
+//! only when this shows nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Line, Trouble};
+use crate::lifecycle::{Event, Phase};
+use crate::ports::EcsAgent;
+
+/// How often the tasks are listed while they come and go.
+const RELAXED: Duration = Duration::from_secs(5);
+
+/// How often they are listed while their end is waited for.
+const CLOSE: Duration = Duration::from_secs(1);
+
+/// Lists the tasks as long as there is an ECS agent to ask.
+pub async fn watch(ecs_agent: Arc<dyn EcsAgent>, mut line: Line) {
+    let mut trouble = Trouble::default();
+    while !line.events.is_closed() {
+        let phase = line.phase();
+        let pause = match phase {
+            Phase::Joining | Phase::Serving => RELAXED,
+            Phase::Draining | Phase::Stopping => CLOSE,
+            Phase::Leaving | Phase::Gone => {
+                line.pause(RELAXED).await;
+                continue;
+            }
+        };
+        let tasks = match ecs_agent.tasks().await {
+            Ok(tasks) => {
+                trouble.over("listing the tasks on the host");
+                Some(tasks)
+            }
+            Err(error) => {
+                // Before the registration nobody listens there.
+                if phase != Phase::Joining {
+                    trouble.failed("listing the tasks on the host", &error);
+                }
+                None
+            }
+        };
+        line.emit(Event::OnHost(tasks)).await;
+        line.pause(pause).await;
+    }
+}
