@@ -5,7 +5,41 @@
 //! 2. [`wire`] is what the protocols share: query forms in, XML out.
 //! 3. [`shell`] acts: one port for all services, and for each launched instance a node with its own IMDS, root folder,
 //!    agent process and stand-in for the ECS agent.
+//! 4. [`client`] is what a program outside reads from a running one.
+//!
+//! # Running one
+//!
+//! `localcloud serve --agent PATH` prints `localcloud http://127.0.0.1:PORT` when it is ready, and ends at SIGTERM,
+//! SIGINT, or with `--until-stdin-closes` when its input ends; nothing that it started is left.
+//! `eval "$(localcloud env --port PORT)"` points `aws` and `spotblock` at it.
+//!
+//! A job's container is a process that sleeps; its command is never run. `sleep N` in the command gives the seconds,
+//! and the job's environment says more: `LOCALCLOUD_SECONDS`, `LOCALCLOUD_EXIT=CODE`,
+//! `LOCALCLOUD_ON_TERM=exit:CODE|ignore`.
+//!
+//! # Controls
+//!
+//! | request | what it does |
+//! |---|---|
+//! | `GET /_localcloud/calls` | every call so far ([`client::Call`]) |
+//! | `GET /_localcloud/events` | everything that happened so far ([`client::Event`]) |
+//! | `GET /_localcloud/nodes` | the nodes ([`client::NodeInfo`]) |
+//! | `GET /_localcloud/options` | how the cloud behaves ([`client::Options`]) |
+//! | `PATCH /_localcloud/options` | changes it by a JSON merge patch, such as `{"spot-block": "refuse"}` or `{"block-ends-in": "PT45S"}` |
+//! | `POST /_localcloud/faults` | adds a fault ([`client::Fault`]) or a list of them to the script |
+//! | `DELETE /_localcloud/faults` | empties the script |
+//! | `POST /_localcloud/nodes/ID/power-off` | powers the host off from inside |
+//! | `POST /_localcloud/nodes/ID/vanish` | the host is gone, and EC2 and ECS learn of it late |
+//! | `POST /_localcloud/nodes/ID/interrupt` | AWS announces that it takes the instance; `{"in-secs": 120, "action": "terminate"}` are the defaults |
+//! | `POST /_localcloud/nodes/ID/rebalance` | AWS recommends to leave |
+//! | `POST /_localcloud/nodes/ID/kill-agent` | SIGKILL to the agent, which is started again |
+//! | `POST /_localcloud/nodes/ID/stop-agent` | SIGTERM to the agent, which is started again |
+//!
+//! A fault: `{"service": "batch", "operation": "SubmitJob", "caller": "user", "skip": 1, "count": 2, "effect":
+//! "throttle"}`; further effects are `{"fail": {"code": "...", "status": 400, "message": "..."}}`, `{"hang": {"secs":
+//! 5}}`, `"lost-answer"` and `{"slow": {"millis": 500}}`.
 
+pub mod client;
 pub mod core;
 pub mod shell;
 pub mod wire;

@@ -38,6 +38,8 @@ pub struct Container {
     pub name: String,
     /// The task definition's family.
     pub family: String,
+    /// The task definition's revision.
+    pub revision: String,
     /// Its command.
     pub command: Vec<String>,
     /// Its environment.

@@ -1,8 +1,8 @@
 //! The deciding part: `(request, now, seed) -> response`, without I/O and without a clock.
 //!
 //! [`Cloud::handle`] takes one request; [`Cloud::advance`] lets time pass. What the outside has to do comes out of
-//! [`Cloud::take_effects`]; what happened on a node comes back as ordinary ECS requests and through
-//! [`Cloud::node_gone`].
+//! [`Cloud::take_effects`]; what happened on a node comes back as ordinary ECS requests, through
+//! [`Cloud::agent_connected`] and [`Cloud::process`].
 
 use std::collections::VecDeque;
 
@@ -14,19 +14,26 @@ pub mod ec2;
 pub mod ecs;
 pub mod effect;
 pub mod error;
+pub mod faults;
 pub mod iam;
 pub mod ids;
 pub mod imds;
 pub mod options;
+mod page;
 pub mod record;
 pub mod request;
 pub mod s3;
 pub mod scheduler;
 pub mod ssm;
 pub mod sts;
+#[cfg(test)]
+mod test_support;
+#[cfg(test)]
+mod testing;
 
 pub use effect::Effect;
 pub use error::AwsError;
+pub use faults::{Delivery, Fault};
 pub use options::Options;
 pub use record::{Call, Event};
 pub use request::{Caller, Request, Response};
@@ -43,6 +50,7 @@ pub struct Cloud {
     pub(crate) scheduler: scheduler::Scheduler,
     pub(crate) ecs: ecs::Ecs,
     pub(crate) batch: batch::Batch,
+    faults: faults::Faults,
     effects: VecDeque<Effect>,
     calls: Vec<Call>,
     events: Vec<Event>,
@@ -73,6 +81,14 @@ pub struct Handled {
     pub error: Option<String>,
 }
 
+/// An answer, and how it gets back to who asked.
+pub struct Answer {
+    /// What goes on the wire.
+    pub response: Response,
+    /// When it does, if at all.
+    pub delivery: Delivery,
+}
+
 impl Cloud {
     /// A cloud with the resources of the seed's example account; equal options give equal clouds.
     #[must_use]
@@ -86,6 +102,7 @@ impl Cloud {
             scheduler: scheduler::Scheduler::default(),
             ecs: ecs::Ecs::default(),
             batch: batch::Batch::default(),
+            faults: faults::Faults::default(),
             options,
             ids,
             effects: VecDeque::new(),
@@ -96,6 +113,11 @@ impl Cloud {
 
     /// Answers one request, and records the call.
     pub fn handle(&mut self, request: &Request, now: Timestamp) -> Response {
+        self.answer(request, now).response
+    }
+
+    /// Answers one request, records the call, and says what the fault script wants done with the answer.
+    pub fn answer(&mut self, request: &Request, now: Timestamp) -> Answer {
         self.advance(now);
         let context = Context {
             now,
@@ -104,15 +126,10 @@ impl Cloud {
             region: request.region().unwrap_or(&self.options.region).to_owned(),
         };
         let service = request.service();
-        let handled = match service {
-            "ec2" => ec2::handle(self, &context, request),
-            "iam" => iam::handle(self, &context, request),
-            "sts" => sts::handle(self, &context, request),
-            "ssm" => ssm::handle(self, &context, request),
-            "ecs" => ecs::handle(self, &context, request),
-            "batch" => batch::handle(self, &context, request),
-            "scheduler" => scheduler::handle(self, &context, request),
-            _ => s3::handle(self, &context, request),
+        let fault = self.faults.take(service, &faults::operation(request), &context.caller);
+        let (handled, delivery) = match fault {
+            Some(effect) => self.faulty(effect, service, &context, request),
+            None => (self.dispatch(service, &context, request), Delivery::AtOnce),
         };
         self.calls.push(Call {
             seq: self.calls.len() as u64 + 1,
@@ -126,14 +143,90 @@ impl Cloud {
             request_id: context.request_id,
         });
         self.advance(now);
-        handled.response
+        Answer { response: handled.response, delivery }
+    }
+
+    fn dispatch(&mut self, service: &str, context: &Context, request: &Request) -> Handled {
+        match service {
+            "ec2" => ec2::handle(self, context, request),
+            "iam" => iam::handle(self, context, request),
+            "sts" => sts::handle(self, context, request),
+            "ssm" => ssm::handle(self, context, request),
+            "ecs" => ecs::handle(self, context, request),
+            "batch" => batch::handle(self, context, request),
+            "scheduler" => scheduler::handle(self, context, request),
+            _ => s3::handle(self, context, request),
+        }
+    }
+
+    /// A request that a fault befalls: some faults keep it from its service, some only change its answer's way back.
+    fn faulty(
+        &mut self,
+        effect: faults::Effect,
+        service: &str,
+        context: &Context,
+        request: &Request,
+    ) -> (Handled, Delivery) {
+        match effect {
+            faults::Effect::Throttle => (faults::throttled(service, context, request), Delivery::AtOnce),
+            faults::Effect::Fail { code, status, message } => {
+                let error = AwsError::new(&code, message).with_status(status);
+                (faults::failed(service, context, request, &error), Delivery::AtOnce)
+            }
+            faults::Effect::Hang { secs } => {
+                (faults::unanswered(request), Delivery::NeverAfter { millis: secs.saturating_mul(1000) })
+            }
+            faults::Effect::LostAnswer => {
+                (self.dispatch(service, context, request), Delivery::NeverAfter { millis: 0 })
+            }
+            faults::Effect::Slow { millis } => (self.dispatch(service, context, request), Delivery::After { millis }),
+        }
+    }
+
+    /// Adds a fault to the script.
+    pub fn add_fault(&mut self, fault: Fault) {
+        self.faults.add(fault);
+    }
+
+    /// Empties the fault script.
+    pub fn clear_faults(&mut self) {
+        self.faults = faults::Faults::default();
     }
 
     /// Lets everything happen that is due by `now`.
     pub fn advance(&mut self, now: Timestamp) {
         ec2::advance(self, now);
-        batch::advance(self, now);
         ecs::advance(self, now);
+        batch::advance(self, now);
+    }
+
+    /// The next moment at which something is due, for a simulation that wants to jump there. What is due already
+    /// doesn't count: it waits for something else, such as a capacity or an agent's connection.
+    #[must_use]
+    pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+        let ec2 = ec2::next_due(self).filter(|due| *due > now);
+        [ec2, ecs::next_due(self, now), batch::next_due(self, now)].into_iter().flatten().min()
+    }
+
+    /// The ECS agent of this instance has connected to ECS or lost its connection. What is to reach it waits until
+    /// it is connected.
+    pub fn agent_connected(&mut self, now: Timestamp, instance: &str, connected: bool) {
+        ecs::agent_connected(self, instance, connected);
+        self.advance(now);
+    }
+
+    /// A container's process began (no exit code) or ended on a node; ECS learns of it only by a report.
+    pub fn process(&mut self, now: Timestamp, instance: &str, task: &str, exit_code: Option<i32>) {
+        let change = if exit_code.is_some() { "ended" } else { "started" };
+        self.event(Event {
+            at: now,
+            what: record::What::Process {
+                instance: instance.to_owned(),
+                task: task.to_owned(),
+                change: change.to_owned(),
+                exit_code,
+            },
+        });
     }
 
     /// What the outside has to do, in order.

@@ -57,6 +57,8 @@ pub struct Pace {
     pub host_loss_ms: u64,
     /// How long a new instance profile is not usable yet.
     pub profile_ms: u64,
+    /// From the ECS agent's start to its registration.
+    pub ecs_start_ms: u64,
 }
 
 impl Default for Pace {
@@ -71,6 +73,7 @@ impl Default for Pace {
             report_ms: 400,
             host_loss_ms: 3_000,
             profile_ms: 1_500,
+            ecs_start_ms: 400,
         }
     }
 }

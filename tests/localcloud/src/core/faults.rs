@@ -1,0 +1,223 @@
+//! The fault script: calls that throttle, fail, hang, or lose their answer.
+//!
+//! A fault waits for a call of its service and operation, lets `skip` of them pass, and then befalls `count`. Faults
+//! are looked at in the order in which they were added; the first that matches counts the call.
+
+use serde::{Deserialize, Serialize};
+
+use super::{AwsError, Caller, Context, Handled, Request, Response};
+use crate::wire;
+
+/// One line of the fault script.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Fault {
+    /// `ec2`, `batch`, ...; left out, any.
+    #[serde(default)]
+    pub service: Option<String>,
+    /// AWS's name of the operation, such as `SubmitJob`; left out, any.
+    #[serde(default)]
+    pub operation: Option<String>,
+    /// Whose calls; left out, everybody's.
+    #[serde(default)]
+    pub caller: Option<Who>,
+    /// How many calls pass before the first that is hit.
+    #[serde(default)]
+    pub skip: u32,
+    /// How many calls are hit.
+    #[serde(default = "once")]
+    pub count: u32,
+    /// What happens to them.
+    pub effect: Effect,
+}
+
+fn once() -> u32 {
+    1
+}
+
+/// Whose calls a fault befalls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Who {
+    /// Those with an instance role's credentials.
+    Instance,
+    /// Those of a person or their tool.
+    User,
+}
+
+/// What a fault does to a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Effect {
+    /// The service's throttling error; the call has no effect.
+    Throttle,
+    /// This error; the call has no effect.
+    Fail {
+        /// AWS's code.
+        code: String,
+        /// The HTTP status.
+        status: u16,
+        /// The text.
+        message: String,
+    },
+    /// The call has no effect, and after so many seconds the connection is cut.
+    Hang {
+        /// How many seconds.
+        secs: u64,
+    },
+    /// The call has its effect, and the connection is cut instead of an answer.
+    LostAnswer,
+    /// The call has its effect at once, and its answer comes late.
+    Slow {
+        /// How late.
+        millis: u64,
+    },
+}
+
+/// How an answer gets back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// As always.
+    AtOnce,
+    /// Late.
+    After {
+        /// How late.
+        millis: u64,
+    },
+    /// Not at all: the connection is cut.
+    NeverAfter {
+        /// After how long.
+        millis: u64,
+    },
+}
+
+/// The script, as far as it is still to come.
+#[derive(Default)]
+pub(super) struct Faults {
+    script: Vec<Fault>,
+}
+
+impl Faults {
+    pub(super) fn add(&mut self, fault: Fault) {
+        self.script.push(fault);
+    }
+
+    /// What befalls this call.
+    pub(super) fn take(&mut self, service: &str, operation: &str, caller: &Caller) -> Option<Effect> {
+        let fault =
+            self.script.iter_mut().find(|fault| fault.count > 0 && fault.matches(service, operation, caller))?;
+        if fault.skip > 0 {
+            fault.skip -= 1;
+            return None;
+        }
+        fault.count -= 1;
+        Some(fault.effect.clone())
+    }
+}
+
+impl Fault {
+    fn matches(&self, service: &str, operation: &str, caller: &Caller) -> bool {
+        let who = match self.caller {
+            None => true,
+            Some(Who::Instance) => matches!(caller, Caller::Instance(_)),
+            Some(Who::User) => matches!(caller, Caller::User),
+        };
+        who && self.service.as_deref().is_none_or(|wanted| wanted == service)
+            // Batch's paths are in lower case, so names are compared without regard to it.
+            && self.operation.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(operation))
+    }
+}
+
+/// The operation a request asks for, told before its service has parsed it: from the target header, the path or the
+/// form. Batch's tags and S3 give the method, such as `GET`.
+pub(super) fn operation(request: &Request) -> String {
+    if let Some(target) = request.header("x-amz-target") {
+        return target.rsplit('.').next().unwrap_or_default().to_owned();
+    }
+    match request.service() {
+        "batch" => match request.path.strip_prefix("/v1/") {
+            Some(name) if !name.contains('/') => name.to_owned(),
+            _ => request.method.clone(),
+        },
+        "ec2" | "iam" | "sts" => form_urlencoded::parse(&request.body)
+            .find(|(key, _)| key == "Action")
+            .map(|(_, value)| value.into_owned())
+            .unwrap_or_default(),
+        _ => request.method.clone(),
+    }
+}
+
+/// The service's own way to say that calls come too fast.
+pub(super) fn throttled(service: &str, context: &Context, request: &Request) -> Handled {
+    let error = match service {
+        "ec2" => AwsError::new("RequestLimitExceeded", "Request limit exceeded.").with_status(503),
+        "batch" => AwsError::new("TooManyRequestsException", "Too Many Requests").with_status(429),
+        "s3" => AwsError::new("SlowDown", "Please reduce your request rate.").with_status(503),
+        "iam" | "sts" => AwsError::new("Throttling", "Rate exceeded"),
+        _ => AwsError::new("ThrottlingException", "Rate exceeded"),
+    };
+    failed(service, context, request, &error)
+}
+
+/// An error in the shape of the service's protocol.
+pub(super) fn failed(service: &str, context: &Context, request: &Request, error: &AwsError) -> Handled {
+    Handled { error: Some(error.code.clone()), response: wire::error(service, context, error), ..unanswered(request) }
+}
+
+/// A call that was noted and got nowhere.
+pub(super) fn unanswered(request: &Request) -> Handled {
+    Handled {
+        operation: operation(request),
+        parameters: serde_json::from_slice(&request.body).unwrap_or_default(),
+        response: Response::default(),
+        error: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn script(faults: serde_json::Value) -> Faults {
+        Faults { script: serde_json::from_value(faults).expect("faults") }
+    }
+
+    #[test]
+    fn a_fault_skips_hits_and_is_used_up() {
+        let mut faults = script(json!([
+            {"service": "batch", "operation": "SubmitJob", "skip": 1, "count": 2, "effect": "throttle"},
+        ]));
+        let mut hit = || faults.take("batch", "submitjob", &Caller::User).is_some();
+        assert_eq!([hit(), hit(), hit(), hit()], [false, true, true, false]);
+    }
+
+    #[test]
+    fn a_fault_looks_at_service_operation_and_caller() {
+        let mut faults = script(json!([
+            {"service": "ecs", "operation": "StopTask", "caller": "instance", "effect": {"hang": {"secs": 3}}},
+        ]));
+        let instance = Caller::Instance("i-1".into());
+        assert_eq!(faults.take("ecs", "StopTask", &Caller::User), None);
+        assert_eq!(faults.take("batch", "StopTask", &instance), None);
+        assert_eq!(faults.take("ecs", "ListTasks", &instance), None);
+        assert_eq!(faults.take("ecs", "StopTask", &instance), Some(Effect::Hang { secs: 3 }));
+    }
+
+    #[test]
+    fn the_operation_is_told_from_target_path_or_form() {
+        let signed = |service: &str| {
+            let scope = format!("AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-east-1/{service}/aws4_request, x");
+            ("authorization".to_owned(), scope)
+        };
+        let target = ("x-amz-target".to_owned(), "AmazonSSM.GetParameter".to_owned());
+        let ssm = Request { headers: vec![signed("ssm"), target], ..Request::default() };
+        assert_eq!(operation(&ssm), "GetParameter");
+        let batch = Request { path: "/v1/submitjob".into(), headers: vec![signed("batch")], ..Request::default() };
+        assert_eq!(operation(&batch), "submitjob");
+        let body = b"Version=2016-11-15&Action=RunInstances".to_vec();
+        let ec2 = Request { headers: vec![signed("ec2")], body, ..Request::default() };
+        assert_eq!(operation(&ec2), "RunInstances");
+    }
+}

@@ -1,0 +1,165 @@
+//! The controls below `/_localcloud/`; the crate's header lists them.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Shell, clock};
+use crate::core::{Fault, ec2};
+
+/// The controls' routes.
+pub(super) fn router() -> Router<Arc<Shell>> {
+    Router::new()
+        .route("/_localcloud/calls", get(calls))
+        .route("/_localcloud/events", get(events))
+        .route("/_localcloud/nodes", get(nodes))
+        .route("/_localcloud/options", get(options).patch(change_options))
+        .route("/_localcloud/faults", post(add_fault).delete(clear_faults))
+        .route("/_localcloud/nodes/{instance}/{action}", post(act_on_node))
+}
+
+async fn calls(State(shell): State<Arc<Shell>>) -> Response {
+    json(shell.cloud().calls())
+}
+
+async fn events(State(shell): State<Arc<Shell>>) -> Response {
+    json(shell.cloud().events())
+}
+
+async fn nodes(State(shell): State<Arc<Shell>>) -> Response {
+    let nodes: Vec<_> = shell.nodes().iter().map(|node| node.info()).collect();
+    json(&nodes)
+}
+
+async fn options(State(shell): State<Arc<Shell>>) -> Response {
+    json(&shell.cloud().options)
+}
+
+/// A JSON merge patch. An option that doesn't exist is refused.
+async fn change_options(State(shell): State<Arc<Shell>>, body: Bytes) -> Response {
+    let result = shell.act(|cloud| -> Result<(), serde_json::Error> {
+        let patch = serde_json::from_slice(&body)?;
+        let mut options = serde_json::to_value(&cloud.options)?;
+        merge(&mut options, patch);
+        cloud.options = serde_json::from_value(options)?;
+        Ok(())
+    });
+    answer(result.map_err(|error| error.to_string()))
+}
+
+/// One fault, or a list of them.
+async fn add_fault(State(shell): State<Arc<Shell>>, body: Bytes) -> Response {
+    let faults = serde_json::from_slice::<Vec<Fault>>(&body)
+        .or_else(|_| serde_json::from_slice::<Fault>(&body).map(|fault| vec![fault]));
+    answer(faults.map_err(|error| error.to_string()).map(|faults| {
+        let mut cloud = shell.cloud();
+        faults.into_iter().for_each(|fault| cloud.add_fault(fault));
+    }))
+}
+
+async fn clear_faults(State(shell): State<Arc<Shell>>) -> Response {
+    shell.cloud().clear_faults();
+    answer(Ok(()))
+}
+
+/// What `interrupt` takes.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct Interruption {
+    /// `terminate`, `stop` or `hibernate`.
+    action: String,
+    /// How many seconds ahead.
+    in_secs: i64,
+}
+
+impl Default for Interruption {
+    /// Two minutes' notice.
+    fn default() -> Self {
+        Self { action: "terminate".to_owned(), in_secs: 120 }
+    }
+}
+
+async fn act_on_node(
+    State(shell): State<Arc<Shell>>,
+    Path((instance, action)): Path<(String, String)>,
+    body: Bytes,
+) -> Response {
+    let Some(node) = shell.node(&instance) else {
+        return (StatusCode::NOT_FOUND, format!("no node {instance}\n")).into_response();
+    };
+    let now = clock::now();
+    match action.as_str() {
+        "power-off" => node.power_off(&shell),
+        "vanish" => shell.act(|cloud| ec2::vanish(cloud, now, &instance)),
+        "interrupt" => {
+            let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
+            match serde_json::from_slice::<Interruption>(body) {
+                Ok(Interruption { action, in_secs }) => {
+                    let taken_at = now.checked_add(SignedDuration::from_secs(in_secs)).unwrap_or(now);
+                    shell.act(|cloud| ec2::interrupt(cloud, now, &instance, &action, taken_at));
+                }
+                Err(error) => return answer(Err(error.to_string())),
+            }
+        }
+        "rebalance" => shell.act(|cloud| ec2::rebalance(cloud, now, &instance)),
+        "kill-agent" => node.signal_agent(nix::sys::signal::Signal::SIGKILL),
+        "stop-agent" => node.signal_agent(nix::sys::signal::Signal::SIGTERM),
+        _ => return (StatusCode::NOT_FOUND, format!("nodes have no {action}\n")).into_response(),
+    }
+    answer(Ok(()))
+}
+
+fn answer(result: Result<(), String>) -> Response {
+    match result {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(why) => (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
+    }
+}
+
+fn json<T: Serialize + ?Sized>(value: &T) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// RFC 7396.
+fn merge(target: &mut Value, patch: Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(serde_json::Map::new());
+    }
+    let Value::Object(target) = target else { return };
+    for (key, value) in patch {
+        if value.is_null() {
+            target.remove(&key);
+        } else {
+            merge(target.entry(key).or_insert(Value::Null), value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_merge_patch_changes_adds_and_removes() {
+        let mut target = json!({"a": 1, "pace": {"x": 1, "y": 2}, "gone": true});
+        merge(&mut target, json!({"a": 2, "pace": {"y": 3}, "gone": null, "new": [1]}));
+        assert_eq!(target, json!({"a": 2, "pace": {"x": 1, "y": 3}, "new": [1]}));
+    }
+}

@@ -1,0 +1,388 @@
+//! The node's containers: processes that sleep and end as the job's definition says.
+//!
+//! A job's command is never run. `sleep N` in it gives the seconds; three variables of the job's environment say more:
+//!
+//! - `LOCALCLOUD_SECONDS`: how long the container runs (default: `N`, or 2 without such a command)
+//! - `LOCALCLOUD_EXIT`: its exit code (default 0)
+//! - `LOCALCLOUD_ON_TERM`: what it does on SIGTERM: `exit:CODE` or `ignore` (default: it dies of it)
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tokio::process::Command;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::core::effect::Container;
+use crate::shell::process::{Group, Leader, exit_code};
+use crate::shell::{Shell, clock};
+
+/// Docker's code for a container that could not be started.
+const NOT_STARTED: i32 = 127;
+
+/// How long a container takes from its task's arrival to its start.
+const CREATION: Duration = Duration::from_millis(100);
+
+/// How far a task has come, as the host knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Known {
+    Pending,
+    Running,
+    Stopped,
+}
+
+impl Known {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Running => "RUNNING",
+            Self::Stopped => "STOPPED",
+        }
+    }
+}
+
+/// One task on this host.
+struct Task {
+    container: String,
+    family: String,
+    revision: String,
+    runtime_id: String,
+    known: Known,
+    /// The states that ECS has not been told yet, in order.
+    unreported: VecDeque<Report>,
+    wanted: watch::Sender<bool>,
+    group: Option<Group>,
+}
+
+impl Task {
+    fn becomes(&mut self, arn: &str, known: Known, exit_code: Option<i32>) {
+        self.known = known;
+        self.unreported.push_back(Report {
+            task: arn.to_owned(),
+            container: self.container.clone(),
+            runtime_id: self.runtime_id.clone(),
+            known,
+            since: clock::now(),
+            exit_code,
+        });
+    }
+}
+
+/// A state that ECS is to be told.
+#[derive(Clone)]
+pub(super) struct Report {
+    pub(super) task: String,
+    pub(super) container: String,
+    pub(super) runtime_id: String,
+    pub(super) known: Known,
+    /// Since when.
+    pub(super) since: Timestamp,
+    pub(super) exit_code: Option<i32>,
+}
+
+/// All tasks of one host.
+pub(super) struct Containers {
+    instance: String,
+    state: Arc<Mutex<State>>,
+    waiters: Mutex<Vec<JoinHandle<()>>>,
+}
+
+struct State {
+    tasks: BTreeMap<String, Task>,
+    stop_timeout: Duration,
+    /// The host is gone: nothing starts any more.
+    ended: bool,
+}
+
+impl Containers {
+    pub(super) fn new(instance: &str) -> Self {
+        let state = State { tasks: BTreeMap::new(), stop_timeout: Duration::from_secs(30), ended: false };
+        Self { instance: instance.to_owned(), state: Arc::new(Mutex::new(state)), waiters: Mutex::default() }
+    }
+
+    /// Takes the time between SIGTERM and SIGKILL that the ECS agent read at its start.
+    pub(super) fn set_stop_timeout(&self, timeout: Duration) {
+        self.lock().stop_timeout = timeout;
+    }
+
+    /// Takes a task and starts its container.
+    pub(super) fn run(&self, shell: &Arc<Shell>, arn: &str, container: &Container) {
+        let mut state = self.lock();
+        if state.ended || state.tasks.contains_key(arn) {
+            return;
+        }
+        let (wanted, wish) = watch::channel(true);
+        let mut task = Task {
+            container: container.name.clone(),
+            family: container.family.clone(),
+            revision: container.revision.clone(),
+            runtime_id: format!("{:0>64}", arn.rsplit('/').next().unwrap_or_default()),
+            known: Known::Pending,
+            unreported: VecDeque::new(),
+            wanted,
+            group: None,
+        };
+        task.becomes(arn, Known::Pending, None);
+        state.tasks.insert(arn.to_owned(), task);
+        let life = Life {
+            instance: self.instance.clone(),
+            arn: arn.to_owned(),
+            state: Arc::clone(&self.state),
+            shell: Arc::clone(shell),
+            wish,
+        };
+        let behaviour = Behaviour::of(container);
+        let waiter = tokio::spawn(async move { life.live(&behaviour).await });
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner).push(waiter);
+    }
+
+    /// A task is to stop: SIGTERM, and SIGKILL after the stop timeout.
+    pub(super) fn stop(&self, arn: &str) {
+        if let Some(task) = self.lock().tasks.get(arn) {
+            task.wanted.send_replace(false);
+        }
+    }
+
+    /// The next state of each task that ECS doesn't know yet and that is older than `delay_ms`.
+    pub(super) fn due(&self, now: Timestamp, delay_ms: u64) -> Vec<Report> {
+        let delay = SignedDuration::from_millis(i64::try_from(delay_ms).unwrap_or(i64::MAX));
+        let state = self.lock();
+        let next = state.tasks.values().filter_map(|task| task.unreported.front());
+        next.filter(|report| report.since.duration_until(now) >= delay).cloned().collect()
+    }
+
+    /// ECS knows it.
+    pub(super) fn reported(&self, report: &Report) {
+        if let Some(task) = self.lock().tasks.get_mut(&report.task) {
+            task.unreported.pop_front();
+        }
+    }
+
+    /// The tasks as introspection shows them; stopped ones stay.
+    pub(super) fn introspect(&self) -> Vec<Value> {
+        let state = self.lock();
+        let tasks = state.tasks.iter().map(|(arn, task)| {
+            let wanted = *task.wanted.borrow() && task.known != Known::Stopped;
+            json!({
+                "Arn": arn,
+                "DesiredStatus": if wanted { "RUNNING" } else { "STOPPED" },
+                "KnownStatus": task.known.as_str(),
+                "Family": task.family,
+                "Version": task.revision,
+                "Containers": [{
+                    "DockerId": task.runtime_id,
+                    "DockerName": format!("ecs-{}-{}-{}", task.family, task.revision, task.container),
+                    "Name": task.container,
+                }],
+            })
+        });
+        tasks.collect()
+    }
+
+    pub(super) fn live(&self) -> usize {
+        self.lock().tasks.values().filter(|task| task.known != Known::Stopped).count()
+    }
+
+    /// Kills them all at once; nothing is reported.
+    pub(super) fn end(&self) {
+        let mut state = self.lock();
+        state.ended = true;
+        for task in state.tasks.values() {
+            task.wanted.send_replace(false);
+            if let Some(group) = task.group {
+                group.signal(Signal::SIGKILL);
+            }
+        }
+    }
+
+    /// Waits until all processes are gone.
+    pub(super) async fn ended(&self) {
+        let waiters = std::mem::take(&mut *self.waiters.lock().unwrap_or_else(PoisonError::into_inner));
+        for waiter in waiters {
+            let _ = waiter.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The life of one container.
+struct Life {
+    instance: String,
+    arn: String,
+    state: Arc<Mutex<State>>,
+    shell: Arc<Shell>,
+    /// Whether it is wanted.
+    wish: watch::Receiver<bool>,
+}
+
+impl Life {
+    async fn live(mut self, behaviour: &Behaviour) {
+        let stopped_early = tokio::time::timeout(CREATION, self.wish.wait_for(|wanted| !wanted)).await.is_ok();
+        if stopped_early {
+            // It never was: no exit code.
+            return self.becomes(Known::Stopped, None, None);
+        }
+        let mut leader = match Leader::start(&mut behaviour.command()) {
+            Ok(leader) => leader,
+            Err(error) => {
+                tracing::error!(task = %self.arn, "the container can't be started: {error}");
+                return self.becomes(Known::Stopped, None, Some(NOT_STARTED));
+            }
+        };
+        self.becomes(Known::Running, Some(leader.group()), None);
+        self.shell.cloud().process(clock::now(), &self.instance, &self.arn, None);
+        let code = self.watch(&mut leader).await;
+        self.shell.cloud().process(clock::now(), &self.instance, &self.arn, Some(code));
+        self.becomes(Known::Stopped, None, Some(code));
+    }
+
+    /// Waits for the process's end, and brings it about when the task isn't wanted any more.
+    async fn watch(&mut self, leader: &mut Leader) -> i32 {
+        tokio::select! {
+            status = leader.wait() => return code_of(status),
+            _ = self.wish.wait_for(|wanted| !wanted) => {}
+        }
+        let timeout = {
+            let state = self.lock();
+            if state.ended { Duration::ZERO } else { state.stop_timeout }
+        };
+        if !timeout.is_zero() {
+            leader.group().signal(Signal::SIGTERM);
+            if let Ok(status) = tokio::time::timeout(timeout, leader.wait()).await {
+                return code_of(status);
+            }
+        }
+        leader.group().signal(Signal::SIGKILL);
+        code_of(leader.wait().await)
+    }
+
+    fn becomes(&self, known: Known, group: Option<Group>, exit_code: Option<i32>) {
+        let mut state = self.lock();
+        let ended = state.ended;
+        if let Some(task) = state.tasks.get_mut(&self.arn) {
+            task.becomes(&self.arn, known, exit_code);
+            task.group = group;
+            // The host can have gone between the start of the process and this note of its group.
+            if let (true, Some(group)) = (ended, group) {
+                group.signal(Signal::SIGKILL);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn code_of(status: std::io::Result<std::process::ExitStatus>) -> i32 {
+    status.map_or(NOT_STARTED, exit_code)
+}
+
+/// What a container does.
+#[derive(Clone, Debug, PartialEq)]
+struct Behaviour {
+    seconds: f64,
+    exit: u8,
+    on_term: OnTerm,
+}
+
+/// What a container does on SIGTERM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnTerm {
+    Die,
+    Exit(u8),
+    Ignore,
+}
+
+impl Behaviour {
+    fn of(container: &Container) -> Self {
+        let variable = |name: &str| {
+            container.environment.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        };
+        let number = |text: &str| text.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
+        let on_term = match variable("LOCALCLOUD_ON_TERM") {
+            Some("ignore") => OnTerm::Ignore,
+            Some(text) => {
+                text.strip_prefix("exit:").and_then(|code| code.parse().ok()).map_or(OnTerm::Die, OnTerm::Exit)
+            }
+            None => OnTerm::Die,
+        };
+        Self {
+            seconds: variable("LOCALCLOUD_SECONDS")
+                .and_then(number)
+                .or_else(|| slept(&container.command).and_then(number))
+                .unwrap_or(2.0),
+            exit: variable("LOCALCLOUD_EXIT").and_then(|code| code.parse().ok()).unwrap_or(0),
+            on_term,
+        }
+    }
+
+    /// The process that acts it out. Nothing of the job's own text gets into the script, only numbers.
+    fn command(&self) -> Command {
+        let Self { seconds, exit, on_term } = self;
+        let script = match on_term {
+            OnTerm::Die => format!("sleep {seconds}; exit {exit}"),
+            OnTerm::Exit(code) => format!("trap 'exit {code}' TERM; sleep {seconds} & wait; exit {exit}"),
+            OnTerm::Ignore => format!("trap '' TERM; sleep {seconds}; exit {exit}"),
+        };
+        let mut command = Command::new("/bin/sh");
+        let null = std::process::Stdio::null;
+        command.arg("-c").arg(script).env_clear().env("PATH", "/usr/bin:/bin").stdout(null()).stderr(null());
+        command
+    }
+}
+
+/// `N` of `sleep N` in a command, alone or as a shell's script.
+fn slept(command: &[String]) -> Option<&str> {
+    let mut words = command.iter().flat_map(|word| word.split_whitespace());
+    words.find(|word| word.rsplit('/').next() == Some("sleep"))?;
+    words.next().map(|word| word.trim_end_matches([';', 's']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(command: &[&str], environment: &[(&str, &str)]) -> Container {
+        Container {
+            name: "default".into(),
+            family: "f".into(),
+            revision: "1".into(),
+            command: command.iter().map(|word| (*word).to_owned()).collect(),
+            environment: environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        }
+    }
+
+    #[test]
+    fn the_command_and_the_environment_say_what_a_container_does() {
+        let plain = Behaviour { seconds: 2.0, exit: 0, on_term: OnTerm::Die };
+        assert_eq!(Behaviour::of(&container(&[], &[])), plain);
+        assert_eq!(Behaviour::of(&container(&["/hello"], &[])), plain);
+        assert_eq!(Behaviour::of(&container(&["sleep", "7"], &[])).seconds, 7.0);
+        assert_eq!(Behaviour::of(&container(&["sh", "-c", "/bin/sleep 1.5; echo done"], &[])).seconds, 1.5);
+        let environment = [("LOCALCLOUD_SECONDS", "3"), ("LOCALCLOUD_EXIT", "9"), ("LOCALCLOUD_ON_TERM", "exit:0")];
+        assert_eq!(
+            Behaviour::of(&container(&["sleep", "7"], &environment)),
+            Behaviour { seconds: 3.0, exit: 9, on_term: OnTerm::Exit(0) }
+        );
+        let ignores = container(&[], &[("LOCALCLOUD_ON_TERM", "ignore")]);
+        assert_eq!(Behaviour::of(&ignores).on_term, OnTerm::Ignore);
+    }
+
+    /// Catches: a job's text that reaches a shell on the developer's machine.
+    #[test]
+    fn nothing_of_the_job_reaches_the_shell() {
+        let nasty = container(
+            &["sleep", "1;touch /tmp/x"],
+            &[("LOCALCLOUD_SECONDS", "$(id)"), ("LOCALCLOUD_EXIT", "`id`"), ("LOCALCLOUD_ON_TERM", "exit:$(id)")],
+        );
+        assert_eq!(Behaviour::of(&nasty), Behaviour { seconds: 2.0, exit: 0, on_term: OnTerm::Die });
+    }
+}

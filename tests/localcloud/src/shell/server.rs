@@ -1,0 +1,113 @@
+//! The cloud's port: everything that isn't a control is a request to AWS.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{Request as HttpRequest, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response as HttpResponse};
+use tokio::net::TcpListener;
+
+use super::{Settings, Shell, clock, control};
+use crate::core::{Cloud, Delivery, Options, Request, Response};
+
+/// More than any call needs.
+const MAX_BODY: usize = 16 * 1024 * 1024;
+
+/// Listens at `address`, calls `ready` with the URL, and serves until `stop` is done; then ends all nodes.
+///
+/// # Errors
+/// When `address` isn't loopback or can't be bound, or the server fails.
+pub async fn serve(
+    address: SocketAddr,
+    options: Options,
+    settings: Settings,
+    ready: impl FnOnce(&str) -> io::Result<()>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    ensure!(address.ip().is_loopback(), "{address} is not loopback: nodes run whatever a caller asks for");
+    let listener = TcpListener::bind(address).await.with_context(|| format!("listen at {address}"))?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let shell = Shell::new(Cloud::new(options), settings, url.clone());
+    let app = control::router().fallback(aws).with_state(Arc::clone(&shell));
+    ready(&url).context("say where the cloud is")?;
+    tokio::select! {
+        served = async { axum::serve(listener, app).await } => served.context("serve")?,
+        () = shell.tick() => {}
+        () = stop => {}
+    }
+    shell.end().await;
+    Ok(())
+}
+
+/// Any request to AWS.
+async fn aws(State(shell): State<Arc<Shell>>, request: HttpRequest) -> HttpResponse {
+    let request = match take(request).await {
+        Ok(request) => request,
+        Err(error) => return (StatusCode::BAD_REQUEST, format!("{error:#}\n")).into_response(),
+    };
+    let answer = shell.act(|cloud| cloud.answer(&request, clock::now()));
+    match answer.delivery {
+        Delivery::AtOnce => give(answer.response),
+        Delivery::After { millis } => {
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            give(answer.response)
+        }
+        Delivery::NeverAfter { millis } => {
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            HttpResponse::new(Body::new(Cut))
+        }
+    }
+}
+
+/// A request off the wire.
+pub(super) async fn take(request: HttpRequest) -> anyhow::Result<Request> {
+    let (head, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, MAX_BODY).await.context("the body")?;
+    let headers = head
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+    Ok(Request {
+        method: head.method.as_str().to_owned(),
+        path: head.uri.path().to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        headers: headers.collect(),
+        body: body.to_vec(),
+    })
+}
+
+/// A response onto the wire.
+pub(super) fn give(response: Response) -> HttpResponse {
+    let mut builder = HttpResponse::builder().status(response.status);
+    for (name, value) in &response.headers {
+        builder = builder.header(name, value);
+    }
+    builder.body(Body::from(response.body)).unwrap_or_else(|error| {
+        tracing::error!("an answer that is not HTTP: {error}");
+        StatusCode::INTERNAL_SERVER_ERROR.into_response()
+    })
+}
+
+/// A body that fails before its first byte: the server closes the connection, and the answer's head, not yet flushed,
+/// goes with it.
+struct Cut;
+
+impl HttpBody for Cut {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, io::Error>>> {
+        Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into())))
+    }
+}
