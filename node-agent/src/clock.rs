@@ -168,7 +168,10 @@ fn anchored(sighting: Sighting) -> Timestamp {
 /// How long the host has been up, time suspended included.
 fn up() -> SignedDuration {
     // The clock exists since Linux 2.6.39, so this can't fail; zero would only mean that time stands still.
-    ClockId::CLOCK_BOOTTIME.now().map(|time| SignedDuration::new(time.tv_sec(), clamp_nanos(time.tv_nsec()))).unwrap_or_default()
+    ClockId::CLOCK_BOOTTIME
+        .now()
+        .map(|time| SignedDuration::new(time.tv_sec(), clamp_nanos(time.tv_nsec())))
+        .unwrap_or_default()
 }
 
 fn clamp_nanos(nanos: i64) -> i32 {

@@ -205,8 +205,8 @@ fn validate(
         (Some(table), None) => Some(block_of(path, &serde_json::to_string(&table).unwrap_or_default())?),
         (None, Some(file)) => {
             let file = path.parent().unwrap_or(Path::new("")).join(file);
-            let json = std::fs::read_to_string(&file)
-                .map_err(|source| SettingsError::Read { path: file.clone(), source })?;
+            let json =
+                std::fs::read_to_string(&file).map_err(|source| SettingsError::Read { path: file.clone(), source })?;
             Some(block_of(&file, &json)?)
         }
         (None, None) => None,

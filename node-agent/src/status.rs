@@ -65,8 +65,14 @@ mod tests {
 
     #[test]
     fn lengths_read_as_people_say_them() {
-        let cases =
-            [(-5, "0 s"), (119, "119 s"), (120, "2 min"), (2_460, "41 min"), (11_100, "3 h 05 min"), (200_000, "2 d 07 h")];
+        let cases = [
+            (-5, "0 s"),
+            (119, "119 s"),
+            (120, "2 min"),
+            (2_460, "41 min"),
+            (11_100, "3 h 05 min"),
+            (200_000, "2 d 07 h"),
+        ];
         for (secs, wanted) in cases {
             assert_eq!(length(SignedDuration::from_secs(secs)), wanted);
         }

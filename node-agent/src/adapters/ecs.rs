@@ -113,12 +113,7 @@ impl Ecs {
     async fn look(&self, of: &Registration, asked: &[String]) -> Result<Survey, ClusterError> {
         let Some(instance) = self.describe(of).await? else {
             let gone = asked.iter().map(|task| (task.clone(), true)).collect();
-            return Ok(Survey {
-                instance: of.instance.clone(),
-                status: InstanceStatus::Gone,
-                pending: 0,
-                tasks: gone,
-            });
+            return Ok(Survey { instance: of.instance.clone(), status: InstanceStatus::Gone, pending: 0, tasks: gone });
         };
         let running = self.list_tasks(of, DesiredStatus::Running).await?;
         let stopping = self.list_tasks(of, DesiredStatus::Stopped).await?;

@@ -225,7 +225,7 @@ mod tests {
     fn the_stop_timeout_leaves_time_to_report_and_to_leave() {
         let cases = [
             (5, false, 3),
-            (10, false, 8),
+            (10, false, 7),
             (60, false, 45),
             (300, false, 240),
             (3600, false, 3540),

@@ -147,9 +147,7 @@ impl ProvideCredentials for RoleCredentials {
 }
 
 fn provider_config(http: &SharedHttpClient, clock: &Arc<BootClock>) -> ProviderConfig {
-    ProviderConfig::without_region()
-        .with_http_client(http.clone())
-        .with_time_source(sdk_time(clock))
+    ProviderConfig::without_region().with_http_client(http.clone()).with_time_source(sdk_time(clock))
 }
 
 fn build(

@@ -119,10 +119,8 @@ mod tests {
             let (mut stream, _) = listener.accept().await.expect("a connection");
             let mut request = [0; 1024];
             let _ = stream.read(&mut request).await.expect("a request");
-            let answer = format!(
-                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-                body.len()
-            );
+            let answer =
+                format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
             stream.write_all(answer.as_bytes()).await.expect("an answer");
         });
         Introspection::new(format!("http://127.0.0.1:{port}")).expect("a client")

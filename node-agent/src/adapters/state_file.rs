@@ -49,9 +49,7 @@ impl StateFile {
         let path = self.path.clone();
         let mut writing = tokio::task::spawn_blocking(move || write(&path, &json));
         match tokio::time::timeout(PATIENCE, &mut writing).await {
-            Ok(written) => {
-                written.map_err(io::Error::other).flatten().map_err(|error| self.failed("write", error))
-            }
+            Ok(written) => written.map_err(io::Error::other).flatten().map_err(|error| self.failed("write", error)),
             Err(_) => {
                 *late = Some(writing);
                 Err(self.failed("write", "the disk takes too long"))

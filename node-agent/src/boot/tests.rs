@@ -1,0 +1,126 @@
+//! Beginnings, with a fake IMDS and a fake disk.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use node_contract::user_data::embed;
+
+use super::*;
+use crate::lifecycle::Phase;
+use crate::ports::Clock;
+use crate::testing::{self, World, at};
+
+async fn find_out(world: &Arc<World>, clock: &BootClock) -> Found {
+    let ports = world.ports();
+    let boot = Boot {
+        metadata: ports.metadata.as_ref(),
+        clock,
+        store: ports.store.as_ref(),
+        supervisor: ports.supervisor.as_ref(),
+        given: None,
+    };
+    boot.find_out().await
+}
+
+fn world() -> Arc<World> {
+    let world = World::at(at("2026-11-24T10:00:00Z"));
+    world.facts().identity = Some(testing::identity());
+    world.facts().user_data = Some(format!("#!/bin/sh\n{}", embed(&testing::config())));
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_boot_takes_everything_from_imds() {
+    let found = find_out(&world(), &BootClock::new()).await;
+    assert_eq!((found.identity, found.config), (testing::identity(), testing::config()));
+    assert_eq!((found.state.phase, found.state.timeline), (Phase::Joining, testing::state().timeline));
+}
+
+/// Catches: lifecycled#84's kin, an agent that ends because IMDS is down when the host starts.
+#[tokio::test(start_paused = true)]
+async fn imds_that_is_down_is_asked_for_ever_and_not_in_a_hurry() {
+    let world = world();
+    world.facts().imds_fails = 200;
+    let before = world.now();
+    find_out(&world, &BootClock::new()).await;
+    let took = before.duration_until(world.now());
+    assert!(took > SignedDuration::from_mins(45) && took < SignedDuration::from_mins(50), "{took}");
+    assert!(world.facts().status.contains("waiting for IMDS"), "{}", world.facts().status);
+    assert!(world.count("alive") > 190, "the watchdog is fed meanwhile");
+}
+
+#[tokio::test(start_paused = true)]
+async fn user_data_without_settings_is_read_again_and_nothing_is_started() {
+    let cases = [
+        (None, "the instance has no user data"),
+        (Some("#!/bin/sh\necho hello\n".to_owned()), "holds no spotblock settings"),
+        (Some(embed(&testing::config()).replace("sb-1f2c", "sb-")), "block"),
+        (Some(embed(&testing::config()).replace("\"version\":1", "\"version\":2")), "version 2"),
+        (Some(embed(&testing::config()).replace("cluster", "klaster")), "klaster"),
+    ];
+    for (text, said) in cases {
+        let world = world();
+        world.facts().user_data = text.clone();
+        let clock = BootClock::new();
+        let waited = tokio::time::timeout(Duration::from_secs(595), find_out(&world, &clock)).await;
+        assert!(waited.is_err(), "{text:?}");
+        let status = world.facts().status.clone();
+        assert!(status.starts_with("no block: ") && status.contains(said), "{status}");
+        assert_eq!(world.count("user-data"), 10, "once a minute");
+        world.facts().user_data = Some(embed(&testing::config()));
+        find_out(&world, &clock).await;
+    }
+}
+
+fn saved_at(phase: Phase, boot_id: &str) -> Saved {
+    let mut saved = testing::saved();
+    saved.state.phase = phase;
+    saved.anchor.boot_id = boot_id.into();
+    saved
+}
+
+/// Catches: a restart in the middle of a drain that waits for an IMDS which is down.
+#[tokio::test(start_paused = true)]
+async fn in_the_same_boot_the_saved_state_is_enough() {
+    let world = world();
+    world.facts().identity = None;
+    let first = BootClock::new();
+    first.saw_date("Tue, 24 Nov 2026 10:00:00 GMT");
+    let anchor = first.anchor();
+    world.facts().saved = Some(Saved { anchor: anchor.clone(), ..saved_at(Phase::Draining, "") });
+    let second = BootClock::new();
+    let found = find_out(&world, &second).await;
+    assert_eq!((found.state.phase, found.anchor), (Phase::Draining, anchor));
+    let apart = first.now().duration_until(second.now()).abs();
+    assert!(apart < SignedDuration::from_secs(1), "its clock goes on: {apart}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_reboot_the_life_goes_on_and_no_deadline_has_moved_away() {
+    let world = world();
+    let mut saved = saved_at(Phase::Stopping, "another boot");
+    saved.state.timeline.end = at("2026-11-24T10:30:00Z");
+    world.facts().saved = Some(saved);
+    let found = find_out(&world, &BootClock::new()).await;
+    assert_eq!(found.state.phase, Phase::Stopping);
+    assert_eq!(found.state.timeline.end, at("2026-11-24T10:30:00Z"));
+    assert_ne!(found.anchor.boot_id, "another boot");
+}
+
+/// Catches: a baked image that makes every host of it power off at its first boot.
+#[tokio::test(start_paused = true)]
+async fn the_state_of_another_instance_is_not_used() {
+    let world = world();
+    let mut saved = saved_at(Phase::Gone, "another boot");
+    saved.identity.instance = "i-ffff".into();
+    world.facts().saved = Some(saved);
+    let found = find_out(&world, &BootClock::new()).await;
+    assert_eq!((found.state.phase, found.identity.instance.as_str()), (Phase::Joining, "i-0a1b"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_that_can_t_be_read_is_passed_over() {
+    let world = world();
+    world.facts().disk_fails = true;
+    assert_eq!(find_out(&world, &BootClock::new()).await.state.phase, Phase::Joining);
+}

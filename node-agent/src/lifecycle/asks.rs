@@ -121,7 +121,8 @@ impl State {
     pub fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
         let timeline = self.timeline;
         let moments = [timeline.drain_at, timeline.stop_at, self.leave_at(), timeline.end];
-        let asks = [Some(&self.drain), Some(&self.survey), Some(&self.step), Some(&self.power_off), self.start.as_ref()];
+        let asks =
+            [Some(&self.drain), Some(&self.survey), Some(&self.step), Some(&self.power_off), self.start.as_ref()];
         let stops = self.tasks.values().filter_map(|task| task.stop.as_ref());
         let again = asks.into_iter().flatten().chain(stops).filter_map(|ask| ask.again_at);
         moments.into_iter().chain(again).filter(|at| *at > now).min()

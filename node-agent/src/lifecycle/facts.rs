@@ -131,8 +131,7 @@ impl Rules {
     /// Idle means: nothing is placed here any more, nothing is on its way, nothing lives on the host, and ECS knows
     /// each task as stopped; and all of that again after the settle time (aws-facts.md, section 4).
     fn judge_idle(&self, state: &mut State, now: Timestamp, pending: u32) {
-        let quiet =
-            state.drained && state.host_known && pending == 0 && state.tasks.values().all(super::Task::is_over);
+        let quiet = state.drained && state.host_known && pending == 0 && state.tasks.values().all(super::Task::is_over);
         if !quiet {
             state.idle = Idle::No;
             self.put_off_survey(state, now);

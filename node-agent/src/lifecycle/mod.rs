@@ -417,8 +417,8 @@ fn name_of(cluster: &str) -> &str {
 #[must_use]
 pub fn spread_of(instance: &str) -> u16 {
     // FNV-1a: nothing hangs on its quality, and it is the same in every build.
-    let hash = instance.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = instance
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     u16::try_from(hash % 1000).unwrap_or_default()
 }

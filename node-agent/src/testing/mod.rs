@@ -1,4 +1,8 @@
-//! What the tests share.
+//! What the tests share: a block, and a world of fakes with state in which an agent can live.
+
+mod world;
+
+pub(crate) use world::{FakeTask, World};
 
 use jiff::{SignedDuration, Timestamp};
 use node_contract::{End, NodeConfig, Source, Timeline, VERSION};

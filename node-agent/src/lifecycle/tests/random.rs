@@ -1,0 +1,152 @@
+//! Whatever happens, in whatever order.
+
+use proptest::prelude::*;
+
+use super::table::rows;
+use super::*;
+
+const TASKS: [&str; 4] = ["a", "b", "c", "d"];
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![Just(Outcome::Done), Just(Outcome::Retry), Just(Outcome::Refused)]
+}
+
+fn registration() -> impl Strategy<Value = Registration> {
+    let instance = prop_oneof![4 => Just("arn:own"), 1 => Just("arn:other")];
+    let cluster = prop_oneof![6 => Just("c"), 1 => Just("default")];
+    (instance, cluster).prop_map(|(i, c)| Registration { instance: i.into(), cluster: c.into() })
+}
+
+fn instance_status() -> impl Strategy<Value = InstanceStatus> {
+    prop_oneof![
+        4 => Just(InstanceStatus::Draining),
+        2 => Just(InstanceStatus::Active),
+        1 => Just(InstanceStatus::Gone),
+        1 => Just(InstanceStatus::Other("REGISTERING".into())),
+    ]
+}
+
+fn a_survey() -> impl Strategy<Value = Survey> {
+    let tasks =
+        prop::collection::btree_map(prop::sample::select(&TASKS[..]).prop_map(str::to_owned), any::<bool>(), 0..4);
+    (registration(), instance_status(), 0..2_u32, tasks).prop_map(|(of, status, pending, tasks)| Survey {
+        instance: of.instance,
+        status,
+        pending,
+        tasks,
+    })
+}
+
+fn host_tasks() -> impl Strategy<Value = BTreeMap<String, OnHost>> {
+    let seen = prop_oneof![Just(OnHost::Live), Just(OnHost::Stopped)];
+    prop::collection::btree_map(prop::sample::select(&TASKS[..]).prop_map(str::to_owned), seen, 0..4)
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        4 => Just(Event::Tick),
+        1 => prop::option::of(registration()).prop_map(|registration| Event::Started { registration }),
+        4 => registration().prop_map(Event::Registered),
+        1 => (0..5_000_i64).prop_map(|s| Event::Notice { taken_at: testing::state().timeline.start + secs(s) }),
+        5 => prop::option::weighted(0.8, host_tasks()).prop_map(Event::OnHost),
+        2 => (registration(), instance_status())
+            .prop_map(|(of, status)| Event::StatusRead { instance: of.instance, status }),
+        1 => outcome().prop_map(Event::EcsAgentStarted),
+        3 => (registration(), outcome())
+            .prop_map(|(of, outcome)| Event::DrainingSet { instance: of.instance, outcome }),
+        4 => prop_oneof![4 => a_survey().prop_map(Ok), 1 => outcome().prop_map(Err)].prop_map(Event::Surveyed),
+        2 => (prop::sample::select(&TASKS[..]), outcome())
+            .prop_map(|(task, outcome)| Event::TaskStopAsked { task: task.into(), outcome }),
+        2 => outcome().prop_map(Event::EcsAgentStopped),
+        1 => prop_oneof![3 => prop::option::of(registration()).prop_map(Ok), 1 => outcome().prop_map(Err)]
+            .prop_map(Event::Found),
+        1 => outcome().prop_map(Event::Deregistered),
+        1 => outcome().prop_map(Event::PoweredOff),
+    ]
+}
+
+/// Events, each some seconds after the one before: an hour in a hundred steps, or a fraction of it.
+fn events() -> impl Strategy<Value = Vec<(i64, Event)>> {
+    let pause = prop_oneof![3 => 0..20_i64, 1 => 0..600_i64];
+    prop::collection::vec((pause, event()), 1..120)
+}
+
+/// What must hold between a state and the next.
+fn check(rules: &Rules, old: &State, new: &State, now: Timestamp, actions: &[Action]) -> Result<(), TestCaseError> {
+    let (before, after) = (old.timeline, new.timeline);
+    prop_assert!(after.end <= before.end && after.stop_at <= before.stop_at && after.drain_at <= before.drain_at);
+    if old.phase != new.phase {
+        let row = (old.phase.word().to_owned(), new.phase.word().to_owned(), new.why.word().to_owned());
+        prop_assert!(rows().contains(&row), "{row:?} is not in the table");
+    }
+    prop_assert!(old.phase < Phase::Draining || new.phase >= Phase::Draining, "never back to serving");
+    prop_assert!(now < after.end || new.phase == Phase::Gone, "past its end");
+    if actions.contains(&Action::PowerOff) {
+        for (arn, task) in &new.tasks {
+            let asked = task.stop.is_some() || new.registration.is_none();
+            prop_assert!(!task.is_live() || asked, "{arn} was not asked to stop before powering off");
+        }
+    }
+    if new.why == Why::Idle && old.why != Why::Idle {
+        prop_assert!(new.drained && new.host_known && new.tasks.values().all(Task::is_over), "left while not idle");
+    }
+    let (again, same) = rules.step(old, now, Event::Tick);
+    prop_assert_eq!(rules.step(old, now, Event::Tick), (again, same), "it is deterministic");
+    Ok(())
+}
+
+/// Lets time pass, as the loop does, until the agent is gone.
+fn live_out(life: &mut Life) -> Vec<Action> {
+    let mut actions = Vec::new();
+    for _ in 0..10_000 {
+        if life.state.phase == Phase::Gone {
+            break;
+        }
+        if !life.rules.is_restless(&life.state, life.now) {
+            life.now = life.state.wake_at(life.now).expect("the end is always ahead");
+        }
+        actions.extend(life.step(Event::Tick));
+    }
+    actions
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_rules_hold_whatever_happens(events in events()) {
+        let mut life = Life::new();
+        let mut powered_off = false;
+        for (pause, event) in events {
+            life.after(pause);
+            let old = life.state.clone();
+            let actions = life.step(event);
+            check(&life.rules, &old, &life.state, life.now, &actions)?;
+            powered_off |= actions.contains(&Action::PowerOff);
+        }
+        // And when nothing happens any more, nobody answering, the end comes in time.
+        let end = life.state.timeline.end.max(life.now);
+        powered_off |= live_out(&mut life).contains(&Action::PowerOff);
+        prop_assert!(powered_off && life.state.phase == Phase::Gone);
+        prop_assert!(life.now <= end, "{} is after {end}", life.now);
+    }
+
+    /// Catches: knowledge that only lives in the process, and a resume that goes elsewhere than the life it continues.
+    #[test]
+    fn a_restart_after_any_prefix_comes_to_the_same_end(events in events()) {
+        let mut life = Life::new();
+        for (pause, event) in events {
+            life.after(pause);
+            life.step(event);
+            let json = serde_json::to_string(&life.state).expect("JSON");
+            let mut resumed = Life { rules: life.rules.clone(), state: serde_json::from_str(&json).expect("a state"), now: life.now };
+            prop_assert_eq!(&State { host_known: life.state.host_known, ..resumed.state.clone() }, &life.state);
+            resumed.step(Event::Started { registration: life.state.registration.clone() });
+            prop_assert!(resumed.state.phase >= life.state.phase || life.state.look);
+            prop_assert_eq!(resumed.state.timeline.end, life.state.timeline.end);
+            live_out(&mut resumed);
+            prop_assert_eq!(resumed.state.phase, Phase::Gone);
+            prop_assert!(resumed.now <= life.state.timeline.end.max(life.now));
+        }
+    }
+}

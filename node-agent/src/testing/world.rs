@@ -1,0 +1,341 @@
+//! A host, its ECS agent, ECS and IMDS in one piece, on tokio's paused time. It keeps state as they do: a task that is
+//! asked to stop takes its time, ECS learns of it later, a host that is powered off is gone.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
+
+use crate::lifecycle::{InstanceStatus, OnHost, Outcome, Registration, Survey};
+use crate::ports::{
+    Answer, Clock, Cluster, ClusterError, EcsAgent, Host, HostError, Identity, IntrospectionError, Metadata,
+    MetadataError, Ports, Saved, StateStore, StoreError, Supervisor,
+};
+
+/// How long ECS takes to learn what the host knows.
+const REPORT: SignedDuration = SignedDuration::from_secs(2);
+
+/// A task.
+#[derive(Clone, Debug)]
+pub(crate) struct FakeTask {
+    /// When it ends by itself.
+    pub(crate) ends_at: Timestamp,
+    /// How long it takes to stop when asked; `None` when it never does.
+    pub(crate) stops_in: Option<SignedDuration>,
+    /// When it was asked to stop, and with what reason.
+    pub(crate) stop: Option<(Timestamp, String)>,
+}
+
+impl FakeTask {
+    /// One that runs to this time and obeys within a second.
+    pub(crate) fn until(ends_at: Timestamp) -> Self {
+        Self { ends_at, stops_in: Some(SignedDuration::from_secs(1)), stop: None }
+    }
+
+    fn ended_at(&self) -> Timestamp {
+        let stopped = self.stop.as_ref().and_then(|(at, _)| Some(*at + self.stops_in?));
+        stopped.map_or(self.ends_at, |at| at.min(self.ends_at))
+    }
+}
+
+/// What the world is like.
+#[derive(Default)]
+pub(crate) struct Facts {
+    pub(crate) tasks: BTreeMap<String, FakeTask>,
+    pub(crate) ecs_agent_runs: bool,
+    pub(crate) registered: bool,
+    pub(crate) drained: bool,
+    pub(crate) deregistered: bool,
+    pub(crate) notice: Option<Timestamp>,
+    pub(crate) saved: Option<Saved>,
+    /// Every request to ECS fails, or hangs for ever.
+    pub(crate) ecs_fails: bool,
+    pub(crate) ecs_hangs: bool,
+    /// Commands on the host fail, or hang.
+    pub(crate) host_fails: bool,
+    pub(crate) stop_ecs_hangs: bool,
+    /// The disk is full.
+    pub(crate) disk_fails: bool,
+    /// IMDS answers with errors so many times.
+    pub(crate) imds_fails: u32,
+    /// What IMDS gives out.
+    pub(crate) identity: Option<Identity>,
+    pub(crate) user_data: Option<String>,
+    /// All that was asked for, in order.
+    pub(crate) log: Vec<(Timestamp, String)>,
+    pub(crate) status: String,
+}
+
+/// The world.
+pub(crate) struct World {
+    facts: Mutex<Facts>,
+    start: Timestamp,
+    started: tokio::time::Instant,
+    pub(crate) off: Notify,
+}
+
+impl World {
+    /// A world in which it is this time now.
+    #[expect(clippy::disallowed_methods, reason = "tokio's paused time stands in for all clocks")]
+    pub(crate) fn at(start: Timestamp) -> Arc<Self> {
+        Arc::new(Self { facts: Mutex::default(), start, started: tokio::time::Instant::now(), off: Notify::new() })
+    }
+
+    pub(crate) fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().expect("no test panics while it holds it")
+    }
+
+    pub(crate) fn ports(self: &Arc<Self>) -> Ports {
+        Ports {
+            clock: Arc::<Self>::clone(self),
+            metadata: Arc::<Self>::clone(self),
+            ecs_agent: Arc::<Self>::clone(self),
+            cluster: Arc::<Self>::clone(self),
+            host: Arc::<Self>::clone(self),
+            supervisor: Arc::<Self>::clone(self),
+            store: Arc::<Self>::clone(self),
+        }
+    }
+
+    /// When this was asked for first.
+    pub(crate) fn first(&self, what: &str) -> Option<Timestamp> {
+        self.facts().log.iter().find(|(_, said)| said == what).map(|(at, _)| *at)
+    }
+
+    /// How often this was asked for.
+    pub(crate) fn count(&self, what: &str) -> usize {
+        self.facts().log.iter().filter(|(_, said)| said == what).count()
+    }
+
+    fn note(&self, what: impl Into<String>) -> MutexGuard<'_, Facts> {
+        let now = self.now();
+        let mut facts = self.facts();
+        facts.log.push((now, what.into()));
+        facts
+    }
+
+    /// What every request to ECS goes through.
+    async fn ecs(&self, what: String) -> Result<(), ClusterError> {
+        let (fails, hangs) = {
+            let facts = self.note(what);
+            (facts.ecs_fails, facts.ecs_hangs)
+        };
+        if hangs {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        if fails {
+            return Err(ClusterError {
+                operation: "Any",
+                object: "arn:own".into(),
+                problem: "ServerException".into(),
+                outcome: Outcome::Retry,
+            });
+        }
+        Ok(())
+    }
+
+    fn command(&self, what: &str) -> Result<MutexGuard<'_, Facts>, HostError> {
+        let facts = self.note(what);
+        if facts.host_fails {
+            return Err(HostError { what: what.into(), problem: "exit status: 1".into() });
+        }
+        Ok(facts)
+    }
+}
+
+fn own() -> Registration {
+    Registration { instance: "arn:own".into(), cluster: "c".into() }
+}
+
+impl Clock for World {
+    #[expect(clippy::disallowed_methods, reason = "tokio's paused time stands in for all clocks")]
+    fn now(&self) -> Timestamp {
+        let gone = tokio::time::Instant::now().duration_since(self.started);
+        self.start + SignedDuration::try_from(gone).expect("a short life")
+    }
+
+    fn skew(&self) -> SignedDuration {
+        SignedDuration::ZERO
+    }
+}
+
+impl Metadata for World {
+    fn identity(&self) -> Answer<'_, Result<Identity, MetadataError>> {
+        Box::pin(async {
+            let mut facts = self.facts();
+            if facts.imds_fails > 0 {
+                facts.imds_fails -= 1;
+                return Err(MetadataError { path: "identity", problem: "HTTP 503".into() });
+            }
+            facts.identity.clone().ok_or(MetadataError { path: "identity", problem: "HTTP 404".into() })
+        })
+    }
+
+    fn user_data(&self) -> Answer<'_, Result<Option<String>, MetadataError>> {
+        Box::pin(async { Ok(self.note("user-data").user_data.clone()) })
+    }
+
+    fn notice(&self) -> Answer<'_, Result<Option<Timestamp>, MetadataError>> {
+        Box::pin(async {
+            let notice = self.facts().notice;
+            // What isn't a notice is garbage half the time.
+            let garbage = || MetadataError { path: "action", problem: "expected value".into() };
+            if notice.is_none() && self.now().as_second() % 2 == 0 { Err(garbage()) } else { Ok(notice) }
+        })
+    }
+}
+
+impl EcsAgent for World {
+    fn registration(&self) -> Answer<'_, Result<Option<Registration>, IntrospectionError>> {
+        Box::pin(async {
+            let facts = self.facts();
+            if !facts.ecs_agent_runs {
+                return Err(IntrospectionError { path: "metadata", problem: "refused".into() });
+            }
+            Ok(facts.registered.then(own))
+        })
+    }
+
+    fn tasks(&self) -> Answer<'_, Result<BTreeMap<String, OnHost>, IntrospectionError>> {
+        Box::pin(async {
+            let now = self.now();
+            let facts = self.facts();
+            if !facts.ecs_agent_runs {
+                return Err(IntrospectionError { path: "tasks", problem: "refused".into() });
+            }
+            let on_host = |task: &FakeTask| if task.ended_at() <= now { OnHost::Stopped } else { OnHost::Live };
+            Ok(facts.tasks.iter().map(|(arn, task)| (arn.clone(), on_host(task))).collect())
+        })
+    }
+}
+
+impl Cluster for World {
+    fn drain<'a>(&'a self, _: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
+        Box::pin(async {
+            self.ecs("drain".into()).await?;
+            self.facts().drained = true;
+            Ok(InstanceStatus::Draining)
+        })
+    }
+
+    fn status<'a>(&'a self, _: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
+        Box::pin(async {
+            self.ecs("status".into()).await?;
+            Ok(if self.facts().drained { InstanceStatus::Draining } else { InstanceStatus::Active })
+        })
+    }
+
+    fn survey<'a>(&'a self, of: &'a Registration, asked: &'a [String]) -> Answer<'a, Result<Survey, ClusterError>> {
+        Box::pin(async move {
+            self.ecs("survey".into()).await?;
+            let now = self.now();
+            let facts = self.facts();
+            let known = |arn: &String| facts.tasks.get(arn).is_none_or(|task| task.ended_at() + REPORT <= now);
+            let tasks = facts.tasks.keys().chain(asked).map(|arn| (arn.clone(), known(arn))).collect();
+            let status = if facts.drained { InstanceStatus::Draining } else { InstanceStatus::Active };
+            Ok(Survey { instance: of.instance.clone(), status, pending: 0, tasks })
+        })
+    }
+
+    fn stop_task<'a>(
+        &'a self,
+        _: &'a Registration,
+        task: &'a str,
+        reason: &'a str,
+    ) -> Answer<'a, Result<(), ClusterError>> {
+        Box::pin(async move {
+            self.ecs(format!("stop {task}")).await?;
+            let now = self.now();
+            if let Some(task) = self.facts().tasks.get_mut(task) {
+                task.stop.get_or_insert((now, reason.to_owned()));
+            }
+            Ok(())
+        })
+    }
+
+    fn find(&self) -> Answer<'_, Result<Option<Registration>, ClusterError>> {
+        Box::pin(async {
+            self.ecs("find".into()).await?;
+            Ok(self.facts().registered.then(own))
+        })
+    }
+
+    fn deregister<'a>(&'a self, _: &'a Registration) -> Answer<'a, Result<(), ClusterError>> {
+        Box::pin(async {
+            self.ecs("deregister".into()).await?;
+            self.facts().deregistered = true;
+            Ok(())
+        })
+    }
+}
+
+impl Host for World {
+    fn start_ecs(&self) -> Answer<'_, Result<(), HostError>> {
+        Box::pin(async {
+            self.command("start-ecs")?.ecs_agent_runs = true;
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            self.facts().registered = true;
+            Ok(())
+        })
+    }
+
+    fn stop_ecs(&self) -> Answer<'_, Result<(), HostError>> {
+        Box::pin(async {
+            self.command("stop-ecs")?.ecs_agent_runs = false;
+            if self.facts().stop_ecs_hangs {
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        })
+    }
+
+    fn power_off(&self) -> Answer<'_, Result<(), HostError>> {
+        Box::pin(async {
+            drop(self.command("power-off")?);
+            self.off.notify_one();
+            Ok(())
+        })
+    }
+}
+
+impl Supervisor for World {
+    fn ready(&self) {}
+
+    fn status(&self, text: &str) {
+        text.clone_into(&mut self.facts().status);
+    }
+
+    fn alive(&self) {
+        drop(self.note("alive"));
+    }
+
+    fn expects_alive_every(&self) -> Option<Duration> {
+        Some(Duration::from_secs(60))
+    }
+}
+
+impl StateStore for World {
+    fn load(&self) -> Answer<'_, Result<Option<Saved>, StoreError>> {
+        Box::pin(async {
+            let facts = self.facts();
+            if facts.disk_fails {
+                return Err(StoreError { what: "read state.json".into(), problem: "input/output error".into() });
+            }
+            Ok(facts.saved.clone())
+        })
+    }
+
+    fn save<'a>(&'a self, saved: &'a Saved) -> Answer<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let mut facts = self.note(format!("save {}", saved.state.phase.word()));
+            if facts.disk_fails {
+                return Err(StoreError { what: "write state.json".into(), problem: "no space left".into() });
+            }
+            facts.saved = Some(saved.clone());
+            Ok(())
+        })
+    }
+}
