@@ -1,11 +1,164 @@
-//! S3.
+//! S3: whole objects by path-style addresses, for an agent that is fetched at boot.
 
-use super::{Cloud, Context, Handled, Request};
+use std::collections::BTreeMap;
 
-/// S3's state.
+use percent_encoding::percent_decode_str;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::{AwsError, Caller, Cloud, Context, Handled, Request, Response};
+use crate::wire;
+
+/// S3's state: what was put, by bucket and key. A bucket is there as soon as something is put into it.
 #[derive(Default)]
-pub struct S3 {}
+pub struct S3 {
+    buckets: BTreeMap<String, BTreeMap<String, Object>>,
+}
 
-pub(super) fn handle(_cloud: &mut Cloud, _context: &Context, _request: &Request) -> Handled {
-    unreachable!("to be written")
+struct Object {
+    bytes: Vec<u8>,
+    content_type: String,
+}
+
+pub(super) fn handle(cloud: &mut Cloud, context: &Context, request: &Request) -> Handled {
+    let path = percent_decode_str(request.path.trim_start_matches('/')).decode_utf8_lossy().into_owned();
+    let (bucket, key) = path.split_once('/').unwrap_or((&path, ""));
+    let (operation, result) = match request.method.as_str() {
+        _ if bucket.is_empty() || key.is_empty() => ("Unknown", Err(not_implemented())),
+        "GET" => ("GetObject", get(cloud, bucket, key)),
+        "HEAD" => ("HeadObject", get(cloud, bucket, key)),
+        "PUT" => ("PutObject", put(cloud, context, request, bucket, key)),
+        _ => ("Unknown", Err(not_implemented())),
+    };
+    let (response, error) = match result {
+        Ok(response) => (response, None),
+        Err(error) => (wire::xml::s3_error(&context.request_id, &error), Some(error.code)),
+    };
+    Handled {
+        operation: operation.to_owned(),
+        parameters: json!({ "Bucket": bucket, "Key": key }),
+        response: finished(response, context, operation),
+        error,
+    }
+}
+
+/// S3 has names of its own for the request id. What answers a HEAD has no body, but says how long it would be.
+fn finished(mut response: Response, context: &Context, operation: &str) -> Response {
+    response.headers.push(("x-amz-request-id".to_owned(), context.request_id.clone()));
+    if operation == "HeadObject" {
+        response.headers.push(("content-length".to_owned(), response.body.len().to_string()));
+        response.body.clear();
+    }
+    response
+}
+
+fn not_implemented() -> AwsError {
+    let message = "A header or operation you provided implies functionality that is not implemented.";
+    AwsError::new("NotImplemented", message).with_status(501)
+}
+
+fn etag(bytes: &[u8]) -> String {
+    // S3's is the MD5 of small objects; nobody may count on it, and this one differs just as well.
+    let digest = Sha256::digest(bytes);
+    format!("\"{}\"", digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>())
+}
+
+fn get(cloud: &Cloud, bucket: &str, key: &str) -> Result<Response, AwsError> {
+    let objects = cloud
+        .s3
+        .buckets
+        .get(bucket)
+        .ok_or_else(|| AwsError::new("NoSuchBucket", "The specified bucket does not exist").with_status(404))?;
+    let object = objects
+        .get(key)
+        .ok_or_else(|| AwsError::new("NoSuchKey", "The specified key does not exist.").with_status(404))?;
+    Ok(Response {
+        status: 200,
+        headers: vec![
+            ("content-type".to_owned(), object.content_type.clone()),
+            ("etag".to_owned(), etag(&object.bytes)),
+            ("accept-ranges".to_owned(), "bytes".to_owned()),
+        ],
+        body: object.bytes.clone(),
+    })
+}
+
+fn put(cloud: &mut Cloud, context: &Context, request: &Request, bucket: &str, key: &str) -> Result<Response, AwsError> {
+    if context.caller == Caller::Anonymous {
+        return Err(AwsError::new("AccessDenied", "Access Denied").with_status(403));
+    }
+    let content_type = request.header("content-type").unwrap_or("binary/octet-stream").to_owned();
+    let object = Object { bytes: unchunked(request), content_type };
+    let response = Response { status: 200, headers: vec![("etag".to_owned(), etag(&object.bytes))], body: Vec::new() };
+    cloud.s3.buckets.entry(bucket.to_owned()).or_default().insert(key.to_owned(), object);
+    Ok(response)
+}
+
+/// Clients that sign or sum what they stream send it in chunks, each with its length in hexadecimal digits on a line
+/// before it and perhaps a signature behind a semicolon.
+fn unchunked(request: &Request) -> Vec<u8> {
+    let streamed = request.header("x-amz-content-sha256").is_some_and(|value| value.starts_with("STREAMING-"));
+    if !streamed {
+        return request.body.clone();
+    }
+    let mut rest = request.body.as_slice();
+    let mut bytes = Vec::new();
+    while let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") {
+        let line = String::from_utf8_lossy(&rest[..end]);
+        let digits = line.split(';').next().unwrap_or_default();
+        let Ok(length @ 1..) = usize::from_str_radix(digits, 16) else { break };
+        let Some(chunk) = rest.get(end + 2..end + 2 + length) else { break };
+        bytes.extend_from_slice(chunk);
+        rest = rest.get(end + 2 + length + 2..).unwrap_or_default();
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_support::Console;
+    use super::*;
+
+    fn request(method: &str, path: &str, body: &[u8]) -> Request {
+        Request { method: method.to_owned(), path: path.to_owned(), body: body.to_vec(), ..Request::default() }
+    }
+
+    #[test]
+    fn what_a_user_puts_anybody_can_get() {
+        let mut console = Console::new();
+        let put = console.signed("s3", request("PUT", "/artifacts/v1/agent%20x", b"\x7fELF"));
+        assert_eq!(console.send(&put).status, 200);
+        let got = console.send(&request("GET", "/artifacts/v1/agent%20x", b""));
+        assert_eq!((got.status, got.body.as_slice()), (200, b"\x7fELF".as_slice()));
+        let head = console.send(&request("HEAD", "/artifacts/v1/agent%20x", b""));
+        assert!(head.body.is_empty());
+        assert!(head.headers.contains(&("content-length".to_owned(), "4".to_owned())));
+    }
+
+    #[test]
+    fn streamed_chunks_are_put_together() {
+        let mut console = Console::new();
+        let body = b"4;chunk-signature=0\r\nabcd\r\n2\r\nef\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n";
+        let mut put = console.signed("s3", request("PUT", "/b/k", body));
+        put.headers.push(("x-amz-content-sha256".to_owned(), "STREAMING-UNSIGNED-PAYLOAD-TRAILER".to_owned()));
+        assert_eq!(console.send(&put).status, 200);
+        assert_eq!(console.send(&request("GET", "/b/k", b"")).body, b"abcdef");
+    }
+
+    #[test]
+    fn missing_buckets_and_keys_are_told_apart_and_nobody_puts_unsigned() {
+        let mut console = Console::new();
+        let put = console.signed("s3", request("PUT", "/b/k", b"x"));
+        console.send(&put);
+        for (request, status, code) in [
+            (request("GET", "/nowhere/k", b""), 404, "<Code>NoSuchBucket</Code>"),
+            (request("GET", "/b/other", b""), 404, "<Code>NoSuchKey</Code>"),
+            (request("PUT", "/b/k", b"y"), 403, "<Code>AccessDenied</Code>"),
+            (request("DELETE", "/b/k", b""), 501, "<Code>NotImplemented</Code>"),
+        ] {
+            let response = console.send(&request);
+            let text = String::from_utf8_lossy(&response.body);
+            assert!(response.status == status && text.contains(code), "{} {}: {text}", request.method, request.path);
+        }
+    }
 }

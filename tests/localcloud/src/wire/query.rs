@@ -7,7 +7,8 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use crate::core::{AwsError, Request};
+use super::xml;
+use crate::core::{AwsError, Context, Handled, Request};
 
 /// Parameters that belong to the protocol, not to the operation.
 const PROTOCOL: [&str; 2] = ["Action", "Version"];
@@ -83,7 +84,8 @@ fn nest(node: Node) -> Value {
     let numbers: Option<Vec<u32>> = below.iter().map(|(name, _)| name.parse().ok()).collect();
     match numbers {
         Some(numbers) if !numbers.is_empty() => {
-            let ordered: BTreeMap<u32, Node> = numbers.into_iter().zip(below.into_iter().map(|(_, node)| node)).collect();
+            let ordered: BTreeMap<u32, Node> =
+                numbers.into_iter().zip(below.into_iter().map(|(_, node)| node)).collect();
             Value::Array(ordered.into_values().map(nest).collect())
         }
         _ => Value::Object(below.into_iter().map(|(name, node)| (name, nest(node))).collect::<Map<_, _>>()),
@@ -107,6 +109,55 @@ pub fn parse<T: DeserializeOwned>(parameters: Value) -> Result<T, AwsError> {
         }
         AwsError::new("InvalidParameterValue", text)
     })
+}
+
+/// Takes one parameter out, before the rest is read into a struct that refuses what it doesn't know.
+pub fn take(parameters: &mut Value, name: &str) -> Option<Value> {
+    parameters.as_object_mut()?.shift_remove(name)
+}
+
+/// Takes a list of texts out; left out, it is empty.
+///
+/// # Errors
+/// `InvalidParameterValue` when it is something else.
+pub fn take_list(parameters: &mut Value, name: &str) -> Result<Vec<String>, AwsError> {
+    take(parameters, name).map_or_else(|| Ok(Vec::new()), parse)
+}
+
+/// Takes a truth value out; left out, it is false.
+///
+/// # Errors
+/// `InvalidParameterValue` when it is something else.
+pub fn take_flag(parameters: &mut Value, name: &str) -> Result<bool, AwsError> {
+    match take(parameters, name) {
+        None => Ok(false),
+        Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => Ok(true),
+        Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => Ok(false),
+        Some(other) => Err(AwsError::new("InvalidParameterValue", format!("Invalid value {other} for {name}"))),
+    }
+}
+
+/// Runs one operation of a query service and puts its outcome into the protocol's shape.
+pub(crate) fn handle(
+    service: &str,
+    context: &Context,
+    request: &Request,
+    run: impl FnOnce(&str, Value) -> Result<Value, AwsError>,
+) -> Handled {
+    let (query, result) = match Query::read(request) {
+        Ok(query) => {
+            let result = run(&query.action, query.parameters.clone());
+            (query, result)
+        }
+        Err(error) => (Query::default(), Err(error)),
+    };
+    let id = &context.request_id;
+    let (response, error) = match result {
+        Ok(body) if service == "ec2" => (xml::ec2_response(id, &query.action, body), None),
+        Ok(body) => (xml::query_response(service, id, &query.action, body), None),
+        Err(error) => (super::error(service, context, &error), Some(error.code)),
+    };
+    Handled { operation: query.action, parameters: query.parameters, response, error }
 }
 
 /// Reads a number or a truth value out of its text; for `#[serde(default, deserialize_with = "...")]`.

@@ -154,7 +154,9 @@ mod tests {
             "<Response><Errors><Error><Code>NoSuchThing</Code><Message>it's &lt;gone&gt;</Message></Error></Errors>\
              <RequestID>r-1</RequestID></Response>"
         );
-        assert!(text(&query_error("iam", "r-1", &error)).contains("<Error><Type>Sender</Type><Code>NoSuchThing</Code>"));
+        assert!(
+            text(&query_error("iam", "r-1", &error)).contains("<Error><Type>Sender</Type><Code>NoSuchThing</Code>")
+        );
         assert!(text(&s3_error("r-1", &error)).starts_with("<Error><Code>NoSuchThing</Code>"));
     }
 }

@@ -1,19 +1,188 @@
-//! Ec2.
+//! EC2: spot requests, instances, tags, launch templates, and what an account has to launch into.
+//!
+//! - `account.rs`: what the example account holds
+//! - `launch.rs`: launch parameters and AWS's checks on them
+//! - `spot.rs`, `spot_life.rs`: spot requests, and what becomes of them
+//! - `instance.rs`: an instance's life; `instances.rs`: the operations on them
+//! - `network.rs`, `tags.rs`, `templates.rs`: the other operations
+//! - `page.rs`: filters and pages, for all of them
 
-use super::{Cloud, Context, Handled, Options, Request};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
-/// Ec2's state.
+use super::{AwsError, Cloud, Context, Handled, Options, Request};
+use crate::wire::query;
+
+mod account;
+mod instance;
+mod instances;
+mod launch;
+mod network;
+mod page;
+mod spot;
+mod spot_life;
+mod tags;
+mod templates;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use account::ECS_IMAGES;
+pub use account::{Image, InstanceType};
+pub use instance::{Instance, Notice, Placed, State};
+
+/// EC2's state.
 #[derive(Default)]
-pub struct Ec2 {}
+pub struct Ec2 {
+    /// In the order of their launch.
+    instances: Vec<Instance>,
+    /// In the order of their creation.
+    spot: Vec<spot::SpotRequest>,
+    spot_tokens: Vec<spot::Token>,
+    templates: Vec<templates::LaunchTemplate>,
+    /// Of any resource, by its id.
+    tags: std::collections::BTreeMap<String, tags::Tags>,
+    /// How many instances were ever launched.
+    launched: u32,
+}
 
 impl Ec2 {
-    pub(super) fn with_example_account(_options: &Options) -> Self {
+    pub(super) fn with_example_account(_: &Options) -> Self {
         Self::default()
+    }
+
+    fn find(&self, id: &str) -> Option<&Instance> {
+        self.instances.iter().find(|instance| instance.id == id)
+    }
+
+    fn find_mut(&mut self, id: &str) -> Option<&mut Instance> {
+        self.instances.iter_mut().find(|instance| instance.id == id)
     }
 }
 
-pub(super) fn handle(_cloud: &mut Cloud, _context: &Context, _request: &Request) -> Handled {
-    unreachable!("to be written")
+pub(super) fn handle(cloud: &mut Cloud, context: &Context, request: &Request) -> Handled {
+    query::handle("ec2", context, request, |action, parameters| operation(cloud, context, action, parameters))
 }
 
-pub(super) fn advance(_cloud: &mut Cloud, _now: jiff::Timestamp) {}
+type Operation = fn(&mut Cloud, &Context, Value) -> Result<Value, AwsError>;
+
+fn operation(cloud: &mut Cloud, context: &Context, action: &str, mut parameters: Value) -> Result<Value, AwsError> {
+    let run: Operation = match action {
+        "RequestSpotInstances" => spot::request,
+        "DescribeSpotInstanceRequests" => spot::describe,
+        "CancelSpotInstanceRequests" => spot::cancel,
+        "DescribeInstances" => instances::describe,
+        "DescribeInstanceStatus" => instances::describe_status,
+        "TerminateInstances" => instances::terminate,
+        "CreateTags" => tags::create,
+        "DeleteTags" => tags::delete,
+        "DescribeTags" => tags::describe,
+        "DescribeSubnets" => network::subnets,
+        "DescribeVpcs" => network::vpcs,
+        "DescribeSecurityGroups" => network::security_groups,
+        "DescribeKeyPairs" => network::key_pairs,
+        "DescribeImages" => network::images,
+        "DescribeInstanceTypes" => network::instance_types,
+        "DescribeAvailabilityZones" => network::availability_zones,
+        "DescribeSpotPriceHistory" => network::spot_price_history,
+        "CreateLaunchTemplate" => templates::create,
+        "DescribeLaunchTemplates" => templates::describe,
+        "DescribeLaunchTemplateVersions" => templates::describe_versions,
+        "DeleteLaunchTemplate" => templates::delete,
+        _ => {
+            let message = format!("The action {action} is not valid for this web service.");
+            return Err(AwsError::new("InvalidAction", message));
+        }
+    };
+    // AWS answers a dry run once it knows that the caller may; here everybody may.
+    if query::take_flag(&mut parameters, "DryRun")? {
+        let message = "Request would have succeeded, but DryRun flag is set.";
+        return Err(AwsError::new("DryRunOperation", message).with_status(412));
+    }
+    run(cloud, context, parameters)
+}
+
+/// Lets everything happen that is due, each thing at its own time.
+pub(super) fn advance(cloud: &mut Cloud, now: Timestamp) {
+    while let Some((at, thing)) = next(cloud).filter(|(at, _)| *at <= now) {
+        match thing {
+            Thing::Instance(index, change) => instance::apply(cloud, at, index, change),
+            Thing::Request(index, change) => spot_life::apply(cloud, at, index, change),
+        }
+    }
+    spot_life::retry_holding(cloud, now);
+}
+
+/// Something that has its time.
+enum Thing {
+    Instance(usize, instance::Change),
+    Request(usize, spot_life::Change),
+}
+
+fn next(cloud: &Cloud) -> Option<(Timestamp, Thing)> {
+    let instances = cloud.ec2.instances.iter().enumerate();
+    let instances = instances.filter_map(|(i, it)| it.next().map(|(at, change)| (at, Thing::Instance(i, change))));
+    let requests = cloud.ec2.spot.iter().enumerate();
+    let requests = requests.filter_map(|(i, it)| it.next().map(|(at, change)| (at, Thing::Request(i, change))));
+    instances.chain(requests).min_by_key(|(at, _)| *at)
+}
+
+/// The next moment at which something is due in EC2.
+#[must_use]
+pub fn next_due(cloud: &Cloud) -> Option<Timestamp> {
+    next(cloud).map(|(at, _)| at)
+}
+
+/// An instance, while it can be described.
+#[must_use]
+pub fn instance<'a>(cloud: &'a Cloud, id: &str) -> Option<&'a Instance> {
+    cloud.ec2.find(id)
+}
+
+/// Whether `spotblock-agent` is baked into the instance's image.
+#[must_use]
+pub fn carries_agent(cloud: &Cloud, id: &str) -> bool {
+    instance(cloud, id).is_some_and(|instance| instance.image().carries_agent)
+}
+
+pub(super) fn instance_mut<'a>(cloud: &'a mut Cloud, id: &str) -> Option<&'a mut Instance> {
+    cloud.ec2.find_mut(id)
+}
+
+/// The instance's tags, in the order of their keys.
+pub(super) fn tags_of(cloud: &Cloud, id: &str) -> Vec<(String, String)> {
+    let tags = cloud.ec2.tags.get(id).into_iter().flatten();
+    tags.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// The host shut itself down. A one-time spot instance is terminated by that.
+pub fn power_off(cloud: &mut Cloud, now: Timestamp, id: &str) {
+    instance::end(cloud, now, id, instance::How::PowerOff);
+}
+
+/// The host dies without notice.
+pub fn vanish(cloud: &mut Cloud, now: Timestamp, id: &str) {
+    instance::end(cloud, now, id, instance::How::Vanished);
+}
+
+/// AWS announces that it takes the instance at `taken_at`; `action` is `terminate`, `stop` or `hibernate`, all of
+/// which end the host here.
+pub fn interrupt(cloud: &mut Cloud, now: Timestamp, id: &str, action: &str, taken_at: Timestamp) {
+    instance::announce(cloud, now, id, action, taken_at);
+    spot::marked_for_termination(cloud, now, id);
+}
+
+/// AWS recommends to leave the instance.
+pub fn rebalance(cloud: &mut Cloud, now: Timestamp, id: &str) {
+    if let Some(instance) = cloud.ec2.find_mut(id).filter(|instance| instance.alive()) {
+        instance.rebalance.get_or_insert(now);
+    }
+}
+
+fn millis(number: u64) -> SignedDuration {
+    SignedDuration::from_millis(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+/// A time as EC2's answers write it.
+fn time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S.000Z").to_string()
+}

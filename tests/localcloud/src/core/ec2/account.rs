@@ -1,0 +1,241 @@
+//! What the example account holds before anybody calls: network, key, images, and the types EC2 offers.
+
+use serde_json::{Value, json};
+
+/// The zones of the region, by their letters.
+pub(super) const ZONES: [char; 6] = ['a', 'b', 'c', 'd', 'e', 'f'];
+
+/// An instance type as far as the local cloud cares.
+#[derive(Debug, PartialEq, Eq)]
+pub struct InstanceType {
+    /// AWS's name of it.
+    pub name: &'static str,
+    /// How many vCPUs it has.
+    pub vcpus: u32,
+    /// How much memory it has, in MiB.
+    pub memory_mib: u32,
+    /// How many GPUs it has.
+    pub gpus: u32,
+    /// `x86_64` or `arm64`.
+    pub architecture: &'static str,
+    gpu: &'static str,
+    gpu_memory_mib: u32,
+}
+
+/// An image.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Its id.
+    pub id: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// `x86_64` or `arm64`.
+    pub architecture: &'static str,
+    /// Whether `spotblock-agent` is baked into it.
+    pub carries_agent: bool,
+    created: &'static str,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Vpc {
+    pub(super) id: &'static str,
+    pub(super) cidr: &'static str,
+    pub(super) default: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Subnet {
+    pub(super) id: &'static str,
+    pub(super) vpc: &'static str,
+    pub(super) zone: char,
+    /// The first three numbers of its /24 network.
+    pub(super) network: &'static str,
+    pub(super) default: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Group {
+    pub(super) id: &'static str,
+    pub(super) name: &'static str,
+    pub(super) vpc: &'static str,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct KeyPair {
+    pub(super) id: &'static str,
+    pub(super) name: &'static str,
+}
+
+const VPC: &str = "vpc-9f4a21e8";
+const OTHER_VPC: &str = "vpc-0d3c7b51";
+
+pub(super) static VPCS: [Vpc; 2] = [
+    Vpc { id: VPC, cidr: "172.31.0.0/16", default: true },
+    Vpc { id: OTHER_VPC, cidr: "10.20.0.0/16", default: false },
+];
+
+pub(super) static SUBNETS: [Subnet; 8] = [
+    subnet("subnet-c8d30ae4", VPC, 'c', "172.31.32"),
+    subnet("subnet-1b6e40a1", VPC, 'a', "172.31.0"),
+    subnet("subnet-2c7f51b2", VPC, 'b', "172.31.16"),
+    Subnet { default: false, ..subnet("subnet-3d8062c3", VPC, 'c', "172.31.40") },
+    subnet("subnet-4e9173d4", VPC, 'd', "172.31.48"),
+    subnet("subnet-5fa284e5", VPC, 'e', "172.31.64"),
+    subnet("subnet-60b395f6", VPC, 'f', "172.31.80"),
+    Subnet { default: false, ..subnet("subnet-71c4a607", OTHER_VPC, 'c', "10.20.1") },
+];
+
+const fn subnet(id: &'static str, vpc: &'static str, zone: char, network: &'static str) -> Subnet {
+    Subnet { id, vpc, zone, network, default: true }
+}
+
+pub(super) static GROUPS: [Group; 4] = [
+    Group { id: "sg-55964223", name: "batch-block", vpc: VPC },
+    Group { id: "sg-0a1b2c3d", name: "default", vpc: VPC },
+    Group { id: "sg-82d5b718", name: "elsewhere", vpc: OTHER_VPC },
+    Group { id: "sg-1b2c3d4e", name: "default", vpc: OTHER_VPC },
+];
+
+pub(super) static KEY_PAIRS: [KeyPair; 1] = [KeyPair { id: "key-0f5e8a3d", name: "jewart" }];
+
+/// The image behind each of SSM's names for the ECS images.
+pub(crate) const ECS_IMAGES: [(&str, &str); 6] = [
+    ("amazon-linux-2023/recommended", "ami-0b1f8c2a4d6e90371"),
+    ("amazon-linux-2023/gpu/recommended", "ami-0c2a9d3b5e7fa1482"),
+    ("amazon-linux-2023/arm64/recommended", "ami-0d3bae4c6f80b2593"),
+    ("amazon-linux-2/recommended", "ami-0e4cbf5d7091c36a4"),
+    ("amazon-linux-2/gpu/recommended", "ami-0f5dc06e81a2d47b5"),
+    ("amazon-linux-2/arm64/recommended", "ami-006ed17f92b3e58c6"),
+];
+
+pub(super) static IMAGES: [Image; 8] = [
+    image("ami-a7a242da", "batch-block-ecs-optimized", "x86_64", "2018-05-11T09:00:00.000Z"),
+    image(
+        ECS_IMAGES[0].1,
+        "al2023-ami-ecs-hvm-2023.0.20261101-kernel-6.1-x86_64",
+        "x86_64",
+        "2026-11-01T00:00:00.000Z",
+    ),
+    image(
+        ECS_IMAGES[1].1,
+        "al2023-ami-ecs-gpu-hvm-2023.0.20261101-kernel-6.1-x86_64",
+        "x86_64",
+        "2026-11-01T00:00:00.000Z",
+    ),
+    image(ECS_IMAGES[2].1, "al2023-ami-ecs-hvm-2023.0.20261101-kernel-6.1-arm64", "arm64", "2026-11-01T00:00:00.000Z"),
+    image(ECS_IMAGES[3].1, "amzn2-ami-ecs-hvm-2.0.20261101-x86_64-ebs", "x86_64", "2026-11-01T00:00:00.000Z"),
+    image(ECS_IMAGES[4].1, "amzn2-ami-ecs-gpu-hvm-2.0.20261101-x86_64-ebs", "x86_64", "2026-11-01T00:00:00.000Z"),
+    image(ECS_IMAGES[5].1, "amzn2-ami-ecs-hvm-2.0.20261101-arm64-ebs", "arm64", "2026-11-01T00:00:00.000Z"),
+    Image {
+        carries_agent: false,
+        ..image("ami-000a9e4700000f00d", "plain-without-agent", "x86_64", "2026-11-01T00:00:00.000Z")
+    },
+];
+
+const fn image(id: &'static str, name: &'static str, architecture: &'static str, created: &'static str) -> Image {
+    Image { id, name, architecture, carries_agent: true, created }
+}
+
+/// Sizes as EC2's pages of instance types give them.
+pub(super) static TYPES: [InstanceType; 12] = [
+    cpu("t2.micro", 1, 1_024, "x86_64"),
+    cpu("t3.micro", 2, 1_024, "x86_64"),
+    cpu("t3.small", 2, 2_048, "x86_64"),
+    cpu("m5.large", 2, 8_192, "x86_64"),
+    cpu("c5.large", 2, 4_096, "x86_64"),
+    cpu("c5.4xlarge", 16, 32_768, "x86_64"),
+    cpu("m5.24xlarge", 96, 393_216, "x86_64"),
+    cpu("m6g.large", 2, 8_192, "arm64"),
+    cpu("c7g.large", 2, 4_096, "arm64"),
+    InstanceType { gpus: 1, gpu: "K80", gpu_memory_mib: 12_288, ..cpu("p2.xlarge", 4, 62_464, "x86_64") },
+    InstanceType { gpus: 1, gpu: "T4", gpu_memory_mib: 15_360, ..cpu("g4dn.xlarge", 4, 16_384, "x86_64") },
+    InstanceType { gpus: 1, gpu: "V100", gpu_memory_mib: 16_384, ..cpu("p3.2xlarge", 8, 62_464, "x86_64") },
+];
+
+const fn cpu(name: &'static str, vcpus: u32, memory_mib: u32, architecture: &'static str) -> InstanceType {
+    InstanceType { name, vcpus, memory_mib, gpus: 0, architecture, gpu: "", gpu_memory_mib: 0 }
+}
+
+/// The type of this name.
+pub(super) fn instance_type(name: &str) -> Option<&'static InstanceType> {
+    TYPES.iter().find(|row| row.name == name)
+}
+
+/// The image of this id.
+pub(super) fn image_by_id(id: &str) -> Option<&'static Image> {
+    IMAGES.iter().find(|image| image.id == id)
+}
+
+/// The subnet of this id.
+pub(super) fn subnet_by_id(id: &str) -> Option<&'static Subnet> {
+    SUBNETS.iter().find(|subnet| subnet.id == id)
+}
+
+/// The security group of this id.
+pub(super) fn group_by_id(id: &str) -> Option<&'static Group> {
+    GROUPS.iter().find(|group| group.id == id)
+}
+
+/// The security group of this name in the VPC.
+pub(super) fn group_by_name(name: &str, vpc: &str) -> Option<&'static Group> {
+    GROUPS.iter().find(|group| group.name == name && group.vpc == vpc)
+}
+
+/// Where an instance goes that names no subnet: the zone's default one.
+pub(super) fn default_subnet(zone: char) -> Option<&'static Subnet> {
+    SUBNETS.iter().find(|subnet| subnet.default && subnet.zone == zone)
+}
+
+impl InstanceType {
+    pub(super) fn answer(&self) -> Value {
+        let gpus = (self.gpus > 0).then(|| {
+            json!({
+                "gpus": [{
+                    "name": self.gpu, "manufacturer": "NVIDIA", "count": self.gpus,
+                    "memoryInfo": { "sizeInMiB": self.gpu_memory_mib },
+                }],
+                "totalGpuMemoryInMiB": self.gpus * self.gpu_memory_mib,
+            })
+        });
+        json!({
+            "instanceType": self.name,
+            "currentGeneration": !matches!(self.name, "t2.micro" | "p2.xlarge"),
+            "freeTierEligible": self.name.ends_with(".micro"),
+            "supportedUsageClasses": ["on-demand", "spot"],
+            "supportedRootDeviceTypes": ["ebs"],
+            "bareMetal": false,
+            "processorInfo": { "supportedArchitectures": [self.architecture] },
+            "vCpuInfo": { "defaultVCpus": self.vcpus },
+            "memoryInfo": { "sizeInMiB": self.memory_mib },
+            "instanceStorageSupported": false,
+            "gpuInfo": gpus,
+        })
+    }
+}
+
+impl Image {
+    pub(super) fn answer(&self, owner: &str, tags: Value) -> Value {
+        json!({
+            "imageId": self.id,
+            "imageLocation": format!("amazon/{}", self.name),
+            "imageState": "available",
+            "imageOwnerId": owner,
+            "creationDate": self.created,
+            "isPublic": true,
+            "architecture": self.architecture,
+            "imageType": "machine",
+            "name": self.name,
+            "description": if self.carries_agent { "ECS image that carries spotblock-agent" } else { "no agent" },
+            "rootDeviceType": "ebs",
+            "rootDeviceName": "/dev/xvda",
+            "blockDeviceMapping": [{
+                "deviceName": "/dev/xvda",
+                "ebs": { "volumeSize": 30, "volumeType": "gp3", "deleteOnTermination": true, "encrypted": false },
+            }],
+            "virtualizationType": "hvm",
+            "hypervisor": "xen",
+            "enaSupport": true,
+            "tagSet": tags,
+        })
+    }
+}

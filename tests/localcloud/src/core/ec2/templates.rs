@@ -1,0 +1,245 @@
+//! Launch templates. What one holds is kept whole and given back; nothing is launched from one here.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::super::{AwsError, Cloud, Context};
+use super::page::{LIMITS, Selection};
+use super::tags::{self, TagSpecification};
+use super::time;
+use crate::wire::query;
+
+/// A launch template; it has the one version it was created with.
+pub(super) struct LaunchTemplate {
+    pub(super) id: String,
+    name: String,
+    created: Timestamp,
+    description: Option<String>,
+    data: Value,
+    token: Option<(String, Value)>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Create {
+    client_token: Option<String>,
+    launch_template_name: String,
+    version_description: Option<String>,
+    launch_template_data: Map<String, Value>,
+    #[serde(default)]
+    tag_specification: Vec<TagSpecification>,
+}
+
+/// CreateLaunchTemplate: a create-if-absent, for a name belongs to one template.
+pub(super) fn create(cloud: &mut Cloud, context: &Context, parameters: Value) -> Result<Value, AwsError> {
+    let request: Create = query::parse(parameters.clone())?;
+    if let Some(token) = &request.client_token
+        && let Some(known) = cloud.ec2.templates.iter().find(|it| it.token.as_ref().is_some_and(|(t, _)| t == token))
+    {
+        if known.token.as_ref().is_some_and(|(_, before)| *before == parameters) {
+            return Ok(json!({ "launchTemplate": known.answer(cloud) }));
+        }
+        let message = "The request uses the same client token as a previous, but non-identical request.";
+        return Err(AwsError::new("IdempotentParameterMismatch", message));
+    }
+    check_name(&request.launch_template_name)?;
+    if request.launch_template_data.is_empty() {
+        let message = "The request must contain the parameter LaunchTemplateData";
+        return Err(AwsError::new("MissingParameter", message));
+    }
+    if cloud.ec2.templates.iter().any(|template| template.name == request.launch_template_name) {
+        return Err(AwsError::new(
+            "InvalidLaunchTemplateName.AlreadyExistsException",
+            "Launch template name already in use.",
+        ));
+    }
+    let tags = tags::of_specifications(&request.tag_specification, "launch-template")?;
+    let template = LaunchTemplate {
+        id: cloud.ids.resource("lt"),
+        name: request.launch_template_name,
+        created: context.now,
+        description: request.version_description,
+        data: answer_form(Value::Object(request.launch_template_data)),
+        token: request.client_token.map(|token| (token, parameters)),
+    };
+    if !tags.is_empty() {
+        cloud.ec2.tags.insert(template.id.clone(), tags);
+    }
+    let answer = template.answer(cloud);
+    cloud.ec2.templates.push(template);
+    Ok(json!({ "launchTemplate": answer }))
+}
+
+fn check_name(name: &str) -> Result<(), AwsError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "().-/_".contains(c);
+    if (3..=128).contains(&name.len()) && name.chars().all(allowed) {
+        return Ok(());
+    }
+    let message = "Launch template names must be between 3 and 128 characters, and may contain letters, numbers, and \
+                   the following characters: - ( ) . / _";
+    Err(AwsError::new("InvalidLaunchTemplateName.MalformedException", message))
+}
+
+/// Requests and answers write the same things under other names: a request's `TagSpecification.1` is an answer's
+/// `tagSpecificationSet`. The exceptions are those of EC2's API model.
+fn answer_form(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let of_interface = fields.contains_key("DeviceIndex") || fields.contains_key("AssociatePublicIpAddress");
+            fields
+                .into_iter()
+                .map(|(name, value)| answer_field(&name, value, of_interface))
+                .collect::<Map<_, _>>()
+                .into()
+        }
+        Value::Array(list) => list.into_iter().map(answer_form).collect(),
+        leaf => leaf,
+    }
+}
+
+fn answer_field(name: &str, value: Value, of_interface: bool) -> (String, Value) {
+    let answered = match (name, value.is_array()) {
+        ("SecurityGroupId", true) if of_interface => "groupSet".to_owned(),
+        ("LicenseSpecification", true) => "licenseSet".to_owned(),
+        (_, true) => format!("{}Set", decapitalized(name)),
+        (_, false) => decapitalized(name),
+    };
+    (answered, answer_form(value))
+}
+
+fn decapitalized(name: &str) -> String {
+    let mut rest = name.chars();
+    rest.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(rest).collect()
+}
+
+/// DescribeLaunchTemplates.
+pub(super) fn describe(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+    let ids = query::take_list(&mut parameters, "LaunchTemplateId")?;
+    let names = query::take_list(&mut parameters, "LaunchTemplateName")?;
+    let selection = Selection::read(parameters)?;
+    for id in &ids {
+        find(cloud, Some(id), None)?;
+    }
+    for name in &names {
+        find(cloud, None, Some(name))?;
+    }
+    let mut found = Vec::new();
+    for template in &cloud.ec2.templates {
+        let all = ids.is_empty() && names.is_empty();
+        if (all || ids.contains(&template.id) || names.contains(&template.name))
+            && selection.accepts(cloud.ec2.tags.get(&template.id), |name| template.field(name))?
+        {
+            found.push(template.answer(cloud));
+        }
+    }
+    let (page, next) = selection.page(found, 1..=200)?;
+    Ok(json!({ "launchTemplates": page, "nextToken": next }))
+}
+
+/// DescribeLaunchTemplateVersions, of one template.
+pub(super) fn describe_versions(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+    let which = Which::take(&mut parameters)?;
+    let versions = query::take_list(&mut parameters, "LaunchTemplateVersion")?;
+    for ignored in ["MinVersion", "MaxVersion", "ResolveAlias"] {
+        query::take(&mut parameters, ignored);
+    }
+    let selection = Selection::read(parameters)?;
+    let template = which.find(cloud)?;
+    if let Some(unknown) = versions.iter().find(|version| !matches!(version.as_str(), "1" | "$Latest" | "$Default")) {
+        let message = format!("Could not find launch template version {unknown} for {}.", template.id);
+        return Err(AwsError::new("InvalidLaunchTemplateId.VersionNotFound", message));
+    }
+    let version = json!({
+        "launchTemplateId": template.id,
+        "launchTemplateName": template.name,
+        "versionNumber": 1,
+        "versionDescription": template.description,
+        "createTime": time(template.created),
+        "createdBy": creator(cloud),
+        "defaultVersion": true,
+        "launchTemplateData": template.data,
+    });
+    let (page, next) = selection.page(vec![version], LIMITS)?;
+    Ok(json!({ "launchTemplateVersionSet": page, "nextToken": next }))
+}
+
+/// DeleteLaunchTemplate.
+pub(super) fn delete(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+    let which = Which::take(&mut parameters)?;
+    Selection::read(parameters)?;
+    let template = which.find(cloud)?;
+    let (id, answer) = (template.id.clone(), template.answer(cloud));
+    cloud.ec2.templates.retain(|template| template.id != id);
+    cloud.ec2.tags.remove(&id);
+    Ok(json!({ "launchTemplate": answer }))
+}
+
+/// One template, by its id or its name.
+struct Which {
+    id: Option<String>,
+    name: Option<String>,
+}
+
+impl Which {
+    fn take(parameters: &mut Value) -> Result<Self, AwsError> {
+        let mut text = |name: &str| query::take(parameters, name).map(query::parse).transpose();
+        Ok(Self { id: text("LaunchTemplateId")?, name: text("LaunchTemplateName")? })
+    }
+
+    fn find<'a>(&self, cloud: &'a Cloud) -> Result<&'a LaunchTemplate, AwsError> {
+        match (&self.id, &self.name) {
+            (None, None) => {
+                let message = "Either a launch template ID or a launch template name must be specified in the request.";
+                Err(AwsError::new("MissingParameter", message))
+            }
+            (Some(_), Some(_)) => {
+                let message =
+                    "Only one of launch template ID and launch template name can be specified in the request.";
+                Err(AwsError::new("InvalidParameterCombination", message))
+            }
+            (id, name) => find(cloud, id.as_deref(), name.as_deref()),
+        }
+    }
+}
+
+fn find<'a>(cloud: &'a Cloud, id: Option<&str>, name: Option<&str>) -> Result<&'a LaunchTemplate, AwsError> {
+    let matches = |it: &&LaunchTemplate| id.is_none_or(|id| id == it.id) && name.is_none_or(|name| name == it.name);
+    cloud.ec2.templates.iter().find(matches).ok_or_else(|| match id {
+        Some(id) => AwsError::new(
+            "InvalidLaunchTemplateId.NotFound",
+            format!("The specified launch template, with template ID {id}, does not exist."),
+        ),
+        None => AwsError::new(
+            "InvalidLaunchTemplateName.NotFoundException",
+            "At least one of the launch templates specified in the request does not exist.",
+        ),
+    })
+}
+
+/// The templates' owner as answers write it.
+fn creator(cloud: &Cloud) -> String {
+    format!("arn:aws:iam::{}:user/example", cloud.options.account)
+}
+
+impl LaunchTemplate {
+    fn answer(&self, cloud: &Cloud) -> Value {
+        json!({
+            "launchTemplateId": self.id,
+            "launchTemplateName": self.name,
+            "createTime": time(self.created),
+            "createdBy": creator(cloud),
+            "defaultVersionNumber": 1,
+            "latestVersionNumber": 1,
+            "tagSet": tags::answer(cloud.ec2.tags.get(&self.id)),
+        })
+    }
+
+    fn field(&self, name: &str) -> Option<Vec<String>> {
+        match name {
+            "launch-template-name" => Some(vec![self.name.clone()]),
+            "create-time" => Some(vec![time(self.created)]),
+            _ => None,
+        }
+    }
+}
