@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AwsError, Caller, Context, Handled, Request, Response};
+use super::{AwsError, Caller, Context, Handled, Request, Response, batch};
 use crate::wire;
 
 /// One line of the fault script.
@@ -123,22 +123,18 @@ impl Fault {
             Some(Who::User) => matches!(caller, Caller::User),
         };
         who && self.service.as_deref().is_none_or(|wanted| wanted == service)
-            // Batch's paths are in lower case, so names are compared without regard to it.
-            && self.operation.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(operation))
+            && self.operation.as_deref().is_none_or(|wanted| wanted == operation)
     }
 }
 
 /// The operation a request asks for, told before its service has parsed it: from the target header, the path or the
-/// form. Batch's tags and S3 give the method, such as `GET`.
+/// form. Scheduler and S3 give the method, such as `GET`.
 pub(super) fn operation(request: &Request) -> String {
-    if let Some(target) = request.header("x-amz-target") {
-        return target.rsplit('.').next().unwrap_or_default().to_owned();
+    if let Some(target) = wire::json::target(request) {
+        return target.to_owned();
     }
     match request.service() {
-        "batch" => match request.path.strip_prefix("/v1/") {
-            Some(name) if !name.contains('/') => name.to_owned(),
-            _ => request.method.clone(),
-        },
+        "batch" => batch::operation(request),
         "ec2" | "iam" | "sts" => form_urlencoded::parse(&request.body)
             .find(|(key, _)| key == "Action")
             .map(|(_, value)| value.into_owned())
@@ -189,7 +185,7 @@ mod tests {
         let mut faults = script(json!([
             {"service": "batch", "operation": "SubmitJob", "skip": 1, "count": 2, "effect": "throttle"},
         ]));
-        let mut hit = || faults.take("batch", "submitjob", &Caller::User).is_some();
+        let mut hit = || faults.take("batch", "SubmitJob", &Caller::User).is_some();
         assert_eq!([hit(), hit(), hit(), hit()], [false, true, true, false]);
     }
 
@@ -215,7 +211,7 @@ mod tests {
         let ssm = Request { headers: vec![signed("ssm"), target], ..Request::default() };
         assert_eq!(operation(&ssm), "GetParameter");
         let batch = Request { path: "/v1/submitjob".into(), headers: vec![signed("batch")], ..Request::default() };
-        assert_eq!(operation(&batch), "submitjob");
+        assert_eq!(operation(&batch), "SubmitJob");
         let body = b"Version=2016-11-15&Action=RunInstances".to_vec();
         let ec2 = Request { headers: vec![signed("ec2")], body, ..Request::default() };
         assert_eq!(operation(&ec2), "RunInstances");

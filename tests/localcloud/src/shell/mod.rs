@@ -29,6 +29,9 @@ use node::Node;
 /// How often time passes for the cloud.
 const TICK: Duration = Duration::from_millis(50);
 
+/// How long the end of everything may take.
+const END_LIMIT: Duration = Duration::from_secs(5);
+
 /// How nodes are set up.
 pub struct Settings {
     /// The nodes' root folders are made below it.
@@ -128,8 +131,13 @@ impl Shell {
         for node in &nodes {
             node.end();
         }
-        for node in &nodes {
-            node.ended().await;
+        let ended = async {
+            for node in &nodes {
+                node.ended().await;
+            }
+        };
+        if tokio::time::timeout(END_LIMIT, ended).await.is_err() {
+            tracing::error!("a part of a node did not end; all its processes were killed");
         }
     }
 }

@@ -149,6 +149,7 @@ impl Node {
             let _ = tokio::time::timeout(POWER_OFF_GRACE, agent_gone).await;
             if node.change_phase(Phase::GoingDown, Phase::Off) {
                 node.ecs.end();
+                node.ecs.ended().await;
                 shell.act(|cloud| ec2::power_off(cloud, clock::now(), &node.instance));
             }
         });

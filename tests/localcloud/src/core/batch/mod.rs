@@ -95,9 +95,10 @@ impl Status {
 }
 
 pub(super) fn handle(cloud: &mut Cloud, context: &Context, request: &Request) -> Handled {
-    let (operation, parameters) = match tags::request(request) {
-        Some((operation, parameters)) => (operation, Ok(parameters)),
-        None => (operation(&request.path), wire::json::parse::<Value>(&request.body)),
+    let operation = operation(request);
+    let parameters = match tags::parameters(request) {
+        Some(parameters) => Ok(parameters),
+        None => wire::json::parse::<Value>(&request.body),
     };
     let recorded = parameters.as_ref().cloned().unwrap_or_default();
     let result = parameters.and_then(|parameters| dispatch(cloud, context, &operation, parameters));
@@ -108,8 +109,8 @@ pub(super) fn handle(cloud: &mut Cloud, context: &Context, request: &Request) ->
     Handled { operation, parameters: recorded, response, error }
 }
 
-/// The operation of a path: Batch's are the operation's name in lower case.
-fn operation(path: &str) -> String {
+/// The operation of a request: Batch's paths are the operation's name in lower case, but for tags.
+pub(super) fn operation(request: &Request) -> String {
     const OPERATIONS: [&str; 17] = [
         "CreateComputeEnvironment",
         "UpdateComputeEnvironment",
@@ -129,11 +130,12 @@ fn operation(path: &str) -> String {
         "TerminateJob",
         "GetJobQueueSnapshot",
     ];
-    let name = path.strip_prefix("/v1/").unwrap_or(path);
-    OPERATIONS
-        .iter()
-        .find(|known| known.eq_ignore_ascii_case(name))
-        .map_or_else(|| path.to_owned(), |n| (*n).to_owned())
+    let name = request.path.strip_prefix("/v1/").unwrap_or(&request.path);
+    if name.starts_with("tags/") {
+        return tags::operation(&request.method).to_owned();
+    }
+    let known = OPERATIONS.iter().find(|known| known.eq_ignore_ascii_case(name));
+    known.map_or_else(|| request.path.clone(), |name| (*name).to_owned())
 }
 
 fn dispatch(cloud: &mut Cloud, context: &Context, operation: &str, p: Value) -> Result<Value, AwsError> {

@@ -7,23 +7,32 @@ use serde_json::{Value, json};
 use super::{Tags, client, definitions, name_of};
 use crate::core::{AwsError, Cloud, Request};
 
-/// The operation and the parameters of a request for `/v1/tags/...`; nothing for others.
-pub(super) fn request(request: &Request) -> Option<(String, Value)> {
+/// The operation of a method on `/v1/tags/...`.
+pub(super) fn operation(method: &str) -> &'static str {
+    match method {
+        "POST" => "TagResource",
+        "DELETE" => "UntagResource",
+        _ => "ListTagsForResource",
+    }
+}
+
+/// The parameters of a request for `/v1/tags/...`; nothing for others.
+pub(super) fn parameters(request: &Request) -> Option<Value> {
     let arn = request.path.strip_prefix("/v1/tags/")?;
     let arn = percent_decode_str(arn).decode_utf8_lossy().into_owned();
-    let (operation, mut parameters) = match request.method.as_str() {
-        "POST" => ("TagResource", serde_json::from_slice(&request.body).unwrap_or_else(|_| json!({}))),
+    let mut parameters = match request.method.as_str() {
+        "POST" => serde_json::from_slice(&request.body).unwrap_or_else(|_| json!({})),
         "DELETE" => {
             let pairs = form_urlencoded::parse(request.query.as_bytes());
             let keys: Vec<_> = pairs.filter(|(name, _)| name == "tagKeys").map(|(_, key)| key.into_owned()).collect();
-            ("UntagResource", json!({"tagKeys": keys}))
+            json!({"tagKeys": keys})
         }
-        _ => ("ListTagsForResource", json!({})),
+        _ => json!({}),
     };
     if parameters.is_object() {
         parameters["resourceArn"] = json!(arn);
     }
-    Some((operation.to_owned(), parameters))
+    Some(parameters)
 }
 
 #[derive(Deserialize)]

@@ -121,7 +121,10 @@ pub(super) fn deregister(cloud: &mut Cloud, context: &Context, deregister: &Dere
     if busy && !deregister.force {
         return Err(invalid("Found running tasks on the instance."));
     }
-    end_tasks(&mut cloud.ecs, context.now, &arn, "Container instance deregistration forced by user");
+    // A reason that StopTask gave stays.
+    end_tasks(&mut cloud.ecs, context.now, &arn, |given| {
+        given.unwrap_or_else(|| "Container instance deregistration forced by user".to_owned())
+    });
     set_status(cloud, context.now, &arn, Status::Inactive);
     Ok(json!({"containerInstance": view::instance(&cloud.ecs, &cloud.ecs.instances[&arn])}))
 }
@@ -150,14 +153,14 @@ fn set_status(cloud: &mut Cloud, now: Timestamp, arn: &str, status: Status) {
     cloud.event(Event { at: now, what });
 }
 
-/// The tasks of an instance become STOPPED without a word from its agent.
-fn end_tasks(ecs: &mut Ecs, now: Timestamp, container_instance: &str, reason: &str) {
+/// The tasks of an instance become STOPPED without a word from its agent. `reason` makes the new reason of the old one.
+fn end_tasks(ecs: &mut Ecs, now: Timestamp, container_instance: &str, reason: impl Fn(Option<String>) -> String) {
     let tasks = ecs.tasks.values_mut();
     for task in tasks.filter(|t| t.container_instance == container_instance && t.last != LastStatus::Stopped) {
         task.last = LastStatus::Stopped;
         task.wanted = false;
         task.stopped_at = Some(now);
-        task.stopped_reason = Some(reason.to_owned());
+        task.stopped_reason = Some(reason(task.stopped_reason.take()));
         task.version += 1;
     }
 }
@@ -181,7 +184,7 @@ pub(super) fn notice_losses(cloud: &mut Cloud, now: Timestamp) {
         let of_host = cloud.ecs.instances.values().filter(|i| i.instance == host);
         let arns: Vec<String> = of_host.map(|i| i.arn.clone()).collect();
         for arn in arns {
-            end_tasks(&mut cloud.ecs, now, &arn, &format!("Host EC2 (instance {host}) terminated."));
+            end_tasks(&mut cloud.ecs, now, &arn, |_| format!("Host EC2 (instance {host}) terminated."));
             set_status(cloud, now, &arn, Status::Inactive);
         }
     }
