@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::{Cloud, Request, Response, ec2};
+use crate::wire::http_date;
 
 mod tree;
 
@@ -117,11 +118,6 @@ fn page(status: u16, title: &str) -> Response {
          <body>\n  <h1>{status} - {title}</h1>\n </body>\n</html>\n"
     );
     Response { status, headers: vec![("content-type".to_owned(), "text/html".to_owned())], body: body.into_bytes() }
-}
-
-/// A time as HTTP's headers write it.
-fn http_date(at: Timestamp) -> String {
-    at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 #[cfg(test)]

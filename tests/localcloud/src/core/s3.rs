@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -18,6 +19,7 @@ pub struct S3 {
 struct Object {
     bytes: Vec<u8>,
     content_type: String,
+    modified: Timestamp,
 }
 
 pub(super) fn handle(cloud: &mut Cloud, context: &Context, request: &Request) -> Handled {
@@ -77,6 +79,7 @@ fn get(cloud: &Cloud, bucket: &str, key: &str) -> Result<Response, AwsError> {
         headers: vec![
             ("content-type".to_owned(), object.content_type.clone()),
             ("etag".to_owned(), etag(&object.bytes)),
+            ("last-modified".to_owned(), wire::http_date(object.modified)),
             ("accept-ranges".to_owned(), "bytes".to_owned()),
         ],
         body: object.bytes.clone(),
@@ -88,7 +91,7 @@ fn put(cloud: &mut Cloud, context: &Context, request: &Request, bucket: &str, ke
         return Err(AwsError::new("AccessDenied", "Access Denied").with_status(403));
     }
     let content_type = request.header("content-type").unwrap_or("binary/octet-stream").to_owned();
-    let object = Object { bytes: unchunked(request), content_type };
+    let object = Object { bytes: unchunked(request), content_type, modified: context.now };
     let response = Response { status: 200, headers: vec![("etag".to_owned(), etag(&object.bytes))], body: Vec::new() };
     cloud.s3.buckets.entry(bucket.to_owned()).or_default().insert(key.to_owned(), object);
     Ok(response)
@@ -133,6 +136,7 @@ mod tests {
         let head = console.send(&request("HEAD", "/artifacts/v1/agent%20x", b""));
         assert!(head.body.is_empty());
         assert!(head.headers.contains(&("content-length".to_owned(), "4".to_owned())));
+        assert!(head.headers.contains(&("last-modified".to_owned(), "Tue, 24 Nov 2026 12:00:00 GMT".to_owned())));
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! - [`query`]: form bodies of EC2, IAM and STS, as nested JSON
 //! - [`xml`]: the answers of EC2, IAM, STS and S3
 
+use jiff::Timestamp;
+
 use crate::core::{AwsError, Context, Response};
 
 pub mod json;
@@ -19,4 +21,9 @@ pub(crate) fn error(service: &str, context: &Context, error: &AwsError) -> Respo
         "ecs" | "ssm" => json::target_error(&context.request_id, error),
         _ => xml::s3_error(&context.request_id, error),
     }
+}
+
+/// A time as HTTP's headers write it.
+pub(crate) fn http_date(at: Timestamp) -> String {
+    at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }

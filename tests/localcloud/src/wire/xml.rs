@@ -69,7 +69,7 @@ fn object<const N: usize>(entries: [(&str, Value); N]) -> Map<String, Value> {
 }
 
 /// Brings lists below an element of their own and leaves out what is null. An empty list stays as an empty element,
-/// as AWS has it.
+/// as AWS has it. The few lists whose entries have a name of their own are written as `{"#name": [...]}`.
 fn elements(value: Value, entry: &str) -> Value {
     match value {
         Value::Array(list) => {
@@ -79,7 +79,12 @@ fn elements(value: Value, entry: &str) -> Value {
         Value::Object(fields) => fields
             .into_iter()
             .filter(|(_, value)| !value.is_null())
-            .map(|(name, value)| (name, elements(value, entry)))
+            .map(|(name, value)| match (name.strip_prefix('#'), value) {
+                (Some(name), Value::Array(list)) => {
+                    (name.to_owned(), list.into_iter().map(|value| elements(value, entry)).collect())
+                }
+                (_, value) => (name, elements(value, entry)),
+            })
             .collect::<Map<_, _>>()
             .into(),
         other => other,
@@ -115,12 +120,14 @@ mod tests {
 
     #[test]
     fn ec2_lists_have_items_and_null_has_no_element() {
-        let body = json!({"set": [{"a": 1, "none": null}, {"a": "<&"}], "plain": ["x", "y"], "empty": [], "yes": true});
+        let body = json!({"set": [{"a": 1, "none": null}, {"a": "<&"}], "plain": ["x", "y"], "empty": [], "yes": true,
+            "own": {"#groupId": ["g", "h"]}});
         assert_eq!(
             text(&ec2_response("r-1", "DescribeThings", body)),
             "<DescribeThingsResponse xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\"><requestId>r-1</requestId>\
              <set><item><a>1</a></item><item><a>&lt;&amp;</a></item></set>\
-             <plain><item>x</item><item>y</item></plain><empty/><yes>true</yes></DescribeThingsResponse>"
+             <plain><item>x</item><item>y</item></plain><empty/><yes>true</yes>\
+             <own><groupId>g</groupId><groupId>h</groupId></own></DescribeThingsResponse>"
         );
     }
 

@@ -311,7 +311,7 @@ impl NetworkInterface {
             "description": self.description,
             "associatePublicIpAddress": self.associate_public_ip_address,
             "deleteOnTermination": self.delete_on_termination,
-            "groupSet": self.security_group_id,
+            "SecurityGroupId": { "#SecurityGroupId": self.security_group_id },
         })
     }
 }

@@ -99,8 +99,10 @@ fn answer_form(value: Value) -> Value {
 }
 
 fn answer_field(name: &str, value: Value, of_interface: bool) -> (String, Value) {
+    if name == "SecurityGroupId" && of_interface {
+        return ("groupSet".to_owned(), json!({ "#groupId": value }));
+    }
     let answered = match (name, value.is_array()) {
-        ("SecurityGroupId", true) if of_interface => "groupSet".to_owned(),
         ("LicenseSpecification", true) => "licenseSet".to_owned(),
         (_, true) => format!("{}Set", decapitalized(name)),
         (_, false) => decapitalized(name),

@@ -430,7 +430,7 @@ fn a_launch_template_is_a_create_if_absent_that_keeps_what_it_holds() {
     let answer = console.query("ec2", versions);
     for piece in [
         "<userData>eyJhIjoxfQ==</userData><securityGroupIdSet><item>sg-55964223</item></securityGroupIdSet>",
-        "<networkInterfaceSet><item><deviceIndex>0</deviceIndex><groupSet><item>sg-1</item></groupSet></item>",
+        "<networkInterfaceSet><item><deviceIndex>0</deviceIndex><groupSet><groupId>sg-1</groupId></groupSet></item>",
         "<tagSpecificationSet><item><resourceType>instance</resourceType><tagSet><item><key>k</key><value>v</value>",
     ] {
         assert!(contains(&answer, piece));
