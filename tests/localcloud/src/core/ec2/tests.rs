@@ -12,6 +12,8 @@ use super::super::test_support::{Console, all, between, contains};
 use super::super::{Effect, Options};
 use super::{State, instance};
 
+mod resources;
+
 /// The request of the example this project began with.
 const EXAMPLE: &[(&str, &str)] = &[
     ("SpotPrice", "0.03"),
@@ -372,111 +374,6 @@ fn instances_are_filtered_by_state_and_status_shows_running_ones() {
     assert_eq!(all(&status, "instanceId").len(), 2);
     let error = console.try_query("ec2", &format!("Action=DescribeInstances&InstanceId.1={running}&MaxResults=5"));
     assert!(error.expect_err("ids and a page").contains("InvalidParameterCombination"));
-}
-
-#[test]
-fn tags_are_set_found_and_deleted_by_aws_rules() {
-    let mut console = Console::new();
-    let (request, id) = launched(&mut console, &[]);
-    let tag = |id: &str, key: &str, value: &str| {
-        format!("Action=CreateTags&ResourceId.1={id}&Tag.1.Key={key}&Tag.1.Value={value}")
-    };
-    console.query("ec2", &tag(&id, "spotblock%3Ablock", "sb-1"));
-    console.query("ec2", &tag(&request, "a", ""));
-    let found = "Action=DescribeInstances&Filter.1.Name=tag-key&Filter.1.Value.1=spotblock%3A*";
-    assert_eq!(all(&console.query("ec2", found), "instanceId"), [id.as_str()]);
-    let tags = console.query("ec2", "Action=DescribeTags&Filter.1.Name=resource-type&Filter.1.Value.1=instance");
-    assert!(contains(&tags, &format!("<resourceId>{id}</resourceId><resourceType>instance</resourceType>")));
-    let long = "k".repeat(129);
-    for (form, code) in [
-        (tag(&id, "aws%3Ax", ""), "InvalidParameterValue"),
-        (tag(&id, &long, ""), "InvalidParameterValue"),
-        (tag(&id, "k", &"v".repeat(257)), "InvalidParameterValue"),
-        (tag("i-0123456789abcdef0", "k", "v"), "InvalidInstanceID.NotFound"),
-        (tag("sir-00000000", "k", "v"), "InvalidSpotInstanceRequestID.NotFound"),
-        (tag("nonsense", "k", "v"), "InvalidID"),
-    ] {
-        let error = console.try_query("ec2", &form).expect_err(code);
-        assert!(error.starts_with(&format!("400 {code}")), "{error}");
-    }
-    for number in 1..50 {
-        console.query("ec2", &tag(&id, &format!("k{number}"), "v"));
-    }
-    let error = console.try_query("ec2", &tag(&id, "k50", "v")).expect_err("the 51st");
-    assert!(error.starts_with("400 TagLimitExceeded"), "{error}");
-    console.query("ec2", &format!("Action=DeleteTags&ResourceId.1={id}&Tag.1.Key=spotblock%3Ablock&Tag.1.Value=other"));
-    assert_eq!(all(&console.query("ec2", found), "instanceId").len(), 1, "another value is left alone");
-    console.query("ec2", &format!("Action=DeleteTags&ResourceId.1={id}&Tag.1.Key=spotblock%3Ablock"));
-    assert_eq!(all(&console.query("ec2", found), "instanceId").len(), 0);
-}
-
-#[test]
-fn a_launch_template_is_a_create_if_absent_that_keeps_what_it_holds() {
-    let mut console = Console::new();
-    let form = "Action=CreateLaunchTemplate&LaunchTemplateName=spotblock-sb-1&ClientToken=c-1\
-                &LaunchTemplateData.UserData=eyJhIjoxfQ%3D%3D&LaunchTemplateData.SecurityGroupId.1=sg-55964223\
-                &LaunchTemplateData.NetworkInterface.1.DeviceIndex=0\
-                &LaunchTemplateData.NetworkInterface.1.SecurityGroupId.1=sg-1\
-                &LaunchTemplateData.TagSpecification.1.ResourceType=instance\
-                &LaunchTemplateData.TagSpecification.1.Tag.1.Key=k&LaunchTemplateData.TagSpecification.1.Tag.1.Value=v\
-                &TagSpecification.1.ResourceType=launch-template&TagSpecification.1.Tag.1.Key=own";
-    let answer = console.query("ec2", form);
-    assert!(contains(&answer, "<tagSet><item><key>own</key><value/></item></tagSet>"));
-    assert_eq!(between(&console.query("ec2", form), "launchTemplateId"), between(&answer, "launchTemplateId"));
-    let error = console.try_query("ec2", &form.replace("ClientToken=c-1", "ClientToken=c-2")).expect_err("taken");
-    assert!(error.starts_with("400 InvalidLaunchTemplateName.AlreadyExistsException"), "{error}");
-    let versions =
-        "Action=DescribeLaunchTemplateVersions&LaunchTemplateName=spotblock-sb-1&LaunchTemplateVersion.1=%24Latest";
-    let answer = console.query("ec2", versions);
-    for piece in [
-        "<userData>eyJhIjoxfQ==</userData><securityGroupIdSet><item>sg-55964223</item></securityGroupIdSet>",
-        "<networkInterfaceSet><item><deviceIndex>0</deviceIndex><groupSet><groupId>sg-1</groupId></groupSet></item>",
-        "<tagSpecificationSet><item><resourceType>instance</resourceType><tagSet><item><key>k</key><value>v</value>",
-    ] {
-        assert!(contains(&answer, piece));
-    }
-    for (name, code) in [
-        ("ab", "InvalidLaunchTemplateName.MalformedException"),
-        ("a%20b", "InvalidLaunchTemplateName.MalformedException"),
-    ] {
-        let form = format!("Action=CreateLaunchTemplate&LaunchTemplateName={name}&LaunchTemplateData.ImageId=ami-1");
-        let error = console.try_query("ec2", &form).expect_err(name);
-        assert!(error.contains(code), "{error}");
-    }
-    console.query("ec2", "Action=DeleteLaunchTemplate&LaunchTemplateName=spotblock-sb-1");
-    let error = console.try_query("ec2", versions).expect_err("deleted");
-    assert!(error.contains("InvalidLaunchTemplateName.NotFoundException"), "{error}");
-}
-
-#[test]
-fn what_an_account_has_is_described_and_what_it_hasnt_is_not_found() {
-    let mut console = Console::new();
-    let answer =
-        console.query("ec2", "Action=DescribeSubnets&Filter.1.Name=availability-zone&Filter.1.Value.1=us-east-1c");
-    assert_eq!(all(&answer, "subnetId"), ["subnet-c8d30ae4", "subnet-3d8062c3", "subnet-71c4a607"]);
-    assert_eq!(all(&console.query("ec2", "Action=DescribeVpcs"), "vpcId").len(), 2);
-    let types = console.query("ec2", "Action=DescribeInstanceTypes&InstanceType.1=p2.xlarge");
-    assert!(contains(&types, "<vCpuInfo><defaultVCpus>4</defaultVCpus></vCpuInfo>"));
-    assert!(contains(&types, "<count>1</count>"));
-    assert_eq!(all(&console.query("ec2", "Action=DescribeAvailabilityZones"), "zoneName").len(), 6);
-    let history = "Action=DescribeSpotPriceHistory&InstanceType.1=t2.micro&AvailabilityZone=us-east-1c";
-    assert_eq!(all(&console.query("ec2", history), "spotPrice"), ["0.004000"]);
-    assert_eq!(all(&console.query("ec2", "Action=DescribeImages&Owner.1=self"), "imageId").len(), 2);
-    for (form, code) in [
-        ("Action=DescribeSubnets&SubnetId.1=subnet-0", "InvalidSubnetID.NotFound"),
-        ("Action=DescribeVpcs&VpcId.1=vpc-0", "InvalidVpcID.NotFound"),
-        ("Action=DescribeSecurityGroups&GroupId.1=sg-0", "InvalidGroup.NotFound"),
-        ("Action=DescribeKeyPairs&KeyName.1=nobody", "InvalidKeyPair.NotFound"),
-        ("Action=DescribeImages&ImageId.1=ami-0", "InvalidAMIID.NotFound"),
-        ("Action=DescribeInstanceTypes&InstanceType.1=x1.y", "InvalidInstanceType"),
-        ("Action=DescribeMoonPhases", "InvalidAction"),
-        ("Action=DescribeVpcs&Filter.1.Name=colour&Filter.1.Value.1=red", "InvalidParameterValue"),
-    ] {
-        let error = console.try_query("ec2", form).expect_err(form);
-        assert!(error.starts_with(&format!("400 {code}")), "{error}");
-    }
-    let error = console.try_query("ec2", "Action=DescribeVpcs&DryRun=true").expect_err("a dry run");
-    assert!(error.starts_with("412 DryRunOperation"), "{error}");
 }
 
 #[test]
