@@ -1,12 +1,12 @@
 //! What has to be known before the agent's life begins or goes on: who this instance is, what time it is, and what its
 //! block's settings are. Nothing here gives up: an agent that ends can't end its host.
 
-use std::error::Error;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use node_contract::{NodeConfig, Timeline, user_data};
 
+use crate::chain::chain;
 use crate::clock::{Anchor, AnchorSource, BootClock};
 use crate::lifecycle::State;
 use crate::ports::{Clock as _, Identity, Metadata, MetadataError, Saved, StateStore, Supervisor};
@@ -165,16 +165,6 @@ fn log_clock(anchor: &Anchor, clock: &BootClock) {
             tracing::warn!(%now, "IMDS sent no Date: the block is measured by the host's wall clock");
         }
     }
-}
-
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@
 pub mod adapters;
 pub mod args;
 pub mod boot;
+pub mod chain;
 pub mod clock;
 pub mod lifecycle;
 pub mod ports;

@@ -248,8 +248,6 @@ fn idle_settle(text: &str) -> Result<SignedDuration, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::error::Error as _;
-
     use super::*;
 
     fn load(toml: &str) -> Result<Settings, SettingsError> {
@@ -332,12 +330,7 @@ mod tests {
         ];
         for (toml, name) in cases {
             let error = load(toml).expect_err(toml);
-            let mut text = error.to_string();
-            let mut source = error.source();
-            while let Some(cause) = source {
-                text = format!("{text}: {cause}");
-                source = cause.source();
-            }
+            let text = crate::chain::chain(&error);
             assert!(text.contains(name), "{toml}: {text}");
         }
     }

@@ -12,10 +12,10 @@ use aws_sdk_ecs::types::{ContainerInstance, ContainerInstanceStatus, DesiredStat
 use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_async::time::SharedTimeSource;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
+use crate::chain::chain;
 use crate::lifecycle::{InstanceStatus, Outcome, Registration, Survey};
 use crate::ports::{Answer, Cluster, ClusterError};
 
@@ -258,12 +258,7 @@ where
 {
     let Some(service) = error.as_service_error() else {
         // No answer, or none that can be read. Credentials that can't be had come this way too.
-        return ClusterError {
-            operation,
-            object: object.to_owned(),
-            problem: DisplayErrorContext(error).to_string(),
-            outcome: Outcome::Retry,
-        };
+        return ClusterError { operation, object: object.to_owned(), problem: chain(error), outcome: Outcome::Retry };
     };
     let code = service.code().unwrap_or("an unknown error");
     let status = error.raw_response().map_or(0, |response| response.status().as_u16());
@@ -290,31 +285,4 @@ fn classify(code: &str, status: u16) -> Outcome {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn failures_are_classified_by_code_and_status() {
-        let cases = [
-            ("AccessDeniedException", 400, Outcome::Refused),
-            ("InvalidParameterException", 400, Outcome::Refused),
-            ("ClusterNotFoundException", 400, Outcome::Refused),
-            ("ThrottlingException", 400, Outcome::Retry),
-            ("ServerException", 500, Outcome::Retry),
-            ("ExpiredTokenException", 400, Outcome::Retry),
-            ("AccessDeniedException", 503, Outcome::Retry),
-            ("SomethingNewException", 400, Outcome::Retry),
-        ];
-        for (code, status, wanted) in cases {
-            assert_eq!(classify(code, status), wanted, "{code} {status}");
-        }
-    }
-
-    #[test]
-    fn only_a_status_that_is_known_as_such_takes_no_tasks() {
-        assert_eq!(status_of(Some("DRAINING")), InstanceStatus::Draining);
-        assert_eq!(status_of(Some("INACTIVE")), InstanceStatus::Gone);
-        assert_eq!(status_of(Some("REGISTERING")), InstanceStatus::Other("REGISTERING".into()));
-        assert_eq!(status_of(None), InstanceStatus::Other(String::new()));
-    }
-}
+mod tests;

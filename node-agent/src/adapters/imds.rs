@@ -1,6 +1,5 @@
 //! The instance metadata service, version 2 only.
 
-use std::error::Error as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
+use crate::chain::chain;
 use crate::clock::{BootClock, sdk_time};
 use crate::ports::{Answer, Clock as _, Identity, Metadata, MetadataError};
 
@@ -192,13 +192,7 @@ fn problem(error: &ImdsError) -> String {
     if let Some(status) = status(error) {
         return format!("HTTP {status}");
     }
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
+    chain(error)
 }
 
 /// Shows the Date of every answer to the clock. The SDK's IMDS client hands out bodies only.
@@ -227,3 +221,6 @@ impl HttpConnector for ShowsDates<SharedHttpConnector> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

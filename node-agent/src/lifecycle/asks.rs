@@ -120,7 +120,7 @@ impl State {
     #[must_use]
     pub fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
         let timeline = self.timeline;
-        let moments = [timeline.drain_at, timeline.stop_at, self.leave_at(), timeline.end];
+        let moments = [timeline.drain_at, timeline.stop_at, self.leave_at(), self.power_off_at()];
         let asks =
             [Some(&self.drain), Some(&self.survey), Some(&self.step), Some(&self.power_off), self.start.as_ref()];
         let stops = self.tasks.values().filter_map(|task| task.stop.as_ref());
@@ -130,7 +130,7 @@ impl State {
 
     /// A limit for one step of leaving: at most half the time that is left, so that the next one has some too.
     fn limit(&self, now: Timestamp, longest: SignedDuration) -> SignedDuration {
-        (now.duration_until(self.timeline.end) / 2).clamp(SignedDuration::from_millis(500), longest)
+        (now.duration_until(self.power_off_at()) / 2).clamp(SignedDuration::from_millis(500), longest)
     }
 }
 

@@ -254,14 +254,25 @@ impl State {
     /// From here on the agent leaves, whatever still runs.
     #[must_use]
     pub fn leave_at(&self) -> Timestamp {
+        self.before_end(2)
+    }
+
+    /// From here on the host is powered off, however far leaving has come: going down takes it a while.
+    #[must_use]
+    pub fn power_off_at(&self) -> Timestamp {
+        self.before_end(4)
+    }
+
+    /// A part of the margin before the end, but not before tasks are stopped.
+    fn before_end(&self, part: i32) -> Timestamp {
         let lead = self.timeline.stop_at.duration_until(self.timeline.end);
-        let leave_at = self.timeline.end.checked_sub(reporting_margin(lead) / 2);
-        leave_at.unwrap_or(Timestamp::MIN).max(self.timeline.stop_at)
+        let moment = self.timeline.end.checked_sub(reporting_margin(lead) / part);
+        moment.unwrap_or(Timestamp::MIN).max(self.timeline.stop_at)
     }
 }
 
 /// What is kept of the time between stopping tasks and the end for reporting them to ECS and for leaving: a quarter,
-/// at least 2 s and at most 60 s. Half of it is for reporting, half for leaving.
+/// at least 2 s and at most 60 s. Half of it is for reporting, a quarter for leaving, a quarter for powering off.
 #[must_use]
 pub fn reporting_margin(stop_lead: SignedDuration) -> SignedDuration {
     (stop_lead / 4).clamp(SignedDuration::from_secs(2), SignedDuration::from_secs(60))

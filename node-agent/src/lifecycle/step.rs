@@ -18,22 +18,22 @@ impl Rules {
     /// | joining | serving | registered | introspection names a registration in the block's cluster |
     /// | joining | leaving | drain-time | the drain's time has come |
     /// | joining | leaving | notice | AWS gave notice |
-    /// | joining | gone | end | the block's end has come |
+    /// | joining | gone | end | what is left of the block is what powering off takes |
     /// | serving | draining | drain-time | the drain's time has come |
     /// | serving | draining | set-outside | ECS says DRAINING |
     /// | serving | stopping | stop-time | the time to stop tasks has come |
     /// | serving | stopping | notice | AWS gave notice |
-    /// | serving | gone | end | the block's end has come |
+    /// | serving | gone | end | what is left of the block is what powering off takes |
     /// | draining | stopping | stop-time | the time to stop tasks has come |
     /// | draining | stopping | notice | AWS gave notice |
     /// | draining | leaving | idle | nothing runs, twice over the settle time |
-    /// | draining | gone | end | the block's end has come |
+    /// | draining | gone | end | what is left of the block is what powering off takes |
     /// | stopping | leaving | idle | nothing runs, twice over the settle time |
     /// | stopping | leaving | leave-time | what is left of the block is what leaving takes |
-    /// | stopping | gone | end | the block's end has come |
+    /// | stopping | gone | end | what is left of the block is what powering off takes |
     /// | leaving | stopping | late-tasks | a registration got through while joining and has tasks |
     /// | leaving | gone | left | the ECS agent is stopped, the instance deregistered |
-    /// | leaving | gone | end | the block's end has come |
+    /// | leaving | gone | end | what is left of the block is what powering off takes |
     #[must_use]
     pub fn step(&self, state: &State, now: Timestamp, event: Event) -> (State, Vec<Action>) {
         let mut next = state.clone();
@@ -53,7 +53,7 @@ impl Rules {
 
     fn transition(&self, state: &State, now: Timestamp) -> Option<(Phase, Why)> {
         let timeline = state.timeline;
-        if state.phase != Phase::Gone && timeline.end <= now {
+        if state.phase != Phase::Gone && state.power_off_at() <= now {
             return Some((Phase::Gone, Why::End));
         }
         let or_notice = |why| if state.noticed { Why::Notice } else { why };

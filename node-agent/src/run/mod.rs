@@ -163,16 +163,6 @@ impl Agent {
     fn log(&self, next: &State) {
         let (block, instance) = (&self.node.config.block, &self.node.identity.instance);
         let old = &self.state;
-        if next.phase != old.phase {
-            tracing::info!(
-                from = old.phase.word(),
-                to = next.phase.word(),
-                why = next.why.word(),
-                block,
-                instance,
-                "transition"
-            );
-        }
         if next.timeline.end != old.timeline.end {
             tracing::info!(end = %next.timeline.end, block, instance, "the end is nearer");
         }
@@ -193,6 +183,16 @@ impl Agent {
                     "registered in the wrong cluster: the instance gets no job of its block"
                 );
             }
+        }
+        if next.phase != old.phase {
+            tracing::info!(
+                from = old.phase.word(),
+                to = next.phase.word(),
+                why = next.why.word(),
+                block,
+                instance,
+                "transition"
+            );
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the tests share: a block, and a world of fakes with state in which an agent can live.
 
+pub(crate) mod http;
 mod world;
 
 pub(crate) use world::{FakeTask, World};

@@ -190,9 +190,9 @@ fn tasks_are_stopped_once_and_late_ones_too() {
 fn whatever_runs_and_whoever_answers_it_leaves_in_time_and_powers_off_until_the_host_is_gone() {
     let mut life = Life::stopping(&[("stubborn", OnHost::Live)]);
     let actions = life.at("10:59:30").step(Event::Tick);
-    assert_eq!(actions, [Action::StopEcsAgent(secs(15))], "half of what is left");
+    assert_eq!(actions, [Action::StopEcsAgent(SignedDuration::from_millis(7500))], "half of what is left");
     // Neither the ECS agent's end nor ECS's answer comes.
-    let actions = life.at("11:00:00").step(Event::Tick);
+    let actions = life.at("10:59:45").step(Event::Tick);
     assert_eq!(actions.last(), Some(&Action::PowerOff));
     assert_eq!(life.state.phase, Phase::Gone);
     life.step(Event::PoweredOff(Outcome::Retry));
