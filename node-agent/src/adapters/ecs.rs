@@ -140,10 +140,8 @@ impl Ecs {
 
     /// Lists the cluster's instances and describes them until this one is among them.
     async fn search(&self) -> Result<Option<Registration>, ClusterError> {
-        // The filter is ECS's; the comparison below holds without it too.
-        let filter = format!("ec2InstanceId in ['{}']", self.instance);
-        let mut pages =
-            self.client.list_container_instances().cluster(&self.cluster).filter(filter).into_paginator().send();
+        // Without a filter: it happens once in a life at most, and a comparison needs no belief in a query language.
+        let mut pages = self.client.list_container_instances().cluster(&self.cluster).into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| failed("ListContainerInstances", &self.cluster, &error))?;
             let arns = page.container_instance_arns.unwrap_or_default();

@@ -99,7 +99,7 @@ async fn a_failure_names_operation_object_code_and_request() {
     assert_eq!(error.outcome, Outcome::Refused);
 }
 
-/// Catches: a filter that the other side doesn't know, and another host's registration taken for this one's.
+/// Catches: another host's registration taken for this one's.
 #[tokio::test]
 async fn a_registration_is_found_by_the_instance_s_own_id() {
     let ecs = ecs(|operation, _| {

@@ -1,0 +1,129 @@
+//! What can happen, and what can be asked for.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{OnHost, Registration};
+
+/// How a request ended, as its adapter classified it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is done, or was done already.
+    Done,
+    /// It may succeed another time.
+    Retry,
+    /// It was refused and will be refused again: a permission is missing, or the request makes no sense to the other.
+    Refused,
+}
+
+/// A container instance's status at ECS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InstanceStatus {
+    /// It takes tasks.
+    Active,
+    /// It takes no further tasks.
+    Draining,
+    /// It is deregistered, or ECS doesn't know it: it takes no tasks either.
+    Gone,
+    /// Registering, deregistering, or one that didn't exist when this was written.
+    Other(String),
+}
+
+/// What ECS says of an instance and its tasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// The container instance asked about.
+    pub instance: String,
+    /// Its status.
+    pub status: InstanceStatus,
+    /// How many tasks ECS has placed that the host has not started.
+    pub pending: u32,
+    /// Each task asked about or listed, and whether ECS knows it as stopped or not at all.
+    pub tasks: BTreeMap<String, bool>,
+}
+
+/// What can happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The agent's process has started: everything that was under way has to be asked for again.
+    Started {
+        /// What introspection said of the ECS agent just now.
+        registration: Option<Registration>,
+    },
+    /// Time has passed.
+    Tick,
+    /// Introspection names a registration.
+    Registered(Registration),
+    /// AWS gave notice.
+    Notice {
+        /// When it takes the instance.
+        taken_at: Timestamp,
+    },
+    /// Introspection's list of tasks; `None` when it didn't answer.
+    OnHost(Option<BTreeMap<String, OnHost>>),
+    /// The container instance's status at ECS was read.
+    StatusRead {
+        /// The container instance.
+        instance: String,
+        /// Its status.
+        status: InstanceStatus,
+    },
+    /// [`Action::StartEcsAgent`] has ended.
+    EcsAgentStarted(Outcome),
+    /// [`Action::SetDraining`] has ended.
+    DrainingSet {
+        /// The container instance.
+        instance: String,
+        /// How it ended; done means that ECS confirmed it.
+        outcome: Outcome,
+    },
+    /// [`Action::Survey`] has ended.
+    Surveyed(Result<Survey, Outcome>),
+    /// [`Action::StopTask`] has ended.
+    TaskStopAsked {
+        /// The task.
+        task: String,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// [`Action::StopEcsAgent`] has ended, or its time was up.
+    EcsAgentStopped(Outcome),
+    /// [`Action::FindRegistration`] has ended.
+    Found(Result<Option<Registration>, Outcome>),
+    /// [`Action::Deregister`] has ended.
+    Deregistered(Outcome),
+    /// [`Action::PowerOff`] has ended, and the host lives.
+    PoweredOff(Outcome),
+}
+
+/// What can be asked for. Each can be repeated: a crash may fall between saving the state and acting on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Write ecs.config and start the ECS agent, without waiting for it.
+    StartEcsAgent,
+    /// Set the container instance DRAINING.
+    SetDraining(Registration),
+    /// Ask ECS about the instance, about these tasks and about those it lists.
+    Survey {
+        /// The container instance.
+        of: Registration,
+        /// Tasks of which ECS has not said that they stopped.
+        tasks: Vec<String>,
+    },
+    /// Stop a task, with the reason that retry rules recognise.
+    StopTask {
+        /// The container instance.
+        of: Registration,
+        /// The task's ARN.
+        task: String,
+    },
+    /// Stop the ECS agent, within this time.
+    StopEcsAgent(SignedDuration),
+    /// Ask ECS whether this instance is registered, within this time.
+    FindRegistration(SignedDuration),
+    /// Deregister the container instance, within this time.
+    Deregister(Registration, SignedDuration),
+    /// Power the host off.
+    PowerOff,
+}

@@ -1,0 +1,259 @@
+//! What is known.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use node_contract::Timeline;
+use serde::{Deserialize, Serialize};
+
+use super::{Ask, reporting_margin};
+
+/// Where in its life the agent is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// ecs.config is written and the ECS agent asked to start; it has not registered yet.
+    Joining,
+    /// The instance takes tasks.
+    Serving,
+    /// No further task is taken; those that run may finish.
+    Draining,
+    /// Tasks that still run are stopped.
+    Stopping,
+    /// The ECS agent is stopped and the instance deregistered.
+    Leaving,
+    /// The host has been asked to power off.
+    Gone,
+}
+
+impl Phase {
+    /// The word for it in logs and in the status.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Joining => "joining",
+            Self::Serving => "serving",
+            Self::Draining => "draining",
+            Self::Stopping => "stopping",
+            Self::Leaving => "leaving",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// Why the agent is in its phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// It has just begun.
+    Boot,
+    /// The ECS agent registered in its cluster.
+    Registered,
+    /// The drain's time has come.
+    DrainTime,
+    /// The time to stop tasks has come.
+    StopTime,
+    /// AWS takes the instance back.
+    Notice,
+    /// Somebody else set DRAINING.
+    SetOutside,
+    /// Nothing runs any more, and ECS knows it.
+    Idle,
+    /// The time left is what leaving takes.
+    LeaveTime,
+    /// A registration that got through while the agent left has tasks.
+    LateTasks,
+    /// All that could be done before powering off is done.
+    Left,
+    /// The block's end has come.
+    End,
+}
+
+impl Why {
+    /// The word for it in logs.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Boot => "boot",
+            Self::Registered => "registered",
+            Self::DrainTime => "drain-time",
+            Self::StopTime => "stop-time",
+            Self::Notice => "notice",
+            Self::SetOutside => "set-outside",
+            Self::Idle => "idle",
+            Self::LeaveTime => "leave-time",
+            Self::LateTasks => "late-tasks",
+            Self::Left => "left",
+            Self::End => "end",
+        }
+    }
+}
+
+/// A container instance, as the ECS agent or ECS knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    /// The container instance's ARN.
+    pub instance: String,
+    /// The cluster it registered in, a name or an ARN.
+    pub cluster: String,
+}
+
+/// What introspection says of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnHost {
+    /// Pending, running, or anything else that isn't stopped.
+    Live,
+    /// Its containers have stopped.
+    Stopped,
+}
+
+/// A task this instance has had.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// What introspection said of it last; `None` when it doesn't list it.
+    pub on_host: Option<OnHost>,
+    /// Whether ECS knows it as STOPPED (`lastStatus`), or no longer knows it at all.
+    pub stopped_for_ecs: bool,
+    /// StopTask, once it has been asked for.
+    pub stop: Option<Ask>,
+}
+
+impl Task {
+    /// Whether it is over for ECS and on the host. What is over on the host alone would run again if the host left now.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.stopped_for_ecs && self.on_host != Some(OnHost::Live)
+    }
+
+    /// Whether a container of it may still run. A task that has ended on the host and waits to be reported does not
+    /// count: stopping it would put a reason on a job that succeeded.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        match self.on_host {
+            Some(OnHost::Live) => true,
+            Some(OnHost::Stopped) => false,
+            None => !self.stopped_for_ecs,
+        }
+    }
+}
+
+/// How far the agent is in being sure that nothing runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Idle {
+    /// Something runs, or may.
+    No,
+    /// Nothing ran at this moment; to be confirmed after the settle time.
+    Since(Timestamp),
+    /// Nothing ran, twice over the settle time.
+    Sure,
+}
+
+/// How far leaving has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeaveStep {
+    /// The ECS agent is being stopped.
+    StopEcsAgent,
+    /// ECS is asked whether a registration got through.
+    Find,
+    /// ECS is asked whether that registration has tasks.
+    Inspect,
+    /// The container instance is being deregistered.
+    Deregister,
+    /// Nothing is left to be done.
+    Done,
+}
+
+/// All the agent knows of its life. It can be saved at any moment and taken up again: it holds wall times only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// Where in its life it is.
+    pub phase: Phase,
+    /// Why.
+    pub why: Why,
+    /// Since when.
+    pub since: Timestamp,
+    /// The block's moments, as tightened so far.
+    pub timeline: Timeline,
+    /// Whether AWS gave notice.
+    pub noticed: bool,
+    /// The container instance.
+    pub registration: Option<Registration>,
+    /// The tasks: while serving those that introspection lists, from then on all that were ever seen.
+    pub tasks: BTreeMap<String, Task>,
+    /// Whether introspection answered when it was asked last. Unknown after a restart.
+    #[serde(skip)]
+    pub host_known: bool,
+    /// Whether ECS confirmed that no task is placed here any more.
+    pub drained: bool,
+    /// Whether nothing runs.
+    pub idle: Idle,
+    /// How far leaving has come.
+    pub leave: LeaveStep,
+    /// Whether the agent left without having served, so that a registration may have got through unseen.
+    pub look: bool,
+    /// Starting the ECS agent, while that is wanted.
+    pub start: Option<Ask>,
+    /// Setting DRAINING.
+    pub drain: Ask,
+    /// Asking ECS about the tasks.
+    pub survey: Ask,
+    /// The present step of leaving.
+    pub step: Ask,
+    /// Powering off.
+    pub power_off: Ask,
+}
+
+impl State {
+    /// The beginning of a life.
+    #[must_use]
+    pub fn new(timeline: Timeline, now: Timestamp) -> Self {
+        Self {
+            phase: Phase::Joining,
+            why: Why::Boot,
+            since: now,
+            timeline,
+            noticed: false,
+            registration: None,
+            tasks: BTreeMap::new(),
+            host_known: false,
+            drained: false,
+            idle: Idle::No,
+            leave: LeaveStep::StopEcsAgent,
+            look: false,
+            start: Some(Ask::default()),
+            drain: Ask::default(),
+            survey: Ask::default(),
+            step: Ask::default(),
+            power_off: Ask::default(),
+        }
+    }
+
+    /// How many tasks may still run.
+    #[must_use]
+    pub fn live_tasks(&self) -> usize {
+        self.tasks.values().filter(|task| task.is_live()).count()
+    }
+
+    /// From here on the agent leaves, whatever still runs.
+    #[must_use]
+    pub fn leave_at(&self) -> Timestamp {
+        self.before_end(2)
+    }
+
+    /// From here on the host is powered off, however far leaving has come: going down takes it a while.
+    #[must_use]
+    pub fn power_off_at(&self) -> Timestamp {
+        self.before_end(4)
+    }
+
+    /// A part of the margin before the end, but not before tasks are stopped.
+    fn before_end(&self, part: i32) -> Timestamp {
+        let lead = self.timeline.stop_at.duration_until(self.timeline.end);
+        let moment = self.timeline.end.checked_sub(reporting_margin(lead) / part);
+        moment.unwrap_or(Timestamp::MIN).max(self.timeline.stop_at)
+    }
+}
