@@ -138,7 +138,8 @@ impl Ecs {
         })
     }
 
-    /// Lists the cluster's instances and describes them until this one is among them.
+    /// Lists the cluster's instances and describes them until this one is among them. The instance role needs
+    /// `ecs:ListContainerInstances` for it.
     async fn search(&self) -> Result<Option<Registration>, ClusterError> {
         // Without a filter: it happens once in a life at most, and a comparison needs no belief in a query language.
         let mut pages = self.client.list_container_instances().cluster(&self.cluster).into_paginator().send();
@@ -245,6 +246,8 @@ fn status_of(status: Option<&str>) -> InstanceStatus {
     }
 }
 
+/// Whether the service said this. That "not found" is in the message for what ECS has forgotten is an assumption [A]: if
+/// it isn't, the request counts as refused, which costs a log line and nothing else.
 fn says<E: ProvideErrorMetadata>(error: &SdkError<E>, code: &str, word: &str) -> bool {
     let service = error.as_service_error();
     service.is_some_and(|e| e.code() == Some(code) && e.message().unwrap_or_default().contains(word))

@@ -18,8 +18,9 @@ pub(super) const REGISTER: SignedDuration = SignedDuration::from_secs(60);
 /// odd case that it never reached the host.
 pub(super) const STOP_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
-/// How often ECS is asked about tasks that introspection shows as live, while they are being stopped.
-const SURVEY_LIVE: SignedDuration = SignedDuration::from_secs(15);
+/// How often ECS is asked while introspection shows tasks that are being stopped. It is for one that ECS placed just
+/// before DRAINING and the host has not heard of; the moment the last one on the host ends, ECS is asked anyway.
+const SURVEY_LIVE: SignedDuration = SignedDuration::from_secs(60);
 
 /// How long a host that was told to power off has before it is told again.
 const POWER_OFF_AGAIN: SignedDuration = SignedDuration::from_secs(10);
