@@ -1,1 +1,187 @@
-//! Placeholder.
+//! `spotblock`: brings fixed-length blocks of EC2 capacity to AWS Batch, and ends them.
+//!
+//! # From spotblock.toml to a joined block
+//!
+//! What `spotblock up` does, and where:
+//!
+//! 1. `main.rs` reads the command line (`args.rs`), makes the real [`Ports`] (HTTP client, sleep, clock, streams) and
+//!    calls [`run`]. Nothing else knows the outside, so a test can run all of it in one process on simulated time.
+//! 2. `settings.rs` merges flags, variables and spotblock.toml, and holds them against every rule (`settings/check.rs`,
+//!    `settings/jobs.rs`) before anything is asked of AWS.
+//! 3. `desired.rs` says which resources these settings want; `observe.rs` looks at what is there, through `aws/`, whose
+//!    files have only the calls that are used and classify errors once (`error.rs`).
+//! 4. `plan.rs` compares both, without I/O, into ordered steps: keep, create, change, refuse. `spotblock plan` ends here.
+//! 5. `apply.rs` does the steps around the block (product steps 1 to 5: compute environment, queue, job definitions,
+//!    roles with `policy.rs`, and the ECS cluster that Batch makes), waiting for Batch with `wait.rs`.
+//! 6. `bring.rs` brings the block (step 8). `block.rs` looks whether one goes on; if none does, `record.rs` says how the
+//!    next is written down: a launch template, created before anything is bought, that freezes every parameter.
+//! 7. Part of it is the user data (step 6, `user_data.rs`): the agent's settings as `node-contract` has them, in a script
+//!    that cloud-init runs. From here on `spotblock-agent` has everything it needs; its manual is node-agent/src/lib.rs.
+//! 8. `capacity/` buys what the record says, under a client token that follows from it: asked again, AWS sells nothing
+//!    twice. `capacity/spot_block.rs` judges AWS's answers.
+//! 9. `bring.rs` waits for the spot requests, marks their instances with the block's tags, and waits until each is a
+//!    connected container instance of the cluster.
+//! 10. `ui/` prints the result to stdout; progress, warnings and errors went to stderr.
+//!
+//! The commands are in `commands/`, one file each: `submit` (step 7) puts jobs into the queue, `status` shows, `down`
+//! ends. There is no local state: everything is found again in AWS, so any command can be stopped and run again.
+//!
+//! # What identifies a block
+//!
+//! Its id, `sb-` and ten hexadecimal digits, made with its record and put as a tag on everything that belongs to it. The
+//! record's name, `spotblock-<environment>-<n>`, is a create-if-absent: of two runs at once, one creates it and the other
+//! follows. A block goes on until its instances, or all hope of them, are gone (`block.rs`, [`block::Block::life`]).
+
+use std::future::Future;
+use std::io::Write;
+use std::path::PathBuf;
+use std::pin::Pin;
+
+use aws_smithy_async::rt::sleep::SharedAsyncSleep;
+use aws_smithy_async::time::SharedTimeSource;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+
+pub mod apply;
+pub mod args;
+pub mod aws;
+pub mod block;
+pub mod bring;
+pub mod capacity;
+pub mod clock;
+pub mod commands;
+pub mod desired;
+pub mod error;
+pub mod job_definition;
+pub mod names;
+pub mod observe;
+pub mod plan;
+pub mod policy;
+pub mod record;
+pub mod session;
+pub mod settings;
+pub mod ui;
+pub mod user_data;
+pub mod wait;
+
+#[cfg(test)]
+mod sim;
+#[cfg(test)]
+mod testing;
+
+use args::{BlockFlags, Cli, Command, Global};
+use aws::{Account, Aws, Place};
+use clock::Clock;
+use error::{Error, Result};
+use session::Session;
+use settings::Settings;
+use ui::Ui;
+use wait::Waits;
+
+/// The outside world of a run.
+pub struct Ports {
+    /// What all SDK clients talk through.
+    pub http: SharedHttpClient,
+    /// How all waits sleep, the SDK's included.
+    pub sleep: SharedAsyncSleep,
+    /// The only clock.
+    pub time: SharedTimeSource,
+    /// Where credentials come from.
+    pub account: Account,
+    /// Results.
+    pub stdout: Box<dyn Write>,
+    /// Progress and errors.
+    pub stderr: Box<dyn Write>,
+    /// Whether stderr is a terminal.
+    pub terminal: bool,
+    /// New blocks' ids and the jitter of waits follow from it.
+    pub seed: u64,
+    /// Completes when the user wants to stop.
+    pub interrupt: Pin<Box<dyn Future<Output = ()>>>,
+}
+
+/// Runs a command to its end and gives the exit code.
+pub async fn run(cli: Cli, mut ports: Ports) -> u8 {
+    let out = std::mem::replace(&mut ports.stdout, Box::new(std::io::sink()));
+    let err = std::mem::replace(&mut ports.stderr, Box::new(std::io::sink()));
+    let plain = cli.global.no_color.as_ref().is_some_and(|value| !value.is_empty());
+    let ui = Ui::new(out, err, cli.global.output, ports.terminal && !plain);
+    let interrupt = std::mem::replace(&mut ports.interrupt, Box::pin(std::future::pending()));
+    // Dropping the command's future stops it between any two steps, or in a call whose answer is then lost: both are
+    // what a run has to be able to continue from anyway.
+    let outcome = tokio::select! {
+        outcome = Box::pin(execute(&cli, &ports, &ui)) => outcome,
+        () = interrupt => Err(Error::Interrupted),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            ui.error(&error);
+            error.exit_code()
+        }
+    }
+}
+
+async fn execute(cli: &Cli, ports: &Ports, ui: &Ui) -> Result<u8> {
+    if let Command::Init(args) = &cli.command {
+        let path = cli.global.config.clone().unwrap_or_else(|| PathBuf::from("spotblock.toml"));
+        return commands::init::run(ui, &path, args);
+    }
+    let settings = Settings::load(&cli.global, block_flags(&cli.command))?;
+    let clock = Clock::new(ports.time.clone(), ports.sleep.clone());
+    let waits = Waits::new(clock, ports.seed);
+    if let Command::UserData(args) = &cli.command {
+        return print_user_data(cli, ports, ui, &settings, &waits, args).await;
+    }
+    let aws = Aws::connect(ports, place(&cli.global, &settings)).await?;
+    let session = Session { settings: &settings, aws: &aws, ui, waits: &waits };
+    match &cli.command {
+        Command::Up(args) => commands::up::run(&session, args).await,
+        Command::Plan(args) => commands::plan::show(&session, args.new, args.detailed_exitcode).await,
+        Command::Env(args) => commands::env::run(&session, args).await,
+        Command::Submit(args) => commands::submit::run(&session, args).await,
+        Command::Request(args) => commands::request::run(&session, args).await,
+        Command::Status => commands::status::run(&session).await,
+        Command::Down(args) => commands::down::run(&session, args).await,
+        Command::Init(_) | Command::UserData(_) => Ok(0),
+    }
+}
+
+/// With a given cluster it needs no AWS at all.
+async fn print_user_data(
+    cli: &Cli,
+    ports: &Ports,
+    ui: &Ui,
+    settings: &Settings,
+    waits: &Waits,
+    args: &args::UserData,
+) -> Result<u8> {
+    let (cluster, region) = match &args.cluster {
+        Some(cluster) => (cluster.clone(), commands::user_data::region(settings, cluster)?),
+        None => {
+            let aws = Aws::connect(ports, place(&cli.global, settings)).await?;
+            (commands::user_data::cluster(&aws, settings).await?, aws.region.clone())
+        }
+    };
+    let id = format!("sb-{}", waits.hex(10));
+    ui.print(&commands::user_data::render(settings, args, &cluster, &region, id)?)?;
+    Ok(0)
+}
+
+fn block_flags(command: &Command) -> &BlockFlags {
+    static NONE: std::sync::OnceLock<BlockFlags> = std::sync::OnceLock::new();
+    match command {
+        Command::Up(args) => &args.block,
+        Command::Plan(args) => &args.block,
+        Command::UserData(args) => &args.block,
+        Command::Request(args) => &args.block,
+        _ => NONE.get_or_init(BlockFlags::default),
+    }
+}
+
+fn place(global: &Global, settings: &Settings) -> Place {
+    Place {
+        region: settings.region.clone(),
+        profile: global.profile.clone(),
+        endpoint_url: global.endpoint_url.clone(),
+    }
+}

@@ -1,0 +1,189 @@
+//! Runs a plan. Every step can be repeated: what is there already, made by an earlier run or by another one at the
+//! same time, is what was wanted.
+
+use std::time::Duration;
+
+use crate::aws::batch::ComputeEnvironment;
+use crate::desired::Desired;
+use crate::error::{Error, Kind, Result};
+use crate::names;
+use crate::plan::{Action, Plan, Step, Verdict};
+use crate::policy;
+use crate::session::Session;
+use crate::wait::{Bound, Seen};
+
+/// Batch takes seconds to some minutes.
+const BATCH_LIMIT: Duration = Duration::from_secs(300);
+/// A new role takes seconds to be usable `[I]`.
+const ROLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Does what the plan says, and gives the compute environment, VALID.
+///
+/// # Errors
+/// When a call fails for good, or something doesn't become VALID in time.
+pub async fn apply(session: &Session<'_>, desired: &Desired, plan: &Plan) -> Result<ComputeEnvironment> {
+    for step in &plan.steps {
+        announce(session, step);
+        perform(session, desired, &step.action).await?;
+    }
+    queue_valid(session, &desired.queue).await?;
+    environment_valid(session, &desired.environment).await
+}
+
+fn announce(session: &Session<'_>, step: &Step) {
+    match &step.verdict {
+        Verdict::Create => session.ui.say(format_args!("creating {} {}", step.resource, step.name)),
+        Verdict::Change { changes } => {
+            let fields: Vec<_> = changes.iter().map(|it| format!("{}: {} -> {}", it.field, it.from, it.to)).collect();
+            session.ui.say(format_args!("changing {} {} ({})", step.resource, step.name, fields.join("; ")));
+        }
+        Verdict::Keep | Verdict::Refuse { .. } => {}
+    }
+}
+
+async fn perform(session: &Session<'_>, desired: &Desired, action: &Action) -> Result<()> {
+    let (aws, tags) = (session.aws, &desired.tags);
+    match action {
+        Action::Nothing | Action::StartBlock => Ok(()),
+        Action::ServiceRole(name) => {
+            aws.iam.create_role(name, "batch.amazonaws.com", tags).await?;
+            aws.iam.attach(name, &policy::batch_service_policy(names::partition(&aws.region))).await
+        }
+        Action::CreateEnvironment => {
+            create_environment(session, desired).await?;
+            environment_valid(session, &desired.environment).await.map(|_| ())
+        }
+        Action::UpdateEnvironment => {
+            environment_valid(session, &desired.environment).await?;
+            let role = role_arn(session, desired).await?;
+            aws.batch.update_environment(&desired.environment, true, Some(&role)).await?;
+            environment_valid(session, &desired.environment).await.map(|_| ())
+        }
+        Action::CreateQueue => {
+            // Batch refuses a queue on an environment that isn't VALID yet.
+            environment_valid(session, &desired.environment).await?;
+            let created = aws.batch.create_queue(&desired.queue, desired.priority, &desired.environment, tags).await;
+            exists_is_fine(created)
+        }
+        Action::UpdateQueue => {
+            queue_valid(session, &desired.queue).await?;
+            aws.batch.update_queue(&desired.queue, desired.priority).await
+        }
+        Action::Register(definition) => aws.batch.register(definition, tags).await,
+        Action::InstanceProfile(name) => instance_profile(session, desired, name).await,
+    }
+}
+
+fn exists_is_fine(result: Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.is(Kind::Exists) => Ok(()),
+        result => result,
+    }
+}
+
+async fn role_arn(session: &Session<'_>, desired: &Desired) -> Result<String> {
+    use crate::desired::Choice;
+    if let Choice::Existing(arn) = &desired.service_role
+        && arn.starts_with("arn:")
+    {
+        return Ok(arn.clone());
+    }
+    let name = desired.service_role.name();
+    let role = session.aws.iam.role(name).await?;
+    role.map(|role| role.arn).ok_or_else(|| Error::State {
+        what: format!("service role {name} is not there"),
+        next: "run the same command again; if it was deleted meanwhile, it is made anew".to_owned(),
+    })
+}
+
+/// Creates the environment. Batch refuses a role that is too new to be assumed, so that refusal is waited out.
+async fn create_environment(session: &Session<'_>, desired: &Desired) -> Result<()> {
+    let role = role_arn(session, desired).await?;
+    let bound = Bound {
+        what: format!("Batch to accept service role {}", desired.service_role.name()),
+        limit: ROLE_LIMIT,
+        next: "check that the role trusts batch.amazonaws.com".to_owned(),
+    };
+    session
+        .waits
+        .until(session.ui, bound, async || {
+            let created = session.aws.batch.create_environment(&desired.environment, &role, &desired.tags).await;
+            match exists_is_fine(created) {
+                Ok(()) => Ok(Seen::Done(())),
+                Err(Error::Aws(failure)) if is_about_role(&failure.message) => Ok(Seen::NotYet(failure.to_string())),
+                Err(error) => Err(error),
+            }
+        })
+        .await
+}
+
+fn is_about_role(message: &str) -> bool {
+    let message = message.to_lowercase();
+    message.contains("role") && (message.contains("assume") || message.contains("authorized"))
+}
+
+async fn instance_profile(session: &Session<'_>, desired: &Desired, name: &str) -> Result<()> {
+    let iam = &session.aws.iam;
+    let environment = environment_valid(session, &desired.environment).await?;
+    iam.create_role(name, "ec2.amazonaws.com", &desired.tags).await?;
+    iam.put_policy(name, &policy::instance(&environment.cluster)).await?;
+    iam.create_profile(name, &desired.tags).await?;
+    match iam.profile(name).await? {
+        Some(profile) if profile.roles.iter().any(|role| role == name) => Ok(()),
+        _ => iam.add_role(name, name).await,
+    }
+}
+
+/// Waits until the compute environment is VALID and has its cluster.
+///
+/// # Errors
+/// When it becomes INVALID, or not in time.
+pub async fn environment_valid(session: &Session<'_>, name: &str) -> Result<ComputeEnvironment> {
+    let bound = Bound {
+        what: format!("compute environment {name} to be VALID"),
+        limit: BATCH_LIMIT,
+        next: "run the same command again to wait on".to_owned(),
+    };
+    session
+        .waits
+        .until(session.ui, bound, async || {
+            let Some(has) = session.aws.batch.environment(name).await? else {
+                return Ok(Seen::NotYet("not there yet".to_owned()));
+            };
+            match has.status.as_str() {
+                "VALID" if !has.cluster.is_empty() => Ok(Seen::Done(has)),
+                "INVALID" => Err(invalid("compute environment", name, &has.reason)),
+                status => Ok(Seen::NotYet(status.to_owned())),
+            }
+        })
+        .await
+}
+
+async fn queue_valid(session: &Session<'_>, name: &str) -> Result<()> {
+    let bound = Bound {
+        what: format!("job queue {name} to be VALID"),
+        limit: BATCH_LIMIT,
+        next: "run the same command again to wait on".to_owned(),
+    };
+    session
+        .waits
+        .until(session.ui, bound, async || {
+            let Some(has) = session.aws.batch.queue(name).await? else {
+                return Ok(Seen::NotYet("not there yet".to_owned()));
+            };
+            match has.status.as_str() {
+                "VALID" => Ok(Seen::Done(())),
+                "INVALID" => Err(invalid("job queue", name, &has.reason)),
+                status => Ok(Seen::NotYet(status.to_owned())),
+            }
+        })
+        .await
+}
+
+fn invalid(what: &str, name: &str, reason: &str) -> Error {
+    Error::State {
+        what: format!("{what} {name} became INVALID: {reason}"),
+        next: "repair what Batch names, or remove it with `spotblock down --all` and run `spotblock up` again"
+            .to_owned(),
+    }
+}

@@ -1,0 +1,273 @@
+//! The command line, raw. `settings.rs` merges it with spotblock.toml: a flag beats its SPOTBLOCK_* variable, which
+//! beats the file, which beats the default.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Brings fixed-length blocks of EC2 capacity to AWS Batch, and ends them.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "spotblock", version, propagate_version = true, max_term_width = 120)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Global {
+    /// The configuration [default: ./spotblock.toml]
+    #[arg(long, short, global = true, env = "SPOTBLOCK_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The AWS region; left out, the file's `region`, then AWS_REGION and the profile
+    #[arg(long, global = true, env = "SPOTBLOCK_REGION")]
+    pub region: Option<String>,
+    /// The profile in the AWS configuration
+    #[arg(long, global = true, env = "SPOTBLOCK_PROFILE", value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Another endpoint for all AWS services, such as a local cloud's; left out, AWS_ENDPOINT_URL
+    #[arg(long, global = true, env = "SPOTBLOCK_ENDPOINT_URL", value_name = "URL")]
+    pub endpoint_url: Option<String>,
+    /// How results are written to stdout
+    #[arg(long, short, global = true, env = "SPOTBLOCK_OUTPUT", value_enum, default_value = "table")]
+    pub output: Output,
+    /// No progress bars, as NO_COLOR asks for
+    #[arg(long, global = true, env = "NO_COLOR", hide_env = true, num_args = 0..=1, default_missing_value = "1")]
+    pub no_color: Option<OsString>,
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// The commands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Make the environment, bring a block, and wait until its instances have joined the cluster
+    ///
+    /// It continues the live block if there is one, and changes nothing that is right already.
+    Up(Up),
+    /// Show what `up` would do
+    Plan(Plan),
+    /// The environment alone: steps 1 to 5
+    #[command(subcommand)]
+    Env(Env),
+    /// Print the user data of a block's instances
+    UserData(UserData),
+    /// Put jobs into the queue
+    Submit(Submit),
+    /// Bring a block to an environment that is there already (step 8 alone)
+    Request(Request),
+    /// Show the blocks, their instances and the queue
+    Status,
+    /// End the blocks; with --all, remove the environment too
+    Down(Down),
+    /// Write a commented spotblock.toml to start from
+    Init(Init),
+}
+
+/// `up`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Up {
+    /// Start another block even if one is live
+    #[arg(long)]
+    pub new: bool,
+    /// Show what would be done, and do nothing: the same as `plan`
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How to wait.
+    #[command(flatten)]
+    pub waiting: Waiting,
+    /// The block.
+    #[command(flatten)]
+    pub block: BlockFlags,
+}
+
+/// How long to wait for a block.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Waiting {
+    /// How long instances may take from launch to a connected container instance [default: 15m]
+    #[arg(long, env = "SPOTBLOCK_TIMEOUT", value_name = "DURATION")]
+    pub timeout: Option<String>,
+    /// How long the request may stay open without being fulfilled [default: 10m]
+    #[arg(long, env = "SPOTBLOCK_VALID_FOR", value_name = "DURATION")]
+    pub valid_for: Option<String>,
+}
+
+/// The main keys of `[block]`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "The block (each beats its key in spotblock.toml)")]
+pub struct BlockFlags {
+    /// How many instances
+    #[arg(long, env = "SPOTBLOCK_INSTANCES", value_name = "N")]
+    pub instances: Option<u32>,
+    /// How long, such as 3h
+    #[arg(long, env = "SPOTBLOCK_DURATION")]
+    pub duration: Option<String>,
+    /// The instance type
+    #[arg(long = "instance-type", env = "SPOTBLOCK_INSTANCE_TYPES", value_name = "TYPE", value_delimiter = ',')]
+    pub instance_types: Option<Vec<String>>,
+    /// Where to buy: spot-block
+    #[arg(long = "source", env = "SPOTBLOCK_SOURCES", value_name = "SOURCE", value_delimiter = ',')]
+    pub sources: Option<Vec<String>>,
+    /// Dollars per instance-hour
+    #[arg(long, env = "SPOTBLOCK_MAX_PRICE", value_name = "DOLLARS")]
+    pub max_price: Option<f64>,
+    /// The subnet
+    #[arg(long = "subnet", env = "SPOTBLOCK_SUBNETS", value_name = "SUBNET", value_delimiter = ',')]
+    pub subnets: Option<Vec<String>>,
+    /// A security group; can be repeated
+    #[arg(long = "security-group", env = "SPOTBLOCK_SECURITY_GROUPS", value_name = "GROUP", value_delimiter = ',')]
+    pub security_groups: Option<Vec<String>>,
+    /// The Availability Zone
+    #[arg(long, env = "SPOTBLOCK_ZONE")]
+    pub zone: Option<String>,
+    /// ami-... or ssm:/parameter
+    #[arg(long, env = "SPOTBLOCK_IMAGE")]
+    pub image: Option<String>,
+    /// The key pair
+    #[arg(long, env = "SPOTBLOCK_KEY_NAME", value_name = "NAME")]
+    pub key_name: Option<String>,
+    /// An existing instance profile
+    #[arg(long, env = "SPOTBLOCK_INSTANCE_PROFILE", value_name = "NAME")]
+    pub instance_profile: Option<String>,
+}
+
+/// `plan`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Plan {
+    /// Plan another block even if one is live
+    #[arg(long)]
+    pub new: bool,
+    /// Exit with 10 when there is something to do
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+    /// The block.
+    #[command(flatten)]
+    pub block: BlockFlags,
+}
+
+/// `env`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Env {
+    /// Make the compute environment, queue, job definitions and roles
+    Apply,
+    /// Show the environment and the ECS cluster behind it
+    Show,
+}
+
+/// `user-data`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct UserData {
+    /// The form: the script alone, ready for the API, or a MIME message
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// The ECS cluster's ARN or name; left out, AWS is asked for the environment's
+    #[arg(long, value_name = "ARN")]
+    pub cluster: Option<String>,
+    /// The block's id [default: a new one]
+    #[arg(long = "block", value_name = "ID")]
+    pub block_id: Option<String>,
+    /// The block.
+    #[command(flatten)]
+    pub block: BlockFlags,
+}
+
+/// The form of user data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// spotblock's script.
+    Script,
+    /// Everything, as the API takes it.
+    Base64,
+    /// Everything, as a MIME multipart message.
+    Mime,
+}
+
+/// `submit`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Submit {
+    /// The job definition's name
+    #[arg(long, short = 'j', value_name = "NAME")]
+    pub job_definition: String,
+    /// The job's name [default: the job definition's]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// How many jobs; above 1 their names end in -1, -2, ...
+    #[arg(long, short = 'n', default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub count: u32,
+    /// A variable of the job's environment; can be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub env: Vec<String>,
+    /// The command, instead of the job definition's
+    #[arg(last = true)]
+    pub command: Vec<String>,
+}
+
+/// `request`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Request {
+    /// Start another block even if one is live
+    #[arg(long)]
+    pub new: bool,
+    /// How to wait.
+    #[command(flatten)]
+    pub waiting: Waiting,
+    /// The block.
+    #[command(flatten)]
+    pub block: BlockFlags,
+}
+
+/// `down`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Down {
+    /// This block only
+    #[arg(long, value_name = "ID", conflicts_with = "all")]
+    pub block: Option<String>,
+    /// The queue, the compute environment, the job definitions and the roles that spotblock made, too
+    #[arg(long, visible_alias = "environment-too")]
+    pub all: bool,
+    /// With --all: delete the queue although jobs wait or run in it; they are lost
+    #[arg(long, requires = "all")]
+    pub discard_jobs: bool,
+}
+
+/// `init`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Init {
+    /// Overwrite the file
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// Catches: a job's own flags taken for spotblock's.
+    #[test]
+    fn what_follows_two_dashes_is_the_jobs_command() {
+        let cli = Cli::parse_from(["spotblock", "submit", "-j", "hello-world", "--", "sleep", "--config", "10"]);
+        let Command::Submit(submit) = cli.command else { panic!("submit") };
+        assert_eq!(submit.command, ["sleep", "--config", "10"]);
+        assert!(cli.global.config.is_none());
+    }
+}

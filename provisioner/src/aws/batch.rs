@@ -1,0 +1,289 @@
+//! Batch: compute environments, queues, jobs. Job definitions are in `batch/definitions.rs`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aws_sdk_batch::Client;
+use aws_sdk_batch::config::retry::RetryConfig;
+use aws_sdk_batch::types::{
+    CeState, CeType, ComputeEnvironmentOrder, ContainerOverrides, JobStatus, JqState, KeyValuePair,
+};
+
+use super::text;
+use crate::error::{Result, failed};
+
+mod definitions;
+
+pub use definitions::Registered;
+
+/// A compute environment.
+#[derive(Clone, Debug)]
+pub struct ComputeEnvironment {
+    /// Its name.
+    pub name: String,
+    /// Its ARN.
+    pub arn: String,
+    /// MANAGED or UNMANAGED.
+    pub kind: String,
+    /// ENABLED or DISABLED.
+    pub state: String,
+    /// Its status, such as VALID.
+    pub status: String,
+    /// Why it has this status.
+    pub reason: String,
+    /// The service role's ARN.
+    pub service_role: String,
+    /// The ECS cluster behind it.
+    pub cluster: String,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A queue.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    /// Its name.
+    pub name: String,
+    /// ENABLED or DISABLED.
+    pub state: String,
+    /// Its status, such as VALID.
+    pub status: String,
+    /// Why it has this status.
+    pub reason: String,
+    /// Its priority.
+    pub priority: i32,
+    /// Its compute environments by name, in their order.
+    pub environments: Vec<String>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// The statuses of a job, in the order of its life.
+pub const JOB_STATES: [&str; 7] = ["SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED"];
+
+/// A job to submit.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Its name.
+    pub name: String,
+    /// The queue.
+    pub queue: String,
+    /// The job definition, with or without revision.
+    pub definition: String,
+    /// Variables on top of the definition's.
+    pub environment: Vec<(String, String)>,
+    /// The command; empty: the definition's.
+    pub command: Vec<String>,
+}
+
+/// The client.
+pub struct Batch {
+    client: Client,
+}
+
+pub(super) fn our_tags(tags: Option<&HashMap<String, String>>) -> BTreeMap<String, String> {
+    tags.into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+pub(super) fn sdk_tags(tags: &BTreeMap<String, String>) -> HashMap<String, String> {
+    tags.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// The last part of an ARN, or the name itself.
+fn name_in(arn: &str) -> String {
+    arn.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+fn order(environment: &str) -> ComputeEnvironmentOrder {
+    ComputeEnvironmentOrder::builder().order(1).compute_environment(environment).build()
+}
+
+impl Batch {
+    pub(super) fn new(config: &aws_config::SdkConfig) -> Self {
+        Self { client: Client::new(config) }
+    }
+
+    /// A compute environment, if it is there.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn environment(&self, name: &str) -> Result<Option<ComputeEnvironment>> {
+        let call = self.client.describe_compute_environments().compute_environments(name);
+        let answer = call.send().await.map_err(failed("batch:DescribeComputeEnvironments", name))?;
+        let found = answer.compute_environments().first().map(|it| ComputeEnvironment {
+            name: text(it.compute_environment_name()),
+            arn: text(it.compute_environment_arn()),
+            kind: text(it.r#type().map(|kind| kind.as_str())),
+            state: text(it.state().map(|state| state.as_str())),
+            status: text(it.status().map(|status| status.as_str())),
+            reason: text(it.status_reason()),
+            service_role: text(it.service_role()),
+            cluster: text(it.ecs_cluster_arn()),
+            tags: our_tags(it.tags()),
+        });
+        Ok(found.filter(|it| it.status != "DELETED"))
+    }
+
+    /// Creates an unmanaged, enabled compute environment.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn create_environment(&self, name: &str, role: &str, tags: &BTreeMap<String, String>) -> Result<()> {
+        self.client
+            .create_compute_environment()
+            .compute_environment_name(name)
+            .r#type(CeType::Unmanaged)
+            .state(CeState::Enabled)
+            .service_role(role)
+            .set_tags(Some(sdk_tags(tags)))
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(failed("batch:CreateComputeEnvironment", name))
+    }
+
+    /// Enables or disables a compute environment, or gives it another service role.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn update_environment(&self, name: &str, enabled: bool, role: Option<&str>) -> Result<()> {
+        self.client
+            .update_compute_environment()
+            .compute_environment(name)
+            .state(if enabled { CeState::Enabled } else { CeState::Disabled })
+            .set_service_role(role.map(str::to_owned))
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(failed("batch:UpdateComputeEnvironment", name))
+    }
+
+    /// Deletes a compute environment.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn delete_environment(&self, name: &str) -> Result<()> {
+        let call = self.client.delete_compute_environment().compute_environment(name);
+        call.send().await.map(|_| ()).map_err(failed("batch:DeleteComputeEnvironment", name))
+    }
+
+    /// A queue, if it is there.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn queue(&self, name: &str) -> Result<Option<Queue>> {
+        let call = self.client.describe_job_queues().job_queues(name);
+        let answer = call.send().await.map_err(failed("batch:DescribeJobQueues", name))?;
+        let found = answer.job_queues().first().map(|it| {
+            let mut environments = it.compute_environment_order().to_vec();
+            environments.sort_by_key(|entry| entry.order());
+            Queue {
+                name: text(it.job_queue_name()),
+                state: text(it.state().map(|state| state.as_str())),
+                status: text(it.status().map(|status| status.as_str())),
+                reason: text(it.status_reason()),
+                priority: it.priority().unwrap_or_default(),
+                environments: environments
+                    .iter()
+                    .map(|entry| name_in(entry.compute_environment().unwrap_or_default()))
+                    .collect(),
+                tags: our_tags(it.tags()),
+            }
+        });
+        Ok(found.filter(|it| it.status != "DELETED"))
+    }
+
+    /// Creates an enabled queue on one environment.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn create_queue(
+        &self,
+        name: &str,
+        priority: i32,
+        environment: &str,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<()> {
+        self.client
+            .create_job_queue()
+            .job_queue_name(name)
+            .state(JqState::Enabled)
+            .priority(priority)
+            .compute_environment_order(order(environment))
+            .set_tags(Some(sdk_tags(tags)))
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(failed("batch:CreateJobQueue", name))
+    }
+
+    /// Enables a queue and sets its priority.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn update_queue(&self, name: &str, priority: i32) -> Result<()> {
+        let call = self.client.update_job_queue().job_queue(name).state(JqState::Enabled).priority(priority);
+        call.send().await.map(|_| ()).map_err(failed("batch:UpdateJobQueue", name))
+    }
+
+    /// Disables a queue: it takes no more jobs.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn disable_queue(&self, name: &str) -> Result<()> {
+        let call = self.client.update_job_queue().job_queue(name).state(JqState::Disabled);
+        call.send().await.map(|_| ()).map_err(failed("batch:UpdateJobQueue", name))
+    }
+
+    /// Deletes a queue and the jobs in it.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn delete_queue(&self, name: &str) -> Result<()> {
+        let call = self.client.delete_job_queue().job_queue(name);
+        call.send().await.map(|_| ()).map_err(failed("batch:DeleteJobQueue", name))
+    }
+
+    /// How many jobs of a queue are in a state.
+    ///
+    /// # Errors
+    /// When a call fails.
+    pub async fn count_jobs(&self, queue: &str, state: &str) -> Result<usize> {
+        let call = self.client.list_jobs().job_queue(queue).job_status(JobStatus::from(state));
+        let mut jobs = call.into_paginator().items().send();
+        let mut count = 0;
+        while let Some(job) = jobs.next().await {
+            job.map_err(failed("batch:ListJobs", queue))?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Submits a job once and gives its id. SubmitJob has no client token, so the SDK's own retries are off: after a lost
+    /// answer they would submit it twice.
+    ///
+    /// # Errors
+    /// When the call fails; after a transient failure the job may have been submitted.
+    pub async fn submit(&self, job: &Job) -> Result<String> {
+        let variables =
+            job.environment.iter().map(|(key, value)| KeyValuePair::builder().name(key).value(value).build());
+        let command = (!job.command.is_empty()).then(|| job.command.clone());
+        let overrides = ContainerOverrides::builder()
+            .set_environment((!job.environment.is_empty()).then(|| variables.collect()))
+            .set_command(command)
+            .build();
+        let changes = !job.environment.is_empty() || !job.command.is_empty();
+        let answer = self
+            .client
+            .submit_job()
+            .job_name(&job.name)
+            .job_queue(&job.queue)
+            .job_definition(&job.definition)
+            .set_container_overrides(changes.then_some(overrides))
+            .customize()
+            .config_override(aws_sdk_batch::config::Builder::new().retry_config(RetryConfig::disabled()))
+            .send()
+            .await
+            .map_err(failed("batch:SubmitJob", format!("job {} in queue {}", job.name, job.queue)))?;
+        Ok(text(answer.job_id()))
+    }
+}

@@ -1,0 +1,284 @@
+//! EC2: spot requests, instances, the network, images. Records are in `ec2/records.rs`.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{
+    BlockDeviceMapping, EbsBlockDevice, Filter, IamInstanceProfileSpecification, InstanceType,
+    RequestSpotLaunchSpecification, ResourceType, SpotInstanceRequest, SpotInstanceType, SpotPlacement, Tag,
+    TagSpecification, VolumeType,
+};
+use jiff::Timestamp;
+
+use super::{text, time, to_sdk_time};
+use crate::error::{Kind, Result, failed};
+use crate::record::{LaunchData, Terms};
+
+mod network;
+mod records;
+
+pub use network::{Group, Image, Subnet};
+
+/// EC2 takes up to 200 values in a filter.
+const FILTER_VALUES: usize = 200;
+
+/// The client.
+pub struct Ec2 {
+    client: Client,
+}
+
+/// A spot request.
+#[derive(Clone, Debug, Default)]
+pub struct SpotRequest {
+    /// Its id.
+    pub id: String,
+    /// Its state, such as `open`.
+    pub state: String,
+    /// Its status code, such as `price-too-low`.
+    pub code: String,
+    /// What AWS says about the status.
+    pub message: String,
+    /// The instance that it brought.
+    pub instance: Option<String>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// An instance.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// Its id.
+    pub id: String,
+    /// Its state, such as `running`.
+    pub state: String,
+    /// Its type.
+    pub instance_type: String,
+    /// When it was launched.
+    pub launched: Timestamp,
+    /// Its Availability Zone.
+    pub zone: String,
+    /// The spot request that brought it.
+    pub spot_request: Option<String>,
+    /// Why it is in this state, where AWS says so.
+    pub reason: String,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Instance {
+    /// Whether it is, or will be, running.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        matches!(self.state.as_str(), "pending" | "running" | "stopping" | "stopped")
+    }
+}
+
+impl Ec2 {
+    pub(super) fn new(config: &aws_config::SdkConfig) -> Self {
+        Self { client: Client::new(config) }
+    }
+
+    /// Asks for a spot block. Everything in the request follows from the record, so that a repetition is equal to the
+    /// first and its client token brings the first one's result.
+    ///
+    /// # Errors
+    /// AWS's refusal among others.
+    pub async fn request_spot_block(&self, terms: &Terms, launch: &LaunchData) -> Result<Vec<SpotRequest>> {
+        let minutes = i32::try_from(terms.duration.as_mins()).unwrap_or(i32::MAX);
+        let answer = self
+            .client
+            .request_spot_instances()
+            .client_token(terms.client_token())
+            .instance_count(i32::try_from(terms.instances).unwrap_or(i32::MAX))
+            .r#type(SpotInstanceType::OneTime)
+            .block_duration_minutes(minutes)
+            .set_spot_price(terms.max_price.clone())
+            .valid_until(to_sdk_time(terms.valid_until))
+            .launch_specification(launch_specification(launch))
+            .tag_specifications(specification(ResourceType::SpotInstancesRequest, &terms.resource_tags()))
+            .send()
+            .await
+            .map_err(failed("ec2:RequestSpotInstances", format!("block {}", terms.block)))?;
+        Ok(answer.spot_instance_requests().iter().map(spot_request).collect())
+    }
+
+    /// The spot requests with this tag.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn spot_requests(&self, tag: &str, value: &str) -> Result<Vec<SpotRequest>> {
+        let mut pages = self
+            .client
+            .describe_spot_instance_requests()
+            .filters(filter(&format!("tag:{tag}"), [value.to_owned()]))
+            .into_paginator()
+            .send();
+        let mut requests = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(failed("ec2:DescribeSpotInstanceRequests", format!("{tag}={value}")))?;
+            requests.extend(page.spot_instance_requests().iter().map(spot_request));
+        }
+        Ok(requests)
+    }
+
+    /// Cancels spot requests. What they brought already lives on.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn cancel_spot_requests(&self, ids: &[String]) -> Result<()> {
+        for some in ids.chunks(FILTER_VALUES) {
+            self.client
+                .cancel_spot_instance_requests()
+                .set_spot_instance_request_ids(Some(some.to_vec()))
+                .send()
+                .await
+                .map_err(failed("ec2:CancelSpotInstanceRequests", some.join(", ")))?;
+        }
+        Ok(())
+    }
+
+    /// The instances that these spot requests brought. A filter, unlike a list of ids, doesn't fail on what EC2 has
+    /// forgotten or doesn't show yet.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn instances_of_requests(&self, requests: &[String]) -> Result<Vec<Instance>> {
+        let mut instances = Vec::new();
+        for some in requests.chunks(FILTER_VALUES) {
+            instances.extend(self.instances(filter("spot-instance-request-id", some.to_vec())).await?);
+        }
+        Ok(instances)
+    }
+
+    /// The instances with this tag.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn instances_tagged(&self, tag: &str, value: &str) -> Result<Vec<Instance>> {
+        self.instances(filter(&format!("tag:{tag}"), [value.to_owned()])).await
+    }
+
+    async fn instances(&self, by: Filter) -> Result<Vec<Instance>> {
+        let shown = format!("{}={}", by.name().unwrap_or_default(), by.values().join(","));
+        let mut pages = self.client.describe_instances().filters(by).into_paginator().send();
+        let mut instances = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(failed("ec2:DescribeInstances", shown.clone()))?;
+            instances.extend(page.reservations().iter().flat_map(|it| it.instances()).map(instance));
+        }
+        Ok(instances)
+    }
+
+    /// Terminates instances. One that EC2 has forgotten is gone already; AWS then ends none of the list, so the rest is
+    /// asked for one by one.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn terminate(&self, ids: &[String]) -> Result<()> {
+        for some in ids.chunks(FILTER_VALUES) {
+            match self.terminate_some(some).await {
+                Err(error) if error.is(Kind::NotFound) && some.len() > 1 => {
+                    for id in some {
+                        gone_is_fine(self.terminate_some(std::slice::from_ref(id)).await)?;
+                    }
+                }
+                result => gone_is_fine(result)?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn terminate_some(&self, ids: &[String]) -> Result<()> {
+        let call = self.client.terminate_instances().set_instance_ids(Some(ids.to_vec()));
+        call.send().await.map(|_| ()).map_err(failed("ec2:TerminateInstances", ids.join(", ")))
+    }
+
+    /// Sets tags on resources of any kind.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn tag(&self, ids: &[String], tags: &BTreeMap<String, String>) -> Result<()> {
+        for some in ids.chunks(FILTER_VALUES) {
+            self.client
+                .create_tags()
+                .set_resources(Some(some.to_vec()))
+                .set_tags(Some(sdk_tags(tags)))
+                .send()
+                .await
+                .map_err(failed("ec2:CreateTags", some.join(", ")))?;
+        }
+        Ok(())
+    }
+}
+
+fn gone_is_fine(result: Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.is(Kind::NotFound) => Ok(()),
+        result => result,
+    }
+}
+
+fn launch_specification(launch: &LaunchData) -> RequestSpotLaunchSpecification {
+    let root = launch.root_volume.as_ref().map(|(device, gib)| {
+        let volume = EbsBlockDevice::builder()
+            .volume_size(i32::try_from(*gib).unwrap_or(i32::MAX))
+            .volume_type(VolumeType::Gp3)
+            .delete_on_termination(true)
+            .build();
+        vec![BlockDeviceMapping::builder().device_name(device).ebs(volume).build()]
+    });
+    let placement = launch.zone.as_ref().map(|zone| SpotPlacement::builder().availability_zone(zone).build());
+    RequestSpotLaunchSpecification::builder()
+        .image_id(&launch.image)
+        .instance_type(InstanceType::from(launch.instance_type.as_str()))
+        .set_key_name(launch.key_name.clone())
+        .set_security_group_ids(Some(launch.security_groups.clone()))
+        .subnet_id(&launch.subnet)
+        .set_placement(placement)
+        .iam_instance_profile(IamInstanceProfileSpecification::builder().name(&launch.instance_profile).build())
+        .set_block_device_mappings(root)
+        .user_data(&launch.user_data)
+        .build()
+}
+
+fn spot_request(request: &SpotInstanceRequest) -> SpotRequest {
+    let status = request.status();
+    SpotRequest {
+        id: text(request.spot_instance_request_id()),
+        state: text(request.state().map(|state| state.as_str())),
+        code: text(status.and_then(|status| status.code())),
+        message: text(status.and_then(|status| status.message())),
+        instance: request.instance_id().map(str::to_owned),
+        tags: our_tags(request.tags()),
+    }
+}
+
+fn instance(instance: &aws_sdk_ec2::types::Instance) -> Instance {
+    let reason = instance.state_reason().and_then(|reason| reason.message()).or(instance.state_transition_reason());
+    Instance {
+        id: text(instance.instance_id()),
+        state: text(instance.state().and_then(|state| state.name()).map(|name| name.as_str())),
+        instance_type: text(instance.instance_type().map(|it| it.as_str())),
+        launched: time(instance.launch_time()),
+        zone: text(instance.placement().and_then(|placement| placement.availability_zone())),
+        spot_request: instance.spot_instance_request_id().filter(|id| !id.is_empty()).map(str::to_owned),
+        reason: text(reason),
+        tags: our_tags(instance.tags()),
+    }
+}
+
+fn filter(name: &str, values: impl IntoIterator<Item = String>) -> Filter {
+    Filter::builder().name(name).set_values(Some(values.into_iter().collect())).build()
+}
+
+fn sdk_tags(tags: &BTreeMap<String, String>) -> Vec<Tag> {
+    tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
+}
+
+fn our_tags(tags: &[Tag]) -> BTreeMap<String, String> {
+    tags.iter().map(|tag| (text(tag.key()), text(tag.value()))).collect()
+}
+
+fn specification(kind: ResourceType, tags: &BTreeMap<String, String>) -> TagSpecification {
+    TagSpecification::builder().resource_type(kind).set_tags(Some(sdk_tags(tags))).build()
+}

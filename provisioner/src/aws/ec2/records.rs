@@ -1,0 +1,160 @@
+//! EC2: launch templates as records of blocks.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_ec2::types::{
+    InstanceType, LaunchTemplateBlockDeviceMappingRequest, LaunchTemplateEbsBlockDeviceRequest,
+    LaunchTemplateIamInstanceProfileSpecificationRequest, LaunchTemplateInstanceNetworkInterfaceSpecificationRequest,
+    LaunchTemplatePlacementRequest, RequestLaunchTemplateData, ResourceType, ResponseLaunchTemplateData, VolumeType,
+};
+use node_contract::names::tag;
+
+use super::{Ec2, filter, our_tags, specification};
+use crate::aws::{text, time};
+use crate::error::{Error, Kind, Result, failed};
+use crate::names;
+use crate::record::{LaunchData, OUTCOME, Record, Terms};
+
+impl Ec2 {
+    /// The records of an environment's blocks, in the order of their numbers.
+    ///
+    /// # Errors
+    /// When the call fails, or a record was tampered with.
+    pub async fn records(&self, environment: &str) -> Result<Vec<Record>> {
+        let by = filter(&format!("tag:{}", tag::ENVIRONMENT), [environment.to_owned()]);
+        let mut pages = self.client.describe_launch_templates().filters(by).into_paginator().send();
+        let mut records = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(failed("ec2:DescribeLaunchTemplates", environment))?;
+            for template in page.launch_templates() {
+                let name = text(template.launch_template_name());
+                // The tag alone makes no record: its name must be one of this environment's.
+                let Some(number) = names::record_number(environment, &name) else { continue };
+                let tags = our_tags(template.tags());
+                records.push(Record {
+                    template: text(template.launch_template_id()),
+                    number,
+                    created: time(template.create_time()),
+                    terms: Terms::from_tags(&name, &tags)?,
+                    outcome: tags.get(OUTCOME).cloned(),
+                    name,
+                });
+            }
+        }
+        records.sort_by_key(|record| record.number);
+        Ok(records)
+    }
+
+    /// Creates a record if no launch template has its name; `false` says that one has.
+    ///
+    /// # Errors
+    /// When the call fails otherwise.
+    pub async fn create_record(&self, name: &str, terms: &Terms, launch: &LaunchData) -> Result<bool> {
+        let result = self
+            .client
+            .create_launch_template()
+            .launch_template_name(name)
+            // The name alone makes it a create-if-absent; the token makes the SDK's own retry find its first attempt.
+            .client_token(format!("{}-record", terms.block))
+            .launch_template_data(request_data(launch))
+            .tag_specifications(specification(ResourceType::LaunchTemplate, &terms.to_tags()))
+            .send()
+            .await
+            .map_err(failed("ec2:CreateLaunchTemplate", name));
+        match result {
+            Ok(_) => Ok(true),
+            Err(error) if error.is(Kind::Exists) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a record says is launched: its first version, whatever anybody added since.
+    ///
+    /// # Errors
+    /// When it isn't there.
+    pub async fn launch_data(&self, record: &Record) -> Result<LaunchData> {
+        let answer = self
+            .client
+            .describe_launch_template_versions()
+            .launch_template_id(&record.template)
+            .versions("1")
+            .send()
+            .await
+            .map_err(failed("ec2:DescribeLaunchTemplateVersions", &record.name))?;
+        let version = answer.launch_template_versions().first();
+        version.and_then(|version| version.launch_template_data()).map(response_data).ok_or_else(|| Error::State {
+            what: format!("launch template {} has no version 1", record.name),
+            next: "end the block with `spotblock down`".to_owned(),
+        })
+    }
+
+    /// Writes down how a purchase ended that brought nothing.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn set_outcome(&self, record: &Record, outcome: &str) -> Result<()> {
+        let tags = BTreeMap::from([(OUTCOME.to_owned(), outcome.to_owned())]);
+        self.tag(std::slice::from_ref(&record.template), &tags).await
+    }
+
+    /// Deletes a record. One that is gone already is what was wanted.
+    ///
+    /// # Errors
+    /// When the call fails otherwise.
+    pub async fn delete_record(&self, record: &Record) -> Result<()> {
+        let call = self.client.delete_launch_template().launch_template_id(&record.template);
+        match call.send().await.map_err(failed("ec2:DeleteLaunchTemplate", &record.name)) {
+            Err(error) if error.is(Kind::NotFound) => Ok(()),
+            result => result.map(|_| ()),
+        }
+    }
+}
+
+fn request_data(launch: &LaunchData) -> RequestLaunchTemplateData {
+    let interface = LaunchTemplateInstanceNetworkInterfaceSpecificationRequest::builder()
+        .device_index(0)
+        .subnet_id(&launch.subnet)
+        .set_groups(Some(launch.security_groups.clone()))
+        .build();
+    let placement =
+        launch.zone.as_ref().map(|zone| LaunchTemplatePlacementRequest::builder().availability_zone(zone).build());
+    let root = launch.root_volume.as_ref().map(|(device, gib)| {
+        let volume = LaunchTemplateEbsBlockDeviceRequest::builder()
+            .volume_size(i32::try_from(*gib).unwrap_or(i32::MAX))
+            .volume_type(VolumeType::Gp3)
+            .delete_on_termination(true)
+            .build();
+        vec![LaunchTemplateBlockDeviceMappingRequest::builder().device_name(device).ebs(volume).build()]
+    });
+    let profile =
+        LaunchTemplateIamInstanceProfileSpecificationRequest::builder().name(&launch.instance_profile).build();
+    RequestLaunchTemplateData::builder()
+        .image_id(&launch.image)
+        .instance_type(InstanceType::from(launch.instance_type.as_str()))
+        .set_key_name(launch.key_name.clone())
+        .network_interfaces(interface)
+        .set_placement(placement)
+        .iam_instance_profile(profile)
+        .set_block_device_mappings(root)
+        .user_data(&launch.user_data)
+        .build()
+}
+
+fn response_data(data: &ResponseLaunchTemplateData) -> LaunchData {
+    let interface = data.network_interfaces().first();
+    let root = data.block_device_mappings().first().and_then(|mapping| {
+        let gib = u32::try_from(mapping.ebs()?.volume_size()?).ok()?;
+        Some((text(mapping.device_name()), gib))
+    });
+    LaunchData {
+        image: text(data.image_id()),
+        instance_type: text(data.instance_type().map(|it| it.as_str())),
+        key_name: data.key_name().map(str::to_owned),
+        security_groups: interface.map(|interface| interface.groups().to_vec()).unwrap_or_default(),
+        subnet: text(interface.and_then(|interface| interface.subnet_id())),
+        zone: data.placement().and_then(|placement| placement.availability_zone()).map(str::to_owned),
+        instance_profile: text(data.iam_instance_profile().and_then(|profile| profile.name())),
+        user_data: text(data.user_data()),
+        root_volume: root,
+    }
+}

@@ -1,0 +1,223 @@
+//! IAM: roles and instance profiles.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_iam::Client;
+use aws_sdk_iam::types::Tag;
+use serde_json::Value;
+
+use crate::error::{Kind, Result, failed};
+use crate::names;
+
+/// The client.
+pub struct Iam {
+    client: Client,
+}
+
+/// A role.
+#[derive(Clone, Debug)]
+pub struct Role {
+    /// Its name.
+    pub name: String,
+    /// Its ARN.
+    pub arn: String,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// An instance profile.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// Its name.
+    pub name: String,
+    /// The names of its roles; one at most.
+    pub roles: Vec<String>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// The answer, or `None` for what isn't there.
+fn if_there<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is(Kind::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Done, whether by this call or before it.
+fn done_is_done<T>(result: Result<T>, already: Kind) -> Result<()> {
+    match result {
+        Err(error) if error.is(already) => Ok(()),
+        result => result.map(|_| ()),
+    }
+}
+
+fn our_tags(tags: &[Tag]) -> BTreeMap<String, String> {
+    tags.iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect()
+}
+
+fn sdk_tags(tags: &BTreeMap<String, String>) -> Vec<Tag> {
+    // Key and value are the only required fields, and both are set.
+    tags.iter().filter_map(|(key, value)| Tag::builder().key(key).value(value).build().ok()).collect()
+}
+
+impl Iam {
+    pub(super) fn new(config: &aws_config::SdkConfig) -> Self {
+        Self { client: Client::new(config) }
+    }
+
+    /// A role, if it is there.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn role(&self, name: &str) -> Result<Option<Role>> {
+        let result = self.client.get_role().role_name(name).send().await.map_err(failed("iam:GetRole", name));
+        Ok(if_there(result)?.and_then(|answer| {
+            let role = answer.role()?;
+            let tags = our_tags(role.tags());
+            Some(Role { name: role.role_name().to_owned(), arn: role.arn().to_owned(), tags })
+        }))
+    }
+
+    /// Creates a role that `service` may assume.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn create_role(&self, name: &str, service: &str, tags: &BTreeMap<String, String>) -> Result<()> {
+        let result = self
+            .client
+            .create_role()
+            .role_name(name)
+            .assume_role_policy_document(crate::policy::trust(service).to_string())
+            .description("Made by spotblock")
+            .set_tags(Some(sdk_tags(tags)))
+            .send()
+            .await
+            .map_err(failed("iam:CreateRole", name));
+        done_is_done(result, Kind::Exists)
+    }
+
+    /// Attaches a managed policy; attaching it again changes nothing.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn attach(&self, role: &str, policy: &str) -> Result<()> {
+        let call = self.client.attach_role_policy().role_name(role).policy_arn(policy);
+        call.send().await.map(|_| ()).map_err(failed("iam:AttachRolePolicy", role))
+    }
+
+    /// The ARNs of the managed policies of a role.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn attached(&self, role: &str) -> Result<Vec<String>> {
+        let call = self.client.list_attached_role_policies().role_name(role);
+        let answer = call.send().await.map_err(failed("iam:ListAttachedRolePolicies", role))?;
+        Ok(answer.attached_policies().iter().filter_map(|it| it.policy_arn().map(str::to_owned)).collect())
+    }
+
+    /// Takes a managed policy off a role.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn detach(&self, role: &str, policy: &str) -> Result<()> {
+        let call = self.client.detach_role_policy().role_name(role).policy_arn(policy);
+        done_is_done(call.send().await.map_err(failed("iam:DetachRolePolicy", role)), Kind::NotFound)
+    }
+
+    /// The role's policy of ours, if it has one.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn policy(&self, role: &str) -> Result<Option<Value>> {
+        let call = self.client.get_role_policy().role_name(role).policy_name(names::POLICY);
+        let answer = if_there(call.send().await.map_err(failed("iam:GetRolePolicy", role)))?;
+        // IAM gives documents percent-encoded.
+        Ok(answer.map(|answer| {
+            let document = percent_encoding::percent_decode_str(answer.policy_document()).decode_utf8_lossy();
+            serde_json::from_str(&document).unwrap_or_default()
+        }))
+    }
+
+    /// Sets the role's policy of ours.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn put_policy(&self, role: &str, document: &Value) -> Result<()> {
+        let call = self.client.put_role_policy().role_name(role).policy_name(names::POLICY);
+        let call = call.policy_document(document.to_string());
+        call.send().await.map(|_| ()).map_err(failed("iam:PutRolePolicy", role))
+    }
+
+    /// Deletes the role's policy of ours.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn delete_policy(&self, role: &str) -> Result<()> {
+        let call = self.client.delete_role_policy().role_name(role).policy_name(names::POLICY);
+        done_is_done(call.send().await.map_err(failed("iam:DeleteRolePolicy", role)), Kind::NotFound)
+    }
+
+    /// Deletes a role.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn delete_role(&self, name: &str) -> Result<()> {
+        let call = self.client.delete_role().role_name(name);
+        done_is_done(call.send().await.map_err(failed("iam:DeleteRole", name)), Kind::NotFound)
+    }
+
+    /// An instance profile, if it is there.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn profile(&self, name: &str) -> Result<Option<Profile>> {
+        let call = self.client.get_instance_profile().instance_profile_name(name);
+        let answer = if_there(call.send().await.map_err(failed("iam:GetInstanceProfile", name)))?;
+        Ok(answer.and_then(|answer| {
+            let profile = answer.instance_profile()?;
+            Some(Profile {
+                name: profile.instance_profile_name().to_owned(),
+                roles: profile.roles().iter().map(|role| role.role_name().to_owned()).collect(),
+                tags: our_tags(profile.tags()),
+            })
+        }))
+    }
+
+    /// Creates an instance profile.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn create_profile(&self, name: &str, tags: &BTreeMap<String, String>) -> Result<()> {
+        let call = self.client.create_instance_profile().instance_profile_name(name).set_tags(Some(sdk_tags(tags)));
+        done_is_done(call.send().await.map_err(failed("iam:CreateInstanceProfile", name)), Kind::Exists)
+    }
+
+    /// Puts a role into a profile that has none.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn add_role(&self, profile: &str, role: &str) -> Result<()> {
+        let call = self.client.add_role_to_instance_profile().instance_profile_name(profile).role_name(role);
+        call.send().await.map(|_| ()).map_err(failed("iam:AddRoleToInstanceProfile", profile))
+    }
+
+    /// Takes a role out of a profile.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn remove_role(&self, profile: &str, role: &str) -> Result<()> {
+        let call = self.client.remove_role_from_instance_profile().instance_profile_name(profile).role_name(role);
+        done_is_done(call.send().await.map_err(failed("iam:RemoveRoleFromInstanceProfile", profile)), Kind::NotFound)
+    }
+
+    /// Deletes a profile.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn delete_profile(&self, name: &str) -> Result<()> {
+        let call = self.client.delete_instance_profile().instance_profile_name(name);
+        done_is_done(call.send().await.map_err(failed("iam:DeleteInstanceProfile", name)), Kind::NotFound)
+    }
+}

@@ -1,0 +1,160 @@
+//! AWS, and the only place that builds the SDKs' configuration.
+//!
+//! Each file has only the calls that are used, turns answers into this program's types, and classifies errors once
+//! ([`crate::error`]).
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use jiff::Timestamp;
+
+use crate::Ports;
+use crate::error::{Error, Result};
+
+pub mod batch;
+pub mod ec2;
+pub mod ecs;
+pub mod iam;
+pub mod ssm;
+
+/// Where credentials, region and endpoint come from.
+#[derive(Clone, Debug, Default)]
+pub enum Account {
+    /// The SDK's usual chain: environment, profiles, SSO, instance metadata.
+    #[default]
+    Chain,
+    /// These, and nothing of this machine's settings.
+    Given {
+        /// The credentials.
+        credentials: SharedCredentialsProvider,
+        /// The endpoint of all services.
+        endpoint: String,
+    },
+}
+
+/// What the user said about where AWS is.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// The region.
+    pub region: Option<String>,
+    /// The profile.
+    pub profile: Option<String>,
+    /// The endpoint of all services.
+    pub endpoint_url: Option<String>,
+}
+
+/// The clients.
+pub struct Aws {
+    /// EC2.
+    pub ec2: ec2::Ec2,
+    /// Batch.
+    pub batch: batch::Batch,
+    /// ECS.
+    pub ecs: ecs::Ecs,
+    /// IAM.
+    pub iam: iam::Iam,
+    /// Systems Manager.
+    pub ssm: ssm::Ssm,
+    /// The region.
+    pub region: String,
+}
+
+impl Aws {
+    /// Clients for this place, on these ports.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] without a region.
+    pub async fn connect(ports: &Ports, place: Place) -> Result<Self> {
+        let config = match &ports.account {
+            Account::Chain => from_chain(ports, place).await,
+            Account::Given { credentials, endpoint } => given(ports, place, credentials.clone(), endpoint),
+        };
+        let region = config.region().map(ToString::to_string).ok_or_else(|| Error::Usage {
+            what: "no region was found".to_owned(),
+            next: "set `region` in spotblock.toml, give --region, or set AWS_REGION".to_owned(),
+        })?;
+        Ok(Self {
+            ec2: ec2::Ec2::new(&config),
+            batch: batch::Batch::new(&config),
+            ecs: ecs::Ecs::new(&config),
+            iam: iam::Iam::new(&config),
+            ssm: ssm::Ssm::new(&config),
+            region,
+        })
+    }
+}
+
+/// By default the SDKs bound nothing but the connect.
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .read_timeout(Duration::from_secs(20))
+        .operation_attempt_timeout(Duration::from_secs(25))
+        .operation_timeout(Duration::from_secs(90))
+        .build()
+}
+
+/// Exponential back-off with jitter, for throttling and what may pass.
+fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(5)
+}
+
+/// Names this program in the user agent, which CloudTrail shows.
+fn app_name() -> Option<AppName> {
+    AppName::new(concat!("spotblock-", env!("CARGO_PKG_VERSION"))).ok()
+}
+
+async fn from_chain(ports: &Ports, place: Place) -> SdkConfig {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(ports.http.clone())
+        .sleep_impl(ports.sleep.clone())
+        .time_source(ports.time.clone())
+        .timeout_config(timeouts())
+        .retry_config(retries());
+    if let Some(name) = app_name() {
+        loader = loader.app_name(name);
+    }
+    if let Some(region) = place.region {
+        loader = loader.region(Region::new(region));
+    }
+    if let Some(profile) = place.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(url) = place.endpoint_url {
+        loader = loader.endpoint_url(url);
+    }
+    loader.load().await
+}
+
+fn given(ports: &Ports, place: Place, credentials: SharedCredentialsProvider, endpoint: &str) -> SdkConfig {
+    let mut builder = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(ports.http.clone())
+        .sleep_impl(ports.sleep.clone())
+        .time_source(ports.time.clone())
+        .timeout_config(timeouts())
+        .retry_config(retries())
+        .credentials_provider(credentials)
+        .endpoint_url(endpoint);
+    builder.set_app_name(app_name());
+    builder.set_region(place.region.map(Region::new));
+    builder.build()
+}
+
+/// An SDK time as ours; AWS leaves some out, and those count as the earliest.
+fn time(at: Option<&aws_sdk_ec2::primitives::DateTime>) -> Timestamp {
+    at.and_then(|at| Timestamp::new(at.secs(), at.subsec_nanos().try_into().ok()?).ok()).unwrap_or(Timestamp::MIN)
+}
+
+/// An SDK time from ours, in whole seconds: EC2 keeps no fractions, and a repeated request must be equal to the first.
+fn to_sdk_time(at: Timestamp) -> aws_sdk_ec2::primitives::DateTime {
+    aws_sdk_ec2::primitives::DateTime::from_secs(at.as_second())
+}
+
+/// A required text of an answer that AWS left out is an empty one.
+fn text(value: Option<&str>) -> String {
+    value.unwrap_or_default().to_owned()
+}

@@ -1,0 +1,26 @@
+//! Systems Manager: the parameter that names an image.
+
+use aws_sdk_ssm::Client;
+
+use super::text;
+use crate::error::{Result, failed};
+
+/// The client.
+pub struct Ssm {
+    client: Client,
+}
+
+impl Ssm {
+    pub(super) fn new(config: &aws_config::SdkConfig) -> Self {
+        Self { client: Client::new(config) }
+    }
+
+    /// A parameter's value.
+    ///
+    /// # Errors
+    /// When it isn't there.
+    pub async fn parameter(&self, name: &str) -> Result<String> {
+        let answer = self.client.get_parameter().name(name).send().await.map_err(failed("ssm:GetParameter", name))?;
+        Ok(text(answer.parameter().and_then(|parameter| parameter.value())))
+    }
+}

@@ -1,0 +1,374 @@
+//! Step 8: a block, from its record to instances that have joined the cluster.
+//!
+//! 1. the live block's record is continued, or the next one is created ([`record_of`]); whoever creates it first wins
+//! 2. what the record says is bought, under its client token ([`purchase`]); what was bought already is adopted
+//! 3. the requests are waited for ([`fulfilment`])
+//! 4. instances of ours are tagged
+//! 5. each one's container instance is waited for ([`join`])
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use jiff::SignedDuration;
+use node_contract::names::tag;
+
+use crate::aws::batch::ComputeEnvironment;
+use crate::aws::ec2::{Instance, SpotRequest};
+use crate::block::{self, Block, Life, carries_marks, is_ours};
+use crate::capacity::{self, Refusal, Standing, spot_block};
+use crate::desired::Desired;
+use crate::error::{Error, Result, human};
+use crate::names;
+use crate::observe;
+use crate::record::{LaunchData, Record, Terms};
+use crate::session::Session;
+use crate::user_data;
+use crate::wait::{Bound, Seen};
+
+/// A new profile takes seconds to be usable `[I]`; a describe after a creation, less.
+const SETTLE_LIMIT: Duration = Duration::from_secs(120);
+/// How long after ValidUntil a request may still be shown open.
+const GRACE: Duration = Duration::from_secs(60);
+/// How many names are tried when others are taken by foreign launch templates.
+const NAMES: u32 = 20;
+
+/// How to bring a block.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Another block even if one is live.
+    pub new: bool,
+    /// How long instances may take to join.
+    pub join: Duration,
+    /// How long the request stays open.
+    pub valid_for: SignedDuration,
+}
+
+/// Brings a block and gives its id. On an error some of it may stand; it is found again by the next run.
+///
+/// # Errors
+/// AWS's refusal, a wait that came to its end, instances that ended before they joined.
+pub async fn bring(
+    session: &Session<'_>,
+    desired: &Desired,
+    environment: &ComputeEnvironment,
+    options: Options,
+) -> Result<String> {
+    let block = record_of(session, desired, environment, options).await?;
+    let Some(record) = &block.record else { return Err(lost_record(&block.id)) };
+    let fresh = block.requests.is_empty();
+    let bought = if fresh { purchase(session, record).await? } else { block.requests.clone() };
+    let requests = fulfilment(session, record, &bought).await?;
+    let failed: Vec<&SpotRequest> = requests.iter().filter(|it| capacity::standing(it) == Standing::Failed).collect();
+    if failed.len() == requests.len() {
+        return Err(nothing_came(session, record, &failed).await);
+    }
+    let gone = join(session, record, &environment.cluster, &requests, options.join).await?;
+    match ended_early(record, &gone) {
+        // In a block that goes on it is nothing new: an instance may have left, or been ended by somebody.
+        Some(error) if !fresh => session.ui.warn(error),
+        Some(error) => return Err(error),
+        None => {}
+    }
+    match failed.as_slice() {
+        [] => Ok(record.terms.block.clone()),
+        [first, ..] => Err(Error::Capacity {
+            what: format!(
+                "block {} has {} of {} instances: spot request {} ended with {} ({})",
+                record.terms.block,
+                requests.len() - failed.len(),
+                record.terms.instances,
+                first.id,
+                first.code,
+                first.message
+            ),
+            source: None,
+            next: "those that came have joined and work; `spotblock up --new` starts another block for more".to_owned(),
+        }),
+    }
+}
+
+fn lost_record(id: &str) -> Error {
+    Error::State { what: format!("block {id} has no record"), next: "end it with `spotblock down`".to_owned() }
+}
+
+/// The block that goes on, or a new one whose record was created now.
+async fn record_of(
+    session: &Session<'_>,
+    desired: &Desired,
+    environment: &ComputeEnvironment,
+    options: Options,
+) -> Result<Block> {
+    let blocks = block::all(session.aws, session.environment()).await?;
+    if let Some(live) = block::current(&blocks, session.now()).filter(|_| !options.new) {
+        session.ui.say(format_args!("continuing block {} ({})", live.id, record_name(live)));
+        return Ok(live.clone());
+    }
+    let mut number = next_number(&blocks);
+    let (terms, launch) = new_block(session, desired, environment, options).await?;
+    for _ in 0..NAMES {
+        let name = names::record(session.environment(), number);
+        if session.aws.ec2.create_record(&name, &terms, &launch).await? {
+            session.ui.say(format_args!("recorded block {} as launch template {name}", terms.block));
+        }
+        // Read back in both cases: what is bought is what AWS has, and another run may have been first.
+        let bound = Bound {
+            what: format!("launch template {name} to be shown"),
+            limit: SETTLE_LIMIT,
+            next: "run the same command again".to_owned(),
+        };
+        match session.waits.until(session.ui, bound, async || reread(session, &name).await).await {
+            Ok(block) => {
+                if block.id != terms.block {
+                    session.ui.say(format_args!("another run was first: following its block {}", block.id));
+                }
+                return Ok(block);
+            }
+            // The name is taken by a launch template that is no record of this environment.
+            Err(Error::TimedOut { .. }) => number += 1,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::State {
+        what: format!("{NAMES} launch templates have names that block records need, and are none"),
+        next: "give another [environment] name".to_owned(),
+    })
+}
+
+async fn reread(session: &Session<'_>, name: &str) -> Result<Seen<Block>> {
+    let blocks = block::all(session.aws, session.environment()).await?;
+    let found = blocks.into_iter().find(|block| record_name(block) == name);
+    let Some(block) = found else { return Ok(Seen::NotYet("not shown".to_owned())) };
+    if block.life(session.now()) == Life::Refused {
+        return Err(Error::Capacity {
+            what: format!("another run started block {} at the same time, and AWS refused it", block.id),
+            source: None,
+            next: "run the same command again".to_owned(),
+        });
+    }
+    Ok(Seen::Done(block))
+}
+
+/// The name of a block's record.
+#[must_use]
+pub fn record_name(block: &Block) -> &str {
+    block.record.as_ref().map_or("no record", |record| &record.name)
+}
+
+/// The number of the next record.
+#[must_use]
+pub fn next_number(blocks: &[Block]) -> u32 {
+    blocks.iter().filter_map(|block| block.record.as_ref()).map(|record| record.number).max().map_or(1, |n| n + 1)
+}
+
+async fn new_block(
+    session: &Session<'_>,
+    desired: &Desired,
+    environment: &ComputeEnvironment,
+    options: Options,
+) -> Result<(Terms, LaunchData)> {
+    let (settings, now) = (session.settings, session.now());
+    let site = observe::site(session.aws, settings).await?;
+    let valid_until = now.checked_add(options.valid_for).unwrap_or(now);
+    let terms = Terms {
+        block: format!("sb-{}", session.waits.hex(10)),
+        environment: session.environment().to_owned(),
+        instances: settings.block.instances,
+        duration: settings.block.duration,
+        max_price: settings.block.max_price.clone(),
+        // EC2 keeps whole seconds.
+        valid_until: jiff::Timestamp::from_second(valid_until.as_second()).unwrap_or(valid_until),
+        source: settings.block.source,
+        attempt: 1,
+        user_tags: settings.environment.tags.clone(),
+    };
+    let of = user_data::Block {
+        id: &terms.block,
+        region: &session.aws.region,
+        cluster: &environment.cluster,
+        source: terms.source,
+    };
+    let root = settings.block.root_volume_gib.map(|gib| (site.image.root_device.clone(), gib));
+    let launch = LaunchData {
+        image: site.image.id,
+        instance_type: settings.block.instance_type.clone(),
+        key_name: settings.block.key_name.clone(),
+        security_groups: settings.block.security_groups.clone(),
+        subnet: settings.block.subnet.clone(),
+        zone: settings.block.zone.clone(),
+        instance_profile: desired.profile.name().to_owned(),
+        user_data: BASE64_STANDARD.encode(user_data::whole(settings, of)?),
+        root_volume: root,
+    };
+    Ok((terms, launch))
+}
+
+/// Buys what the record says. A final refusal is written down on the record, so that the next run begins anew.
+async fn purchase(session: &Session<'_>, record: &Record) -> Result<Vec<SpotRequest>> {
+    let terms = &record.terms;
+    let launch = session.aws.ec2.launch_data(record).await?;
+    session.ui.say(format_args!(
+        "requesting {} x {} for {} ({}{})",
+        terms.instances,
+        launch.instance_type,
+        human(terms.duration.unsigned_abs()),
+        terms.source,
+        terms.max_price.as_ref().map(|price| format!(", at most ${price} per instance-hour")).unwrap_or_default(),
+    ));
+    let bound = Bound {
+        what: format!("instance profile {} to be usable", launch.instance_profile),
+        limit: SETTLE_LIMIT,
+        next: "check that the profile exists and has a role; then run the same command again".to_owned(),
+    };
+    let result = session
+        .waits
+        .until(session.ui, bound, async || match capacity::buy(session.aws, record, &launch).await {
+            Ok(requests) => Ok(Seen::Done(requests)),
+            Err(error) if capacity::refusal(&error) == Refusal::ProfileTooNew => Ok(Seen::NotYet(error.to_string())),
+            Err(error) => Err(error),
+        })
+        .await;
+    let error = match result {
+        Ok(requests) => return Ok(requests),
+        Err(error) => error,
+    };
+    let refusal = capacity::refusal(&error);
+    match error {
+        Error::Aws(failure) if refusal != Refusal::Passing => {
+            let code = failure.code.clone().unwrap_or_default();
+            session.aws.ec2.set_outcome(record, &format!("refused:{code}")).await?;
+            Err(spot_block::refused(refusal, &terms.block, failure))
+        }
+        error => Err(error),
+    }
+}
+
+/// Waits until no request may still be fulfilled that isn't.
+async fn fulfilment(session: &Session<'_>, record: &Record, bought: &[SpotRequest]) -> Result<Vec<SpotRequest>> {
+    let terms = &record.terms;
+    let left: Duration = session.now().duration_until(terms.valid_until).try_into().unwrap_or_default();
+    let bound = Bound {
+        what: format!("{} spot requests of block {}", bought.len(), terms.block),
+        limit: left + GRACE,
+        next: "run the same command again to wait on, or `spotblock down` to cancel the requests".to_owned(),
+    };
+    session
+        .waits
+        .until(session.ui, bound, async || {
+            let seen = session.aws.ec2.spot_requests(tag::BLOCK, &terms.block).await?;
+            let ours: Vec<SpotRequest> =
+                seen.into_iter().filter(|it| bought.iter().any(|known| known.id == it.id)).collect();
+            if ours.len() < bought.len() {
+                return Ok(Seen::NotYet(format!("{} shown so far", ours.len())));
+            }
+            let holding = ours.iter().filter(|it| match capacity::standing(it) {
+                Standing::Holding => true,
+                Standing::Live => it.instance.is_none(),
+                Standing::Failed | Standing::Over => false,
+            });
+            match holding.clone().next() {
+                None => Ok(Seen::Done(ours)),
+                Some(first) => {
+                    let done = ours.len() - holding.count();
+                    Ok(Seen::NotYet(format!("{done} fulfilled; {} is {}", first.id, first.code)))
+                }
+            }
+        })
+        .await
+}
+
+async fn nothing_came(session: &Session<'_>, record: &Record, failed: &[&SpotRequest]) -> Error {
+    let Some(first) = failed.first() else { return lost_record(&record.terms.block) };
+    if let Err(error) = session.aws.ec2.set_outcome(record, &format!("not-fulfilled:{}", first.code)).await {
+        return error;
+    }
+    let what = format!(
+        "no instance came for block {}: spot request {} ended with {} ({})",
+        record.terms.block, first.id, first.code, first.message
+    );
+    match first.code.as_str() {
+        "bad-parameters" | "system-error" | "canceled-before-fulfillment" => Error::State {
+            what,
+            next: "nothing was bought. Change what AWS names, then run the same command again".to_owned(),
+        },
+        _ => Error::Capacity {
+            what,
+            source: None,
+            next: "nothing was bought. Raise [block] max-price, or ask for fewer instances, another type or zone; \
+                   --valid-for waits longer for capacity"
+                .to_owned(),
+        },
+    }
+}
+
+/// Marks instances of ours that are not marked yet: a spot request's tags don't reach them `[V]`.
+async fn mark(session: &Session<'_>, record: &Record, requests: &[SpotRequest], instances: &[Instance]) -> Result<()> {
+    let (environment, block) = (session.environment(), &record.terms.block);
+    let unmarked: Vec<String> = instances
+        .iter()
+        .filter(|it| it.is_up() && is_ours(it, environment, block, requests))
+        .filter(|it| !carries_marks(&it.tags, environment, block))
+        .map(|it| it.id.clone())
+        .collect();
+    if unmarked.is_empty() { Ok(()) } else { session.aws.ec2.tag(&unmarked, &record.terms.resource_tags()).await }
+}
+
+/// Waits until each instance is a connected container instance of the cluster, and gives those that ended meanwhile.
+async fn join(
+    session: &Session<'_>,
+    record: &Record,
+    cluster: &str,
+    requests: &[SpotRequest],
+    limit: Duration,
+) -> Result<Vec<Instance>> {
+    let of: Vec<String> = requests.iter().filter(|it| it.instance.is_some()).map(|it| it.id.clone()).collect();
+    let bound = Bound {
+        what: format!("the instances of block {} to join the cluster", record.terms.block),
+        limit,
+        next: "look at an instance's boot with `aws ec2 get-console-output --instance-id ID --latest`; run the same \
+               command again to wait on, or `spotblock down` to end the block"
+            .to_owned(),
+    };
+    session
+        .waits
+        .until(session.ui, bound, async || {
+            let instances = session.aws.ec2.instances_of_requests(&of).await?;
+            mark(session, record, requests, &instances).await?;
+            if instances.len() < of.len() {
+                return Ok(Seen::NotYet(format!("{} of {} instances shown so far", instances.len(), of.len())));
+            }
+            let members = session.aws.ecs.members(cluster).await?;
+            let joined = |it: &Instance| members.get(&it.id).is_some_and(crate::aws::ecs::Member::has_joined);
+            let missing: Vec<&Instance> = instances.iter().filter(|it| it.is_up() && !joined(it)).collect();
+            if !missing.is_empty() {
+                let named: Vec<String> = missing.iter().take(5).map(|it| format!("{} ({})", it.id, it.state)).collect();
+                let here = instances.iter().filter(|it| joined(it)).count();
+                let rest = if missing.len() > 5 { ", ..." } else { "" };
+                return Ok(Seen::NotYet(format!(
+                    "{here} of {} joined; not yet: {}{rest}",
+                    instances.len(),
+                    named.join(", ")
+                )));
+            }
+            Ok(Seen::Done(instances.into_iter().filter(|it| !it.is_up()).collect()))
+        })
+        .await
+}
+
+fn ended_early(record: &Record, gone: &[Instance]) -> Option<Error> {
+    let first = gone.first()?;
+    let (block, wanted) = (&record.terms.block, record.terms.instances);
+    Some(Error::State {
+        what: format!(
+            "{} of {wanted} instances of block {block} have ended: {} is {} ({})",
+            gone.len(),
+            first.id,
+            first.state,
+            first.reason
+        ),
+        next:
+            "the others, if there are any, have joined and work; `spotblock status` shows them, `spotblock up --new` \
+               starts another block"
+                .to_owned(),
+    })
+}

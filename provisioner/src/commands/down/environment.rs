@@ -1,0 +1,201 @@
+//! Removing what was made for an environment, in AWS's order: the queue is disabled, waited for, deleted, waited for;
+//! then the compute environment likewise; then job definitions, profile, roles. What spotblock did not make is kept.
+
+use std::time::Duration;
+
+use super::Ended;
+use crate::aws::batch::JOB_STATES;
+use crate::desired::{Choice, Desired};
+use crate::error::{Error, Result};
+use crate::names;
+use crate::policy;
+use crate::session::Session;
+use crate::wait::{Bound, Seen};
+
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// Deleting a queue loses the jobs in it.
+///
+/// # Errors
+/// [`Error::State`] when there are some, unless `discard`.
+pub(super) async fn refuse_to_lose_jobs(session: &Session<'_>, discard: bool) -> Result<()> {
+    let queue = &session.settings.environment.queue;
+    if discard || session.aws.batch.queue(queue).await?.is_none() {
+        return Ok(());
+    }
+    let mut waiting = Vec::new();
+    for state in JOB_STATES.iter().filter(|state| !matches!(**state, "SUCCEEDED" | "FAILED")) {
+        let count = session.aws.batch.count_jobs(queue, state).await?;
+        if count > 0 {
+            waiting.push(format!("{count} {state}"));
+        }
+    }
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    Err(Error::State {
+        what: format!("queue {queue} has jobs that would be lost: {}", waiting.join(", ")),
+        next: "wait for them, cancel them, end the block alone with `spotblock down`, or give --discard-jobs"
+            .to_owned(),
+    })
+}
+
+/// Removes what carries the environment's mark.
+///
+/// # Errors
+/// When a call fails, or something isn't gone in time.
+pub(super) async fn remove(session: &Session<'_>, ended: &mut Ended) -> Result<()> {
+    let desired = Desired::new(session.settings);
+    let queue_is_gone = queue(session, &desired, ended).await?;
+    if queue_is_gone {
+        compute_environment(session, &desired, ended).await?;
+    }
+    definitions(session, &desired, ended).await?;
+    if let Choice::Made(name) = &desired.profile {
+        profile(session, &desired, name, ended).await?;
+    } else {
+        ended.kept.push(format!("instance profile {}, which is yours", desired.profile.name()));
+    }
+    if let Choice::Made(name) = &desired.service_role {
+        service_role(session, &desired, name, ended).await
+    } else {
+        ended.kept.push(format!("service role {}, which is yours", desired.service_role.name()));
+        Ok(())
+    }
+}
+
+fn foreign(kind: &str, name: &str) -> String {
+    format!("{kind} {name}, which spotblock did not make")
+}
+
+async fn queue(session: &Session<'_>, desired: &Desired, ended: &mut Ended) -> Result<bool> {
+    let (batch, name) = (&session.aws.batch, &desired.queue);
+    let Some(has) = batch.queue(name).await? else { return Ok(true) };
+    if !desired.made(&has.tags) {
+        ended.kept.push(foreign("job queue", name));
+        return Ok(!has.environments.contains(&desired.environment));
+    }
+    session.ui.say(format_args!("removing job queue {name}"));
+    let what = |what: &str| bound(format!("job queue {name} to be {what}"));
+    if has.status != "DELETING" {
+        if has.state != "DISABLED" {
+            batch.disable_queue(name).await?;
+        }
+        session
+            .waits
+            .until(session.ui, what("disabled"), async || match batch.queue(name).await? {
+                Some(has) if has.state == "DISABLED" && matches!(has.status.as_str(), "VALID" | "INVALID") => {
+                    Ok(Seen::Done(()))
+                }
+                Some(has) => Ok(Seen::NotYet(has.status)),
+                None => Ok(Seen::Done(())),
+            })
+            .await?;
+        batch.delete_queue(name).await?;
+    }
+    session
+        .waits
+        .until(session.ui, what("gone"), async || match batch.queue(name).await? {
+            Some(has) => Ok(Seen::NotYet(has.status)),
+            None => Ok(Seen::Done(())),
+        })
+        .await?;
+    ended.removed.push(format!("job queue {name}"));
+    Ok(true)
+}
+
+async fn compute_environment(session: &Session<'_>, desired: &Desired, ended: &mut Ended) -> Result<()> {
+    let (batch, name) = (&session.aws.batch, &desired.environment);
+    let Some(has) = batch.environment(name).await? else { return Ok(()) };
+    if !desired.made(&has.tags) {
+        ended.kept.push(foreign("compute environment", name));
+        return Ok(());
+    }
+    session.ui.say(format_args!("removing compute environment {name}"));
+    let what = |what: &str| bound(format!("compute environment {name} to be {what}"));
+    if has.status != "DELETING" {
+        if has.state != "DISABLED" {
+            batch.update_environment(name, false, None).await?;
+        }
+        session
+            .waits
+            .until(session.ui, what("disabled"), async || match batch.environment(name).await? {
+                Some(has) if has.state == "DISABLED" && matches!(has.status.as_str(), "VALID" | "INVALID") => {
+                    Ok(Seen::Done(()))
+                }
+                Some(has) => Ok(Seen::NotYet(has.status)),
+                None => Ok(Seen::Done(())),
+            })
+            .await?;
+        batch.delete_environment(name).await?;
+    }
+    session
+        .waits
+        .until(session.ui, what("gone"), async || match batch.environment(name).await? {
+            Some(has) if has.status == "INVALID" => Err(Error::State {
+                what: format!("compute environment {name} can't be deleted: {}", has.reason),
+                next: "repair what Batch names, then run the same command again".to_owned(),
+            }),
+            Some(has) => Ok(Seen::NotYet(has.status)),
+            None => Ok(Seen::Done(())),
+        })
+        .await?;
+    ended.removed.push(format!("compute environment {name}"));
+    Ok(())
+}
+
+fn bound(what: String) -> Bound {
+    Bound { what, limit: LIMIT, next: "run the same command again".to_owned() }
+}
+
+async fn definitions(session: &Session<'_>, desired: &Desired, ended: &mut Ended) -> Result<()> {
+    for wanted in &desired.definitions {
+        for revision in session.aws.batch.definitions(&wanted.name).await? {
+            let name = format!("{}:{}", wanted.name, revision.revision);
+            if desired.made(&revision.tags) {
+                session.aws.batch.deregister(&revision.arn).await?;
+                ended.removed.push(format!("job definition {name}"));
+            } else {
+                ended.kept.push(foreign("job definition", &name));
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn profile(session: &Session<'_>, desired: &Desired, name: &str, ended: &mut Ended) -> Result<()> {
+    let iam = &session.aws.iam;
+    if let Some(profile) = iam.profile(name).await? {
+        if desired.made(&profile.tags) {
+            for role in &profile.roles {
+                iam.remove_role(name, role).await?;
+            }
+            iam.delete_profile(name).await?;
+            ended.removed.push(format!("instance profile {name}"));
+        } else {
+            ended.kept.push(foreign("instance profile", name));
+        }
+    }
+    let Some(role) = iam.role(name).await? else { return Ok(()) };
+    if !desired.made(&role.tags) {
+        ended.kept.push(foreign("role", name));
+        return Ok(());
+    }
+    iam.delete_policy(name).await?;
+    iam.delete_role(name).await?;
+    ended.removed.push(format!("role {name}"));
+    Ok(())
+}
+
+async fn service_role(session: &Session<'_>, desired: &Desired, name: &str, ended: &mut Ended) -> Result<()> {
+    let iam = &session.aws.iam;
+    let Some(role) = iam.role(name).await? else { return Ok(()) };
+    if !desired.made(&role.tags) {
+        ended.kept.push(foreign("role", name));
+        return Ok(());
+    }
+    iam.detach(name, &policy::batch_service_policy(names::partition(&session.aws.region))).await?;
+    iam.delete_role(name).await?;
+    ended.removed.push(format!("role {name}"));
+    Ok(())
+}

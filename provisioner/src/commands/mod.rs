@@ -1,0 +1,43 @@
+//! One file a command. Each gets a [`Session`] and prints its result.
+
+use jiff::SignedDuration;
+
+use crate::args::Waiting;
+use crate::bring;
+use crate::error::{Error, Result};
+use crate::session::Session;
+use crate::settings::parse_duration;
+
+pub mod down;
+pub mod env;
+pub mod init;
+pub mod plan;
+pub mod request;
+pub mod status;
+pub mod submit;
+pub mod up;
+pub mod user_data;
+
+const JOIN: SignedDuration = SignedDuration::from_mins(15);
+const VALID_FOR: SignedDuration = SignedDuration::from_mins(10);
+
+/// How to bring a block, from the flags.
+///
+/// # Errors
+/// [`Error::Settings`] when a duration is none.
+pub(crate) fn bring_options(new: bool, waiting: &Waiting) -> Result<bring::Options> {
+    let read = |flag: &str, given: &Option<String>, default: SignedDuration| match given {
+        None => Ok(default),
+        Some(text) => parse_duration(text).map_err(|problem| Error::Settings(vec![format!("{flag}: {problem}")])),
+    };
+    let join = read("--timeout", &waiting.timeout, JOIN)?;
+    let valid_for = read("--valid-for", &waiting.valid_for, VALID_FOR)?;
+    Ok(bring::Options { new, join: join.unsigned_abs(), valid_for })
+}
+
+/// Says what settings allow but may surprise.
+pub(crate) fn warn(session: &Session<'_>) {
+    for warning in &session.settings.warnings {
+        session.ui.warn(warning);
+    }
+}

@@ -1,0 +1,107 @@
+//! `spotblock plan`: what `up` would do.
+
+use jiff::Timestamp;
+use node_contract::{Source, Timeline};
+use serde::Serialize;
+
+use crate::block;
+use crate::bring::{next_number, record_name};
+use crate::desired::Desired;
+use crate::error::Result;
+use crate::names;
+use crate::observe::{self, observe};
+use crate::plan::{self, Plan, Verdict};
+use crate::session::Session;
+use crate::ui::{table, view};
+use crate::user_data;
+
+/// What `plan` prints.
+#[derive(Debug, Serialize)]
+struct Shown {
+    environment: String,
+    region: String,
+    changes: bool,
+    #[serde(flatten)]
+    plan: Plan,
+    warnings: Vec<String>,
+    /// The new block's moments, were it launched now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    if_launched_now: Option<Timeline>,
+}
+
+/// The steps around the block.
+///
+/// # Errors
+/// When a call fails.
+pub async fn of_environment(session: &Session<'_>, desired: &Desired) -> Result<Plan> {
+    Ok(plan::environment(desired, &observe(session.aws, desired).await?))
+}
+
+/// Prints the plan; 10 with `detailed` when there is something to do.
+///
+/// # Errors
+/// When a call fails, or the block could not be launched where the settings say.
+pub async fn show(session: &Session<'_>, new: bool, detailed: bool) -> Result<u8> {
+    let settings = session.settings;
+    let desired = Desired::new(settings);
+    let mut plan = of_environment(session, &desired).await?;
+    let blocks = block::all(session.aws, &desired.environment).await?;
+    let live = block::current(&blocks, session.now()).filter(|_| !new);
+    plan.steps.push(plan::block(live.map(record_name), &names::record(&desired.environment, next_number(&blocks))));
+    let mut warnings = settings.warnings.clone();
+    let mut if_launched_now = None;
+    if live.is_none() {
+        observe::site(session.aws, settings).await?;
+        warnings.extend(foreseen(settings.block.source).map(str::to_owned));
+        if_launched_now = Some(timeline(session)?);
+    }
+    let shown = Shown {
+        environment: desired.environment.clone(),
+        region: session.aws.region.clone(),
+        changes: plan.has_changes(),
+        plan,
+        warnings,
+        if_launched_now,
+    };
+    for warning in &shown.warnings {
+        session.ui.warn(warning);
+    }
+    session.ui.result(&shown, |shown| text(shown, session.now()))?;
+    Ok(if detailed && shown.changes { 10 } else { 0 })
+}
+
+fn timeline(session: &Session<'_>) -> Result<Timeline> {
+    let of = user_data::Block { id: "sb-0000", region: &session.aws.region, cluster: "c", source: Source::SpotBlock };
+    Ok(Timeline::new(&user_data::node_config(session.settings, of)?, session.now()))
+}
+
+/// What is known beforehand about a source.
+fn foreseen(source: Source) -> Option<&'static str> {
+    (source == Source::SpotBlock).then_some(
+        "AWS has sold no spot blocks since the end of 2022: on AWS, `up` makes the environment and ends with exit code 3. \
+         This version has no other source to list in [block] sources yet",
+    )
+}
+
+fn text(shown: &Shown, now: Timestamp) -> String {
+    let rows = shown.plan.steps.iter().map(|step| {
+        let (verdict, detail) = match &step.verdict {
+            Verdict::Keep => ("keep", String::new()),
+            Verdict::Create => ("create", String::new()),
+            Verdict::Change { changes } => {
+                let fields: Vec<_> =
+                    changes.iter().map(|it| format!("{}: {} -> {}", it.field, it.from, it.to)).collect();
+                ("change", fields.join("; "))
+            }
+            Verdict::Refuse { why, .. } => ("refuse", why.clone()),
+        };
+        [step.step.to_string(), verdict.to_owned(), step.resource.to_owned(), step.name.clone(), detail]
+    });
+    let mut text = table::plain(["STEP", "DO", "RESOURCE", "NAME", "DETAIL"], rows);
+    if let Some(it) = &shown.if_launched_now {
+        let moments = [("drain", it.drain_at), ("stop", it.stop_at), ("end", it.end)];
+        let moments: Vec<_> = moments.iter().map(|(name, at)| format!("{name} {}", view::moment(*at, now))).collect();
+        text.push_str(&format!("\n\nif launched now: {}", moments.join(", ")));
+    }
+    text
+}

@@ -1,0 +1,23 @@
+//! `spotblock request`: step 8 alone, on an environment that is there.
+
+use super::{bring_options, env, up, warn};
+use crate::apply::environment_valid;
+use crate::args;
+use crate::desired::Desired;
+use crate::error::Result;
+use crate::session::Session;
+
+/// Runs it.
+///
+/// # Errors
+/// When there is no environment; otherwise as `up`.
+pub async fn run(session: &Session<'_>, args: &args::Request) -> Result<u8> {
+    let options = bring_options(args.new, &args.waiting)?;
+    warn(session);
+    let desired = Desired::new(session.settings);
+    if session.aws.batch.environment(&desired.environment).await?.is_none() {
+        return Err(env::no_environment(&desired));
+    }
+    let environment = environment_valid(session, &desired.environment).await?;
+    up::finish(session, &desired, &environment, options).await
+}

@@ -1,0 +1,51 @@
+//! `spotblock user-data`: for instances that somebody else starts.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+use crate::args::{self, Format};
+use crate::desired::Desired;
+use crate::error::{Error, Result};
+use crate::settings::Settings;
+use crate::user_data::{self, Block};
+
+/// The text to print, for this cluster in this region; `id` is the block's unless the user gave one.
+///
+/// # Errors
+/// When a rule is broken or it is too long.
+pub fn render(settings: &Settings, args: &args::UserData, cluster: &str, region: &str, id: String) -> Result<String> {
+    let id = args.block_id.clone().unwrap_or(id);
+    let block = Block { id: &id, region, cluster, source: settings.block.source };
+    let whole = user_data::whole(settings, block)?;
+    let extra = settings.agent.extra_user_data.as_deref();
+    let script = user_data::script(&user_data::node_config(settings, block)?, &settings.agent.from);
+    Ok(match args.format {
+        None => whole,
+        Some(Format::Script) => script,
+        Some(Format::Base64) => BASE64_STANDARD.encode(whole),
+        Some(Format::Mime) => user_data::mime(&script, extra),
+    })
+}
+
+/// The region, where no call to AWS is needed: a given one, or the cluster ARN's.
+///
+/// # Errors
+/// [`Error::Usage`] when there is neither.
+pub fn region(settings: &Settings, cluster: &str) -> Result<String> {
+    let of_arn = || cluster.strip_prefix("arn:").and_then(|rest| rest.split(':').nth(2)).map(str::to_owned);
+    settings.region.clone().or_else(of_arn).ok_or_else(|| Error::Usage {
+        what: "no region was found".to_owned(),
+        next: "set `region` in spotblock.toml, or give --region or the cluster's ARN".to_owned(),
+    })
+}
+
+/// The cluster behind the environment.
+///
+/// # Errors
+/// When there is no environment, or it has no cluster yet.
+pub async fn cluster(aws: &crate::aws::Aws, settings: &Settings) -> Result<String> {
+    let desired = Desired::new(settings);
+    let environment = aws.batch.environment(&desired.environment).await?;
+    let cluster = environment.map(|it| it.cluster).filter(|cluster| !cluster.is_empty());
+    cluster.ok_or_else(|| super::env::no_environment(&desired))
+}

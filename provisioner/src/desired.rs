@@ -1,0 +1,93 @@
+//! Settings -> the resources that are wanted.
+
+use std::collections::BTreeMap;
+
+use node_contract::names::tag;
+
+use crate::job_definition::JobDefinition;
+use crate::names;
+use crate::settings::Settings;
+
+/// A role or profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The user's own, by name or ARN.
+    Existing(String),
+    /// One that is made, of this name.
+    Made(String),
+}
+
+impl Choice {
+    /// The name; for an ARN, the name in it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        let (Self::Existing(name) | Self::Made(name)) = self;
+        name.rsplit('/').next().unwrap_or(name)
+    }
+}
+
+/// The resources around a block.
+#[derive(Clone, Debug)]
+pub struct Desired {
+    /// The compute environment's name.
+    pub environment: String,
+    /// Batch's service role.
+    pub service_role: Choice,
+    /// The queue's name.
+    pub queue: String,
+    /// The queue's priority.
+    pub priority: i32,
+    /// The job definitions.
+    pub definitions: Vec<JobDefinition>,
+    /// The instances' profile.
+    pub profile: Choice,
+    /// Tags for everything that is made.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Desired {
+    /// What these settings want.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        let environment = settings.environment.name.clone();
+        let choice = |given: &Option<String>, made: String| given.clone().map_or(Choice::Made(made), Choice::Existing);
+        let mut tags = settings.environment.tags.clone();
+        tags.insert(tag::ENVIRONMENT.to_owned(), environment.clone());
+        Self {
+            service_role: choice(&settings.environment.service_role, names::service_role(&environment)),
+            queue: settings.environment.queue.clone(),
+            priority: settings.environment.queue_priority,
+            definitions: settings.job_definitions.clone(),
+            profile: choice(&settings.block.instance_profile, names::instance_role(&environment)),
+            tags,
+            environment,
+        }
+    }
+
+    /// Whether these tags mark something that was made for this environment.
+    #[must_use]
+    pub fn made(&self, tags: &BTreeMap<String, String>) -> bool {
+        tags.get(tag::ENVIRONMENT) == Some(&self.environment)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::settings;
+
+    #[test]
+    fn what_is_not_given_is_made_and_named_after_the_environment() {
+        let mut settings = settings("");
+        let given = Desired::new(&settings);
+        assert_eq!(given.service_role, Choice::Existing("BatchServiceRole".into()));
+        assert_eq!(given.profile, Choice::Existing("ecsInstanceRole".into()));
+        settings.environment.service_role = None;
+        settings.block.instance_profile = None;
+        let made = Desired::new(&settings);
+        assert_eq!(made.service_role, Choice::Made("spotblock-spot-block-test-batch".into()));
+        assert_eq!(made.profile, Choice::Made("spotblock-spot-block-test-instance".into()));
+        assert_eq!(made.tags[tag::ENVIRONMENT], "spot-block-test");
+        assert_eq!(Choice::Existing("arn:aws:iam::1:role/service-role/R".into()).name(), "R");
+    }
+}

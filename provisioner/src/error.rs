@@ -1,0 +1,388 @@
+//! What can go wrong, as people read it: what failed, on which resource, AWS's code and request id, what to do next.
+//!
+//! The adapters in `aws/` classify an SDK error once, with [`failed`]; everything above looks at [`Kind`] only.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::operation::RequestId as _;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+
+/// A result with this program's error.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a command ended without success.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// spotblock.toml or the flags break rules; each problem is a line of its own.
+    #[error("{}", .0.join("\n"))]
+    Settings(Vec<String>),
+    /// The command can't be done as asked.
+    #[error("{what}")]
+    Usage {
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        next: String,
+    },
+    /// A file could not be read or written.
+    #[error("{what}")]
+    File {
+        /// What was tried, with the file's name.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A call to AWS failed.
+    #[error(transparent)]
+    Aws(#[from] Box<AwsFailure>),
+    /// Something in AWS is in a state that this program can't or must not change.
+    #[error("{what}")]
+    State {
+        /// What it is.
+        what: String,
+        /// What to do.
+        next: String,
+    },
+    /// AWS refuses to sell the capacity, or has none.
+    #[error("{what}")]
+    Capacity {
+        /// What was refused.
+        what: String,
+        /// AWS's answer, where one call was refused.
+        #[source]
+        source: Option<Box<AwsFailure>>,
+        /// What to do.
+        next: String,
+    },
+    /// A bounded wait came to its end.
+    #[error("{what}: not within {}", human(*.limit))]
+    TimedOut {
+        /// What was waited for.
+        what: String,
+        /// The bound.
+        limit: Duration,
+        /// What was seen last.
+        last: String,
+        /// What to do.
+        next: String,
+    },
+    /// Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// One failed call to AWS.
+#[derive(Debug)]
+pub struct AwsFailure {
+    /// Service prefix and operation, such as `ec2:RequestSpotInstances`; it is the IAM action as well.
+    pub action: &'static str,
+    /// What it was called for.
+    pub resource: String,
+    /// What kind of failure it is.
+    pub kind: Kind,
+    /// AWS's code.
+    pub code: Option<String>,
+    /// AWS's message, or the SDK's.
+    pub message: String,
+    /// AWS's request id.
+    pub request_id: Option<String>,
+}
+
+/// The kinds of failures that are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The resource isn't there.
+    NotFound,
+    /// It is there already.
+    Exists,
+    /// Too many calls.
+    Throttled,
+    /// The caller has no permission.
+    Denied,
+    /// The credentials have expired.
+    Expired,
+    /// The credentials are wrong.
+    BadCredentials,
+    /// There are no credentials.
+    NoCredentials,
+    /// No answer: not connected, or in time.
+    Unreachable,
+    /// An answer of status 5xx, or one that can't be read.
+    Server,
+    /// AWS understood and refused.
+    Rejected,
+}
+
+impl fmt::Display for AwsFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} for {} failed: ", self.action, self.resource)?;
+        if let Some(code) = &self.code {
+            write!(f, "{code}: ")?;
+        }
+        f.write_str(&self.message)?;
+        match &self.request_id {
+            Some(id) => write!(f, " (request id {id})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StdError for AwsFailure {}
+
+impl AwsFailure {
+    /// Whether AWS's code is `code`.
+    #[must_use]
+    pub fn is(&self, code: &str) -> bool {
+        self.code.as_deref() == Some(code)
+    }
+
+    /// Whether the same call may succeed a little later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self.kind, Kind::Throttled | Kind::Unreachable | Kind::Server)
+    }
+
+    fn next(&self) -> String {
+        match self.kind {
+            Kind::Denied => format!(
+                "the permission {} on {} is missing: add it to the policy of the user or role that runs spotblock",
+                self.action, self.resource
+            ),
+            Kind::Expired => {
+                "the credentials have expired: sign in again (`aws sso login`, or new keys), then run the \
+                              same command again"
+                    .to_owned()
+            }
+            Kind::BadCredentials => {
+                "AWS doesn't accept these credentials: check `aws sts get-caller-identity`, --profile and the clock of \
+                 this machine"
+                    .to_owned()
+            }
+            Kind::NoCredentials => "no credentials were found: run `aws configure` or `aws sso login`, name a profile \
+                                    with --profile, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                .to_owned(),
+            Kind::Unreachable => "AWS's endpoint gave no answer: check the network, --region and --endpoint-url \
+                                  (AWS_ENDPOINT_URL), then run the same command again; it goes on where it stopped"
+                .to_owned(),
+            Kind::Throttled => "AWS asks for fewer calls: run the same command again in a minute".to_owned(),
+            Kind::Server => "AWS failed to answer: run the same command again; it goes on where it stopped".to_owned(),
+            Kind::NotFound => format!("check that {} exists in this region and account", self.resource),
+            Kind::Exists | Kind::Rejected => {
+                "change what AWS names (usually a key of spotblock.toml), then run the same command again".to_owned()
+            }
+        }
+    }
+}
+
+impl Error {
+    /// The failed call behind this error.
+    #[must_use]
+    pub fn aws(&self) -> Option<&AwsFailure> {
+        match self {
+            Self::Aws(failure) => Some(failure),
+            _ => None,
+        }
+    }
+
+    /// Whether this is a failed call of this kind.
+    #[must_use]
+    pub fn is(&self, kind: Kind) -> bool {
+        self.aws().is_some_and(|failure| failure.kind == kind)
+    }
+
+    /// Whether the same call may succeed a little later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        self.aws().is_some_and(AwsFailure::is_transient)
+    }
+
+    /// The exit code, as product.md lists them.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Settings(_) | Self::Usage { .. } => 2,
+            Self::File { .. } | Self::Aws(_) | Self::State { .. } => 1,
+            Self::Capacity { .. } => 3,
+            Self::TimedOut { .. } => 4,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// What to do next; empty when the error says it itself.
+    #[must_use]
+    pub fn next(&self) -> String {
+        match self {
+            Self::Settings(_) => String::new(),
+            Self::Usage { next, .. } | Self::State { next, .. } | Self::Capacity { next, .. } => next.clone(),
+            Self::File { .. } => "check that the file is there and that you may read or write it".to_owned(),
+            Self::Aws(failure) => failure.next(),
+            Self::TimedOut { next, .. } => next.clone(),
+            Self::Interrupted => "nothing was undone: run the same command again and it goes on where it stopped, or \
+                                  `spotblock down` to end the block"
+                .to_owned(),
+        }
+    }
+}
+
+/// Classifies an SDK error, once. `action` is service prefix and operation.
+pub(crate) fn failed<E>(
+    action: &'static str,
+    resource: impl Into<String>,
+) -> impl FnOnce(SdkError<E, HttpResponse>) -> Error
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    move |error| {
+        let code = error.code().map(str::to_owned);
+        let message = match error.message() {
+            Some(message) => message.to_owned(),
+            None => whole_chain(&error),
+        };
+        let request_id = error.meta().request_id().or_else(|| error.request_id()).map(str::to_owned);
+        let kind = kind_of(&error, code.as_deref(), &message);
+        Box::new(AwsFailure { action, resource: resource.into(), kind, code, message, request_id }).into()
+    }
+}
+
+fn kind_of<E>(error: &SdkError<E, HttpResponse>, code: Option<&str>, message: &str) -> Kind
+where
+    E: StdError + Send + Sync + 'static,
+{
+    if let Some(problem) = credentials_error(error) {
+        let expired = matches!(problem, CredentialsError::ProviderError(_)) && message.contains("expired");
+        return if expired { Kind::Expired } else { Kind::NoCredentials };
+    }
+    match error {
+        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) => Kind::Unreachable,
+        SdkError::ResponseError(_) => Kind::Server,
+        SdkError::ServiceError(answer) => {
+            let status = answer.raw().status().as_u16();
+            code.map_or(Kind::Rejected, |code| kind_of_code(code, message)).or_server(status)
+        }
+        _ => Kind::Rejected,
+    }
+}
+
+impl Kind {
+    fn or_server(self, status: u16) -> Self {
+        if self == Self::Rejected && status >= 500 { Self::Server } else { self }
+    }
+}
+
+/// What AWS's code means. Services differ in how they name the same thing.
+fn kind_of_code(code: &str, message: &str) -> Kind {
+    const DENIED: [&str; 4] = ["AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"];
+    const EXPIRED: [&str; 4] = ["ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"];
+    const BAD: [&str; 6] = [
+        "InvalidClientTokenId",
+        "UnrecognizedClientException",
+        "AuthFailure",
+        "SignatureDoesNotMatch",
+        "InvalidSignatureException",
+        "IncompleteSignature",
+    ];
+    if DENIED.contains(&code) {
+        Kind::Denied
+    } else if EXPIRED.contains(&code) {
+        Kind::Expired
+    } else if BAD.contains(&code) {
+        Kind::BadCredentials
+    } else if code.contains("Throttl") || matches!(code, "RequestLimitExceeded" | "TooManyRequestsException") {
+        Kind::Throttled
+    } else if code.contains("AlreadyExists") || (code == "ClientException" && message.contains("already exist")) {
+        // Batch has no code of its own for this.
+        Kind::Exists
+    } else if code.contains("NotFound") || code == "NoSuchEntity" {
+        Kind::NotFound
+    } else {
+        Kind::Rejected
+    }
+}
+
+fn credentials_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a CredentialsError> {
+    let mut at: Option<&'a (dyn StdError + 'static)> = Some(error);
+    while let Some(error) = at {
+        if let Some(found) = error.downcast_ref::<CredentialsError>() {
+            return Some(found);
+        }
+        at = error.source();
+    }
+    None
+}
+
+/// An error's text with those of its sources, each said once.
+fn whole_chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut at = error.source();
+    while let Some(error) = at {
+        let part = error.to_string();
+        if !text.contains(&part) {
+            text = format!("{text}: {part}");
+        }
+        at = error.source();
+    }
+    text
+}
+
+/// A duration in whole seconds, as people write it.
+#[must_use]
+pub fn human(duration: Duration) -> String {
+    let secs = duration.as_secs();
+    match (secs / 3600, secs / 60 % 60, secs % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, 0) => format!("{m} min"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, 0, _) => format!("{h} h"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_of_different_services_mean_the_same() {
+        for (code, message, kind) in [
+            ("UnauthorizedOperation", "", Kind::Denied),
+            ("AccessDeniedException", "", Kind::Denied),
+            ("ExpiredTokenException", "", Kind::Expired),
+            ("RequestExpired", "", Kind::Expired),
+            ("InvalidClientTokenId", "", Kind::BadCredentials),
+            ("ThrottlingException", "", Kind::Throttled),
+            ("RequestLimitExceeded", "", Kind::Throttled),
+            ("InvalidSpotInstanceRequestID.NotFound", "", Kind::NotFound),
+            ("NoSuchEntity", "", Kind::NotFound),
+            ("InvalidLaunchTemplateName.AlreadyExistsException", "", Kind::Exists),
+            ("EntityAlreadyExists", "", Kind::Exists),
+            ("ClientException", "Object already exists", Kind::Exists),
+            ("ClientException", "serviceRole is required", Kind::Rejected),
+            ("InvalidParameterValue", "", Kind::Rejected),
+        ] {
+            assert_eq!(kind_of_code(code, message), kind, "{code} {message}");
+        }
+        assert_eq!(Kind::Rejected.or_server(503), Kind::Server);
+        assert_eq!(Kind::Throttled.or_server(503), Kind::Throttled);
+    }
+
+    #[test]
+    fn a_denied_call_names_the_permission_that_is_missing() {
+        let failure = AwsFailure {
+            action: "ec2:RequestSpotInstances",
+            resource: "block sb-1f2c".into(),
+            kind: Kind::Denied,
+            code: Some("UnauthorizedOperation".into()),
+            message: "You are not authorized to perform this operation.".into(),
+            request_id: Some("7a62c49f".into()),
+        };
+        assert!(failure.to_string().ends_with("perform this operation. (request id 7a62c49f)"), "{failure}");
+        let error = Error::from(Box::new(failure));
+        assert!(error.next().contains("the permission ec2:RequestSpotInstances on block sb-1f2c is missing"));
+        assert_eq!(error.exit_code(), 1);
+    }
+}

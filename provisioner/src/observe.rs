@@ -1,0 +1,140 @@
+//! AWS -> what is there.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::aws::Aws;
+use crate::aws::batch::{ComputeEnvironment, Queue, Registered};
+use crate::aws::ec2::Image;
+use crate::aws::iam::{Profile, Role};
+use crate::desired::{Choice, Desired};
+use crate::error::{Error, Result};
+use crate::names;
+use crate::policy;
+use crate::settings::{self, Settings};
+
+/// The resources around a block, as they are.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// The compute environment.
+    pub environment: Option<ComputeEnvironment>,
+    /// The queue.
+    pub queue: Option<Queue>,
+    /// The newest ACTIVE revision of each wanted job definition.
+    pub definitions: BTreeMap<String, Registered>,
+    /// Batch's service role; an ARN that was given is taken as it is.
+    pub service_role: Option<Role>,
+    /// Whether the service role has what AWS attaches to it; asked only where it is made.
+    pub service_policy: bool,
+    /// The instances' role; looked at only where it is made.
+    pub instance_role: Option<Role>,
+    /// Its policy of ours.
+    pub instance_policy: Option<Value>,
+    /// The instances' profile.
+    pub profile: Option<Profile>,
+    /// The ARNs of job roles that were given by name.
+    pub job_roles: BTreeMap<String, String>,
+}
+
+/// What a new block is launched on.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// The image.
+    pub image: Image,
+}
+
+/// Looks at everything around a block.
+///
+/// # Errors
+/// When a call fails, or a role or profile that was given isn't there.
+pub async fn observe(aws: &Aws, desired: &Desired) -> Result<Observed> {
+    let mut observed = Observed {
+        environment: aws.batch.environment(&desired.environment).await?,
+        queue: aws.batch.queue(&desired.queue).await?,
+        service_role: service_role(aws, &desired.service_role).await?,
+        profile: aws.iam.profile(desired.profile.name()).await?,
+        ..Observed::default()
+    };
+    for wanted in &desired.definitions {
+        if let Some(newest) = aws.batch.definitions(&wanted.name).await?.into_iter().next() {
+            observed.definitions.insert(wanted.name.clone(), newest);
+        }
+        if let Some(role) = wanted.job_role.as_ref().filter(|role| !role.starts_with("arn:")) {
+            let found = aws.iam.role(role).await?.ok_or_else(|| not_there("job role", role, "job-role"))?;
+            observed.job_roles.insert(role.clone(), found.arn);
+        }
+    }
+    if let (Choice::Made(name), Some(_)) = (&desired.service_role, &observed.service_role) {
+        let wanted = policy::batch_service_policy(names::partition(&aws.region));
+        observed.service_policy = aws.iam.attached(name).await?.contains(&wanted);
+    }
+    match &desired.profile {
+        Choice::Existing(name) => match &observed.profile {
+            None => return Err(not_there("instance profile", name, "[block] instance-profile")),
+            Some(profile) if profile.roles.is_empty() => {
+                return Err(Error::State {
+                    what: format!("instance profile {name} has no role: its instances could not join a cluster"),
+                    next: "add a role to it, or leave [block] instance-profile out and one is made".to_owned(),
+                });
+            }
+            Some(_) => {}
+        },
+        Choice::Made(name) => {
+            observed.instance_role = aws.iam.role(name).await?;
+            if observed.instance_role.is_some() {
+                observed.instance_policy = aws.iam.policy(name).await?;
+            }
+        }
+    }
+    Ok(observed)
+}
+
+async fn service_role(aws: &Aws, choice: &Choice) -> Result<Option<Role>> {
+    match choice {
+        Choice::Existing(arn) if arn.starts_with("arn:") => {
+            Ok(Some(Role { name: choice.name().to_owned(), arn: arn.clone(), tags: BTreeMap::new() }))
+        }
+        Choice::Existing(name) => {
+            let role = aws.iam.role(name).await?;
+            role.map(Some).ok_or_else(|| not_there("service role", name, "[environment] service-role"))
+        }
+        Choice::Made(name) => aws.iam.role(name).await,
+    }
+}
+
+fn not_there(what: &str, name: &str, key: &str) -> Error {
+    Error::State {
+        what: format!("{what} {name} is not there"),
+        next: format!("create it, or change {key} in spotblock.toml (left out, one that fits is made where it can be)"),
+    }
+}
+
+/// Looks at where a new block would be launched: the image, and whether subnet, zone and security groups agree.
+///
+/// # Errors
+/// When a call fails, or they disagree.
+pub async fn site(aws: &Aws, settings: &Settings) -> Result<Site> {
+    let block = &settings.block;
+    let subnet = aws.ec2.subnet(&block.subnet).await?;
+    if let Some(zone) = block.zone.as_ref().filter(|zone| **zone != subnet.zone) {
+        return Err(Error::Usage {
+            what: format!("[block] zone is {zone}, but subnet {} is in {}", subnet.id, subnet.zone),
+            next: "leave zone out, or give a subnet of that zone".to_owned(),
+        });
+    }
+    for group in aws.ec2.groups(&block.security_groups).await? {
+        if group.vpc != subnet.vpc {
+            let (id, vpc) = (&group.id, &group.vpc);
+            return Err(Error::Usage {
+                what: format!("security group {id} is in {vpc}, but subnet {} is in {}", subnet.id, subnet.vpc),
+                next: "give security groups of the subnet's VPC".to_owned(),
+            });
+        }
+    }
+    let id = match &block.image {
+        settings::Image::Id(id) => id.clone(),
+        settings::Image::Parameter(name) => aws.ssm.parameter(name).await?,
+    };
+    Ok(Site { image: aws.ec2.image(&id).await? })
+}

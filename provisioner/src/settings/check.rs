@@ -1,0 +1,394 @@
+//! The rules of spotblock.toml. All problems are collected, each with its line or flag.
+
+use std::path::Path;
+
+use jiff::SignedDuration;
+use node_contract::{MIN_STOP_LEAD_SECS, Source};
+use toml::Spanned;
+
+use super::raw::{Raw, RawAgent, RawBlock, RawEnvironment, RawFrom, Scalar};
+use super::{Agent, AgentFrom, Block, Environment, Image, Settings, jobs, line_of, units};
+use crate::args::BlockFlags;
+use crate::error::{Error, Result};
+use crate::job_definition::JobDefinition;
+use crate::{names, user_data};
+
+/// The drain lead when no job definition has a timeout to derive it from.
+const DRAIN_LEAD: SignedDuration = SignedDuration::from_mins(15);
+
+/// A value and where it stands.
+pub(super) struct Given<T> {
+    pub(super) value: T,
+    pub(super) place: String,
+}
+
+/// The checker: where things stand, and what was found so far.
+pub(super) struct Check<'a> {
+    path: &'a Path,
+    text: &'a str,
+    problems: Vec<String>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl<'a> Check<'a> {
+    pub(super) fn new(path: &'a Path, text: &'a str) -> Self {
+        Self { path, text, problems: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// A value of the file with its line.
+    pub(super) fn here<T>(&self, key: &str, value: Spanned<T>) -> Given<T> {
+        let line = line_of(self.text, value.span().start);
+        Given { value: value.into_inner(), place: format!("{}:{line}: {key}", self.path.display()) }
+    }
+
+    /// The flag (or its variable) before the file.
+    fn pick<T>(&self, flag: Option<T>, name: &str, key: &str, file: Option<Spanned<T>>) -> Option<Given<T>> {
+        match flag {
+            Some(value) => Some(Given { value, place: format!("{name} (or its variable)") }),
+            None => file.map(|value| self.here(key, value)),
+        }
+    }
+
+    pub(super) fn problem(&mut self, place: &str, problem: impl std::fmt::Display) {
+        self.problems.push(format!("{place}: {problem}"));
+    }
+
+    /// The value, or a problem at its place.
+    pub(super) fn take<T>(&mut self, place: &str, result: std::result::Result<T, String>) -> Option<T> {
+        result.map_err(|problem| self.problem(place, problem)).ok()
+    }
+
+    fn missing<T>(&mut self, key: &str, flag: &str) -> Option<T> {
+        let place = self.path.display().to_string();
+        self.problem(&place, format!("{key} is missing: set it in the file or with {flag}"));
+        None
+    }
+
+    pub(super) fn settings(mut self, raw: Raw, flags: &BlockFlags) -> Result<Settings> {
+        let environment = self.environment(raw.environment);
+        let definitions = jobs::definitions(&mut self, raw.job_definition);
+        let gpus = definitions.iter().any(|job| job.value.gpus > 0);
+        let region = raw.region.map(|region| region.into_inner());
+        let block = self.block(raw.block, flags, gpus, region.as_deref());
+        let agent = self.agent(raw.agent, block.as_ref(), &definitions);
+        if let (Some(block), Some(agent)) = (&block, &agent) {
+            jobs::fit(&mut self, &definitions, block, agent);
+        }
+        let job_definitions: Vec<JobDefinition> = definitions.into_iter().map(|job| job.value).collect();
+        match (environment, block, agent) {
+            (Some(environment), Some(block), Some(agent)) if self.problems.is_empty() => {
+                let warnings = self.warnings;
+                let settings = Settings { region, environment, job_definitions, block, agent, warnings };
+                user_data::preview(&settings)?;
+                Ok(settings)
+            }
+            _ => Err(Error::Settings(self.problems)),
+        }
+    }
+
+    fn environment(&mut self, raw: RawEnvironment) -> Option<Environment> {
+        let name = self.here("[environment] name", raw.name);
+        let longest = if raw.service_role.is_none() { names::LONGEST_WITH_ROLES } else { names::LONGEST };
+        let name_ok = jobs::is_batch_name(&name.value) && name.value.len() <= longest;
+        if !name_ok {
+            let rule = "letters, digits, `-` and `_`, and begins with a letter or digit";
+            self.problem(&name.place, format!("{:?} must be 1 to {longest} {rule}", name.value));
+        }
+        let queue = self.here("[environment] queue name", raw.queue.name);
+        if !jobs::is_batch_name(&queue.value) {
+            self.problem(&queue.place, jobs::name_rule(&queue.value));
+        }
+        let priority = raw.queue.priority.map_or_else(
+            || Given { value: 1, place: String::new() },
+            |priority| self.here("[environment] queue priority", priority),
+        );
+        let queue_priority = i32::try_from(priority.value).ok().filter(|priority| *priority >= 0);
+        if queue_priority.is_none() {
+            self.problem(&priority.place, format!("{} is not a number from 0 up", priority.value));
+        }
+        let tags = raw.tags.into_iter().map(|(key, value)| self.tag(key, value)).collect();
+        Some(Environment {
+            name: name.value,
+            service_role: raw.service_role.map(Spanned::into_inner),
+            queue: queue.value,
+            queue_priority: queue_priority?,
+            tags,
+        })
+    }
+
+    fn tag(&mut self, key: String, value: Spanned<String>) -> (String, String) {
+        let value = self.here("[environment] tags", value);
+        if ["aws:", "spotblock:"].iter().any(|prefix| key.to_lowercase().starts_with(prefix)) {
+            self.problem(&value.place, format!("{key:?}: tags that begin with `aws:` or `spotblock:` are not yours"));
+        }
+        if key.is_empty() || key.chars().count() > 128 || value.value.chars().count() > 256 {
+            self.problem(&value.place, format!("{key:?}: a key has 1 to 128 characters, a value up to 256"));
+        }
+        (key, value.value)
+    }
+
+    fn block(&mut self, raw: RawBlock, flags: &BlockFlags, gpus: bool, region: Option<&str>) -> Option<Block> {
+        let source = self.source(self.pick(flags.sources.clone(), "--source", "[block] sources", raw.sources));
+        let instances = self.instances(self.pick(
+            flags.instances.map(i64::from),
+            "--instances",
+            "[block] instances",
+            raw.instances,
+        ));
+        let duration = flags.duration.clone().map(Scalar::Text);
+        let duration = self.duration(self.pick(duration, "--duration", "[block] duration", raw.duration));
+        let types =
+            self.pick(flags.instance_types.clone(), "--instance-type", "[block] instance-types", raw.instance_types);
+        let instance_type = self.only_one(types, "instance-types", "--instance-type", "instance type", "");
+        let subnets = self.pick(flags.subnets.clone(), "--subnet", "[block] subnets", raw.subnets);
+        let subnet = self.only_one(subnets, "subnets", "--subnet", "subnet", "subnet-");
+        let groups = self.pick(
+            flags.security_groups.clone(),
+            "--security-group",
+            "[block] security-groups",
+            raw.security_groups,
+        );
+        let security_groups = self.groups(groups);
+        let price = self.pick(flags.max_price.map(Scalar::Float), "--max-price", "[block] max-price", raw.max_price);
+        let max_price = price.and_then(|price| self.take(&price.place, units::dollars(&price.value)));
+        let volume = raw.root_volume.map(|volume| self.here("[block] root-volume", volume));
+        let root_volume_gib = volume.and_then(|volume| self.take(&volume.place, units::gibibytes(&volume.value)));
+        if let Some(idle) = raw.release_when_idle {
+            let idle = self.here("[block] release-when-idle", idle);
+            self.problem(&idle.place, "is not supported by this version yet: take it out");
+        }
+        let zone = self.zone(self.pick(flags.zone.clone(), "--zone", "[block] zone", raw.zone), region);
+        let image = self.image(self.pick(flags.image.clone(), "--image", "[block] image", raw.image), gpus);
+        let profile = self.pick(
+            flags.instance_profile.clone(),
+            "--instance-profile",
+            "[block] instance-profile",
+            raw.instance_profile,
+        );
+        if let Some(profile) = &profile
+            && profile.value.contains([':', '/'])
+        {
+            self.problem(
+                &profile.place,
+                format!("{:?} is not a name: give the profile's name, not its ARN", profile.value),
+            );
+        }
+        let key_name = self.pick(flags.key_name.clone(), "--key-name", "[block] key-name", raw.key_name);
+        Some(Block {
+            instances: instances?,
+            duration: duration?,
+            instance_type: instance_type?,
+            source: source?,
+            max_price,
+            subnet: subnet?,
+            security_groups: security_groups?,
+            zone,
+            key_name: key_name.map(|key| key.value),
+            instance_profile: profile.map(|profile| profile.value),
+            root_volume_gib,
+            image: image?,
+        })
+    }
+
+    fn source(&mut self, given: Option<Given<Vec<String>>>) -> Option<Source> {
+        let Some(given) = given else { return Some(Source::SpotBlock) };
+        const LATER: [&str; 4] = ["spot", "on-demand", "reservation", "capacity-block"];
+        for source in given.value.iter().filter(|source| *source != "spot-block") {
+            let problem = if LATER.contains(&source.as_str()) {
+                format!("{source:?} is not supported by this version yet: it knows \"spot-block\" only")
+            } else {
+                format!("{source:?} is not a source: this version knows \"spot-block\"")
+            };
+            self.problem(&given.place, problem);
+        }
+        if given.value.is_empty() {
+            self.problem(&given.place, "is empty: this version knows \"spot-block\"");
+        }
+        Some(Source::SpotBlock)
+    }
+
+    fn instances(&mut self, given: Option<Given<i64>>) -> Option<u32> {
+        let Some(given) = given else { return self.missing("[block] instances", "--instances") };
+        let count = u32::try_from(given.value).ok().filter(|count| (1..=1000).contains(count));
+        if count.is_none() {
+            self.problem(&given.place, format!("{} is not a number from 1 to 1000", given.value));
+        }
+        count
+    }
+
+    /// A spot block lasts 60, 120, 180, 240, 300 or 360 minutes `[V]`.
+    fn duration(&mut self, given: Option<Given<Scalar>>) -> Option<SignedDuration> {
+        let Some(given) = given else { return self.missing("[block] duration", "--duration") };
+        let duration = self.take(&given.place, units::duration(&given.value))?;
+        if duration.as_secs() % 3600 != 0 || !(1..=6).contains(&duration.as_hours()) {
+            let rule = "a spot block lasts 60, 120, 180, 240, 300 or 360 minutes";
+            self.problem(&given.place, format!("{duration:#} is not possible: {rule}"));
+            return None;
+        }
+        Some(duration)
+    }
+
+    /// Lists that hold exactly one entry where the source is a spot block.
+    fn only_one(
+        &mut self,
+        given: Option<Given<Vec<String>>>,
+        key: &str,
+        flag: &str,
+        what: &str,
+        prefix: &str,
+    ) -> Option<String> {
+        let Some(given) = given else { return self.missing(&format!("[block] {key}"), flag) };
+        match given.value.as_slice() {
+            [one] if one.len() > prefix.len() && one.starts_with(prefix) => Some(one.clone()),
+            [one] => {
+                self.problem(&given.place, format!("{one:?} is not a {what}: it begins with `{prefix}`"));
+                None
+            }
+            several => {
+                self.problem(&given.place, format!("a spot block has exactly one {what}, not {}", several.len()));
+                None
+            }
+        }
+    }
+
+    fn groups(&mut self, given: Option<Given<Vec<String>>>) -> Option<Vec<String>> {
+        let Some(given) = given else { return self.missing("[block] security-groups", "--security-group") };
+        if given.value.is_empty() {
+            self.problem(&given.place, "is empty: an instance needs at least one security group");
+        }
+        for group in given.value.iter().filter(|group| !group.starts_with("sg-")) {
+            self.problem(&given.place, format!("{group:?} is not a security group's id: it begins with `sg-`"));
+        }
+        Some(given.value)
+    }
+
+    fn zone(&mut self, given: Option<Given<String>>, region: Option<&str>) -> Option<String> {
+        let given = given?;
+        if let Some(region) = region
+            && !given.value.starts_with(region)
+        {
+            self.problem(&given.place, format!("{:?} is not in region {region:?}", given.value));
+        }
+        Some(given.value)
+    }
+
+    /// Left out, it is the ECS image that AWS recommends; the one for GPUs when a job definition needs some.
+    fn image(&mut self, given: Option<Given<String>>, gpus: bool) -> Option<Image> {
+        let Some(given) = given else {
+            let kind = if gpus { "amazon-linux-2023/gpu" } else { "amazon-linux-2023" };
+            return Some(Image::Parameter(format!("/aws/service/ecs/optimized-ami/{kind}/recommended/image_id")));
+        };
+        if given.value.starts_with("ami-") {
+            return Some(Image::Id(given.value));
+        }
+        match given.value.strip_prefix("ssm:") {
+            Some(parameter) if parameter.starts_with('/') => Some(Image::Parameter(parameter.to_owned())),
+            _ => {
+                self.problem(&given.place, format!("{:?} is neither `ami-...` nor `ssm:/...`", given.value));
+                None
+            }
+        }
+    }
+
+    fn agent(&mut self, raw: RawAgent, block: Option<&Block>, jobs: &[Given<JobDefinition>]) -> Option<Agent> {
+        let from = self.from(raw.from);
+        let stop = raw.stop_lead.map(|lead| self.here("[agent] stop-lead", lead));
+        let stop_place = stop.as_ref().map(|lead| lead.place.clone()).unwrap_or_default();
+        let stop_lead = match stop {
+            None => Some(SignedDuration::from_mins(5)),
+            Some(lead) => self.take(&lead.place, units::duration(&lead.value)),
+        };
+        let drain = raw.drain_lead.map(|lead| self.here("[agent] drain-lead", lead));
+        let extra_user_data = raw.extra_user_data.and_then(|file| self.extra_user_data(file));
+        let (stop_lead, block) = (stop_lead?, block?);
+        let floor = SignedDuration::from_secs(MIN_STOP_LEAD_SECS.into());
+        if stop_lead < floor {
+            self.problem(
+                &stop_place,
+                format!("{stop_lead:#} is under {floor:#}: ECS could not report the stopped jobs"),
+            );
+        }
+        let drain_lead = match drain {
+            None => default_drain_lead(block.duration, stop_lead, jobs),
+            Some(lead) => {
+                let given = self.take(&lead.place, units::duration(&lead.value))?;
+                if given < stop_lead {
+                    self.problem(&lead.place, format!("{given:#} is under stop-lead, {stop_lead:#}"));
+                }
+                if given >= block.duration {
+                    let whole = block.duration;
+                    self.problem(&lead.place, format!("{given:#} leaves no time in a block of {whole:#}"));
+                }
+                given
+            }
+        };
+        if stop_lead >= block.duration {
+            let whole = block.duration;
+            self.problem(&stop_place, format!("{stop_lead:#} leaves no time in a block of {whole:#}"));
+        }
+        Some(Agent { from: from?, drain_lead, stop_lead, extra_user_data })
+    }
+
+    fn from(&mut self, raw: Option<Spanned<RawFrom>>) -> Option<AgentFrom> {
+        let Some(raw) = raw else { return Some(AgentFrom::Ami) };
+        let given = self.here("[agent] from", raw);
+        match given.value {
+            RawFrom::Text(text) if text == "ami" => Some(AgentFrom::Ami),
+            RawFrom::Text(text) => {
+                self.problem(&given.place, format!("{text:?} is neither \"ami\" nor {{ url = ..., sha256 = ... }}"));
+                None
+            }
+            RawFrom::Artifact(artifact) if artifact.s3.is_some() => {
+                self.problem(&given.place, "s3 is not supported by this version yet: give a url, or \"ami\"");
+                None
+            }
+            RawFrom::Artifact(artifact) => {
+                let url = artifact.url.unwrap_or_default();
+                let sha256 = artifact.sha256.unwrap_or_default().to_lowercase();
+                if !is_plain_url(&url) {
+                    self.problem(&given.place, format!("{url:?} is not an http or https URL of plain characters"));
+                }
+                if sha256.len() != 64 || !sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                    self.problem(&given.place, "sha256 must be the file's 64 hexadecimal digits (`sha256sum FILE`)");
+                }
+                Some(AgentFrom::Url { url, sha256 })
+            }
+        }
+    }
+
+    fn extra_user_data(&mut self, file: Spanned<String>) -> Option<String> {
+        let given = self.here("[agent] extra-user-data", file);
+        let path = self.path.parent().unwrap_or(Path::new("")).join(&given.value);
+        match std::fs::read_to_string(&path) {
+            Ok(text) if user_data::content_type(&text).is_some() => Some(text),
+            Ok(_) => {
+                let kinds = "`#!`, `#cloud-config` or `#cloud-boothook`";
+                self.problem(&given.place, format!("{} does not begin with {kinds}", path.display()));
+                None
+            }
+            Err(error) => {
+                self.problem(&given.place, format!("{} can't be read: {error}", path.display()));
+                None
+            }
+        }
+    }
+}
+
+/// The longest job that is known should still finish; at most the block less ten minutes.
+fn default_drain_lead(
+    block: SignedDuration,
+    stop_lead: SignedDuration,
+    jobs: &[Given<JobDefinition>],
+) -> SignedDuration {
+    let longest = jobs.iter().filter_map(|job| job.value.timeout_secs).max();
+    let wanted = longest.map_or(DRAIN_LEAD, |secs| SignedDuration::from_secs(secs.into()).saturating_add(stop_lead));
+    wanted.min(block.saturating_sub(SignedDuration::from_mins(10))).max(stop_lead)
+}
+
+/// Whether a URL needs no quoting inside single quotes in a shell script.
+fn is_plain_url(url: &str) -> bool {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    rest.is_some_and(|rest| {
+        !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:/?&=%+@,;!*()#[]$".contains(&b))
+    })
+}

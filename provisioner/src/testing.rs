@@ -1,0 +1,44 @@
+//! What tests share.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
+use aws_smithy_async::time::{SharedTimeSource, TimeSource};
+
+use crate::args::BlockFlags;
+use crate::clock::Clock;
+use crate::settings::Settings;
+
+/// Tokio's time, which a test can pause, as a wall clock that starts at 2026-11-24T10:00:00Z.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SimulatedTime(tokio::time::Instant);
+
+impl SimulatedTime {
+    #[expect(clippy::disallowed_methods, reason = "tokio's clock is the simulated one here")]
+    pub(crate) fn start() -> Self {
+        Self(tokio::time::Instant::now())
+    }
+}
+
+impl TimeSource for SimulatedTime {
+    #[expect(clippy::disallowed_methods, reason = "tokio's clock is the simulated one here")]
+    fn now(&self) -> SystemTime {
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_514_400);
+        start + tokio::time::Instant::now().duration_since(self.0)
+    }
+}
+
+/// A clock on simulated time.
+pub(crate) fn clock() -> Clock {
+    Clock::new(SharedTimeSource::new(SimulatedTime::start()), SharedAsyncSleep::new(TokioSleep::new()))
+}
+
+/// The first example's file.
+pub(crate) const EXAMPLE: &str = include_str!("../../tests/e2e/fixtures/spot-block-test.toml");
+
+/// The first example's settings, with more lines at the end of the file.
+pub(crate) fn settings(more: &str) -> Settings {
+    Settings::parse(Path::new("spotblock.toml"), &format!("{EXAMPLE}\n{more}"), &BlockFlags::default())
+        .expect("the example's settings")
+}

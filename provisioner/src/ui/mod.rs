@@ -1,0 +1,128 @@
+//! What people see: results on stdout, progress on stderr, and errors as they are read.
+
+use std::cell::RefCell;
+use std::error::Error as StdError;
+use std::fmt::Display;
+use std::io::Write;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::args::Output;
+use crate::error::{Error, Result};
+
+pub mod table;
+pub mod view;
+
+/// Both outputs.
+pub struct Ui {
+    out: RefCell<Box<dyn Write>>,
+    err: RefCell<Box<dyn Write>>,
+    output: Output,
+    bar: Option<ProgressBar>,
+    said: RefCell<String>,
+}
+
+impl Ui {
+    /// On these streams. `terminal` says that stderr is one and may be drawn on.
+    #[must_use]
+    pub fn new(out: Box<dyn Write>, err: Box<dyn Write>, output: Output, terminal: bool) -> Self {
+        let bar = terminal.then(|| {
+            let bar = ProgressBar::new_spinner();
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} [{elapsed}]") {
+                bar.set_style(style);
+            }
+            bar
+        });
+        Self { out: RefCell::new(out), err: RefCell::new(err), output, bar, said: RefCell::default() }
+    }
+
+    /// One that says nothing, for tests.
+    #[cfg(test)]
+    pub(crate) fn silent() -> Self {
+        Self::new(Box::new(std::io::sink()), Box::new(std::io::sink()), Output::Table, false)
+    }
+
+    /// A line of progress. A stderr that can't be written is nothing to stop for.
+    pub fn say(&self, line: impl Display) {
+        let write = || {
+            let _ = writeln!(self.err.borrow_mut(), "{line}");
+        };
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    /// Something that the user should know but that stops nothing.
+    pub fn warn(&self, line: impl Display) {
+        self.say(format_args!("warning: {line}"));
+    }
+
+    /// Shows what is waited for and what was seen. Without a terminal it is one line a change.
+    pub fn waiting(&self, what: &str, seen: &str) {
+        let line = format!("waiting for {what}: {seen}");
+        if let Some(bar) = &self.bar {
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar.set_message(line);
+        } else if *self.said.borrow() != line {
+            self.say(&line);
+            *self.said.borrow_mut() = line;
+        }
+    }
+
+    /// The wait is over.
+    pub fn waited(&self) {
+        if let Some(bar) = &self.bar {
+            bar.disable_steady_tick();
+            bar.finish_and_clear();
+            bar.reset();
+        }
+    }
+
+    /// The result: JSON, or the text that `table` makes of it.
+    ///
+    /// # Errors
+    /// When stdout can't be written.
+    pub fn result<T: Serialize>(&self, value: &T, table: impl FnOnce(&T) -> String) -> Result<()> {
+        let text = match self.output {
+            // Structs of strings, numbers and times have no way to fail.
+            Output::Json => serde_json::to_string_pretty(value).unwrap_or_default(),
+            Output::Table => table(value),
+        };
+        self.print(&text)
+    }
+
+    /// A text as the result, such as user data.
+    ///
+    /// # Errors
+    /// When stdout can't be written.
+    pub fn print(&self, text: &str) -> Result<()> {
+        let mut out = self.out.borrow_mut();
+        let end = if text.ends_with('\n') { "" } else { "\n" };
+        write!(out, "{text}{end}")
+            .and_then(|()| out.flush())
+            .map_err(|source| Error::File { what: "writing the result to stdout".to_owned(), source })
+    }
+
+    /// An error: what, its causes once each, what was seen last, what to do.
+    pub fn error(&self, error: &Error) {
+        self.waited();
+        for line in error.to_string().lines() {
+            self.say(format_args!("error: {line}"));
+        }
+        let mut cause = error.source();
+        while let Some(source) = cause {
+            self.say(format_args!("  cause: {source}"));
+            cause = source.source();
+        }
+        if let Error::TimedOut { last, .. } = error {
+            self.say(format_args!("  seen last: {last}"));
+        }
+        let next = error.next();
+        if !next.is_empty() {
+            self.say(format_args!("  next: {next}"));
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The user data of a block's instances: a script that cloud-init runs, which carries the agent's settings as comments
+//! ([`node_contract::user_data`]), alone or as the first part of a MIME message.
+//!
+//! - baked: the agent is on the image and reads the settings through IMDS; the script has nothing to do but to say on
+//!   the console that there is no agent, if there is none
+//! - fetched: `user_data/fetch.sh` brings the agent first
+
+use jiff::SignedDuration;
+use node_contract::{End, NodeConfig, Source, VERSION};
+
+use crate::error::{Error, Result};
+use crate::settings::{AgentFrom, Settings};
+
+const BAKED: &str = include_str!("user_data/baked.sh");
+const FETCH: &str = include_str!("user_data/fetch.sh");
+const BOUNDARY: &str = "spotblock-user-data-part";
+
+/// What tells one block's user data from another's.
+#[derive(Clone, Copy, Debug)]
+pub struct Block<'a> {
+    /// The block's id.
+    pub id: &'a str,
+    /// The region.
+    pub region: &'a str,
+    /// The ECS cluster's ARN.
+    pub cluster: &'a str,
+    /// Where it is bought.
+    pub source: Source,
+}
+
+/// The agent's settings on the instances of this block.
+///
+/// # Errors
+/// [`Error::Settings`] when a rule of the agent's is broken.
+pub fn node_config(settings: &Settings, block: Block<'_>) -> Result<NodeConfig> {
+    let config = NodeConfig {
+        version: VERSION,
+        block: block.id.to_owned(),
+        environment: settings.environment.name.clone(),
+        region: block.region.to_owned(),
+        cluster: block.cluster.to_owned(),
+        source: block.source,
+        end: End::AfterLaunchSecs(secs(settings.block.duration)),
+        early_reclaim_secs: 0,
+        drain_lead_secs: secs(settings.agent.drain_lead),
+        stop_lead_secs: secs(settings.agent.stop_lead),
+        stop_reason: None,
+    };
+    config.check().map_err(|error| Error::Settings(vec![error.to_string()]))?;
+    Ok(config)
+}
+
+/// Settings hold their durations to what fits.
+fn secs(duration: SignedDuration) -> u32 {
+    duration.as_secs().try_into().unwrap_or(u32::MAX)
+}
+
+/// The script alone.
+#[must_use]
+pub fn script(config: &NodeConfig, from: &AgentFrom) -> String {
+    let body = match from {
+        AgentFrom::Ami => BAKED.to_owned(),
+        AgentFrom::Url { url, sha256 } => FETCH.replace("@URL@", url).replace("@SHA256@", sha256),
+    };
+    let settings = node_contract::user_data::embed(config);
+    format!("#!/bin/sh\n# spotblock block {} of {}\n{settings}{body}", config.block, config.environment)
+}
+
+/// Everything as a MIME message.
+#[must_use]
+pub fn mime(script: &str, extra: Option<&str>) -> String {
+    let mut message = format!("MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"{BOUNDARY}\"\n\n");
+    for text in std::iter::once(script).chain(extra) {
+        let kind = content_type(text).unwrap_or("text/x-shellscript");
+        message.push_str(&format!("--{BOUNDARY}\nContent-Type: {kind}; charset=\"utf-8\"\n\n{}\n", text.trim_end()));
+    }
+    message.push_str(&format!("--{BOUNDARY}--\n"));
+    message
+}
+
+/// The type that cloud-init knows a text by; it warns about others.
+#[must_use]
+pub fn content_type(text: &str) -> Option<&'static str> {
+    [("#!", "text/x-shellscript"), ("#cloud-config", "text/cloud-config"), ("#cloud-boothook", "text/cloud-boothook")]
+        .into_iter()
+        .find(|(start, _)| text.starts_with(start))
+        .map(|(_, kind)| kind)
+}
+
+/// The user data as it is sent, before base64: the script, or a MIME message where the user has some too.
+///
+/// # Errors
+/// [`Error::Usage`] when it is over EC2's 16 KiB.
+pub fn whole(settings: &Settings, block: Block<'_>) -> Result<String> {
+    let script = script(&node_config(settings, block)?, &settings.agent.from);
+    let text = match &settings.agent.extra_user_data {
+        None => script,
+        Some(extra) => mime(&script, Some(extra)),
+    };
+    let (size, limit) = (text.len(), node_contract::user_data::MAX_BYTES);
+    if size > limit {
+        return Err(Error::Usage {
+            what: format!("the user data has {size} bytes, and EC2 takes {limit}"),
+            next: "make the file of [agent] extra-user-data smaller: let it fetch what it needs".to_owned(),
+        });
+    }
+    Ok(text)
+}
+
+/// Renders with names as long as they get, to find what can't work before any call is made.
+///
+/// # Errors
+/// As [`whole`].
+pub fn preview(settings: &Settings) -> Result<()> {
+    let cluster = "c".repeat(400);
+    let block = Block { id: "sb-0123456789", region: "ap-northeast-1", cluster: &cluster, source: Source::SpotBlock };
+    whole(settings, block).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+    use crate::testing::settings;
+
+    const FETCHED: AgentFrom = AgentFrom::Url { url: String::new(), sha256: String::new() };
+
+    fn block() -> Block<'static> {
+        let cluster = "arn:aws:ecs:us-east-1:123456789012:cluster/spot-block-test_Batch_1f2c";
+        Block { id: "sb-0123456789", region: "us-east-1", cluster, source: Source::SpotBlock }
+    }
+
+    #[test]
+    fn the_agent_reads_back_what_was_rendered() {
+        let settings = settings("");
+        let config = node_config(&settings, block()).expect("settings");
+        assert_eq!(config.end, End::AfterLaunchSecs(3600));
+        assert_eq!((config.drain_lead_secs, config.stop_lead_secs), (900, 300));
+        for text in [
+            script(&config, &AgentFrom::Ami),
+            script(&config, &FETCHED),
+            mime(&script(&config, &AgentFrom::Ami), Some("#cloud-config\npackages: [htop]\n")),
+        ] {
+            assert_eq!(node_contract::user_data::extract(&text).expect("the agent reads it"), config);
+        }
+    }
+
+    /// Catches: a change of the user data that nobody meant. `spotblock user-data` with this cluster and --block writes it anew.
+    #[test]
+    fn the_baked_user_data_is_the_fixture() {
+        let text = whole(&settings(""), block()).expect("user data");
+        assert_eq!(text, include_str!("../fixtures/user-data-baked.sh"));
+    }
+
+    #[test]
+    fn mime_parts_are_of_types_that_cloud_init_knows() {
+        let message = mime("#!/bin/sh\ntrue\n", Some("#cloud-config\n{}\n"));
+        let expected = "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"spotblock-user-data-part\"\n\n\
+                        --spotblock-user-data-part\nContent-Type: text/x-shellscript; charset=\"utf-8\"\n\n\
+                        #!/bin/sh\ntrue\n\
+                        --spotblock-user-data-part\nContent-Type: text/cloud-config; charset=\"utf-8\"\n\n\
+                        #cloud-config\n{}\n--spotblock-user-data-part--\n";
+        assert_eq!(message, expected);
+        assert_eq!(content_type("plain text"), None);
+    }
+
+    #[test]
+    fn user_data_over_16_kib_is_refused() {
+        let mut settings = settings("");
+        settings.agent.extra_user_data = Some(format!("#!/bin/sh\n#{}\n", "x".repeat(16 * 1024)));
+        let error = whole(&settings, block()).expect_err("too long");
+        assert!(error.to_string().contains("EC2 takes 16384"), "{error}");
+        assert_eq!(error.exit_code(), 2);
+    }
+
+    /// Catches: a script that a shell can't read at all.
+    #[test]
+    fn both_scripts_are_posix_shell() {
+        let config = node_config(&settings(""), block()).expect("settings");
+        let from = AgentFrom::Url { url: "https://example.org/a?b=c&d".into(), sha256: "0".repeat(64) };
+        for text in [script(&config, &AgentFrom::Ami), script(&config, &from)] {
+            assert!(!text.contains("@URL@") && !text.contains("@SHA256@"));
+            let file = tempfile::NamedTempFile::new().expect("a file");
+            std::fs::write(file.path(), &text).expect("written");
+            let output = Command::new("sh").arg("-n").arg(file.path()).output().expect("sh");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
