@@ -130,6 +130,10 @@ proptest! {
         prop_assert!(powered_off && life.state.phase == Phase::Gone);
         prop_assert!(life.now <= end, "{} is after {end}", life.now);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 80, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Catches: knowledge that only lives in the process, and a resume that goes elsewhere than the life it continues.
     #[test]
