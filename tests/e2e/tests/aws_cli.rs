@@ -36,16 +36,36 @@ async fn the_aws_cli_does_the_eight_steps_by_hand() {
     // 1. to 3.: environment, queue, job definition.
     step(
         &world,
-        &["batch", "create-compute-environment", "--compute-environment-name", "by-hand", "--type", "UNMANAGED",
-          "--state", "ENABLED", "--service-role", "arn:aws:iam::123456789012:role/BatchServiceRole"],
+        &[
+            "batch",
+            "create-compute-environment",
+            "--compute-environment-name",
+            "by-hand",
+            "--type",
+            "UNMANAGED",
+            "--state",
+            "ENABLED",
+            "--service-role",
+            "arn:aws:iam::123456789012:role/BatchServiceRole",
+        ],
     )
     .await;
     let described = ["batch", "describe-compute-environments", "--compute-environments", "by-hand"];
     let environment = until(&world, &described, "/computeEnvironments/0/status", "VALID").await;
     step(
         &world,
-        &["batch", "create-job-queue", "--job-queue-name", "by-hand", "--state", "ENABLED", "--priority", "1",
-          "--compute-environment-order", "order=1,computeEnvironment=by-hand"],
+        &[
+            "batch",
+            "create-job-queue",
+            "--job-queue-name",
+            "by-hand",
+            "--state",
+            "ENABLED",
+            "--priority",
+            "1",
+            "--compute-environment-order",
+            "order=1,computeEnvironment=by-hand",
+        ],
     )
     .await;
     until(&world, &["batch", "describe-job-queues", "--job-queues", "by-hand"], "/jobQueues/0/status", "VALID").await;
@@ -59,14 +79,24 @@ async fn the_aws_cli_does_the_eight_steps_by_hand() {
     // 4. and 5.: the profile is there; the cluster is what Batch says.
     let profile = step(&world, &["iam", "get-instance-profile", "--instance-profile-name", "ecsInstanceRole"]).await;
     assert_eq!(profile.pointer("/InstanceProfile/Roles/0/RoleName"), Some(&"ecsInstanceRole".into()));
-    let cluster = environment.pointer("/computeEnvironments/0/ecsClusterArn").and_then(Value::as_str).expect("a cluster");
+    let cluster =
+        environment.pointer("/computeEnvironments/0/ecsClusterArn").and_then(Value::as_str).expect("a cluster");
     // 6.: user data.
     let run = world.spotblock(&["user-data", "--cluster", cluster, "--format", "base64"]).await;
     let user_data = run.success().expect("user data").stdout.trim().to_owned();
     // 7. and 8.: a job, and the block.
     step(
         &world,
-        &["batch", "submit-job", "--job-name", "TestSpotBlock", "--job-queue", "by-hand", "--job-definition", "hello-world"],
+        &[
+            "batch",
+            "submit-job",
+            "--job-name",
+            "TestSpotBlock",
+            "--job-queue",
+            "by-hand",
+            "--job-definition",
+            "hello-world",
+        ],
     )
     .await;
     let launch = format!(
@@ -75,8 +105,20 @@ async fn the_aws_cli_does_the_eight_steps_by_hand() {
     );
     step(
         &world,
-        &["ec2", "request-spot-instances", "--spot-price", "0.03", "--instance-count", "1", "--type", "one-time",
-          "--block-duration-minutes", "60", "--launch-specification", &launch],
+        &[
+            "ec2",
+            "request-spot-instances",
+            "--spot-price",
+            "0.03",
+            "--instance-count",
+            "1",
+            "--type",
+            "one-time",
+            "--block-duration-minutes",
+            "60",
+            "--launch-specification",
+            &launch,
+        ],
     )
     .await;
     world.until("the job's success", |events| job_is(events, "TestSpotBlock", "SUCCEEDED")).await;

@@ -77,10 +77,13 @@ async fn an_agent_that_is_stopped_or_killed_leaves_tasks_alone_and_finds_its_pla
 
     // Killed again in the middle of the drain, with a job that has to be stopped.
     world.submit("stopped", 60, &[]).await;
-    world.until("DRAINING", |events| {
-        events.iter().any(|e| matches!(&e.what, What::ContainerInstanceStatus { status, .. } if status == "DRAINING"))
-    })
-    .await;
+    world
+        .until("DRAINING", |events| {
+            events
+                .iter()
+                .any(|e| matches!(&e.what, What::ContainerInstanceStatus { status, .. } if status == "DRAINING"))
+        })
+        .await;
     world.control(&instance, "kill-agent").await;
     let events = world.until("the instance's end", any_gone).await;
     assert_eq!(job(&events, "undisturbed").attempts.len(), 1);

@@ -92,9 +92,7 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 
 /// Whether a job took this status.
 pub(crate) fn job_is(events: &[Event], job: &str, wanted: &str) -> bool {
-    events.iter().any(|event| {
-        matches!(&event.what, What::Job { name, status, .. } if name == job && status == wanted)
-    })
+    events.iter().any(|event| matches!(&event.what, What::Job { name, status, .. } if name == job && status == wanted))
 }
 
 /// The calls of one operation that AWS accepted.
