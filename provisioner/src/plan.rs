@@ -58,7 +58,7 @@ pub enum Action {
     /// Enable it and set its priority.
     UpdateQueue,
     /// Register a job definition.
-    Register(JobDefinition),
+    Register(Box<JobDefinition>),
     /// Make the instances' role and profile, or what of them is missing.
     InstanceProfile(String),
     /// Buy a block.
@@ -267,13 +267,13 @@ fn definition(wanted: &JobDefinition, observed: &Observed) -> Step {
     }
     let name = wanted.name.clone();
     match observed.definitions.get(&name) {
-        None => Step::new(3, KIND, &name, Verdict::Create, Action::Register(wanted)),
+        None => Step::new(3, KIND, &name, Verdict::Create, Action::Register(Box::new(wanted))),
         Some(has) => {
             let changes = has.definition.changes_to(&wanted);
             if changes.is_empty() {
                 Step::keep(3, KIND, &name)
             } else {
-                Step::new(3, KIND, &name, Verdict::Change { changes }, Action::Register(wanted))
+                Step::new(3, KIND, &name, Verdict::Change { changes }, Action::Register(Box::new(wanted)))
             }
         }
     }

@@ -1,1 +1,331 @@
-//! To come.
+//! The whole program on simulated time, against the local cloud's core, in one process: its real SDK code, an HTTP
+//! client that hands requests to the core, tokio's paused clock for time and sleep.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
+use aws_smithy_async::time::{SharedTimeSource, TimeSource as _};
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::http::StatusCode;
+use aws_smithy_types::body::SdkBody;
+use clap::Parser as _;
+use jiff::Timestamp;
+use localcloud::core::faults::Delivery;
+use localcloud::core::{Call, Caller, Cloud, Effect, Options, Request, Response};
+use tokio::sync::Notify;
+
+use crate::Ports;
+use crate::args::Cli;
+use crate::aws::Account;
+use crate::testing::{EXAMPLE, SimulatedTime};
+
+mod crash;
+mod lives;
+
+/// How long an instance takes from its launch to its registration.
+const BOOT: Duration = Duration::from_secs(40);
+
+/// A cloud on simulated time, with nodes that do nothing but register.
+#[derive(Clone)]
+pub(crate) struct World {
+    state: Arc<Mutex<State>>,
+    time: SimulatedTime,
+    config: Arc<tempfile::NamedTempFile>,
+    seed: Arc<std::sync::atomic::AtomicU64>,
+}
+
+struct State {
+    cloud: Cloud,
+    booting: Vec<(String, Timestamp)>,
+    /// Whether instances come up with a working agent.
+    boots: bool,
+}
+
+/// What a run left.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) code: u8,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Where a run is killed: at its nth call, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kill {
+    Before(usize),
+    After(usize),
+}
+
+impl World {
+    pub(crate) fn new(options: Options) -> Self {
+        Self::with_config(options, EXAMPLE)
+    }
+
+    pub(crate) fn with_config(options: Options, config: &str) -> Self {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), config).expect("written");
+        let state = State { cloud: Cloud::new(options), booting: Vec::new(), boots: true };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            time: SimulatedTime::start(),
+            config: Arc::new(file),
+            seed: Arc::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no test panicked with it")
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::try_from(self.time.now()).expect("a time")
+    }
+
+    pub(crate) fn cloud<T>(&self, change: impl FnOnce(&mut Cloud) -> T) -> T {
+        change(&mut self.state().cloud)
+    }
+
+    pub(crate) fn instances_have_no_agent(&self) {
+        self.state().boots = false;
+    }
+
+    pub(crate) async fn pass(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+        self.settle();
+    }
+
+    /// Lets what is due happen.
+    fn settle(&self) {
+        let (mut state, now) = (self.state(), self.now());
+        state.cloud.advance(now);
+        state.boot(now);
+    }
+
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Run {
+        self.run_until(arguments, None).await.expect("it is not killed")
+    }
+
+    /// Runs a command; `None` when it was killed.
+    pub(crate) async fn run_until(&self, arguments: &[&str], kill: Option<Kill>) -> Option<Run> {
+        let config = self.config.path().to_str().expect("a path");
+        let (command, rest) = arguments.split_first().expect("a command");
+        let own = if rest.contains(&"--config") { &[][..] } else { &["--config", config] };
+        let all = [&["spotblock", command], own, rest].concat();
+        let cli = Cli::try_parse_from(all).expect("a command line");
+        let (out, err) = (Shared::default(), Shared::default());
+        let killed = Arc::new(Notify::new());
+        let connector = Connector { world: self.clone(), kill, count: Arc::default(), killed: killed.clone() };
+        let connector = SharedHttpConnector::new(connector);
+        let credentials = Credentials::new("AKIASIMULATION", "secret", None, None, "simulation");
+        let ports = Ports {
+            http: http_client_fn(move |_, _| connector.clone()),
+            sleep: SharedAsyncSleep::new(TokioSleep::new()),
+            time: SharedTimeSource::new(self.time),
+            account: Account::Given {
+                credentials: SharedCredentialsProvider::new(credentials),
+                endpoint: "http://cloud.invalid".to_owned(),
+            },
+            stdout: Box::new(out.clone()),
+            stderr: Box::new(err.clone()),
+            terminal: false,
+            seed: self.seed.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            interrupt: Box::pin(std::future::pending()),
+        };
+        let code = tokio::select! {
+            code = crate::run(cli, ports) => code,
+            () = killed.notified() => return None,
+        };
+        Some(Run { code, stdout: out.text(), stderr: err.text() })
+    }
+
+    /// The calls of one operation that the program made and the cloud accepted.
+    pub(crate) fn accepted(&self, operation: &str) -> Vec<Call> {
+        let is = |call: &&Call| call.operation == operation && call.error.is_none() && call.caller == Caller::User;
+        self.cloud(|cloud| cloud.calls().iter().filter(is).cloned().collect())
+    }
+
+    /// The operations of all calls since the nth that may change something.
+    pub(crate) fn changing(&self, since: usize) -> Vec<String> {
+        let reads = |name: &str| ["Describe", "Get", "List"].iter().any(|prefix| name.starts_with(prefix));
+        let user = |call: &&Call| call.caller == Caller::User && !reads(&call.operation);
+        self.cloud(|cloud| cloud.calls()[since..].iter().filter(user).map(|call| call.operation.clone()).collect())
+    }
+
+    pub(crate) fn calls(&self) -> usize {
+        self.cloud(|cloud| cloud.calls().len())
+    }
+}
+
+impl State {
+    fn answer(&mut self, request: &Request, now: Timestamp) -> (Response, Delivery) {
+        self.cloud.advance(now);
+        self.boot(now);
+        let answer = self.cloud.answer(request, now);
+        self.boot(now);
+        (answer.response, answer.delivery)
+    }
+
+    /// Nodes begin to boot, and those that are done register under the cluster in their user data.
+    fn boot(&mut self, now: Timestamp) {
+        for effect in self.cloud.take_effects() {
+            if let Effect::StartNode { instance } = effect {
+                self.booting.push((instance, now + jiff::SignedDuration::try_from(BOOT).expect("short")));
+            }
+        }
+        if !self.boots {
+            return;
+        }
+        let (ready, booting) = self.booting.drain(..).partition(|(_, at)| *at <= now);
+        self.booting = booting;
+        for (instance, _) in ready {
+            let cluster = self.cluster();
+            self.cloud.handle(&registration(&instance, &cluster), now);
+        }
+    }
+
+    /// The cluster that the agent would read out of the last purchase's user data.
+    fn cluster(&self) -> String {
+        let purchase = self.cloud.calls().iter().rev().find(|call| call.operation == "RequestSpotInstances");
+        let data = purchase.expect("a purchase").parameters["LaunchSpecification"]["UserData"].clone();
+        let data = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, data.as_str().expect("user data"));
+        let text = String::from_utf8(data.expect("base64")).expect("text");
+        node_contract::user_data::extract(&text).expect("settings that the agent can read").cluster
+    }
+}
+
+/// What a node's ECS agent sends.
+fn registration(instance: &str, cluster: &str) -> Request {
+    let key = format!("ASIANODE{}", instance.trim_start_matches("i-").to_uppercase());
+    let document = serde_json::json!({"instanceId": instance}).to_string();
+    let resources = serde_json::json!([
+        {"name": "CPU", "type": "INTEGER", "integerValue": 1024},
+        {"name": "MEMORY", "type": "INTEGER", "integerValue": 900},
+    ]);
+    let body = serde_json::json!({
+        "cluster": cluster, "instanceIdentityDocument": document, "totalResources": resources,
+    });
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    Request {
+        method: "POST".into(),
+        path: "/".into(),
+        query: String::new(),
+        headers: vec![
+            header(
+                "authorization",
+                &format!(
+                    "AWS4-HMAC-SHA256 Credential={key}/20261124/us-east-1/ecs/aws4_request, SignedHeaders=host, Signature=0"
+                ),
+            ),
+            header("content-type", "application/x-amz-json-1.1"),
+            header("x-amz-target", "AmazonEC2ContainerServiceV20141113.RegisterContainerInstance"),
+        ],
+        body: body.to_string().into_bytes(),
+    }
+}
+
+/// The HTTP client: the core in place of a network.
+#[derive(Clone)]
+struct Connector {
+    world: World,
+    kill: Option<Kill>,
+    count: Arc<std::sync::atomic::AtomicUsize>,
+    killed: Arc<Notify>,
+}
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the local cloud's core")
+    }
+}
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let connector = self.clone();
+        HttpConnectorFuture::new(async move {
+            let nth = connector.count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+            if connector.kill == Some(Kill::Before(nth)) {
+                connector.killed.notify_one();
+                std::future::pending::<()>().await;
+            }
+            // A network takes some time, and lets other runs have their turn.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let now = connector.world.now();
+            let (response, delivery) = connector.world.state().answer(&of_sdk(&request), now);
+            if connector.kill == Some(Kill::After(nth)) {
+                connector.killed.notify_one();
+                std::future::pending::<()>().await;
+            }
+            match delivery {
+                Delivery::AtOnce => {}
+                Delivery::After { millis } => tokio::time::sleep(Duration::from_millis(millis)).await,
+                Delivery::NeverAfter { millis } => {
+                    tokio::time::sleep(Duration::from_millis(millis)).await;
+                    return Err(ConnectorError::io("the connection was cut".into()));
+                }
+            }
+            Ok(to_sdk(response))
+        })
+    }
+}
+
+fn of_sdk(request: &HttpRequest) -> Request {
+    let uri = request.uri();
+    let rest = uri.split_once("://").map_or(uri, |(_, rest)| rest);
+    let target = rest.find(['/', '?']).map_or("/", |at| &rest[at..]);
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    Request {
+        method: request.method().to_owned(),
+        path: path.to_owned(),
+        query: query.to_owned(),
+        headers: request.headers().iter().map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect(),
+        body: request.body().bytes().expect("a whole body").to_vec(),
+    }
+}
+
+fn to_sdk(response: Response) -> HttpResponse {
+    let status = StatusCode::try_from(response.status).expect("a status");
+    let mut answer = HttpResponse::new(status, SdkBody::from(response.body));
+    for (name, value) in response.headers {
+        answer.headers_mut().append(name, value);
+    }
+    answer
+}
+
+/// An output that a test reads afterwards.
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Shared {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().expect("not poisoned").clone()).expect("text")
+    }
+}
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The example's file, for tests that change it.
+pub(crate) fn example_with(from: &str, to: &str) -> String {
+    assert!(EXAMPLE.contains(from), "the example has {from:?}");
+    EXAMPLE.replacen(from, to, 1)
+}
+
+/// A path that is never there, for commands that write.
+pub(crate) fn fresh_path(folder: &Path) -> String {
+    folder.join("spotblock.toml").to_str().expect("a path").to_owned()
+}

@@ -97,9 +97,9 @@ fn container(wanted: &JobDefinition) -> ContainerProperties {
         let point = MountPoint::builder().source_volume(name).container_path(&mount.container);
         point.read_only(mount.read_only).build()
     });
-    let log = wanted.log.as_ref().and_then(|log| {
+    let log = wanted.log.as_ref().map(|log| {
         let builder = LogConfiguration::builder().log_driver(LogDriver::from(log.driver.as_str()));
-        Some(builder.set_options(Some(sdk_tags(&log.options))).build())
+        builder.set_options(Some(sdk_tags(&log.options))).build()
     });
     ContainerProperties::builder()
         .image(&wanted.image)
@@ -239,6 +239,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(deprecated, reason = "that they stay unset is the point")]
     fn the_deprecated_vcpus_and_memory_are_never_sent() {
         let container = container(&hello_world());
         assert_eq!((container.vcpus(), container.memory()), (None, None));

@@ -1,5 +1,7 @@
 //! Instance profiles.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -7,7 +9,6 @@ use super::super::{AwsError, Cloud, Context};
 use super::{
     Parameters, already_exists, delete_conflict, limit_exceeded, new_id, no_such_entity, roles, settling, time,
 };
-use crate::wire::query;
 
 /// An instance profile.
 pub(super) struct Profile {
@@ -20,6 +21,7 @@ pub(super) struct Profile {
     changed: Timestamp,
     /// The name of its role.
     pub(super) role: Option<String>,
+    tags: BTreeMap<String, String>,
 }
 
 /// A profile that EC2 knows.
@@ -59,11 +61,13 @@ impl Profile {
             created,
             changed: created,
             role: Some(name.to_owned()),
+            tags: BTreeMap::new(),
         }
     }
 
     fn answer(&self, cloud: &Cloud) -> Value {
         let role = self.role.as_ref().and_then(|name| roles::find(cloud, name).ok());
+        let tags: Vec<Value> = self.tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
         json!({
             "Path": self.path,
             "InstanceProfileName": self.name,
@@ -71,6 +75,7 @@ impl Profile {
             "Arn": self.arn,
             "CreateDate": time(self.created),
             "Roles": role.into_iter().map(roles::Role::answer).collect::<Vec<_>>(),
+            "Tags": tags,
         })
     }
 }
@@ -92,8 +97,8 @@ fn not_found(name: &str) -> AwsError {
 pub(super) fn create(cloud: &mut Cloud, context: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
     let name = profile_name(parameters)?;
     let path = roles::path(parameters)?;
-    // Tags of profiles can't be read by any operation here.
-    query::take(&mut parameters.0, "Tags");
+    let mut tags = BTreeMap::new();
+    roles::merge_tags(parameters, &mut tags)?;
     if cloud.iam.profiles.iter().any(|profile| profile.name == name) {
         return Err(already_exists(format!("Instance Profile {name} already exists.")));
     }
@@ -105,6 +110,7 @@ pub(super) fn create(cloud: &mut Cloud, context: &Context, parameters: &mut Para
         created: context.now,
         changed: context.now,
         role: None,
+        tags,
     };
     let answer = json!({ "InstanceProfile": profile.answer(cloud) });
     cloud.iam.profiles.push(profile);

@@ -94,7 +94,7 @@ struct Tag {
 }
 
 /// Reads `Tags` and adds them to those there are.
-fn merge_tags(parameters: &mut Parameters, tags: &mut BTreeMap<String, String>) -> Result<(), AwsError> {
+pub(super) fn merge_tags(parameters: &mut Parameters, tags: &mut BTreeMap<String, String>) -> Result<(), AwsError> {
     let added: Vec<Tag> = query::take(&mut parameters.0, "Tags").map_or_else(|| Ok(Vec::new()), query::parse)?;
     for Tag { key, value } in added {
         if key.to_lowercase().starts_with("aws:") {
