@@ -150,6 +150,7 @@ pub(super) fn throttled(service: &str, context: &Context, request: &Request) -> 
         "batch" => AwsError::new("TooManyRequestsException", "Too Many Requests").with_status(429),
         "s3" => AwsError::new("SlowDown", "Please reduce your request rate.").with_status(503),
         "iam" | "sts" => AwsError::new("Throttling", "Rate exceeded"),
+        "scheduler" => AwsError::new("ThrottlingException", "Rate exceeded").with_status(429),
         _ => AwsError::new("ThrottlingException", "Rate exceeded"),
     };
     failed(service, context, request, &error)

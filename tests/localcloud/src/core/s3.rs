@@ -1,6 +1,7 @@
 //! S3: whole objects by path-style addresses, for an agent that is fetched at boot.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
@@ -26,31 +27,42 @@ pub(super) fn handle(cloud: &mut Cloud, context: &Context, request: &Request) ->
     let path = percent_decode_str(request.path.trim_start_matches('/')).decode_utf8_lossy().into_owned();
     let (bucket, key) = path.split_once('/').unwrap_or((&path, ""));
     let (operation, result) = match request.method.as_str() {
-        _ if bucket.is_empty() || key.is_empty() => ("Unknown", Err(not_implemented())),
-        "GET" => ("GetObject", get(cloud, bucket, key)),
-        "HEAD" => ("HeadObject", get(cloud, bucket, key)),
+        _ if bucket.is_empty() || key.is_empty() || !is_plain(request) => ("Unknown", Err(not_implemented())),
+        "GET" => ("GetObject", get(cloud, request, bucket, key)),
+        "HEAD" => ("HeadObject", get(cloud, request, bucket, key)),
         "PUT" => ("PutObject", put(cloud, context, request, bucket, key)),
         _ => ("Unknown", Err(not_implemented())),
     };
     let (response, error) = match result {
-        Ok(response) => (response, None),
+        Ok(response) => (identified(response, context), None),
         Err(error) => (wire::xml::s3_error(&context.request_id, &error), Some(error.code)),
     };
     Handled {
         operation: operation.to_owned(),
         parameters: json!({ "Bucket": bucket, "Key": key }),
-        response: finished(response, context, operation),
+        response: if operation == "HeadObject" { without_body(response) } else { response },
         error,
     }
 }
 
-/// S3 has names of its own for the request id. What answers a HEAD has no body, but says how long it would be.
-fn finished(mut response: Response, context: &Context, operation: &str) -> Response {
+/// Whether a request is about an object's bytes, and not about one of the many things that S3 keeps beside them, such
+/// as `?acl`. SDKs name the operation in `x-id`, and what is signed beforehand carries its signature in `X-Amz-...`.
+fn is_plain(request: &Request) -> bool {
+    let plain = |name: &str| name == "x-id" || name.starts_with("X-Amz-");
+    let copies = request.header("x-amz-copy-source").is_some();
+    !copies && form_urlencoded::parse(request.query.as_bytes()).all(|(name, _)| plain(&name))
+}
+
+/// S3 has a name of its own for the request id.
+fn identified(mut response: Response, context: &Context) -> Response {
     response.headers.push(("x-amz-request-id".to_owned(), context.request_id.clone()));
-    if operation == "HeadObject" {
-        response.headers.push(("content-length".to_owned(), response.body.len().to_string()));
-        response.body.clear();
-    }
+    response
+}
+
+/// What answers a HEAD has no body, but says how long it would be.
+fn without_body(mut response: Response) -> Response {
+    response.headers.push(("content-length".to_owned(), response.body.len().to_string()));
+    response.body.clear();
     response
 }
 
@@ -65,7 +77,7 @@ fn etag(bytes: &[u8]) -> String {
     format!("\"{}\"", digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
-fn get(cloud: &Cloud, bucket: &str, key: &str) -> Result<Response, AwsError> {
+fn get(cloud: &Cloud, request: &Request, bucket: &str, key: &str) -> Result<Response, AwsError> {
     let objects = cloud
         .s3
         .buckets
@@ -74,16 +86,33 @@ fn get(cloud: &Cloud, bucket: &str, key: &str) -> Result<Response, AwsError> {
     let object = objects
         .get(key)
         .ok_or_else(|| AwsError::new("NoSuchKey", "The specified key does not exist.").with_status(404))?;
-    Ok(Response {
-        status: 200,
-        headers: vec![
-            ("content-type".to_owned(), object.content_type.clone()),
-            ("etag".to_owned(), etag(&object.bytes)),
-            ("last-modified".to_owned(), wire::http_date(object.modified)),
-            ("accept-ranges".to_owned(), "bytes".to_owned()),
-        ],
-        body: object.bytes.clone(),
-    })
+    let mut headers = vec![
+        ("content-type".to_owned(), object.content_type.clone()),
+        ("etag".to_owned(), etag(&object.bytes)),
+        ("last-modified".to_owned(), wire::http_date(object.modified)),
+        ("accept-ranges".to_owned(), "bytes".to_owned()),
+    ];
+    let length = object.bytes.len();
+    let Some(range) = request.header("range").and_then(|text| range(text, length)) else {
+        return Ok(Response { status: 200, headers, body: object.bytes.clone() });
+    };
+    let body = object.bytes.get(range.clone()).filter(|bytes| !bytes.is_empty());
+    let body =
+        body.ok_or_else(|| AwsError::new("InvalidRange", "The requested range is not satisfiable").with_status(416))?;
+    headers.push(("content-range".to_owned(), format!("bytes {}-{}/{length}", range.start, range.end - 1)));
+    Ok(Response { status: 206, headers, body: body.to_vec() })
+}
+
+/// The bytes that a Range header asks for, such as `bytes=0-99`, `bytes=100-` or `bytes=-100`. What isn't one range is
+/// left out of account.
+fn range(text: &str, length: usize) -> Option<Range<usize>> {
+    let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
+    if first.is_empty() {
+        return Some(length.saturating_sub(last.parse().ok()?)..length);
+    }
+    let first: usize = first.parse().ok()?;
+    let end = if last.is_empty() { length } else { last.parse::<usize>().ok()?.saturating_add(1).min(length) };
+    Some(first..end)
 }
 
 fn put(cloud: &mut Cloud, context: &Context, request: &Request, bucket: &str, key: &str) -> Result<Response, AwsError> {
@@ -137,6 +166,44 @@ mod tests {
         assert!(head.body.is_empty());
         assert!(head.headers.contains(&("content-length".to_owned(), "4".to_owned())));
         assert!(head.headers.contains(&("last-modified".to_owned(), "Tue, 24 Nov 2026 12:00:00 GMT".to_owned())));
+    }
+
+    #[test]
+    fn a_range_gives_a_part() {
+        let mut console = Console::new();
+        let put = console.signed("s3", request("PUT", "/b/k", b"0123456789"));
+        console.send(&put);
+        for (range, status, part) in [
+            ("bytes=2-4", 206, "234"),
+            ("bytes=8-", 206, "89"),
+            ("bytes=-3", 206, "789"),
+            ("bytes=5-99", 206, "56789"),
+            ("lines=1-2", 200, "0123456789"),
+        ] {
+            let mut get = request("GET", "/b/k", b"");
+            get.headers.push(("range".to_owned(), range.to_owned()));
+            let response = console.send(&get);
+            assert_eq!((response.status, response.body.as_slice()), (status, part.as_bytes()), "{range}");
+        }
+        let mut get = request("GET", "/b/k", b"");
+        get.headers.push(("range".to_owned(), "bytes=10-".to_owned()));
+        assert_eq!(console.send(&get).status, 416);
+    }
+
+    /// Catches: the bytes given for `?acl` and the like, or an object overwritten by `?tagging`.
+    #[test]
+    fn what_is_beside_the_bytes_is_not_implemented() {
+        let mut console = Console::new();
+        let mut ask = |method: &str, query: &str| {
+            let request = Request { query: query.to_owned(), ..request(method, "/b/k", b"x") };
+            let request = console.signed("s3", request);
+            console.send(&request).status
+        };
+        assert_eq!(ask("PUT", "x-id=PutObject"), 200);
+        assert_eq!(ask("GET", "x-id=GetObject"), 200);
+        assert_eq!(ask("GET", "acl"), 501);
+        assert_eq!(ask("PUT", "tagging"), 501);
+        assert_eq!(ask("PUT", "partNumber=1&uploadId=u"), 501);
     }
 
     #[test]

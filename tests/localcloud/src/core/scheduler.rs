@@ -62,25 +62,32 @@ struct Target {
 
 pub(super) fn handle(cloud: &mut Cloud, context: &Context, request: &Request) -> Handled {
     let path = percent_decode_str(&request.path).decode_utf8_lossy().into_owned();
-    let name = path.strip_prefix("/schedules").unwrap_or_default().trim_start_matches('/').to_owned();
+    // Paths such as /schedule-groups belong to operations that are not here.
+    let rest = path.strip_prefix("/schedules").filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    let name = rest.map(|rest| rest.trim_start_matches('/').to_owned());
     let query: BTreeMap<String, String> = form_urlencoded::parse(request.query.as_bytes()).into_owned().collect();
-    let (operation, result) = match (request.method.as_str(), name.is_empty()) {
-        ("GET", true) => ("ListSchedules", list(cloud, &query)),
-        ("GET", false) => ("GetSchedule", get(cloud, &name, &query)),
-        ("POST", false) => ("CreateSchedule", create(cloud, context, &name, &request.body)),
-        ("PUT", false) => ("UpdateSchedule", update(cloud, context, &name, &request.body)),
-        ("DELETE", false) => ("DeleteSchedule", delete(cloud, &name, &query)),
-        _ => ("Unknown", Err(AwsError::new("UnknownOperationException", "").with_status(404))),
+    let (operation, result) = match (request.method.as_str(), name.as_deref()) {
+        ("GET", Some("")) => ("ListSchedules", list(cloud, &query)),
+        ("GET", Some(name)) => ("GetSchedule", get(cloud, name, &query)),
+        ("POST", Some(name)) => ("CreateSchedule", create(cloud, context, name, &request.body)),
+        ("PUT", Some(name)) => ("UpdateSchedule", update(cloud, context, name, &request.body)),
+        ("DELETE", Some(name)) => ("DeleteSchedule", delete(cloud, name, &query)),
+        _ => ("Unknown", Err(unknown_operation(request))),
     };
     let (response, error) = match result {
         Ok(body) => (json::rest_response(&context.request_id, &body), None),
-        Err(error) => (json::rest_error(&context.request_id, &error), Some(error.code)),
+        Err(error) => (json::rest_error("scheduler", &context.request_id, &error), Some(error.code)),
     };
     let mut parameters: Value = serde_json::from_slice(&request.body).unwrap_or_else(|_| json!(query));
     if let Value::Object(fields) = &mut parameters {
         fields.insert("Name".to_owned(), json!(name));
     }
     Handled { operation: operation.to_owned(), parameters, response, error }
+}
+
+fn unknown_operation(request: &Request) -> AwsError {
+    let text = format!("the local cloud's Scheduler has no {} {}", request.method, request.path);
+    AwsError::new("UnknownOperationException", text).with_status(404)
 }
 
 fn invalid(message: impl Into<String>) -> AwsError {

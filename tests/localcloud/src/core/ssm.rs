@@ -59,7 +59,7 @@ pub(super) fn handle(cloud: &mut Cloud, context: &Context, request: &Request) ->
     };
     let (response, error) = match result {
         Ok(body) => (json::target_response(&context.request_id, &body), None),
-        Err(error) => (json::target_error(&context.request_id, &error), Some(error.code)),
+        Err(error) => (json::target_error("ssm", &context.request_id, &error), Some(error.code)),
     };
     Handled {
         operation: action.to_owned(),

@@ -28,8 +28,8 @@ pub fn target_response(request_id: &str, body: &impl Serialize) -> Response {
 
 /// A JSON 1.1 error.
 #[must_use]
-pub fn target_error(request_id: &str, error: &AwsError) -> Response {
-    let body = serde_json::json!({ "__type": error.code, "message": error.message });
+pub fn target_error(service: &str, request_id: &str, error: &AwsError) -> Response {
+    let body = serde_json::json!({ "__type": error.code, text_member(service, &error.code): error.message });
     with_error_type(response(error.status, "application/x-amz-json-1.1", request_id, &body), error)
 }
 
@@ -41,9 +41,17 @@ pub fn rest_response(request_id: &str, body: &impl Serialize) -> Response {
 
 /// A REST JSON error.
 #[must_use]
-pub fn rest_error(request_id: &str, error: &AwsError) -> Response {
-    let body = serde_json::json!({ "message": error.message });
+pub fn rest_error(service: &str, request_id: &str, error: &AwsError) -> Response {
+    let body = serde_json::json!({ text_member(service, &error.code): error.message });
     with_error_type(response(error.status, "application/json", request_id, &body), error)
+}
+
+/// The member with an error's text, which AWS's models spell in two ways.
+fn text_member(service: &str, code: &str) -> &'static str {
+    match (service, code) {
+        ("scheduler", _) | ("ssm", "InvalidNextToken") => "Message",
+        _ => "message",
+    }
 }
 
 fn response(status: u16, content_type: &str, request_id: &str, body: &impl Serialize) -> Response {
@@ -89,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_json_1_1_error_names_its_code_in_the_body_and_in_a_header() {
-        let response = target_error("r-1", &error());
+        let response = target_error("ecs", "r-1", &error());
         assert_eq!(response.status, 400);
         assert_eq!(response.body, br#"{"__type":"ClientException","message":"no such thing"}"#);
         assert!(response.headers.contains(&("x-amzn-errortype".to_owned(), "ClientException".to_owned())));
@@ -98,9 +106,14 @@ mod tests {
 
     #[test]
     fn a_rest_json_error_names_its_code_in_a_header_alone() {
-        let response = rest_error("r-1", &error().with_status(404));
+        let response = rest_error("batch", "r-1", &error().with_status(404));
         assert_eq!(response.status, 404);
         assert_eq!(response.body, br#"{"message":"no such thing"}"#);
         assert!(response.headers.contains(&("x-amzn-errortype".to_owned(), "ClientException".to_owned())));
+    }
+
+    #[test]
+    fn the_text_of_an_error_is_spelled_as_in_the_services_model() {
+        assert_eq!(rest_error("scheduler", "r-1", &error()).body, br#"{"Message":"no such thing"}"#);
     }
 }

@@ -17,8 +17,8 @@ pub(crate) fn error(service: &str, context: &Context, error: &AwsError) -> Respo
     match service {
         "ec2" => xml::ec2_error(&context.request_id, error),
         "iam" | "sts" => xml::query_error(service, &context.request_id, error),
-        "batch" | "scheduler" => json::rest_error(&context.request_id, error),
-        "ecs" | "ssm" => json::target_error(&context.request_id, error),
+        "batch" | "scheduler" => json::rest_error(service, &context.request_id, error),
+        "ecs" | "ssm" => json::target_error(service, &context.request_id, error),
         _ => xml::s3_error(&context.request_id, error),
     }
 }

@@ -50,11 +50,13 @@ pub fn query_error(service: &str, request_id: &str, error: &AwsError) -> Respons
     document(error.status, request_id, "ErrorResponse", &body)
 }
 
-/// An error of S3.
+/// An error of S3, which has a header of its own for the request id.
 #[must_use]
 pub fn s3_error(request_id: &str, error: &AwsError) -> Response {
     let body = json!({ "Code": error.code, "Message": error.message, "RequestId": request_id });
-    document(error.status, request_id, "Error", &body)
+    let mut response = document(error.status, request_id, "Error", &body);
+    response.headers.push(("x-amz-request-id".to_owned(), request_id.to_owned()));
+    response
 }
 
 fn query_namespace(service: &str) -> &'static str {

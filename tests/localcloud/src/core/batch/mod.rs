@@ -104,7 +104,7 @@ pub(super) fn handle(cloud: &mut Cloud, context: &Context, request: &Request) ->
     let result = parameters.and_then(|parameters| dispatch(cloud, context, &operation, parameters));
     let (response, error) = match result {
         Ok(answer) => (wire::json::rest_response(&context.request_id, &answer), None),
-        Err(error) => (wire::json::rest_error(&context.request_id, &error), Some(error.code)),
+        Err(error) => (wire::json::rest_error("batch", &context.request_id, &error), Some(error.code)),
     };
     Handled { operation, parameters: recorded, response, error }
 }

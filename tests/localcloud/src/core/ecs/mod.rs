@@ -244,7 +244,7 @@ pub(super) fn handle(cloud: &mut Cloud, context: &Context, request: &Request) ->
         Err(error) => Handled {
             operation,
             parameters,
-            response: wire::json::target_error(&context.request_id, &error),
+            response: wire::json::target_error("ecs", &context.request_id, &error),
             error: Some(error.code),
         },
     }
