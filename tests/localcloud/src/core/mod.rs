@@ -27,8 +27,6 @@ pub mod scheduler;
 pub mod ssm;
 pub mod sts;
 #[cfg(test)]
-mod test_support;
-#[cfg(test)]
 mod testing;
 
 pub use effect::Effect;

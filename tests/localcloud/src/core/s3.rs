@@ -148,7 +148,7 @@ fn unchunked(request: &Request) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::test_support::Console;
+    use super::super::testing::{World, signed};
     use super::*;
 
     fn request(method: &str, path: &str, body: &[u8]) -> Request {
@@ -157,12 +157,12 @@ mod tests {
 
     #[test]
     fn what_a_user_puts_anybody_can_get() {
-        let mut console = Console::new();
-        let put = console.signed("s3", request("PUT", "/artifacts/v1/agent%20x", b"\x7fELF"));
-        assert_eq!(console.send(&put).status, 200);
-        let got = console.send(&request("GET", "/artifacts/v1/agent%20x", b""));
+        let mut world = World::new();
+        let put = signed("s3", request("PUT", "/artifacts/v1/agent%20x", b"\x7fELF"));
+        assert_eq!(world.send(&put).status, 200);
+        let got = world.send(&request("GET", "/artifacts/v1/agent%20x", b""));
         assert_eq!((got.status, got.body.as_slice()), (200, b"\x7fELF".as_slice()));
-        let head = console.send(&request("HEAD", "/artifacts/v1/agent%20x", b""));
+        let head = world.send(&request("HEAD", "/artifacts/v1/agent%20x", b""));
         assert!(head.body.is_empty());
         assert!(head.headers.contains(&("content-length".to_owned(), "4".to_owned())));
         assert!(head.headers.contains(&("last-modified".to_owned(), "Tue, 24 Nov 2026 12:00:00 GMT".to_owned())));
@@ -170,9 +170,9 @@ mod tests {
 
     #[test]
     fn a_range_gives_a_part() {
-        let mut console = Console::new();
-        let put = console.signed("s3", request("PUT", "/b/k", b"0123456789"));
-        console.send(&put);
+        let mut world = World::new();
+        let put = signed("s3", request("PUT", "/b/k", b"0123456789"));
+        world.send(&put);
         for (range, status, part) in [
             ("bytes=2-4", 206, "234"),
             ("bytes=8-", 206, "89"),
@@ -182,22 +182,22 @@ mod tests {
         ] {
             let mut get = request("GET", "/b/k", b"");
             get.headers.push(("range".to_owned(), range.to_owned()));
-            let response = console.send(&get);
+            let response = world.send(&get);
             assert_eq!((response.status, response.body.as_slice()), (status, part.as_bytes()), "{range}");
         }
         let mut get = request("GET", "/b/k", b"");
         get.headers.push(("range".to_owned(), "bytes=10-".to_owned()));
-        assert_eq!(console.send(&get).status, 416);
+        assert_eq!(world.send(&get).status, 416);
     }
 
     /// Catches: the bytes given for `?acl` and the like, or an object overwritten by `?tagging`.
     #[test]
     fn what_is_beside_the_bytes_is_not_implemented() {
-        let mut console = Console::new();
+        let mut world = World::new();
         let mut ask = |method: &str, query: &str| {
             let request = Request { query: query.to_owned(), ..request(method, "/b/k", b"x") };
-            let request = console.signed("s3", request);
-            console.send(&request).status
+            let request = signed("s3", request);
+            world.send(&request).status
         };
         assert_eq!(ask("PUT", "x-id=PutObject"), 200);
         assert_eq!(ask("GET", "x-id=GetObject"), 200);
@@ -208,26 +208,26 @@ mod tests {
 
     #[test]
     fn streamed_chunks_are_put_together() {
-        let mut console = Console::new();
+        let mut world = World::new();
         let body = b"4;chunk-signature=0\r\nabcd\r\n2\r\nef\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n";
-        let mut put = console.signed("s3", request("PUT", "/b/k", body));
+        let mut put = signed("s3", request("PUT", "/b/k", body));
         put.headers.push(("x-amz-content-sha256".to_owned(), "STREAMING-UNSIGNED-PAYLOAD-TRAILER".to_owned()));
-        assert_eq!(console.send(&put).status, 200);
-        assert_eq!(console.send(&request("GET", "/b/k", b"")).body, b"abcdef");
+        assert_eq!(world.send(&put).status, 200);
+        assert_eq!(world.send(&request("GET", "/b/k", b"")).body, b"abcdef");
     }
 
     #[test]
     fn missing_buckets_and_keys_are_told_apart_and_nobody_puts_unsigned() {
-        let mut console = Console::new();
-        let put = console.signed("s3", request("PUT", "/b/k", b"x"));
-        console.send(&put);
+        let mut world = World::new();
+        let put = signed("s3", request("PUT", "/b/k", b"x"));
+        world.send(&put);
         for (request, status, code) in [
             (request("GET", "/nowhere/k", b""), 404, "<Code>NoSuchBucket</Code>"),
             (request("GET", "/b/other", b""), 404, "<Code>NoSuchKey</Code>"),
             (request("PUT", "/b/k", b"y"), 403, "<Code>AccessDenied</Code>"),
             (request("DELETE", "/b/k", b""), 501, "<Code>NotImplemented</Code>"),
         ] {
-            let response = console.send(&request);
+            let response = world.send(&request);
             let text = String::from_utf8_lossy(&response.body);
             assert!(response.status == status && text.contains(code), "{} {}: {text}", request.method, request.path);
         }

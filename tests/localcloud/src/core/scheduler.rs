@@ -288,7 +288,7 @@ fn list(cloud: &Cloud, query: &BTreeMap<String, String>) -> Result<Value, AwsErr
 
 #[cfg(test)]
 mod tests {
-    use super::super::test_support::Console;
+    use super::super::testing::World;
     use super::*;
 
     fn body(expression: &str) -> Value {
@@ -304,32 +304,32 @@ mod tests {
         })
     }
 
-    fn call(console: &mut Console, method: &str, path: &str, body: &Value) -> Result<Value, String> {
-        console.rest("scheduler", method, path, body)
+    fn call(world: &mut World, method: &str, path: &str, body: &Value) -> Result<Value, String> {
+        world.scheduler(method, path, body).map_err(|(code, _)| code)
     }
 
     #[test]
     fn a_schedule_is_created_given_back_changed_and_deleted() {
-        let mut console = Console::new();
+        let mut world = World::new();
         let at = |hour: u32| body(&format!("at(2026-11-24T{hour:02}:00:00)"));
-        call(&mut console, "POST", "/schedules/end-1", &at(12)).expect("created");
-        let again = call(&mut console, "POST", "/schedules/end-1", &at(13));
+        call(&mut world, "POST", "/schedules/end-1", &at(12)).expect("created");
+        let again = call(&mut world, "POST", "/schedules/end-1", &at(13));
         assert_eq!(again.expect_err("it exists"), "ConflictException");
-        call(&mut console, "PUT", "/schedules/end-1", &at(14)).expect("changed");
-        let got = call(&mut console, "GET", "/schedules/end-1", &Value::Null).expect("there");
+        call(&mut world, "PUT", "/schedules/end-1", &at(14)).expect("changed");
+        let got = call(&mut world, "GET", "/schedules/end-1", &Value::Null).expect("there");
         assert_eq!(got["ScheduleExpression"], "at(2026-11-24T14:00:00)");
         assert_eq!(got["Target"]["Input"], "{\"InstanceIds\":[\"i-1\"]}");
         assert_eq!(got.get("EndDate"), None);
-        call(&mut console, "DELETE", "/schedules/end-1", &Value::Null).expect("deleted");
+        call(&mut world, "DELETE", "/schedules/end-1", &Value::Null).expect("deleted");
         for method in ["GET", "DELETE", "PUT"] {
-            let gone = call(&mut console, method, "/schedules/end-1", &at(12));
+            let gone = call(&mut world, method, "/schedules/end-1", &at(12));
             assert_eq!(gone.expect_err(method), "ResourceNotFoundException");
         }
     }
 
     #[test]
     fn wrong_schedules_are_refused() {
-        let mut console = Console::new();
+        let mut world = World::new();
         let mut wrong: Vec<Value> =
             ["at(tomorrow)", "at(2026-11-24)", "rate(0 minutes)", "cron(* *)", "12:00"].map(body).to_vec();
         for (field, value) in [
@@ -343,23 +343,23 @@ mod tests {
             wrong.push(body);
         }
         for body in wrong {
-            let refused = call(&mut console, "POST", "/schedules/x", &body);
+            let refused = call(&mut world, "POST", "/schedules/x", &body);
             assert_eq!(refused.expect_err("wrong"), "ValidationException", "{body}");
         }
-        let badly_named = call(&mut console, "POST", "/schedules/a%20b", &body("rate(5 minutes)"));
+        let badly_named = call(&mut world, "POST", "/schedules/a%20b", &body("rate(5 minutes)"));
         assert_eq!(badly_named.expect_err("a space"), "ValidationException");
     }
 
     #[test]
     fn lists_come_in_pages_by_prefix() {
-        let mut console = Console::new();
+        let mut world = World::new();
         for name in ["a-1", "a-2", "a-3", "b-1"] {
-            call(&mut console, "POST", &format!("/schedules/{name}"), &body("rate(5 minutes)")).expect("created");
+            call(&mut world, "POST", &format!("/schedules/{name}"), &body("rate(5 minutes)")).expect("created");
         }
-        let first = call(&mut console, "GET", "/schedules?NamePrefix=a-&MaxResults=2", &Value::Null).expect("a page");
+        let first = call(&mut world, "GET", "/schedules?NamePrefix=a-&MaxResults=2", &Value::Null).expect("a page");
         assert_eq!(first["NextToken"], "a-2");
         let rest = "/schedules?NamePrefix=a-&MaxResults=2&NextToken=a-2";
-        let second = call(&mut console, "GET", rest, &Value::Null).expect("a page");
+        let second = call(&mut world, "GET", rest, &Value::Null).expect("a page");
         assert_eq!(second["Schedules"].as_array().map(Vec::len), Some(1));
         assert_eq!(second.get("NextToken"), None);
     }

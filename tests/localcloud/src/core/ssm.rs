@@ -134,35 +134,35 @@ fn get_by_path(cloud: &Cloud, body: &[u8]) -> Result<Value, AwsError> {
 mod tests {
     use serde_json::json;
 
-    use super::super::test_support::Console;
+    use super::super::testing::World;
 
     const NAME: &str = "/aws/service/ecs/optimized-ami/amazon-linux-2023/gpu/recommended/image_id";
 
     #[test]
     fn the_named_images_can_be_described() {
-        let mut console = Console::new();
-        let answer = console.json("ssm", "AmazonSSM.GetParameter", &json!({ "Name": NAME })).expect("a parameter");
+        let mut world = World::new();
+        let answer = world.ssm("GetParameter", &json!({ "Name": NAME })).expect("a parameter");
         let image = answer["Parameter"]["Value"].as_str().expect("an image");
-        console.query("ec2", &format!("Action=DescribeImages&ImageId.1={image}"));
+        world.query("ec2", &format!("Action=DescribeImages&ImageId.1={image}"));
     }
 
     #[test]
     fn an_unknown_name_is_not_found_alone_and_listed_among_others() {
-        let mut console = Console::new();
-        let error = console.json("ssm", "AmazonSSM.GetParameter", &json!({ "Name": "/x" })).expect_err("unknown");
-        assert_eq!(error, "ParameterNotFound");
-        let answer = console.json("ssm", "AmazonSSM.GetParameters", &json!({ "Names": [NAME, "/x"] })).expect("both");
+        let mut world = World::new();
+        let error = world.ssm("GetParameter", &json!({ "Name": "/x" })).expect_err("unknown");
+        assert_eq!(error.0, "ParameterNotFound");
+        let answer = world.ssm("GetParameters", &json!({ "Names": [NAME, "/x"] })).expect("both");
         assert_eq!(answer["InvalidParameters"], json!(["/x"]));
         assert_eq!(answer["Parameters"].as_array().map(Vec::len), Some(1));
     }
 
     #[test]
     fn a_path_gives_what_is_below_it_in_pages() {
-        let mut console = Console::new();
+        let mut world = World::new();
         let mut ask = json!({ "Path": "/aws/service/ecs/optimized-ami", "Recursive": true, "MaxResults": 4 });
-        let first = console.json("ssm", "AmazonSSM.GetParametersByPath", &ask).expect("the first page");
+        let first = world.ssm("GetParametersByPath", &ask).expect("the first page");
         ask["NextToken"] = first["NextToken"].clone();
-        let second = console.json("ssm", "AmazonSSM.GetParametersByPath", &ask).expect("the second page");
+        let second = world.ssm("GetParametersByPath", &ask).expect("the second page");
         let count = |page: &serde_json::Value| page["Parameters"].as_array().map(Vec::len);
         assert_eq!((count(&first), count(&second), second.get("NextToken")), (Some(4), Some(2), None));
     }

@@ -29,12 +29,12 @@ pub(super) fn handle(cloud: &mut Cloud, context: &Context, request: &Request) ->
 
 #[cfg(test)]
 mod tests {
-    use super::super::test_support::{Console, contains};
+    use super::super::testing::{World, contains};
 
     #[test]
     fn a_user_learns_the_account() {
-        let mut console = Console::new();
-        let answer = console.query("sts", "Action=GetCallerIdentity&Version=2011-06-15");
+        let mut world = World::new();
+        let answer = world.query("sts", "Action=GetCallerIdentity&Version=2011-06-15");
         assert!(contains(&answer, "<Account>123456789012</Account>"));
     }
 }

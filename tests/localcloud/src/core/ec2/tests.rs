@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 
 use super::super::options::SpotBlock;
 use super::super::record::What;
-use super::super::test_support::{Console, all, between, contains};
+use super::super::testing::{World, all, between, contains};
 use super::super::{Effect, Options};
 use super::{State, instance};
 
@@ -41,42 +41,42 @@ fn example(changes: &[(&str, &str)]) -> String {
     form
 }
 
-fn describe(console: &mut Console, id: &str) -> String {
-    console.query("ec2", &format!("Action=DescribeSpotInstanceRequests&SpotInstanceRequestId.1={id}"))
+fn describe(world: &mut World, id: &str) -> String {
+    world.query("ec2", &format!("Action=DescribeSpotInstanceRequests&SpotInstanceRequestId.1={id}"))
 }
 
 /// Requests the example; gives the request's id.
-fn request(console: &mut Console, changes: &[(&str, &str)]) -> String {
-    let answer = console.query("ec2", &example(changes));
+fn request(world: &mut World, changes: &[(&str, &str)]) -> String {
+    let answer = world.query("ec2", &example(changes));
     between(&answer, "spotInstanceRequestId").expect("an id").to_owned()
 }
 
 /// Requests the example and waits until its instance runs; gives the ids of both.
-fn launched(console: &mut Console, changes: &[(&str, &str)]) -> (String, String) {
-    let request = request(console, changes);
-    console.wait_ms(2_000);
-    let answer = describe(console, &request);
+fn launched(world: &mut World, changes: &[(&str, &str)]) -> (String, String) {
+    let request = request(world, changes);
+    world.wait_ms(2_000);
+    let answer = describe(world, &request);
     (request, between(&answer, "instanceId").expect("an instance").to_owned())
 }
 
 #[test]
 fn the_example_goes_from_open_to_an_instance_that_runs() {
-    let mut console = Console::new();
-    let answer = console.query("ec2", &example(&[]));
+    let mut world = World::new();
+    let answer = world.query("ec2", &example(&[]));
     assert!(contains(&answer, "<state>open</state><status><code>pending-evaluation</code>"));
     assert!(contains(&answer, "<blockDurationMinutes>60</blockDurationMinutes>"));
     let id = between(&answer, "spotInstanceRequestId").expect("an id").to_owned();
-    console.wait_ms(700);
-    assert!(contains(&describe(&mut console, &id), "<code>pending-fulfillment</code>"));
-    console.wait_ms(500);
-    let answer = describe(&mut console, &id);
+    world.wait_ms(700);
+    assert!(contains(&describe(&mut world, &id), "<code>pending-fulfillment</code>"));
+    world.wait_ms(500);
+    let answer = describe(&mut world, &id);
     assert!(contains(&answer, "<state>active</state><status><code>fulfilled</code>"));
     let instance = between(&answer, "instanceId").expect("an instance").to_owned();
-    assert_eq!(console.cloud.take_effects(), [Effect::StartNode { instance: instance.clone() }]);
+    assert_eq!(world.cloud.take_effects(), [Effect::StartNode { instance: instance.clone() }]);
     let form = format!("Action=DescribeInstances&InstanceId.1={instance}");
-    assert!(contains(&console.query("ec2", &form), "<code>0</code><name>pending</name>"));
-    console.wait_ms(700);
-    let answer = console.query("ec2", &form);
+    assert!(contains(&world.query("ec2", &form), "<code>0</code><name>pending</name>"));
+    world.wait_ms(700);
+    let answer = world.query("ec2", &form);
     for piece in [
         "<code>16</code><name>running</name>",
         "<instanceLifecycle>spot</instanceLifecycle>",
@@ -93,16 +93,16 @@ fn the_example_goes_from_open_to_an_instance_that_runs() {
 
 #[test]
 fn a_new_request_is_unknown_for_a_moment_to_whoever_asks_by_its_id() {
-    let mut console = Console::new();
-    let id = request(&mut console, &[]);
+    let mut world = World::new();
+    let id = request(&mut world, &[]);
     let by_id = format!("Action=DescribeSpotInstanceRequests&SpotInstanceRequestId.1={id}");
-    let error = console.try_query("ec2", &by_id).expect_err("too early");
+    let error = world.try_query("ec2", &by_id).expect_err("too early");
     assert!(error.starts_with("400 InvalidSpotInstanceRequestID.NotFound"), "{error}");
     let by_filter = "Action=DescribeSpotInstanceRequests&Filter.1.Name=state&Filter.1.Value.1=open";
-    assert!(contains(&console.query("ec2", by_filter), "<spotInstanceRequestSet/>"));
-    console.wait_ms(300);
-    assert!(contains(&console.query("ec2", by_filter), &id));
-    console.query("ec2", &by_id);
+    assert!(contains(&world.query("ec2", by_filter), "<spotInstanceRequestSet/>"));
+    world.wait_ms(300);
+    assert!(contains(&world.query("ec2", by_filter), &id));
+    world.query("ec2", &by_id);
 }
 
 #[test]
@@ -149,142 +149,142 @@ fn wrong_requests_are_refused_with_aws_codes() {
             "InvalidParameterValue: 'instance' is not a valid taggable resource type",
         ),
     ];
-    let mut console = Console::new();
+    let mut world = World::new();
     for (changes, expected) in &cases {
         let changes: Vec<(&str, &str)> = changes.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-        let error = console.try_query("ec2", &example(&changes)).expect_err(expected);
+        let error = world.try_query("ec2", &example(&changes)).expect_err(expected);
         assert!(error.starts_with(&format!("400 {expected}")), "{changes:?}: {error}");
     }
-    assert!(contains(&console.query("ec2", "Action=DescribeSpotInstanceRequests"), "<spotInstanceRequestSet/>"));
-    console.query("ec2", &example(&[("LaunchSpecification.UserData", &longest)]));
+    assert!(contains(&world.query("ec2", "Action=DescribeSpotInstanceRequests"), "<spotInstanceRequestSet/>"));
+    world.query("ec2", &example(&[("LaunchSpecification.UserData", &longest)]));
 }
 
 #[test]
 fn a_block_is_refused_as_aws_does_today() {
-    let mut console = Console::with(Options { spot_block: SpotBlock::Refuse, ..Options::default() });
-    let error = console.try_query("ec2", &example(&[])).expect_err("refused");
+    let mut world = World::with(Options { spot_block: SpotBlock::Refuse, ..Options::default() });
+    let error = world.try_query("ec2", &example(&[])).expect_err("refused");
     assert_eq!(error, "400 InvalidParameterValue: BlockDurationMinutes is not a valid parameter");
-    console.query("ec2", &example(&[("BlockDurationMinutes", "")]));
+    world.query("ec2", &example(&[("BlockDurationMinutes", "")]));
 }
 
 #[test]
 fn a_client_token_buys_once() {
-    let mut console = Console::new();
-    let first = request(&mut console, &[("ClientToken", "t-1")]);
-    console.wait_ms(60_000);
-    assert_eq!(request(&mut console, &[("ClientToken", "t-1")]), first);
-    let error = console.try_query("ec2", &example(&[("ClientToken", "t-1"), ("SpotPrice", "0.04")]));
+    let mut world = World::new();
+    let first = request(&mut world, &[("ClientToken", "t-1")]);
+    world.wait_ms(60_000);
+    assert_eq!(request(&mut world, &[("ClientToken", "t-1")]), first);
+    let error = world.try_query("ec2", &example(&[("ClientToken", "t-1"), ("SpotPrice", "0.04")]));
     assert!(error.expect_err("other parameters").starts_with("400 IdempotentParameterMismatch"));
-    assert_ne!(request(&mut console, &[("ClientToken", "t-2")]), first);
+    assert_ne!(request(&mut world, &[("ClientToken", "t-2")]), first);
 }
 
 #[test]
 fn a_count_of_three_is_three_requests_with_the_same_tags() {
-    let mut console = Console::new();
+    let mut world = World::new();
     let tags = [
         ("InstanceCount", "3"),
         ("TagSpecification.1.ResourceType", "spot-instances-request"),
         ("TagSpecification.1.Tag.1.Key", "spotblock:block"),
         ("TagSpecification.1.Tag.1.Value", "sb-1f2c"),
     ];
-    let answer = console.query("ec2", &example(&tags));
+    let answer = world.query("ec2", &example(&tags));
     assert_eq!(all(&answer, "spotInstanceRequestId").len(), 3);
-    console.wait_ms(2_000);
+    world.wait_ms(2_000);
     let filter = "Filter.1.Name=tag%3Aspotblock%3Ablock&Filter.1.Value.1=sb-1f2c";
-    let answer = console.query("ec2", &format!("Action=DescribeSpotInstanceRequests&{filter}"));
+    let answer = world.query("ec2", &format!("Action=DescribeSpotInstanceRequests&{filter}"));
     assert_eq!(all(&answer, "instanceId").len(), 3);
-    let instances = console.query("ec2", &format!("Action=DescribeInstances&{filter}"));
+    let instances = world.query("ec2", &format!("Action=DescribeInstances&{filter}"));
     assert!(contains(&instances, "<reservationSet/>"), "instances don't inherit the request's tags");
 }
 
 #[test]
 fn price_and_capacity_hold_a_request_until_they_allow_it() {
-    let mut console = Console::with(Options { spot_capacity: Some(1), ..Options::default() });
-    let cheap = request(&mut console, &[("SpotPrice", "0.001")]);
-    console.wait_ms(60_000);
-    assert!(contains(&describe(&mut console, &cheap), "<state>open</state><status><code>price-too-low</code>"));
-    launched(&mut console, &[]);
-    let late = request(&mut console, &[]);
-    console.wait_ms(60_000);
-    assert!(contains(&describe(&mut console, &late), "<code>capacity-not-available</code>"));
-    console.cloud.options.spot_capacity = Some(5);
-    console.cloud.options.spot_price = 0.0005;
-    console.wait_ms(1);
-    console.wait_ms(2_000);
+    let mut world = World::with(Options { spot_capacity: Some(1), ..Options::default() });
+    let cheap = request(&mut world, &[("SpotPrice", "0.001")]);
+    world.wait_ms(60_000);
+    assert!(contains(&describe(&mut world, &cheap), "<state>open</state><status><code>price-too-low</code>"));
+    launched(&mut world, &[]);
+    let late = request(&mut world, &[]);
+    world.wait_ms(60_000);
+    assert!(contains(&describe(&mut world, &late), "<code>capacity-not-available</code>"));
+    world.cloud.options.spot_capacity = Some(5);
+    world.cloud.options.spot_price = 0.0005;
+    world.wait_ms(1);
+    world.wait_ms(2_000);
     for id in [cheap, late] {
-        assert!(contains(&describe(&mut console, &id), "<code>fulfilled</code>"));
+        assert!(contains(&describe(&mut world, &id), "<code>fulfilled</code>"));
     }
 }
 
 #[test]
 fn a_request_that_isnt_fulfilled_in_time_expires_by_the_second() {
-    let mut console = Console::with(Options { spot_capacity: Some(0), ..Options::default() });
-    let id = request(&mut console, &[("ValidUntil", "2026-11-24T12:01:00Z")]);
-    console.wait_ms(59_000);
-    assert!(contains(&describe(&mut console, &id), "<state>open</state>"));
-    console.wait_ms(1_000);
-    console.cloud.options.spot_capacity = None;
-    let answer = describe(&mut console, &id);
+    let mut world = World::with(Options { spot_capacity: Some(0), ..Options::default() });
+    let id = request(&mut world, &[("ValidUntil", "2026-11-24T12:01:00Z")]);
+    world.wait_ms(59_000);
+    assert!(contains(&describe(&mut world, &id), "<state>open</state>"));
+    world.wait_ms(1_000);
+    world.cloud.options.spot_capacity = None;
+    let answer = describe(&mut world, &id);
     assert!(contains(&answer, "<state>cancelled</state><status><code>schedule-expired</code>"));
     assert!(contains(&answer, "<updateTime>2026-11-24T12:01:00.000Z</updateTime>"));
 }
 
 #[test]
 fn cancelling_ends_an_open_request_and_leaves_an_instance_alone() {
-    let mut console = Console::new();
-    let open = request(&mut console, &[]);
+    let mut world = World::new();
+    let open = request(&mut world, &[]);
     let cancel = |id: &str| format!("Action=CancelSpotInstanceRequests&SpotInstanceRequestId.1={id}");
-    assert!(contains(&console.query("ec2", &cancel(&open)), "<state>cancelled</state>"));
-    console.wait_ms(60_000);
-    assert!(contains(&describe(&mut console, &open), "<code>canceled-before-fulfillment</code>"));
-    let (active, id) = launched(&mut console, &[]);
-    console.query("ec2", &cancel(&active));
-    console.wait_ms(60_000);
-    assert!(contains(&describe(&mut console, &active), "<code>request-canceled-and-instance-running</code>"));
-    assert_eq!(instance(&console.cloud, &id).map(|it| it.state), Some(State::Running));
+    assert!(contains(&world.query("ec2", &cancel(&open)), "<state>cancelled</state>"));
+    world.wait_ms(60_000);
+    assert!(contains(&describe(&mut world, &open), "<code>canceled-before-fulfillment</code>"));
+    let (active, id) = launched(&mut world, &[]);
+    world.query("ec2", &cancel(&active));
+    world.wait_ms(60_000);
+    assert!(contains(&describe(&mut world, &active), "<code>request-canceled-and-instance-running</code>"));
+    assert_eq!(instance(&world.cloud, &id).map(|it| it.state), Some(State::Running));
 }
 
 /// What happened to instances, without the times.
-fn happened(console: &Console) -> Vec<String> {
+fn happened(world: &World) -> Vec<String> {
     let told = |what: &What| match what {
         What::Launched { .. } => Some("launched".to_owned()),
         What::InterruptionNotice { .. } => Some("notice".to_owned()),
         What::Gone { how, .. } => Some(how.clone()),
         _ => None,
     };
-    console.cloud.events().iter().filter_map(|event| told(&event.what)).collect()
+    world.cloud.events().iter().filter_map(|event| told(&event.what)).collect()
 }
 
 #[test]
 fn a_block_that_nobody_ends_is_taken_two_minutes_after_its_end() {
-    let mut console = Console::new();
-    let (request, id) = launched(&mut console, &[]);
-    let start = instance(&console.cloud, &id).expect("it").launch_time;
+    let mut world = World::new();
+    let (request, id) = launched(&mut world, &[]);
+    let start = instance(&world.cloud, &id).expect("it").launch_time;
     let end = start + SignedDuration::from_mins(60);
-    console.now = end - SignedDuration::from_millis(1);
-    console.wait_ms(0);
-    assert_eq!(happened(&console), ["launched"]);
-    console.wait_ms(1);
-    assert_eq!(happened(&console), ["launched", "notice"]);
-    assert!(contains(&describe(&mut console, &request), "<code>marked-for-termination</code>"));
-    console.wait_ms(120_000);
-    assert_eq!(happened(&console), ["launched", "notice", "taken-by-aws"]);
-    assert!(console.cloud.take_effects().contains(&Effect::EndNode { instance: id.clone() }));
-    console.wait_ms(1_000);
-    let answer = describe(&mut console, &request);
+    world.now = end - SignedDuration::from_millis(1);
+    world.wait_ms(0);
+    assert_eq!(happened(&world), ["launched"]);
+    world.wait_ms(1);
+    assert_eq!(happened(&world), ["launched", "notice"]);
+    assert!(contains(&describe(&mut world, &request), "<code>marked-for-termination</code>"));
+    world.wait_ms(120_000);
+    assert_eq!(happened(&world), ["launched", "notice", "taken-by-aws"]);
+    assert!(world.cloud.take_effects().contains(&Effect::EndNode { instance: id.clone() }));
+    world.wait_ms(1_000);
+    let answer = describe(&mut world, &request);
     assert!(contains(&answer, "<state>closed</state><status><code>instance-terminated-by-schedule</code>"));
-    let answer = console.query("ec2", &format!("Action=DescribeInstances&InstanceId.1={id}"));
+    let answer = world.query("ec2", &format!("Action=DescribeInstances&InstanceId.1={id}"));
     assert!(contains(&answer, "<name>terminated</name>") && contains(&answer, "Server.SpotInstanceTermination"));
 }
 
 /// Catches: things that are due together happening at the time of the call instead of their own.
 #[test]
 fn a_long_pause_changes_nothing_about_when_things_happened() {
-    let mut console = Console::new();
-    request(&mut console, &[]);
-    let before = console.now;
-    console.wait_ms(3 * 3_600_000);
-    let gone = console.cloud.events().iter().find(|event| matches!(event.what, What::Gone { .. })).expect("gone");
+    let mut world = World::new();
+    request(&mut world, &[]);
+    let before = world.now;
+    world.wait_ms(3 * 3_600_000);
+    let gone = world.cloud.events().iter().find(|event| matches!(event.what, What::Gone { .. })).expect("gone");
     let since = gone.at.duration_since(before);
     assert_eq!(since.as_mins(), 62, "{since:?}");
 }
@@ -292,95 +292,87 @@ fn a_long_pause_changes_nothing_about_when_things_happened() {
 #[test]
 fn block_ends_in_dates_the_launch_back() {
     let ends_in = SignedDuration::from_secs(40);
-    let mut console = Console::with(Options { block_ends_in: Some(ends_in), ..Options::default() });
-    let (_, id) = launched(&mut console, &[]);
-    let launch_time = instance(&console.cloud, &id).expect("it").launch_time;
-    let Some(What::Launched { ends_at, .. }) = console.cloud.events().first().map(|event| event.what.clone()) else {
+    let mut world = World::with(Options { block_ends_in: Some(ends_in), ..Options::default() });
+    let (_, id) = launched(&mut world, &[]);
+    let launch_time = instance(&world.cloud, &id).expect("it").launch_time;
+    let Some(What::Launched { ends_at, .. }) = world.cloud.events().first().map(|event| event.what.clone()) else {
         panic!("no launch")
     };
     let end = launch_time + SignedDuration::from_mins(60);
     assert_eq!(ends_at, Some(end + SignedDuration::from_mins(2)));
-    let left = end.duration_since(console.cloud.events()[0].at);
+    let left = end.duration_since(world.cloud.events()[0].at);
     assert!(left <= ends_in && left > ends_in - SignedDuration::from_secs(1), "{left:?}");
 }
 
 #[test]
 fn each_end_of_an_instance_closes_its_request() {
-    type End = fn(&mut Console, &str);
+    type End = fn(&mut World, &str);
     let cases: [(End, &str, &str); 3] = [
+        (|world, id| super::power_off(&mut world.cloud, world.now, id), "power-off", "instance-terminated-by-user"),
+        (|world, id| super::vanish(&mut world.cloud, world.now, id), "vanished", "instance-terminated-by-service"),
         (
-            |console, id| super::power_off(&mut console.cloud, console.now, id),
-            "power-off",
-            "instance-terminated-by-user",
-        ),
-        (
-            |console, id| super::vanish(&mut console.cloud, console.now, id),
-            "vanished",
-            "instance-terminated-by-service",
-        ),
-        (
-            |console, id| {
-                let taken_at = console.now + SignedDuration::from_secs(5);
-                super::interrupt(&mut console.cloud, console.now, id, "terminate", taken_at);
-                console.wait_ms(5_000);
+            |world, id| {
+                let taken_at = world.now + SignedDuration::from_secs(5);
+                super::interrupt(&mut world.cloud, world.now, id, "terminate", taken_at);
+                world.wait_ms(5_000);
             },
             "taken-by-aws",
             "instance-terminated-no-capacity",
         ),
     ];
     for (end, how, code) in cases {
-        let mut console = Console::new();
-        let (request, id) = launched(&mut console, &[]);
-        end(&mut console, &id);
-        assert_eq!(happened(&console).last().map(String::as_str), Some(how));
-        assert!(contains(&describe(&mut console, &request), &format!("<code>{code}</code>")));
+        let mut world = World::new();
+        let (request, id) = launched(&mut world, &[]);
+        end(&mut world, &id);
+        assert_eq!(happened(&world).last().map(String::as_str), Some(how));
+        assert!(contains(&describe(&mut world, &request), &format!("<code>{code}</code>")));
         // A second end of the same instance is no event.
-        super::power_off(&mut console.cloud, console.now, &id);
-        assert_eq!(happened(&console).iter().filter(|what| *what != "launched" && *what != "notice").count(), 1);
+        super::power_off(&mut world.cloud, world.now, &id);
+        assert_eq!(happened(&world).iter().filter(|what| *what != "launched" && *what != "notice").count(), 1);
     }
 }
 
 #[test]
 fn one_unknown_id_and_none_is_terminated() {
-    let mut console = Console::new();
-    let (_, id) = launched(&mut console, &[]);
+    let mut world = World::new();
+    let (_, id) = launched(&mut world, &[]);
     let both = format!("Action=TerminateInstances&InstanceId.1={id}&InstanceId.2=i-0123456789abcdef0");
-    let error = console.try_query("ec2", &both).expect_err("one is unknown");
+    let error = world.try_query("ec2", &both).expect_err("one is unknown");
     assert_eq!(error, "400 InvalidInstanceID.NotFound: The instance ID 'i-0123456789abcdef0' does not exist");
-    assert!(instance(&console.cloud, &id).is_some_and(super::Instance::alive));
-    let answer = console.query("ec2", &format!("Action=TerminateInstances&InstanceId.1={id}"));
+    assert!(instance(&world.cloud, &id).is_some_and(super::Instance::alive));
+    let answer = world.query("ec2", &format!("Action=TerminateInstances&InstanceId.1={id}"));
     assert!(contains(&answer, "<previousState><code>16</code><name>running</name></previousState>"));
     assert!(contains(&answer, "<currentState><code>32</code><name>shutting-down</name></currentState>"));
-    console.wait_ms(1_000);
-    let again = console.query("ec2", &format!("Action=TerminateInstances&InstanceId.1={id}"));
+    world.wait_ms(1_000);
+    let again = world.query("ec2", &format!("Action=TerminateInstances&InstanceId.1={id}"));
     assert!(contains(&again, "<previousState><code>48</code><name>terminated</name></previousState>"));
-    console.wait_ms(3_600_000);
-    let error = console.try_query("ec2", &format!("Action=DescribeInstances&InstanceId.1={id}"));
+    world.wait_ms(3_600_000);
+    let error = world.try_query("ec2", &format!("Action=DescribeInstances&InstanceId.1={id}"));
     assert!(error.expect_err("forgotten after an hour").contains("InvalidInstanceID.NotFound"));
 }
 
 #[test]
 fn instances_are_filtered_by_state_and_status_shows_running_ones() {
-    let mut console = Console::new();
-    let (_, ended) = launched(&mut console, &[]);
-    let (_, running) = launched(&mut console, &[]);
-    console.query("ec2", &format!("Action=TerminateInstances&InstanceId.1={ended}"));
+    let mut world = World::new();
+    let (_, ended) = launched(&mut world, &[]);
+    let (_, running) = launched(&mut world, &[]);
+    world.query("ec2", &format!("Action=TerminateInstances&InstanceId.1={ended}"));
     let filter =
         "Action=DescribeInstances&Filter.1.Name=instance-state-name&Filter.1.Value.1=pending&Filter.1.Value.2=running";
-    assert_eq!(all(&console.query("ec2", filter), "instanceId"), [running.as_str()]);
-    let status = console.query("ec2", "Action=DescribeInstanceStatus");
+    assert_eq!(all(&world.query("ec2", filter), "instanceId"), [running.as_str()]);
+    let status = world.query("ec2", "Action=DescribeInstanceStatus");
     assert_eq!(all(&status, "instanceId"), [running.as_str()]);
-    let status = console.query("ec2", "Action=DescribeInstanceStatus&IncludeAllInstances=true");
+    let status = world.query("ec2", "Action=DescribeInstanceStatus&IncludeAllInstances=true");
     assert_eq!(all(&status, "instanceId").len(), 2);
-    let error = console.try_query("ec2", &format!("Action=DescribeInstances&InstanceId.1={running}&MaxResults=5"));
+    let error = world.try_query("ec2", &format!("Action=DescribeInstances&InstanceId.1={running}&MaxResults=5"));
     assert!(error.expect_err("ids and a page").contains("InvalidParameterCombination"));
 }
 
 #[test]
 fn calls_are_recorded_with_nested_parameters() {
-    let mut console = Console::new();
-    request(&mut console, &[("ClientToken", "t-1")]);
-    let call = console.cloud.calls().last().expect("a call");
+    let mut world = World::new();
+    request(&mut world, &[("ClientToken", "t-1")]);
+    let call = world.cloud.calls().last().expect("a call");
     assert_eq!((call.service.as_str(), call.operation.as_str()), ("ec2", "RequestSpotInstances"));
     assert_eq!(call.parameters["ClientToken"], "t-1");
     assert_eq!(call.parameters["LaunchSpecification"]["SecurityGroupId"][0], "sg-55964223");

@@ -1,6 +1,6 @@
 //! IAM as its callers see it.
 
-use super::super::test_support::{Console, all, between, contains};
+use super::super::testing::{World, all, between, contains};
 
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
 const POLICY: &str =
@@ -20,20 +20,20 @@ fn put_policy(document: &str) -> String {
 
 #[test]
 fn the_example_account_has_its_roles_and_profile() {
-    let mut console = Console::new();
-    let role = console.query("iam", "Action=GetRole&RoleName=BatchServiceRole");
+    let mut world = World::new();
+    let role = world.query("iam", "Action=GetRole&RoleName=BatchServiceRole");
     assert!(contains(&role, "<Arn>arn:aws:iam::123456789012:role/BatchServiceRole</Arn>"));
     let document = between(&role, "AssumeRolePolicyDocument").expect("a trust policy");
     assert!(document.starts_with("%7B%22Version%22"), "{document}");
-    let profile = console.query("iam", "Action=GetInstanceProfile&InstanceProfileName=ecsInstanceRole");
+    let profile = world.query("iam", "Action=GetInstanceProfile&InstanceProfileName=ecsInstanceRole");
     assert!(contains(&profile, "<RoleName>ecsInstanceRole</RoleName>"));
-    let attached = console.query("iam", "Action=ListAttachedRolePolicies&RoleName=ecsInstanceRole");
+    let attached = world.query("iam", "Action=ListAttachedRolePolicies&RoleName=ecsInstanceRole");
     assert_eq!(all(&attached, "PolicyName"), ["AmazonEC2ContainerServiceforEC2Role"]);
 }
 
 #[test]
 fn a_role_and_its_profile_are_made_and_deleted_in_aws_order() {
-    let mut console = Console::new();
+    let mut world = World::new();
     let arn = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore";
     for form in [
         create_role("r", TRUST),
@@ -43,47 +43,47 @@ fn a_role_and_its_profile_are_made_and_deleted_in_aws_order() {
         "Action=AddRoleToInstanceProfile&InstanceProfileName=ip&RoleName=r".to_owned(),
         "Action=TagRole&RoleName=r&Tags.member.1.Key=k&Tags.member.1.Value=v".to_owned(),
     ] {
-        console.query("iam", &form);
+        world.query("iam", &form);
     }
-    let got = console.query("iam", "Action=GetRolePolicy&RoleName=r&PolicyName=p");
+    let got = world.query("iam", "Action=GetRolePolicy&RoleName=r&PolicyName=p");
     let document = between(&got, "PolicyDocument").expect("a document");
     assert_eq!(percent_encoding::percent_decode_str(document).decode_utf8_lossy(), POLICY);
-    assert!(contains(&console.query("iam", "Action=GetRole&RoleName=r"), "<Tags><member><Key>k</Key><Value>v</Value>"));
-    let listed = console.query("iam", "Action=ListInstanceProfilesForRole&RoleName=r");
+    assert!(contains(&world.query("iam", "Action=GetRole&RoleName=r"), "<Tags><member><Key>k</Key><Value>v</Value>"));
+    let listed = world.query("iam", "Action=ListInstanceProfilesForRole&RoleName=r");
     assert_eq!(all(&listed, "InstanceProfileName"), ["ip"]);
     let second =
-        console.try_query("iam", "Action=AddRoleToInstanceProfile&InstanceProfileName=ip&RoleName=ecsInstanceRole");
+        world.try_query("iam", "Action=AddRoleToInstanceProfile&InstanceProfileName=ip&RoleName=ecsInstanceRole");
     assert!(second.expect_err("a second role").starts_with("409 LimitExceeded"));
 
     let delete_role = "Action=DeleteRole&RoleName=r";
     let delete_profile = "Action=DeleteInstanceProfile&InstanceProfileName=ip";
-    let conflict = |console: &mut Console, form: &str| {
-        let error = console.try_query("iam", form).expect_err("something hangs on it");
+    let conflict = |world: &mut World, form: &str| {
+        let error = world.try_query("iam", form).expect_err("something hangs on it");
         assert!(error.starts_with("409 DeleteConflict"), "{error}");
     };
-    conflict(&mut console, delete_role);
-    conflict(&mut console, delete_profile);
-    console.query("iam", "Action=RemoveRoleFromInstanceProfile&InstanceProfileName=ip&RoleName=r");
-    console.query("iam", delete_profile);
-    conflict(&mut console, delete_role);
-    console.query("iam", &format!("Action=DetachRolePolicy&RoleName=r&PolicyArn={arn}"));
-    conflict(&mut console, delete_role);
-    console.query("iam", "Action=DeleteRolePolicy&RoleName=r&PolicyName=p");
-    console.query("iam", delete_role);
-    let error = console.try_query("iam", "Action=GetRole&RoleName=r").expect_err("deleted");
+    conflict(&mut world, delete_role);
+    conflict(&mut world, delete_profile);
+    world.query("iam", "Action=RemoveRoleFromInstanceProfile&InstanceProfileName=ip&RoleName=r");
+    world.query("iam", delete_profile);
+    conflict(&mut world, delete_role);
+    world.query("iam", &format!("Action=DetachRolePolicy&RoleName=r&PolicyArn={arn}"));
+    conflict(&mut world, delete_role);
+    world.query("iam", "Action=DeleteRolePolicy&RoleName=r&PolicyName=p");
+    world.query("iam", delete_role);
+    let error = world.try_query("iam", "Action=GetRole&RoleName=r").expect_err("deleted");
     assert_eq!(error, "404 NoSuchEntity: The role with name r cannot be found.");
 }
 
 #[test]
 fn wrong_documents_and_names_are_refused() {
-    let mut console = Console::new();
-    console.query("iam", &create_role("r", TRUST));
+    let mut world = World::new();
+    world.query("iam", &create_role("r", TRUST));
     for document in ["{", "{}", r#"{"Version":"2012-10-17","Statement":[]}"#, POLICY] {
-        let error = console.try_query("iam", &create_role("x", document)).expect_err(document);
+        let error = world.try_query("iam", &create_role("x", document)).expect_err(document);
         assert!(error.starts_with("400 MalformedPolicyDocument"), "{error}");
     }
     for document in [TRUST, r#"{"Statement":{"Effect":"Allow","Action":"ecs:StopTask"}}"#] {
-        let error = console.try_query("iam", &put_policy(document)).expect_err(document);
+        let error = world.try_query("iam", &put_policy(document)).expect_err(document);
         assert!(error.starts_with("400 MalformedPolicyDocument"), "{error}");
     }
     for (form, code) in [
@@ -96,32 +96,32 @@ fn wrong_documents_and_names_are_refused() {
         ("Action=CreateInstanceProfile&InstanceProfileName=ecsInstanceRole".to_owned(), "409 EntityAlreadyExists"),
         ("Action=GetInstanceProfile&InstanceProfileName=none".to_owned(), "404 NoSuchEntity"),
     ] {
-        let error = console.try_query("iam", &form).expect_err(code);
+        let error = world.try_query("iam", &form).expect_err(code);
         assert!(error.starts_with(code), "{form}: {error}");
     }
 }
 
 #[test]
 fn a_service_linked_role_is_made_once() {
-    let mut console = Console::new();
+    let mut world = World::new();
     let form = "Action=CreateServiceLinkedRole&AWSServiceName=spot.amazonaws.com";
     let arn = "role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot</Arn>";
-    assert!(contains(&console.query("iam", form), arn));
-    let error = console.try_query("iam", form).expect_err("again");
+    assert!(contains(&world.query("iam", form), arn));
+    let error = world.try_query("iam", form).expect_err("again");
     assert!(error.starts_with("400 InvalidInput"), "{error}");
 }
 
 /// Catches: EC2 taking a profile before it could know it.
 #[test]
 fn a_new_profile_is_not_usable_at_once() {
-    let mut console = Console::new();
-    console.query("iam", &create_role("r", TRUST));
-    console.query("iam", "Action=CreateInstanceProfile&InstanceProfileName=ip");
-    console.query("iam", "Action=AddRoleToInstanceProfile&InstanceProfileName=ip&RoleName=r");
+    let mut world = World::new();
+    world.query("iam", &create_role("r", TRUST));
+    world.query("iam", "Action=CreateInstanceProfile&InstanceProfileName=ip");
+    world.query("iam", "Action=AddRoleToInstanceProfile&InstanceProfileName=ip&RoleName=r");
     let form = "Action=RequestSpotInstances&LaunchSpecification.ImageId=ami-a7a242da\
                 &LaunchSpecification.InstanceType=t2.micro&LaunchSpecification.IamInstanceProfile.Name=ip";
-    let error = console.try_query("ec2", form).expect_err("too new");
+    let error = world.try_query("ec2", form).expect_err("too new");
     assert!(error.contains("Invalid IAM Instance Profile name"), "{error}");
-    console.wait_ms(1_500);
-    console.query("ec2", form);
+    world.wait_ms(1_500);
+    world.query("ec2", form);
 }

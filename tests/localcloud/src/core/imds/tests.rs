@@ -4,29 +4,29 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::super::ec2;
-use super::super::test_support::{Console, between};
+use super::super::testing::{World, between};
 use super::*;
 
 /// A host with an instance that runs, its profile and user data included.
 struct Instance {
-    console: Console,
+    world: World,
     id: String,
     token: String,
 }
 
 impl Instance {
     fn launched() -> Self {
-        let mut console = Console::new();
-        console.query(
+        let mut world = World::new();
+        world.query(
             "ec2",
             "Action=RequestSpotInstances&BlockDurationMinutes=60&LaunchSpecification.ImageId=ami-a7a242da\
              &LaunchSpecification.InstanceType=t2.micro&LaunchSpecification.IamInstanceProfile.Name=ecsInstanceRole\
              &LaunchSpecification.UserData=%2F%2F4%3D",
         );
-        console.wait_ms(2_000);
-        let answer = console.query("ec2", "Action=DescribeInstances");
+        world.wait_ms(2_000);
+        let answer = world.query("ec2", "Action=DescribeInstances");
         let id = between(&answer, "instanceId").expect("an instance").to_owned();
-        let mut instance = Self { console, id, token: String::new() };
+        let mut instance = Self { world, id, token: String::new() };
         let token = instance.ask("PUT", "/latest/api/token", &[(TTL_HEADER, "60")]);
         instance.token = String::from_utf8(token.body).expect("a token");
         instance
@@ -35,7 +35,7 @@ impl Instance {
     fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) -> Response {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let request = Request { method: method.to_owned(), path: path.to_owned(), headers, ..Request::default() };
-        respond(&mut self.console.cloud, self.console.now, &self.id, &request)
+        respond(&mut self.world.cloud, self.world.now, &self.id, &request)
     }
 
     /// A GET with the token; status and text.
@@ -74,10 +74,9 @@ fn every_get_needs_a_token_that_is_known_and_fresh() {
     assert_eq!(host.ask("GET", path, &[]).status, 401);
     assert_eq!(host.ask("GET", path, &[(TOKEN_HEADER, "made up")]).status, 401);
     assert_eq!(host.get(path), (200, host.id.clone()));
-    host.console.now += SignedDuration::from_secs(60);
+    host.world.now += SignedDuration::from_secs(60);
     assert_eq!(host.get(path).0, 401);
-    let without =
-        asked(&host.console.cloud, &host.id).iter().filter(|asked| !asked.with_token && asked.method == "GET");
+    let without = asked(&host.world.cloud, &host.id).iter().filter(|asked| !asked.with_token && asked.method == "GET");
     assert_eq!(without.count(), 1);
 }
 
@@ -88,12 +87,12 @@ fn a_token_is_good_on_its_own_instance_alone() {
     other.token = std::mem::take(&mut host.token);
     let (id, token) = (other.id.clone(), other.token.clone());
     // Equal seeds give equal clouds: a second instance of the same cloud is needed.
-    other.console.query(
+    other.world.query(
         "ec2",
         "Action=RequestSpotInstances&LaunchSpecification.ImageId=ami-a7a242da&LaunchSpecification.InstanceType=t2.micro",
     );
-    other.console.wait_ms(2_000);
-    let second = other.console.cloud.events().iter().rev().find_map(|event| match &event.what {
+    other.world.wait_ms(2_000);
+    let second = other.world.cloud.events().iter().rev().find_map(|event| match &event.what {
         super::super::record::What::Launched { instance, .. } => Some(instance.clone()),
         _ => None,
     });
@@ -105,15 +104,15 @@ fn a_token_is_good_on_its_own_instance_alone() {
         headers: vec![(TOKEN_HEADER.to_owned(), token)],
         ..Request::default()
     };
-    assert_eq!(respond(&mut other.console.cloud, other.console.now, &other.id, &request).status, 401);
-    assert_eq!(respond(&mut other.console.cloud, other.console.now, &id, &request).status, 200);
+    assert_eq!(respond(&mut other.world.cloud, other.world.now, &other.id, &request).status, 401);
+    assert_eq!(respond(&mut other.world.cloud, other.world.now, &id, &request).status, 200);
 }
 
 #[test]
 fn the_identity_document_tells_the_launch_time_and_each_answer_the_date() {
     let mut host = Instance::launched();
     let document = host.json("/latest/dynamic/instance-identity/document");
-    let launch_time = ec2::instance(&host.console.cloud, &host.id).expect("it").launch_time;
+    let launch_time = ec2::instance(&host.world.cloud, &host.id).expect("it").launch_time;
     assert_eq!(document["pendingTime"], launch_time.to_string());
     assert_eq!(document["instanceId"], host.id);
     assert_eq!(document["availabilityZone"], "us-east-1a");
@@ -162,7 +161,7 @@ fn the_roles_credentials_are_recognised_as_the_instances() {
         body: b"Action=GetCallerIdentity".to_vec(),
         ..Request::default()
     };
-    let answer = host.console.send(&request);
+    let answer = host.world.send(&request);
     let arn = format!("assumed-role/ecsInstanceRole/{}", host.id);
     assert!(String::from_utf8_lossy(&answer.body).contains(&arn));
 }
@@ -170,10 +169,10 @@ fn the_roles_credentials_are_recognised_as_the_instances() {
 #[test]
 fn signals_and_tags_appear_when_they_are_given() {
     let mut host = Instance::launched();
-    let (now, id) = (host.console.now, host.id.clone());
-    ec2::rebalance(&mut host.console.cloud, now, &id);
-    ec2::interrupt(&mut host.console.cloud, now, &id, "terminate", now + SignedDuration::from_secs(120));
-    host.console
+    let (now, id) = (host.world.now, host.id.clone());
+    ec2::rebalance(&mut host.world.cloud, now, &id);
+    ec2::interrupt(&mut host.world.cloud, now, &id, "terminate", now + SignedDuration::from_secs(120));
+    host.world
         .query("ec2", &format!("Action=CreateTags&ResourceId.1={id}&Tag.1.Key=spotblock%3Ablock&Tag.1.Value=sb-1"));
     let action = host.json("/latest/meta-data/spot/instance-action");
     assert_eq!(action, json!({"action": "terminate", "time": "2026-11-24T12:02:02Z"}));

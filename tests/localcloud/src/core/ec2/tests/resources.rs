@@ -1,20 +1,20 @@
 //! Tags, launch templates, and what the account has.
 
-use super::super::super::test_support::{Console, all, between, contains};
+use super::super::super::testing::{World, all, between, contains};
 use super::launched;
 
 #[test]
 fn tags_are_set_found_and_deleted_by_aws_rules() {
-    let mut console = Console::new();
-    let (request, id) = launched(&mut console, &[]);
+    let mut world = World::new();
+    let (request, id) = launched(&mut world, &[]);
     let tag = |id: &str, key: &str, value: &str| {
         format!("Action=CreateTags&ResourceId.1={id}&Tag.1.Key={key}&Tag.1.Value={value}")
     };
-    console.query("ec2", &tag(&id, "spotblock%3Ablock", "sb-1"));
-    console.query("ec2", &tag(&request, "a", ""));
+    world.query("ec2", &tag(&id, "spotblock%3Ablock", "sb-1"));
+    world.query("ec2", &tag(&request, "a", ""));
     let found = "Action=DescribeInstances&Filter.1.Name=tag-key&Filter.1.Value.1=spotblock%3A*";
-    assert_eq!(all(&console.query("ec2", found), "instanceId"), [id.as_str()]);
-    let tags = console.query("ec2", "Action=DescribeTags&Filter.1.Name=resource-type&Filter.1.Value.1=instance");
+    assert_eq!(all(&world.query("ec2", found), "instanceId"), [id.as_str()]);
+    let tags = world.query("ec2", "Action=DescribeTags&Filter.1.Name=resource-type&Filter.1.Value.1=instance");
     assert!(contains(&tags, &format!("<resourceId>{id}</resourceId><resourceType>instance</resourceType>")));
     let long = "k".repeat(129);
     for (form, code) in [
@@ -25,23 +25,23 @@ fn tags_are_set_found_and_deleted_by_aws_rules() {
         (tag("sir-00000000", "k", "v"), "InvalidSpotInstanceRequestID.NotFound"),
         (tag("nonsense", "k", "v"), "InvalidID"),
     ] {
-        let error = console.try_query("ec2", &form).expect_err(code);
+        let error = world.try_query("ec2", &form).expect_err(code);
         assert!(error.starts_with(&format!("400 {code}")), "{error}");
     }
     for number in 1..50 {
-        console.query("ec2", &tag(&id, &format!("k{number}"), "v"));
+        world.query("ec2", &tag(&id, &format!("k{number}"), "v"));
     }
-    let error = console.try_query("ec2", &tag(&id, "k50", "v")).expect_err("the 51st");
+    let error = world.try_query("ec2", &tag(&id, "k50", "v")).expect_err("the 51st");
     assert!(error.starts_with("400 TagLimitExceeded"), "{error}");
-    console.query("ec2", &format!("Action=DeleteTags&ResourceId.1={id}&Tag.1.Key=spotblock%3Ablock&Tag.1.Value=other"));
-    assert_eq!(all(&console.query("ec2", found), "instanceId").len(), 1, "another value is left alone");
-    console.query("ec2", &format!("Action=DeleteTags&ResourceId.1={id}&Tag.1.Key=spotblock%3Ablock"));
-    assert_eq!(all(&console.query("ec2", found), "instanceId").len(), 0);
+    world.query("ec2", &format!("Action=DeleteTags&ResourceId.1={id}&Tag.1.Key=spotblock%3Ablock&Tag.1.Value=other"));
+    assert_eq!(all(&world.query("ec2", found), "instanceId").len(), 1, "another value is left alone");
+    world.query("ec2", &format!("Action=DeleteTags&ResourceId.1={id}&Tag.1.Key=spotblock%3Ablock"));
+    assert_eq!(all(&world.query("ec2", found), "instanceId").len(), 0);
 }
 
 #[test]
 fn a_launch_template_is_a_create_if_absent_that_keeps_what_it_holds() {
-    let mut console = Console::new();
+    let mut world = World::new();
     let form = "Action=CreateLaunchTemplate&LaunchTemplateName=spotblock-sb-1&ClientToken=c-1\
                 &LaunchTemplateData.UserData=eyJhIjoxfQ%3D%3D&LaunchTemplateData.SecurityGroupId.1=sg-55964223\
                 &LaunchTemplateData.NetworkInterface.1.DeviceIndex=0\
@@ -49,14 +49,14 @@ fn a_launch_template_is_a_create_if_absent_that_keeps_what_it_holds() {
                 &LaunchTemplateData.TagSpecification.1.ResourceType=instance\
                 &LaunchTemplateData.TagSpecification.1.Tag.1.Key=k&LaunchTemplateData.TagSpecification.1.Tag.1.Value=v\
                 &TagSpecification.1.ResourceType=launch-template&TagSpecification.1.Tag.1.Key=own";
-    let answer = console.query("ec2", form);
+    let answer = world.query("ec2", form);
     assert!(contains(&answer, "<tagSet><item><key>own</key><value/></item></tagSet>"));
-    assert_eq!(between(&console.query("ec2", form), "launchTemplateId"), between(&answer, "launchTemplateId"));
-    let error = console.try_query("ec2", &form.replace("ClientToken=c-1", "ClientToken=c-2")).expect_err("taken");
+    assert_eq!(between(&world.query("ec2", form), "launchTemplateId"), between(&answer, "launchTemplateId"));
+    let error = world.try_query("ec2", &form.replace("ClientToken=c-1", "ClientToken=c-2")).expect_err("taken");
     assert!(error.starts_with("400 InvalidLaunchTemplateName.AlreadyExistsException"), "{error}");
     let versions =
         "Action=DescribeLaunchTemplateVersions&LaunchTemplateName=spotblock-sb-1&LaunchTemplateVersion.1=%24Latest";
-    let answer = console.query("ec2", versions);
+    let answer = world.query("ec2", versions);
     for piece in [
         "<userData>eyJhIjoxfQ==</userData><securityGroupIdSet><item>sg-55964223</item></securityGroupIdSet>",
         "<networkInterfaceSet><item><deviceIndex>0</deviceIndex><groupSet><groupId>sg-1</groupId></groupSet></item>",
@@ -69,28 +69,28 @@ fn a_launch_template_is_a_create_if_absent_that_keeps_what_it_holds() {
         ("a%20b", "InvalidLaunchTemplateName.MalformedException"),
     ] {
         let form = format!("Action=CreateLaunchTemplate&LaunchTemplateName={name}&LaunchTemplateData.ImageId=ami-1");
-        let error = console.try_query("ec2", &form).expect_err(name);
+        let error = world.try_query("ec2", &form).expect_err(name);
         assert!(error.contains(code), "{error}");
     }
-    console.query("ec2", "Action=DeleteLaunchTemplate&LaunchTemplateName=spotblock-sb-1");
-    let error = console.try_query("ec2", versions).expect_err("deleted");
+    world.query("ec2", "Action=DeleteLaunchTemplate&LaunchTemplateName=spotblock-sb-1");
+    let error = world.try_query("ec2", versions).expect_err("deleted");
     assert!(error.contains("InvalidLaunchTemplateName.NotFoundException"), "{error}");
 }
 
 #[test]
 fn what_an_account_has_is_described_and_what_it_hasnt_is_not_found() {
-    let mut console = Console::new();
+    let mut world = World::new();
     let answer =
-        console.query("ec2", "Action=DescribeSubnets&Filter.1.Name=availability-zone&Filter.1.Value.1=us-east-1c");
+        world.query("ec2", "Action=DescribeSubnets&Filter.1.Name=availability-zone&Filter.1.Value.1=us-east-1c");
     assert_eq!(all(&answer, "subnetId"), ["subnet-c8d30ae4", "subnet-3d8062c3", "subnet-71c4a607"]);
-    assert_eq!(all(&console.query("ec2", "Action=DescribeVpcs"), "vpcId").len(), 2);
-    let types = console.query("ec2", "Action=DescribeInstanceTypes&InstanceType.1=p2.xlarge");
+    assert_eq!(all(&world.query("ec2", "Action=DescribeVpcs"), "vpcId").len(), 2);
+    let types = world.query("ec2", "Action=DescribeInstanceTypes&InstanceType.1=p2.xlarge");
     assert!(contains(&types, "<vCpuInfo><defaultVCpus>4</defaultVCpus></vCpuInfo>"));
     assert!(contains(&types, "<count>1</count>"));
-    assert_eq!(all(&console.query("ec2", "Action=DescribeAvailabilityZones"), "zoneName").len(), 6);
+    assert_eq!(all(&world.query("ec2", "Action=DescribeAvailabilityZones"), "zoneName").len(), 6);
     let history = "Action=DescribeSpotPriceHistory&InstanceType.1=t2.micro&AvailabilityZone=us-east-1c";
-    assert_eq!(all(&console.query("ec2", history), "spotPrice"), ["0.004000"]);
-    assert_eq!(all(&console.query("ec2", "Action=DescribeImages&Owner.1=self"), "imageId").len(), 2);
+    assert_eq!(all(&world.query("ec2", history), "spotPrice"), ["0.004000"]);
+    assert_eq!(all(&world.query("ec2", "Action=DescribeImages&Owner.1=self"), "imageId").len(), 2);
     for (form, code) in [
         ("Action=DescribeSubnets&SubnetId.1=subnet-0", "InvalidSubnetID.NotFound"),
         ("Action=DescribeVpcs&VpcId.1=vpc-0", "InvalidVpcID.NotFound"),
@@ -101,9 +101,9 @@ fn what_an_account_has_is_described_and_what_it_hasnt_is_not_found() {
         ("Action=DescribeMoonPhases", "InvalidAction"),
         ("Action=DescribeVpcs&Filter.1.Name=colour&Filter.1.Value.1=red", "InvalidParameterValue"),
     ] {
-        let error = console.try_query("ec2", form).expect_err(form);
+        let error = world.try_query("ec2", form).expect_err(form);
         assert!(error.starts_with(&format!("400 {code}")), "{error}");
     }
-    let error = console.try_query("ec2", "Action=DescribeVpcs&DryRun=true").expect_err("a dry run");
+    let error = world.try_query("ec2", "Action=DescribeVpcs&DryRun=true").expect_err("a dry run");
     assert!(error.starts_with("412 DryRunOperation"), "{error}");
 }
