@@ -22,7 +22,7 @@ REGION = "us-east-1"
 
 # Quick enough for a test, and not so quick that nobody would see an intermediate state.
 PACE = {
-    "batch-ms": 150, "spot-ms": 300, "consistency-ms": 150, "instance-ms": 150, "placement-ms": 50,
+    "batch-ms": 400, "spot-ms": 300, "consistency-ms": 500, "instance-ms": 150, "placement-ms": 50,
     "delivery-ms": 50, "report-ms": 50, "host-loss-ms": 300, "profile-ms": 100, "ecs-start-ms": 100,
 }
 
