@@ -22,6 +22,8 @@ pub fn confine(command: &mut Command, endpoint: &str) {
         ("AWS_ACCESS_KEY_ID", "AKIALOCALCLOUD"),
         ("AWS_SECRET_ACCESS_KEY", "local"),
         ("AWS_REGION", "us-east-1"),
+        // The AWS CLI of version 1 knows the region by this name alone.
+        ("AWS_DEFAULT_REGION", "us-east-1"),
         ("AWS_PAGER", ""),
         ("AWS_CONFIG_FILE", "/dev/null"),
         ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),

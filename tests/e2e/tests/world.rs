@@ -16,7 +16,8 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(90);
 
 pub(crate) struct World {
     pub(crate) cloud: LocalCloud,
-    pub(crate) folder: TempDir,
+    /// Holds the nodes' root folders until the test is over.
+    _folder: TempDir,
     binaries: Binaries,
     config: PathBuf,
 }
@@ -27,13 +28,13 @@ impl World {
         let binaries = binaries();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let cloud = LocalCloud::start(&binaries, folder.path(), arguments).await.expect("a local cloud");
-        Self { cloud, folder, binaries, config: fixture(config) }
+        Self { cloud, _folder: folder, binaries, config: fixture(config) }
     }
 
     /// Runs `spotblock`.
     pub(crate) async fn spotblock(&self, arguments: &[&str]) -> Run {
-        let mut command = cli::command(&self.binaries.spotblock, &self.cloud.url, arguments);
-        command.arg("--config").arg(&self.config);
+        let mut command = cli::command(&self.binaries.spotblock, &self.cloud.url, &[]);
+        command.arg("--config").arg(&self.config).args(arguments);
         cli::run(command, LIMIT).await.expect("a run of spotblock")
     }
 
@@ -45,11 +46,7 @@ impl World {
             arguments.extend(["--env", pair]);
         }
         arguments.extend(["--", "sleep", &seconds]);
-        // What follows `--` is the job's command, so the configuration goes before it.
-        let config = self.config.to_str().expect("a path in UTF-8");
-        arguments.splice(1..1, ["--config", config]);
-        let command = cli::command(&self.binaries.spotblock, &self.cloud.url, &arguments);
-        cli::run(command, LIMIT).await.expect("a run of spotblock").success().expect("the job is taken");
+        self.spotblock(&arguments).await.success().expect("the job is taken");
     }
 
     /// Runs any program, confined to this cloud.

@@ -37,8 +37,8 @@ const JOBS: [(&str, u32); 8] = [
     ("TestSpotBlock-4", 6),
     ("TestSpotBlock-5", 6),
     ("TestSpotBlock-6", 6),
-    ("TestSpotBlock-7", 13),
-    ("TestSpotBlock-8", 30),
+    ("TestSpotBlock-7", 17),
+    ("TestSpotBlock-8", 34),
 ];
 
 const LIMIT: Duration = Duration::from_secs(90);
@@ -54,8 +54,8 @@ impl Demo {
     /// Runs `spotblock` as a user would, and shows the command and what it says.
     async fn spotblock(&self, arguments: &[&str]) -> anyhow::Result<()> {
         println!("\n$ spotblock {}", arguments.join(" "));
-        let mut command = cli::command(&self.binaries.spotblock, &self.cloud.url, arguments);
-        command.arg("--config").arg(&self.config);
+        let mut command = cli::command(&self.binaries.spotblock, &self.cloud.url, &[]);
+        command.arg("--config").arg(&self.config).args(arguments);
         let run = cli::run(command, LIMIT).await?.success()?;
         print!("{}{}", run.stderr, run.stdout);
         Ok(())
