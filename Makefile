@@ -15,10 +15,10 @@ demo:  ## see a block live and die on a local cloud
 	cargo build --locked --workspace --bins
 	target/debug/demo
 
-test: lint build target/venv/.ready  ## everything: lints, unit tests, whole lives on the local cloud
+test: lint build target/venv/.ready  ## everything: lints, wire protocols, unit tests, whole lives on the local cloud
+	target/venv/bin/python tests/peers/wire.py
 	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --workspace; \
 	else cargo test --locked --workspace; fi
-	target/venv/bin/python tests/peers/wire.py
 
 lint:  ## formatting and clippy, without a single warning
 	cargo fmt --all --check

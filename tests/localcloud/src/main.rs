@@ -168,7 +168,6 @@ fn print_environment(port: u16) -> anyhow::Result<()> {
         ("AWS_SESSION_TOKEN", ""),
         ("AWS_REGION", "us-east-1"),
         ("AWS_DEFAULT_REGION", "us-east-1"),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
         // Two variables, because neither alone keeps every program away from the real metadata address.
         ("AWS_EC2_METADATA_DISABLED", "true"),
         ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1"),
