@@ -20,6 +20,7 @@ pub struct Cli {
 
 /// Flags of every command.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "For every command")]
 pub struct Global {
     /// The configuration [default: ./spotblock.toml]
     #[arg(long, short, global = true, env = "SPOTBLOCK_CONFIG", value_name = "FILE")]

@@ -99,6 +99,8 @@ fn assemble(
         let ours = |instance: &&Instance| is_ours(instance, environment, &block.id, &block.requests);
         block.instances = instances.iter().filter(ours).cloned().collect();
     }
+    // AWS shows what has ended for hours; without a record that is over for us.
+    blocks.retain(|block| block.record.is_some() || block.has_something_left());
     blocks
 }
 
@@ -125,6 +127,17 @@ impl Block {
             Some(record) if self.requests.is_empty() && now < record.terms.valid_until => Life::Recorded,
             _ => Life::Ended,
         }
+    }
+
+    /// Whether something of it is up or may still come up.
+    #[must_use]
+    pub fn has_something_left(&self) -> bool {
+        let may_come = |it: &SpotRequest| match capacity::standing(it) {
+            Standing::Holding => true,
+            Standing::Live => !self.instances.iter().any(|instance| Some(&instance.id) == it.instance.as_ref()),
+            Standing::Failed | Standing::Over => false,
+        };
+        self.instances.iter().any(Instance::is_up) || self.requests.iter().any(may_come)
     }
 
     /// When an instance's block ends: its launch plus the duration.
@@ -235,5 +248,12 @@ pub(crate) mod tests {
         assert!(blocks[0].record.is_none());
         assert_eq!(blocks[0].instances.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["i-1"]);
         assert!(current(&blocks, at(5)).is_none(), "nothing says how to continue it");
+        let over = assemble(
+            "spot-block-test",
+            Vec::new(),
+            vec![request("sir-1", "closed", "instance-terminated-by-user", Some("i-1"))],
+            vec![instance("i-1", "terminated", Some("sir-1"))],
+        );
+        assert!(over.is_empty(), "{over:?}");
     }
 }

@@ -109,8 +109,11 @@ impl Ui {
     /// An error: what, its causes once each, what was seen last, what to do.
     pub fn error(&self, error: &Error) {
         self.waited();
-        for line in error.to_string().lines() {
-            self.say(format_args!("error: {line}"));
+        // Each problem of the settings is an error of its own; any other text is one, however many lines AWS makes it.
+        let each = matches!(error, Error::Settings(_));
+        for (n, line) in error.to_string().lines().enumerate() {
+            let prefix = if n == 0 || each { "error: " } else { "  " };
+            self.say(format_args!("{prefix}{line}"));
         }
         let mut cause = error.source();
         while let Some(source) = cause {

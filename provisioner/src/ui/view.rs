@@ -190,7 +190,10 @@ pub fn moment(at: Timestamp, now: Timestamp) -> String {
 
 /// Seconds matter below ten minutes only.
 fn rounded(duration: SignedDuration) -> SignedDuration {
-    if duration < SignedDuration::from_mins(10) { duration } else { SignedDuration::from_mins(duration.as_mins()) }
+    if duration < SignedDuration::from_mins(10) {
+        return duration;
+    }
+    SignedDuration::from_mins(duration.saturating_add(SignedDuration::from_secs(30)).as_mins())
 }
 
 #[cfg(test)]
@@ -201,6 +204,7 @@ mod tests {
     fn moments_are_relative_both_ways() {
         let now: Timestamp = "2026-11-24T10:00:00Z".parse().expect("a time");
         assert!(moment(now + SignedDuration::from_secs(42 * 60 + 7), now).ends_with("(in 42 min)"));
+        assert!(moment(now + SignedDuration::from_millis(3_599_600), now).ends_with("(in 1 h)"));
         assert!(moment(now + SignedDuration::from_secs(65), now).ends_with("(in 1 min 5 s)"));
         assert!(moment(now - SignedDuration::from_secs(3700), now).ends_with("(1 h 1 min ago)"));
     }
