@@ -38,7 +38,7 @@ const JOBS: [(&str, u32); 8] = [
     ("TestSpotBlock-5", 6),
     ("TestSpotBlock-6", 6),
     ("TestSpotBlock-7", 17),
-    ("TestSpotBlock-8", 34),
+    ("TestSpotBlock-8", 30),
 ];
 
 const LIMIT: Duration = Duration::from_secs(90);
@@ -79,7 +79,7 @@ impl Demo {
     }
 
     async fn run(&mut self) -> anyhow::Result<()> {
-        println!("A block that ends in 55 s: three t2.micro, drained 25 s and stopped 10 s before its end.");
+        println!("A block that ends in 50 s: three t2.micro, drained 25 s and stopped 10 s before its end.");
         self.spotblock(&["up"]).await?;
         for (name, seconds) in JOBS {
             let seconds = seconds.to_string();
@@ -89,8 +89,8 @@ impl Demo {
         println!();
         self.watch("the first block's end", |events| all_gone(events, 3)).await?;
 
-        println!("\nThe first block is gone; what it could not finish waits in the queue. A second one, for 60 s:");
-        self.cloud.set(&json!({"block-ends-in": "PT60S"})).await?;
+        println!("\nThe first block is gone; what it could not finish waits in the queue. A second one, of 55 s:");
+        self.cloud.set(&json!({"block-ends-in": "PT55S"})).await?;
         self.spotblock(&["up"]).await?;
         println!();
         self.watch("the second block's end", |events| all_gone(events, 6)).await?;
@@ -127,7 +127,7 @@ async fn main() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/demo.toml");
     let cloud =
-        LocalCloud::start(&binaries, folder.path(), &["--spot-block", "grant", "--block-ends-in", "55s"]).await?;
+        LocalCloud::start(&binaries, folder.path(), &["--spot-block", "grant", "--block-ends-in", "50s"]).await?;
     println!("A local cloud listens on {}; nothing here talks to AWS.", cloud.url);
     let mut demo = Demo { cloud, binaries, config, story: Story::default() };
     let outcome = match demo.run().await {
