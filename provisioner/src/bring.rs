@@ -102,6 +102,9 @@ async fn record_of(
     let blocks = block::all(session.aws, session.environment()).await?;
     if let Some(live) = block::current(&blocks, session.now()).filter(|_| !options.new) {
         session.ui.say(format_args!("continuing block {} ({})", live.id, record_name(live)));
+        if let Some(record) = &live.record {
+            say_what_stays(session, &record.terms);
+        }
         return Ok(live.clone());
     }
     let mut number = next_number(&blocks);
@@ -133,6 +136,25 @@ async fn record_of(
         what: format!("{NAMES} launch templates have names that block records need, and are none"),
         next: "give another [environment] name".to_owned(),
     })
+}
+
+/// A live block is what its record says, whatever the settings have become.
+fn say_what_stays(session: &Session<'_>, terms: &Terms) {
+    let wanted = &session.settings.block;
+    let mut differs = Vec::new();
+    if terms.instances != wanted.instances {
+        differs.push(format!("{} instances, not {}", terms.instances, wanted.instances));
+    }
+    if terms.duration != wanted.duration {
+        differs.push(format!("{:#}, not {:#}", terms.duration, wanted.duration));
+    }
+    if terms.max_price != wanted.max_price {
+        let price = |it: &Option<String>| it.as_ref().map_or("no max-price".to_owned(), |price| format!("${price}"));
+        differs.push(format!("{}, not {}", price(&terms.max_price), price(&wanted.max_price)));
+    }
+    if !differs.is_empty() {
+        session.ui.warn(format_args!("it stays as it was bought: {}; the next block will differ", differs.join("; ")));
+    }
 }
 
 async fn reread(session: &Session<'_>, name: &str) -> Result<Seen<Block>> {

@@ -27,6 +27,7 @@ use crate::aws::Account;
 use crate::testing::{EXAMPLE, SimulatedTime};
 
 mod crash;
+mod faults;
 mod lives;
 
 /// How long an instance takes from its launch to its registration.

@@ -68,6 +68,7 @@ async fn the_file_can_change_while_a_block_goes_on() {
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert_eq!(world.accepted("RequestSpotInstances").len(), 1);
     assert!(run.stderr.contains("continuing block"), "{}", run.stderr);
+    assert!(run.stderr.contains("1 instances, not 5; $0.03, not $1"), "{}", run.stderr);
 }
 
 #[tokio::test(start_paused = true)]

@@ -26,7 +26,8 @@ systemctl --no-block stop ecs.service || :
 curl --fail --silent --show-error --location --retry 5 --retry-delay 2 --retry-connrefused \
     --connect-timeout 10 --max-time 120 --output "$agent.new" "$url" || fail "the agent can't be fetched from $url"
 echo "$sha256  $agent.new" | sha256sum -c - >/dev/null || fail "what $url gave is not the agent: its SHA-256 differs"
-chmod 755 "$agent.new" && mv -f "$agent.new" "$agent" || fail "the agent can't be installed"
+chmod 755 "$agent.new" || fail "the agent can't be made executable"
+mv -f "$agent.new" "$agent" || fail "the agent can't be installed"
 
 cat >"$unit" <<'UNIT' || fail "the agent's unit can't be written"
 [Unit]
