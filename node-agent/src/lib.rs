@@ -60,7 +60,7 @@ use adapters::systemd::Systemd;
 use boot::{Boot, Found};
 use clock::BootClock;
 use lifecycle::Rules;
-use ports::{IntrospectionError, MetadataError, Ports, Supervisor as _};
+use ports::{IntrospectionError, MetadataError, NoHooks, Ports, Supervisor as _};
 use run::Node;
 use settings::Settings;
 
@@ -120,6 +120,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
         host: Arc::new(CommandHost::new(settings.commands, ecs_config)),
         supervisor,
         store,
+        hooks: Arc::new(NoHooks),
     };
     let rules = Rules {
         cluster: config.cluster.clone(),

@@ -179,6 +179,61 @@ pub trait StateStore: Send + Sync {
     fn save<'a>(&'a self, saved: &'a Saved) -> Answer<'a, Result<(), StoreError>>;
 }
 
+/// A moment that hooks are told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Moment {
+    /// No further task is taken from now on.
+    Drain,
+    /// Tasks will be stopped soon.
+    Warn,
+    /// Tasks are being stopped.
+    Stop,
+    /// The instance leaves its cluster and powers off.
+    Leave,
+}
+
+impl Moment {
+    /// The word for it, as in the names of hooks.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::Warn => "warn",
+            Self::Stop => "stop",
+            Self::Leave => "leave",
+        }
+    }
+}
+
+/// What a hook is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Details {
+    /// The block's id.
+    pub block: String,
+    /// The instance's id.
+    pub instance: String,
+    /// Why it comes to this ([`crate::lifecycle::Why::word`]).
+    pub why: &'static str,
+    /// When tasks that still run are stopped.
+    pub stop_at: Timestamp,
+    /// When the instance is gone.
+    pub end: Timestamp,
+}
+
+/// What the host's owner wants to be run at certain moments.
+pub trait Hooks: Send + Sync {
+    /// Sets the moment's hooks off and returns at once: nothing waits for them.
+    fn fire(&self, moment: Moment, details: &Details);
+}
+
+/// A host without hooks.
+#[derive(Clone, Copy, Debug)]
+pub struct NoHooks;
+
+impl Hooks for NoHooks {
+    fn fire(&self, _: Moment, _: &Details) {}
+}
+
 /// Everything outside.
 #[derive(Clone)]
 pub struct Ports {
@@ -196,4 +251,6 @@ pub struct Ports {
     pub supervisor: Arc<dyn Supervisor>,
     /// The state file.
     pub store: Arc<dyn StateStore>,
+    /// The hooks.
+    pub hooks: Arc<dyn Hooks>,
 }

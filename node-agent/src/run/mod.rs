@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::Anchor;
 use crate::lifecycle::{Event, Phase, Registration, Rules, State};
-use crate::ports::{Identity, Ports, SAVED_VERSION, Saved};
+use crate::ports::{Details, Identity, Moment, Ports, SAVED_VERSION, Saved};
 use crate::status;
 use crate::watch::{self as watchers, Line, View};
 
@@ -139,8 +139,12 @@ impl Agent {
         let (next, actions) = self.node.rules.step(&self.state, now, event);
         if next != self.state {
             self.log(&next);
+            let entered = (next.phase != self.state.phase).then_some(next.phase);
             self.state = next;
             self.save().await;
+            if let Some(moment) = entered.and_then(moment_of) {
+                self.ports.hooks.fire(moment, &self.details());
+            }
         }
         let view = view_of(&self.state);
         self.view.send_if_modified(|old| {
@@ -157,6 +161,17 @@ impl Agent {
                 // The loop has ended when nobody listens.
                 let _ = events.send(outcome).await;
             });
+        }
+    }
+
+    /// What hooks are told now.
+    fn details(&self) -> Details {
+        Details {
+            block: self.node.config.block.clone(),
+            instance: self.node.identity.instance.clone(),
+            why: self.state.why.word(),
+            stop_at: self.state.timeline.stop_at,
+            end: self.state.timeline.end,
         }
     }
 
@@ -240,6 +255,16 @@ impl Agent {
         let alive = self.ports.supervisor.expects_alive_every().map_or(LONGEST_SLEEP, |every| every / 3);
         // A millisecond more: a timer that fires early would find nothing due.
         due.min(alive).min(LONGEST_SLEEP) + Duration::from_millis(1)
+    }
+}
+
+/// What hooks hear when a phase begins.
+fn moment_of(phase: Phase) -> Option<Moment> {
+    match phase {
+        Phase::Draining => Some(Moment::Drain),
+        Phase::Stopping => Some(Moment::Stop),
+        Phase::Leaving => Some(Moment::Leave),
+        Phase::Joining | Phase::Serving | Phase::Gone => None,
     }
 }
 

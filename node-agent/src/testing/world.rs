@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 
 use crate::lifecycle::{InstanceStatus, OnHost, Outcome, Registration, Survey};
 use crate::ports::{
-    Answer, Clock, Cluster, ClusterError, EcsAgent, Host, HostError, Identity, IntrospectionError, Metadata,
-    MetadataError, Ports, Saved, StateStore, StoreError, Supervisor,
+    Answer, Clock, Cluster, ClusterError, Details, EcsAgent, Hooks, Host, HostError, Identity, IntrospectionError,
+    Metadata, MetadataError, Moment, Ports, Saved, StateStore, StoreError, Supervisor,
 };
 
 /// How long ECS takes to learn what the host knows.
@@ -96,6 +96,7 @@ impl World {
             host: Arc::<Self>::clone(self),
             supervisor: Arc::<Self>::clone(self),
             store: Arc::<Self>::clone(self),
+            hooks: Arc::<Self>::clone(self),
         }
     }
 
@@ -314,6 +315,12 @@ impl Supervisor for World {
 
     fn expects_alive_every(&self) -> Option<Duration> {
         Some(Duration::from_secs(60))
+    }
+}
+
+impl Hooks for World {
+    fn fire(&self, moment: Moment, _: &Details) {
+        drop(self.note(format!("hook {}", moment.word())));
     }
 }
 
