@@ -54,8 +54,10 @@ impl Life {
 #[must_use]
 pub fn is_ours(instance: &Instance, environment: &str, block: &str, requests: &[SpotRequest]) -> bool {
     carries_marks(&instance.tags, environment, block)
-        || instance.spot_request.as_ref().is_some_and(|id| {
-            requests.iter().any(|request| request.id == *id && carries_marks(&request.tags, environment, block))
+        || requests.iter().any(|request| {
+            let brought = instance.spot_request.as_ref() == Some(&request.id)
+                || request.instance.as_ref() == Some(&instance.id);
+            brought && carries_marks(&request.tags, environment, block)
         })
 }
 
@@ -73,8 +75,7 @@ pub fn carries_marks(tags: &BTreeMap<String, String>, environment: &str, block: 
 pub async fn all(aws: &Aws, environment: &str) -> Result<Vec<Block>> {
     let records = aws.ec2.records(environment).await?;
     let requests = aws.ec2.spot_requests(tag::ENVIRONMENT, environment).await?;
-    let ids: Vec<String> = requests.iter().map(|request| request.id.clone()).collect();
-    let mut instances = aws.ec2.instances_of_requests(&ids).await?;
+    let mut instances = aws.ec2.instances_of_requests(&requests).await?;
     let known: BTreeSet<String> = instances.iter().map(|instance| instance.id.clone()).collect();
     let tagged = aws.ec2.instances_tagged(tag::ENVIRONMENT, environment).await?;
     instances.extend(tagged.into_iter().filter(|instance| !known.contains(&instance.id)));

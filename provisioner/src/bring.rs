@@ -343,7 +343,7 @@ async fn join(
     requests: &[SpotRequest],
     limit: Duration,
 ) -> Result<Vec<Instance>> {
-    let of: Vec<String> = requests.iter().filter(|it| it.instance.is_some()).map(|it| it.id.clone()).collect();
+    let expected = requests.iter().filter(|it| it.instance.is_some()).count();
     let bound = Bound {
         what: format!("the instances of block {} to join the cluster", record.terms.block),
         limit,
@@ -354,10 +354,10 @@ async fn join(
     session
         .waits
         .until(session.ui, bound, async || {
-            let instances = session.aws.ec2.instances_of_requests(&of).await?;
+            let instances = session.aws.ec2.instances_of_requests(requests).await?;
             mark(session, record, requests, &instances).await?;
-            if instances.len() < of.len() {
-                return Ok(Seen::NotYet(format!("{} of {} instances shown so far", instances.len(), of.len())));
+            if instances.len() < expected {
+                return Ok(Seen::NotYet(format!("{} of {expected} instances shown so far", instances.len())));
             }
             let members = session.aws.ecs.members(cluster).await?;
             let joined = |it: &Instance| members.get(&it.id).is_some_and(crate::aws::ecs::Member::has_joined);

@@ -137,15 +137,16 @@ impl Ec2 {
         Ok(())
     }
 
-    /// The instances that these spot requests brought. A filter, unlike a list of ids, doesn't fail on what EC2 has
-    /// forgotten or doesn't show yet.
+    /// The instances that these spot requests brought, as far as the requests name them. A filter, unlike a list of ids,
+    /// doesn't fail on what EC2 has forgotten or doesn't show yet.
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn instances_of_requests(&self, requests: &[String]) -> Result<Vec<Instance>> {
+    pub async fn instances_of_requests(&self, requests: &[SpotRequest]) -> Result<Vec<Instance>> {
+        let ids: Vec<String> = requests.iter().filter_map(|request| request.instance.clone()).collect();
         let mut instances = Vec::new();
-        for some in requests.chunks(FILTER_VALUES) {
-            instances.extend(self.instances(filter("spot-instance-request-id", some.to_vec())).await?);
+        for some in ids.chunks(FILTER_VALUES) {
+            instances.extend(self.instances(filter("instance-id", some.to_vec())).await?);
         }
         Ok(instances)
     }

@@ -100,8 +100,7 @@ async fn instances_ended(session: &Session<'_>, block: &Block, ended: &mut Ended
         .waits
         .until(session.ui, bound, async || {
             let requests = session.aws.ec2.spot_requests(tag::BLOCK, &block.id).await?;
-            let ids: Vec<String> = requests.iter().map(|it| it.id.clone()).collect();
-            let mut instances = session.aws.ec2.instances_of_requests(&ids).await?;
+            let mut instances = session.aws.ec2.instances_of_requests(&requests).await?;
             for tagged in session.aws.ec2.instances_tagged(tag::BLOCK, &block.id).await? {
                 if instances.iter().all(|it| it.id != tagged.id) {
                     instances.push(tagged);
