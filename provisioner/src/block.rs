@@ -55,8 +55,8 @@ impl Life {
 pub fn is_ours(instance: &Instance, environment: &str, block: &str, requests: &[SpotRequest]) -> bool {
     carries_marks(&instance.tags, environment, block)
         || requests.iter().any(|request| {
-            let brought = instance.spot_request.as_ref() == Some(&request.id)
-                || request.instance.as_ref() == Some(&instance.id);
+            let brought =
+                instance.spot_request.as_ref() == Some(&request.id) || request.instance.as_ref() == Some(&instance.id);
             brought && carries_marks(&request.tags, environment, block)
         })
 }
