@@ -30,6 +30,7 @@ pub fn instance(cluster: &str) -> Value {
                 "Effect": "Allow",
                 "Action": [
                     "ecs:DeregisterContainerInstance",
+                    "ecs:ListContainerInstances",
                     "ecs:RegisterContainerInstance",
                     "ecs:SubmitAttachmentStateChanges",
                     "ecs:SubmitContainerStateChange",
