@@ -45,6 +45,7 @@ pub fn node_config(settings: &Settings, block: Block<'_>) -> Result<NodeConfig> 
         drain_lead_secs: secs(settings.agent.drain_lead),
         stop_lead_secs: secs(settings.agent.stop_lead),
         stop_reason: None,
+        options: node_contract::Options::default(),
     };
     config.check().map_err(|error| Error::Settings(vec![error.to_string()]))?;
     Ok(config)

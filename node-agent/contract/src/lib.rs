@@ -27,6 +27,10 @@ pub const VERSION: u32 = 1;
 /// has no time to report that they stopped, and Batch would run them again.
 pub const MIN_STOP_LEAD_SECS: u32 = 5;
 
+/// The shortest time without a task after which an instance may be released, in seconds: Batch takes about this long to
+/// place a job on an instance that has just joined.
+pub const MIN_RELEASE_SECS: u32 = 60;
+
 /// ECS keeps at most this many characters of a StopTask reason.
 const MAX_STOP_REASON: usize = 255;
 
@@ -60,6 +64,52 @@ pub struct NodeConfig {
     /// of the job definitions look for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_reason: Option<String>,
+    /// What can be left out altogether.
+    #[serde(default, skip_serializing_if = "Options::is_default")]
+    pub options: Options,
+}
+
+/// Settings that a block can do without; left out, each is as its default says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// The longest timeout of the jobs that may come, in seconds. Given, the drain lead is found automatically: at
+    /// least `drain_lead_secs`, and long enough for a job of that length, or as long as any that the instance has
+    /// seen, to end before `stop_lead_secs` (see [`Timeline::with_longest_task`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub longest_timeout_secs: Option<u32>,
+    /// Drain and leave early when no task has run on the instance for this long, in seconds. An instance sees only
+    /// itself: that the queue has nothing for it shows in that nothing comes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release_when_idle_secs: Option<u32>,
+    /// What a rebalance recommendation means.
+    #[serde(skip_serializing_if = "OnRebalance::is_default")]
+    pub on_rebalance: OnRebalance,
+}
+
+impl Options {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What a rebalance recommendation means: EC2's word that a spot instance is likelier than others to be taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnRebalance {
+    /// Nothing: many of them are followed by no interruption.
+    #[default]
+    Ignore,
+    /// No further task is taken; those that run may finish.
+    Drain,
+}
+
+impl OnRebalance {
+    // serde hands `skip_serializing_if` a reference.
+    #[allow(clippy::trivially_copy_pass_by_ref)]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 // serde hands `skip_serializing_if` a reference.
@@ -199,6 +249,9 @@ impl NodeConfig {
         {
             return rule("drain_lead_secs", format!("{} leaves no time in a block of {length}", self.drain_lead_secs));
         }
+        if self.options.release_when_idle_secs.is_some_and(|secs| secs < MIN_RELEASE_SECS) {
+            return rule("options.release_when_idle_secs", format!("is under {MIN_RELEASE_SECS}"));
+        }
         match &self.stop_reason {
             Some(reason) if reason.is_empty() || reason.chars().count() > MAX_STOP_REASON => {
                 rule("stop_reason", format!("is empty or over {MAX_STOP_REASON} characters"))
@@ -224,6 +277,7 @@ mod tests {
     use super::*;
 
     const V1: &str = include_str!("../fixtures/node-config-v1.json");
+    const V1_FULL: &str = include_str!("../fixtures/node-config-v1-full.json");
 
     fn v1() -> NodeConfig {
         NodeConfig::from_json(V1).expect("the fixture of version 1")
@@ -238,6 +292,20 @@ mod tests {
         assert_eq!(config.end, End::AfterLaunchSecs(3600));
         assert_eq!((config.drain_lead_secs, config.stop_lead_secs), (2700, 300));
         assert_eq!(NodeConfig::from_json(&config.to_json()).expect("its own output"), config);
+    }
+
+    #[test]
+    fn a_fixture_with_every_field_reads_and_is_written_back_whole() {
+        let config = NodeConfig::from_json(V1_FULL).expect("the full fixture");
+        let options = Options {
+            longest_timeout_secs: Some(2400),
+            release_when_idle_secs: Some(600),
+            on_rebalance: OnRebalance::Drain,
+        };
+        assert_eq!(config.options, options);
+        let (written, given): (serde_json::Value, serde_json::Value) =
+            (serde_json::from_str(&config.to_json()).expect("JSON"), serde_json::from_str(V1_FULL).expect("JSON"));
+        assert_eq!(written, given);
     }
 
     #[test]
@@ -266,7 +334,7 @@ mod tests {
     #[test]
     fn each_rule_names_its_field() {
         type Break = fn(&mut NodeConfig);
-        let cases: [(&str, Break); 9] = [
+        let cases: [(&str, Break); 10] = [
             ("block", |c| c.block = "block-1".into()),
             ("block", |c| c.block = "sb-XYZW".into()),
             ("environment", |c| c.environment.clear()),
@@ -276,6 +344,7 @@ mod tests {
             ("drain_lead_secs", |c| c.drain_lead_secs = 299),
             ("drain_lead_secs", |c| c.drain_lead_secs = 3600),
             ("stop_reason", |c| c.stop_reason = Some("x".repeat(256))),
+            ("options.release_when_idle_secs", |c| c.options.release_when_idle_secs = Some(59)),
         ];
         for (field, spoil) in cases {
             let mut config = v1();

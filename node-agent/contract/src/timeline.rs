@@ -32,7 +32,22 @@ impl Timeline {
         let end = earlier(nominal, config.early_reclaim_secs);
         let stop_at = earlier(end, config.stop_lead_secs);
         let drain_at = earlier(end, config.drain_lead_secs.max(config.stop_lead_secs));
-        Self { start, drain_at, stop_at, end }
+        let timeline = Self { start, drain_at, stop_at, end };
+        match config.options.longest_timeout_secs {
+            Some(longest) => timeline.with_longest_task(SignedDuration::from_secs(longest.into())),
+            None => timeline,
+        }
+    }
+
+    /// The moments where tasks can take this long: one that starts just before the drain can end before tasks are
+    /// stopped. For a tenth of the time between start and stop tasks are taken, however long they are: a block that
+    /// takes none is of no use.
+    #[must_use]
+    pub fn with_longest_task(self, longest: SignedDuration) -> Self {
+        let served = self.start.duration_until(self.stop_at) / 10;
+        let first = self.start.checked_add(served).unwrap_or(Timestamp::MAX);
+        let drain_at = self.stop_at.checked_sub(longest).unwrap_or(Timestamp::MIN).max(first);
+        Self { drain_at: self.drain_at.min(drain_at), ..self }
     }
 
     /// The moments after AWS said at `now` that it takes the instance at `taken_at`: drain and stop now, be gone by
@@ -88,6 +103,7 @@ mod tests {
             drain_lead_secs,
             stop_lead_secs,
             stop_reason: None,
+            options: crate::Options::default(),
         }
     }
 
@@ -127,6 +143,20 @@ mod tests {
         assert_eq!((taken.drain_at, taken.stop_at, taken.end), (now, now, at("2026-11-24T10:12:00Z")));
         let late = timeline.interrupted(at("2026-11-24T10:58:00Z"), at("2026-11-24T12:00:00Z"));
         assert_eq!(late, timeline);
+    }
+
+    #[test]
+    fn the_drain_comes_early_enough_for_the_longest_task_and_not_before_any_could_start() {
+        let fixed = config(End::AfterLaunchSecs(3600), 0, 600, 300);
+        let drain_at = |longest: u32| {
+            let options = crate::Options { longest_timeout_secs: Some(longest), ..Default::default() };
+            let config = NodeConfig { options, ..fixed.clone() };
+            Timeline::new(&config, at("2026-11-24T10:00:00Z")).drain_at
+        };
+        assert_eq!(drain_at(60), at("2026-11-24T10:50:00Z"), "never later than the given lead");
+        assert_eq!(drain_at(2400), at("2026-11-24T10:15:00Z"));
+        assert_eq!(drain_at(3300), at("2026-11-24T10:05:30Z"), "a tenth of 55 minutes");
+        assert_eq!(drain_at(u32::MAX), at("2026-11-24T10:05:30Z"));
     }
 
     proptest! {

@@ -30,6 +30,7 @@ pub(crate) fn config() -> NodeConfig {
         drain_lead_secs: 2700,
         stop_lead_secs: 300,
         stop_reason: None,
+        options: node_contract::Options::default(),
     }
 }
 
