@@ -1,57 +1,119 @@
 //! Args, logging, run, exit code; all else is in the library.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use spotblock_agent::args::{Args, Command};
+use node_contract::names;
+use spotblock_agent::adapters::timer::NOT_DUE;
+use spotblock_agent::args::{Args, Command, Output, RunArgs};
 use spotblock_agent::settings::{Environment, LogFormat, Settings};
+use spotblock_agent::status::problems::Problems;
+use spotblock_agent::{check, guard, status};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, fmt};
 
 /// The exit code for wrong usage or settings.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let Command::Run(args) = Args::parse().command;
-    let settings = match Settings::load(&args, Environment::read()) {
-        Ok(settings) => settings,
-        Err(error) => return fail(&anyhow::Error::new(error), ExitCode::from(USAGE)),
+    let done = match Args::parse().command {
+        Command::Run(place) => with_settings(&place, |settings, problems| {
+            block_on(async {
+                spotblock_agent::run(settings, problems, told_to_end()?).await.context("start the agent")?;
+                Ok(ExitCode::SUCCESS)
+            })
+        }),
+        Command::Guard { stop: false, .. } => Ok(ExitCode::SUCCESS),
+        Command::Guard { place, within, .. } => with_settings(&place, |settings, _| {
+            block_on(async {
+                guard::stop(settings, within).await.context("stop the host's tasks")?;
+                Ok(ExitCode::SUCCESS)
+            })
+        }),
+        Command::Check { place, output, offline } => with_settings(&place, |settings, _| {
+            block_on(async {
+                let verdicts = check::check(&settings, offline).await.context("check the host")?;
+                let text = match output {
+                    Output::Text => verdicts.to_string(),
+                    Output::Json => serde_json::to_string_pretty(&verdicts)? + "\n",
+                };
+                print(&text)?;
+                Ok(if verdicts.pass() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            })
+        }),
+        Command::Status { place, output } => tell_status(&place, output),
+        Command::Due(place) => block_on(async {
+            let due = spotblock_agent::is_due(&place.root).await;
+            Ok(if due { ExitCode::SUCCESS } else { ExitCode::from(NOT_DUE) })
+        }),
     };
-    init_log(settings.log, settings.verbose);
-    match run(settings) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error, ExitCode::FAILURE),
+    done.unwrap_or_else(|error| fail(&error, ExitCode::FAILURE))
+}
+
+fn with_settings(
+    place: &RunArgs,
+    then: impl FnOnce(Settings, Problems) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    match Settings::load(place, Environment::read()) {
+        Ok(settings) => {
+            let problems = Problems::default();
+            init_log(settings.log, settings.verbose, problems.clone());
+            then(settings, problems)
+        }
+        Err(error) => Ok(fail(&anyhow::Error::new(error), ExitCode::from(USAGE))),
     }
 }
 
-fn run(settings: Settings) -> anyhow::Result<()> {
+fn block_on(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the async runtime")?;
-    runtime.block_on(async {
-        let mut term = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-        let stop = async {
-            tokio::select! {
-                _ = term.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        };
-        spotblock_agent::run(settings, stop).await.context("start the agent")
-    })?;
+    let done = runtime.block_on(work);
     // A write to a disk that hangs must not hold up the end.
     runtime.shutdown_background();
-    Ok(())
+    done
 }
 
-fn init_log(format: LogFormat, verbose: bool) {
+/// Comes to its end with SIGTERM or SIGINT.
+fn told_to_end() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut term = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn tell_status(place: &RunArgs, output: Output) -> anyhow::Result<ExitCode> {
+    let socket = place.root.join(names::path::SOCKET);
+    let report = status::socket::ask(&socket)
+        .with_context(|| format!("ask the agent at {} (does it run, and are you root?)", socket.display()))?;
+    let text = match output {
+        Output::Text => report.to_string(),
+        Output::Json => serde_json::to_string_pretty(&report)? + "\n",
+    };
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    std::io::stdout().lock().write_all(text.as_bytes()).context("write to the standard output")
+}
+
+fn init_log(format: LogFormat, verbose: bool, problems: Problems) {
     // The SDK's own debug output holds requests and answers, credentials among them: it is never let through.
     let own = if verbose { "debug" } else { "info" };
     let filter = EnvFilter::new(format!("warn,spotblock_agent={own}"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let registry = tracing_subscriber::registry().with(filter).with(problems);
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     match format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text => registry.with(lines).init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
     }
 }
 

@@ -11,7 +11,7 @@ use node_contract::NodeConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Anchor;
-use crate::lifecycle::{InstanceStatus, OnHost, Outcome, Registration, State, Survey};
+use crate::lifecycle::{EcsUnit, InstanceStatus, OnHost, Outcome, Registration, State, Survey};
 
 /// A pending answer.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -124,8 +124,17 @@ pub struct HostError {
 pub trait Host: Send + Sync {
     /// Writes ecs.config and asks for the ECS agent to be started, without waiting until it runs.
     fn start_ecs(&self) -> Answer<'_, Result<(), HostError>>;
+    /// Stops the ECS agent, throws away what it has kept, and starts it with ecs.config as it should be.
+    fn repair_ecs(&self) -> Answer<'_, Result<(), HostError>>;
+    /// What the service manager knows of the ECS agent.
+    fn show_ecs(&self) -> Answer<'_, Result<EcsUnit, HostError>>;
     /// Stops the ECS agent.
     fn stop_ecs(&self) -> Answer<'_, Result<(), HostError>>;
+    /// Stops the containers of all tasks through the container runtime: SIGTERM, and SIGKILL to those that live on after
+    /// `grace`.
+    fn stop_containers(&self, grace: SignedDuration) -> Answer<'_, Result<(), HostError>>;
+    /// Tells the tasks, by a file that they can look at, that they will be stopped.
+    fn warn<'a>(&'a self, details: &'a Details) -> Answer<'a, Result<(), HostError>>;
     /// Asks for the host to be powered off.
     fn power_off(&self) -> Answer<'_, Result<(), HostError>>;
 }

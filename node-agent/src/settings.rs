@@ -1,6 +1,7 @@
 //! The host's settings: defaults, then `agent.toml`, then the environment; validated once, here. The block's settings
 //! are [`NodeConfig`] and come from user data, unless this file says otherwise.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use jiff::SignedDuration;
@@ -12,6 +13,20 @@ use crate::args::RunArgs;
 /// The longest settle time: beyond it an idle instance would be paid for nothing.
 const MAX_IDLE_SETTLE: SignedDuration = SignedDuration::from_mins(5);
 
+/// The bounds of `power-off-grace` and `hook-limit`, in seconds.
+const LENGTHS: (i64, i64) = (1, 300);
+
+/// The bounds of `warn-lead` and `max-life`, in seconds: a capacity block lasts half a year at most.
+const LIVES: (i64, i64) = (1, 190 * 86_400);
+
+/// The ECS agent labels every container it starts for a task; its own container has no such label. `docker stop` sends
+/// the image's stop signal to all of them at once.
+const STOP_CONTAINERS: &str = "ids=$(docker ps --quiet --filter label=com.amazonaws.ecs.task-arn) || exit; \
+    [ -z \"$ids\" ] || docker stop --time \"$1\" $ids";
+
+/// What systemd knows of the ECS agent's unit.
+const SHOW_ECS: [&str; 4] = ["systemctl", "show", "--property=ActiveState,ExecMainStatus", "ecs"];
+
 /// The host's settings, valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -21,6 +36,16 @@ pub struct Settings {
     pub introspection_url: String,
     /// How the ECS agent is started and stopped and the host powered off.
     pub commands: Commands,
+    /// How long each way to power off has before the next, harder one.
+    pub power_off_grace: SignedDuration,
+    /// How long a hook may run.
+    pub hook_limit: SignedDuration,
+    /// How long before they are stopped tasks are warned, if at all.
+    pub warn_lead: Option<SignedDuration>,
+    /// How long the instance lives at most after its launch, whatever the block says.
+    pub max_life: Option<SignedDuration>,
+    /// Where metrics are given out, if anywhere.
+    pub metrics_listen: Option<SocketAddr>,
     /// How the log is written.
     pub log: LogFormat,
     /// Whether the log tells what the watchers see.
@@ -43,8 +68,59 @@ pub struct Commands {
     pub start_ecs: Vec<String>,
     /// Stops the ECS agent.
     pub stop_ecs: Vec<String>,
+    /// Stops the containers of ECS's tasks without ECS; gets the seconds between SIGTERM and SIGKILL as its last
+    /// argument, and returns when they have stopped. Left out, it is docker's where the root folder is `/`, and nothing
+    /// elsewhere: below another one the host's own containers are none of the agent's business.
+    pub stop_containers: Option<Vec<String>>,
+    /// Prints what systemd knows of the ECS agent's unit: `ActiveState=...` and `ExecMainStatus=...`, a line each. Left
+    /// out, it is systemctl's where the root folder is `/`, and nothing elsewhere.
+    pub show_ecs: Option<Vec<String>>,
     /// Powers the host off.
     pub power_off: Vec<String>,
+    /// Further ways to power off, each harder than the one before, if the host lives on. Left out, they are systemctl's
+    /// where `power_off` is, and none where it isn't.
+    pub power_off_harder: Option<Vec<Vec<String>>>,
+    /// Has systemd take up the power-off timer's units. Left out, it is systemctl where the root folder is `/`; below
+    /// another one the host's own systemd has no business with them.
+    pub arm_timer: Option<Vec<String>>,
+    /// What a hook's program is given to as arguments, so that it runs outside the agent's sandbox. Left out, it is
+    /// `systemd-run` where the root folder is `/`, and nothing elsewhere.
+    pub run_hook: Option<Vec<String>>,
+}
+
+impl Commands {
+    /// Fills in what was left out.
+    fn for_root(mut self, root: &Path, hook_limit: SignedDuration) -> Self {
+        let command = |words: &[&str]| -> Vec<String> { words.iter().map(|word| (*word).to_owned()).collect() };
+        let is_host = root == Path::new("/");
+        let is_usual = is_host && self.power_off == Self::default().power_off;
+        let harder = self.power_off_harder.take().unwrap_or_else(|| match is_usual {
+            // By way of PID 1 alone, then by the kernel alone, then without even waiting for the disks.
+            true => vec![
+                command(&["systemctl", "poweroff", "--force"]),
+                command(&["systemctl", "poweroff", "--force", "--force"]),
+                command(&["sh", "-c", "echo o >/proc/sysrq-trigger"]),
+            ],
+            false => Vec::new(),
+        });
+        let on_host = |words: &[&str]| if is_host { command(words) } else { Vec::new() };
+        let arm = format!("systemctl daemon-reload && systemctl --no-block restart {}", names::unit::POWER_OFF_TIMER);
+        let limit = format!("--property=RuntimeMaxSec={}", hook_limit.as_secs());
+        let outside = ["systemd-run", "--quiet", "--collect", "--wait", "--pipe", "--service-type=exec", &limit];
+        self.power_off_harder = Some(harder);
+        self.stop_containers.get_or_insert_with(|| on_host(&["sh", "-c", STOP_CONTAINERS, "sh"]));
+        self.show_ecs.get_or_insert_with(|| on_host(&SHOW_ECS));
+        self.arm_timer.get_or_insert_with(|| on_host(&["sh", "-c", &arm]));
+        self.run_hook.get_or_insert_with(|| on_host(&outside));
+        self
+    }
+
+    /// All ways to power off, from the gentlest on.
+    #[must_use]
+    pub fn ways_off(&self) -> Vec<Vec<String>> {
+        let harder = self.power_off_harder.iter().flatten();
+        std::iter::once(&self.power_off).chain(harder).cloned().collect()
+    }
 }
 
 impl Default for Commands {
@@ -54,7 +130,12 @@ impl Default for Commands {
             // A blocking start from within the boot deadlocks (amazon-ecs-agent#1707).
             start_ecs: command(&["systemctl", "--no-block", "start", "ecs"]),
             stop_ecs: command(&["systemctl", "stop", "ecs"]),
+            stop_containers: None,
+            show_ecs: None,
             power_off: command(&["systemctl", "poweroff"]),
+            power_off_harder: None,
+            arm_timer: None,
+            run_hook: None,
         }
     }
 }
@@ -125,6 +206,11 @@ struct RawSettings {
     commands: Commands,
     log: LogFormat,
     idle_settle: Option<String>,
+    power_off_grace: Option<String>,
+    hook_limit: Option<String>,
+    warn_lead: Option<String>,
+    max_life: Option<String>,
+    metrics_listen: Option<String>,
     node_config: Option<PathBuf>,
     block: Option<toml::Table>,
 }
@@ -192,6 +278,31 @@ fn validate(
             return Err(rule(key, "names no program".to_owned()));
         }
     }
+    let harder = raw.commands.power_off_harder.as_deref().unwrap_or_default();
+    if harder.iter().any(|command| command.first().is_none_or(String::is_empty)) {
+        return Err(rule("commands.power-off-harder", "has a command that names no program".to_owned()));
+    }
+    let length = |key, text: Option<String>, default| match text {
+        None => Ok(SignedDuration::from_secs(default)),
+        Some(text) => length_within(&text, LENGTHS).map_err(|problem| rule(key, problem)),
+    };
+    let power_off_grace = length("power-off-grace", raw.power_off_grace, 30)?;
+    let hook_limit = length("hook-limit", raw.hook_limit, 30)?;
+    let optional = |key, text: Option<String>| {
+        text.map(|text| length_within(&text, LIVES).map_err(|problem| rule(key, problem))).transpose()
+    };
+    let warn_lead = optional("warn-lead", raw.warn_lead)?;
+    let max_life = optional("max-life", raw.max_life)?;
+    let metrics_listen = match raw.metrics_listen.as_deref().map(str::parse) {
+        None => None,
+        Some(Ok(address)) => Some(address),
+        Some(Err(_)) => {
+            return Err(rule(
+                "metrics-listen",
+                "is not of the form \"ADDRESS:PORT\", such as \"127.0.0.1:9464\"".to_owned(),
+            ));
+        }
+    };
     let introspection_url = match raw.introspection_url {
         None => "http://localhost:51678".to_owned(),
         Some(url) => http_url(&url).map_err(|problem| rule("introspection-url", problem))?,
@@ -214,7 +325,12 @@ fn validate(
     Ok(Settings {
         root: args.root.clone(),
         introspection_url,
-        commands: raw.commands,
+        commands: raw.commands.for_root(&args.root, hook_limit),
+        power_off_grace,
+        hook_limit,
+        warn_lead,
+        max_life,
+        metrics_listen,
         log: raw.log,
         verbose: args.verbose,
         idle_settle,
@@ -235,6 +351,17 @@ fn http_url(text: &str) -> Result<String, String> {
         return Err(format!("{text:?} is not of the form http://HOST:PORT"));
     }
     Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// A length of time within these bounds.
+fn length_within(text: &str, (least, most): (i64, i64)) -> Result<SignedDuration, String> {
+    let length: SignedDuration =
+        text.parse().map_err(|_| format!("{text:?} is no length of time, such as \"30s\" or \"1m 30s\""))?;
+    if (least..=most).contains(&length.as_secs()) {
+        Ok(length)
+    } else {
+        Err(format!("{text:?} is not between {least} and {most} seconds"))
+    }
 }
 
 fn idle_settle(text: &str) -> Result<SignedDuration, String> {
@@ -282,6 +409,8 @@ mod tests {
             introspection-url = "http://127.0.0.1:4321/"
             log = "json"
             idle-settle = "1500ms"
+            warn-lead = "5m"
+            max-life = "6h"
             [commands]
             power-off = ["touch", "off"]
             [block]
@@ -300,6 +429,8 @@ mod tests {
         assert_eq!(settings.introspection_url, "http://127.0.0.1:4321");
         assert_eq!(settings.log, LogFormat::Json);
         assert_eq!(settings.idle_settle, SignedDuration::from_millis(1500));
+        assert_eq!(settings.warn_lead, Some(SignedDuration::from_mins(5)));
+        assert_eq!(settings.max_life, Some(SignedDuration::from_hours(6)));
         assert_eq!(settings.commands.power_off, ["touch", "off"]);
         assert_eq!(settings.commands.stop_ecs, ["systemctl", "stop", "ecs"]);
         assert_eq!(settings.block.expect("a block").stop_lead_secs, 10);
@@ -323,6 +454,12 @@ mod tests {
             ("idle-settle = \"soon\"", "idle-settle"),
             ("idle-settle = \"10m\"", "idle-settle"),
             ("[commands]\nstop-ecs = []", "commands.stop-ecs"),
+            ("[commands]\npower-off-harder = [[\"true\"], []]", "commands.power-off-harder"),
+            ("power-off-grace = \"0s\"", "power-off-grace"),
+            ("hook-limit = \"1h\"", "hook-limit"),
+            ("warn-lead = \"5\"", "warn-lead"),
+            ("max-life = \"0s\"", "max-life"),
+            ("metrics-listen = \"localhost\"", "metrics-listen"),
             ("node-config = \"nowhere.json\"", "nowhere.json"),
             ("node-config = \"block.json\"\n[block]\nversion = 1", "node-config"),
             ("[block]\nversion = 1\nblok = 2", "blok"),

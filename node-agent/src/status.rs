@@ -1,5 +1,10 @@
 //! What the agent is doing, in a line that people read in `systemctl status`.
 
+pub mod outside;
+pub mod problems;
+pub mod report;
+pub mod socket;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::lifecycle::{LeaveStep, Phase, Rules, State};
@@ -17,7 +22,10 @@ pub fn line(block: &str, rules: &Rules, state: &State, now: Timestamp) -> String
                 rules.cluster,
                 until(timeline.drain_at)
             ),
-            _ => format!("joining {} for block {block}, drain in {}", rules.cluster, until(timeline.drain_at)),
+            _ => {
+                let hindrance = state.hindrance.as_ref().map_or_else(String::new, |why| format!("; {why}"));
+                format!("joining {} for block {block}, drain in {}{hindrance}", rules.cluster, until(timeline.drain_at))
+            }
         },
         Phase::Serving => format!("serving block {block}, {}, drain in {}", tasks(state), until(timeline.drain_at)),
         Phase::Draining => {
@@ -28,6 +36,7 @@ pub fn line(block: &str, rules: &Rules, state: &State, now: Timestamp) -> String
         Phase::Leaving => {
             let what = match state.leave {
                 LeaveStep::StopEcsAgent => "stopping the ECS agent",
+                LeaveStep::StopContainers => "stopping its containers",
                 LeaveStep::Find | LeaveStep::Inspect => "looking for a late registration",
                 LeaveStep::Deregister | LeaveStep::Done => "deregistering",
             };

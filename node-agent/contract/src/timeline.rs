@@ -29,7 +29,12 @@ impl Timeline {
             End::AfterLaunchSecs(length) => later(start, length),
             End::At(end) => end,
         };
-        let end = earlier(nominal, config.early_reclaim_secs);
+        Self::ending_at(config, start, earlier(nominal, config.early_reclaim_secs))
+    }
+
+    /// The moments with these settings' leads, where the instance is gone at `end` whatever the settings say.
+    #[must_use]
+    pub fn ending_at(config: &NodeConfig, start: Timestamp, end: Timestamp) -> Self {
         let stop_at = earlier(end, config.stop_lead_secs);
         let drain_at = earlier(end, config.drain_lead_secs.max(config.stop_lead_secs));
         let timeline = Self { start, drain_at, stop_at, end };
@@ -37,6 +42,12 @@ impl Timeline {
             Some(longest) => timeline.with_longest_task(SignedDuration::from_secs(longest.into())),
             None => timeline,
         }
+    }
+
+    /// The moments of the block after its end was moved to `end`.
+    #[must_use]
+    pub fn moved_to(config: &NodeConfig, start: Timestamp, end: Timestamp) -> Self {
+        Self::ending_at(config, start, earlier(end, config.early_reclaim_secs))
     }
 
     /// The moments where tasks can take this long: one that starts just before the drain can end before tasks are

@@ -3,11 +3,15 @@
 pub mod atomic_file;
 pub mod ecs;
 pub mod ecs_config;
+pub mod ecs_data;
 pub mod host;
 pub mod imds;
 pub mod introspection;
+pub mod lock;
+pub mod power;
 pub mod state_file;
 pub mod systemd;
+pub mod timer;
 
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;

@@ -1,6 +1,7 @@
 //! When a thing is asked for, and when again.
 
 use jiff::{SignedDuration, Timestamp};
+use node_contract::Timeline;
 use serde::{Deserialize, Serialize};
 
 use super::{Action, LeaveStep, Phase, Rules, State};
@@ -22,11 +23,20 @@ pub(super) const STOP_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 /// before DRAINING and the host has not heard of; the moment the last one on the host ends, ECS is asked anyway.
 const SURVEY_LIVE: SignedDuration = SignedDuration::from_secs(60);
 
+/// How often containers that outlive their stop are killed again: one may have been placed just now.
+pub(super) const KILL_AGAIN: SignedDuration = SignedDuration::from_secs(5);
+
+/// How often a step of leaving that isn't essential is tried.
+pub(super) const LEAVE_TRIES: u32 = 3;
+
 /// How long a host that was told to power off has before it is told again.
 const POWER_OFF_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 
 /// The longest time for stopping the ECS agent.
 const STOP_ECS_AGENT: SignedDuration = SignedDuration::from_secs(60);
+
+/// The shortest limit for anything: less than this is no time.
+const SHORTEST: SignedDuration = SignedDuration::from_millis(500);
 
 /// The longest time for a request while leaving.
 const LEAVE_REQUEST: SignedDuration = SignedDuration::from_secs(20);
@@ -70,12 +80,14 @@ impl Rules {
     /// Asks for all that is due.
     pub(super) fn ask(&self, state: &mut State, now: Timestamp) -> Vec<Action> {
         let mut actions = Vec::new();
+        ask_to_repair(state, now, &mut actions);
         if state.phase <= Phase::Stopping
             && let Some(start) = state.start.as_mut().filter(|start| start.is_due(now))
         {
             start.after(now, ANSWER);
             actions.push(Action::StartEcsAgent);
         }
+        self.ask_to_warn(state, now, &mut actions);
         match state.phase {
             Phase::Joining | Phase::Serving => {}
             Phase::Draining => {
@@ -87,6 +99,7 @@ impl Rules {
             Phase::Stopping => {
                 ask_to_drain(state, now, &mut actions);
                 ask_to_stop(state, now, &mut actions);
+                ask_to_kill(state, now, &mut actions);
                 ask_ecs(state, now, &mut actions);
             }
             Phase::Leaving => ask_to_leave(state, now, &mut actions),
@@ -99,6 +112,21 @@ impl Rules {
             }
         }
         actions
+    }
+
+    fn ask_to_warn(&self, state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
+        if self.warn_at(state).is_some_and(|at| at <= now) && state.warn.is_due(now) {
+            state.warn.after(now, ANSWER);
+            let Timeline { stop_at, end, .. } = state.timeline;
+            actions.push(Action::Warn { why: state.why, stop_at, end });
+        }
+    }
+
+    /// The next moment after `now` at which something may be due.
+    #[must_use]
+    pub fn wake_at(&self, state: &State, now: Timestamp) -> Option<Timestamp> {
+        let own = [self.warn_at(state), self.release_at(state)].into_iter().flatten();
+        state.wake_at(now).into_iter().chain(own.filter(|at| *at > now)).min()
     }
 
     /// How long to wait after ECS was asked and something ran.
@@ -117,21 +145,36 @@ impl State {
         self.tasks.values().filter(|task| task.on_host == Some(super::OnHost::Live)).count()
     }
 
-    /// The next moment after `now` at which something may be due.
-    #[must_use]
-    pub fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
+    /// The next moment after `now` at which something may be due, as far as the state alone tells.
+    fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
         let timeline = self.timeline;
-        let moments = [timeline.drain_at, timeline.stop_at, self.leave_at(), self.power_off_at()];
-        let asks =
-            [Some(&self.drain), Some(&self.survey), Some(&self.step), Some(&self.power_off), self.start.as_ref()];
+        let moments = [timeline.drain_at, timeline.stop_at, self.kill_at(), self.leave_at(), self.power_off_at()];
+        let asks = [&self.drain, &self.survey, &self.step, &self.power_off, &self.kill, &self.warn]
+            .into_iter()
+            .chain(&self.start)
+            .chain(&self.repair);
         let stops = self.tasks.values().filter_map(|task| task.stop.as_ref());
-        let again = asks.into_iter().flatten().chain(stops).filter_map(|ask| ask.again_at);
-        moments.into_iter().chain(again).filter(|at| *at > now).min()
+        let again = asks.chain(stops).filter_map(|ask| ask.again_at);
+        let unheard = self.tasks.values().filter_map(|task| task.stop_since).chain(self.silent_since);
+        let unheard = unheard.filter_map(|since| since.checked_add(self.patience()).ok());
+        moments.into_iter().chain(again).chain(unheard).filter(|at| *at > now).min()
     }
 
     /// A limit for one step of leaving: at most half the time that is left, so that the next one has some too.
     fn limit(&self, now: Timestamp, longest: SignedDuration) -> SignedDuration {
-        (now.duration_until(self.power_off_at()) / 2).clamp(SignedDuration::from_millis(500), longest)
+        (now.duration_until(self.power_off_at()) / 2).clamp(SHORTEST, longest)
+    }
+}
+
+/// Not while a task lives: in a foreign cluster it is foreign, and nobody would know of its containers any more.
+fn ask_to_repair(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
+    let idle = state.phase == Phase::Joining && state.live_tasks() == 0;
+    if let Some(repair) = state.repair.as_mut().filter(|repair| idle && repair.is_due(now)) {
+        let limit = STOP_ECS_AGENT;
+        repair.after(now, limit + SignedDuration::from_secs(1));
+        // It brings the ECS agent up by itself.
+        state.start.get_or_insert_default().after(now, limit + REGISTER);
+        actions.push(Action::RepairEcsAgent(limit));
     }
 }
 
@@ -151,8 +194,19 @@ fn ask_to_stop(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
         let due = task.stop.is_none_or(|stop| stop.is_due(now));
         if task.is_live() && due {
             task.stop.get_or_insert_default().after(now, ANSWER);
+            task.stop_since.get_or_insert(now);
             actions.push(Action::StopTask { of: of.clone(), task: arn.clone() });
         }
+    }
+}
+
+/// For what outlived its stop. A moment's grace is for a task that was never asked: its ECS agent may be the one at fault.
+fn ask_to_kill(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
+    if state.kill_at() <= now && state.live_tasks_on_host() > 0 && state.kill.is_due(now) {
+        let left = now.duration_until(state.leave_at());
+        let (grace, limit) = (left / 4, (left / 2).max(SHORTEST));
+        state.kill.after(now, limit + SignedDuration::from_secs(1));
+        actions.push(Action::StopContainers { grace, limit });
     }
 }
 
@@ -173,8 +227,15 @@ fn ask_to_leave(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
     let request = state.limit(now, LEAVE_REQUEST);
     let (action, limit) = match (state.leave, state.registration.clone()) {
         (LeaveStep::StopEcsAgent, _) => {
-            let limit = state.limit(now, STOP_ECS_AGENT);
+            let longest = if state.local { STOP_ECS_AGENT / 4 } else { STOP_ECS_AGENT };
+            let limit = state.limit(now, longest);
             (Action::StopEcsAgent(limit), limit)
+        }
+        (LeaveStep::StopContainers, _) => {
+            // The greatest part of what is left is theirs; an eighth is for deregistering.
+            let left = now.duration_until(state.power_off_at()).max(SignedDuration::ZERO);
+            let (grace, limit) = (left * 3 / 4, (left * 7 / 8).max(SHORTEST));
+            (Action::StopContainers { grace, limit }, limit)
         }
         (LeaveStep::Find, _) => (Action::FindRegistration(request), request),
         (LeaveStep::Inspect, Some(of)) => (Action::Survey { of, tasks: Vec::new() }, request),

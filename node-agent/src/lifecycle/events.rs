@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{OnHost, Registration};
+use super::{OnHost, Registration, Why};
 
 /// How a request ended, as its adapter classified it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,15 @@ pub struct Survey {
     pub tasks: BTreeMap<String, bool>,
 }
 
+/// The ECS agent, as the service manager knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EcsUnit {
+    /// Whether it runs or is about to; `None` when that isn't known.
+    pub runs: Option<bool>,
+    /// The exit code of its last end, if that was not 0.
+    pub exit: Option<i32>,
+}
+
 /// What can happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -60,6 +69,25 @@ pub enum Event {
         /// When it takes the instance.
         taken_at: Timestamp,
     },
+    /// The instance will be gone, or of no use, at this moment: scheduled maintenance.
+    Limited {
+        /// When.
+        until: Timestamp,
+    },
+    /// AWS recommends to leave.
+    Rebalance,
+    /// A tag on the instance says that the block ends at this moment.
+    EndMoved {
+        /// When.
+        to: Timestamp,
+    },
+    /// [`Action::Warn`] has ended.
+    Warned {
+        /// The stop time that was told.
+        stop_at: Timestamp,
+        /// How it ended.
+        outcome: Outcome,
+    },
     /// Introspection's list of tasks; `None` when it didn't answer.
     OnHost(Option<BTreeMap<String, OnHost>>),
     /// The container instance's status at ECS was read.
@@ -71,6 +99,12 @@ pub enum Event {
     },
     /// [`Action::StartEcsAgent`] has ended.
     EcsAgentStarted(Outcome),
+    /// The service manager was asked about the ECS agent.
+    EcsUnitSeen(EcsUnit),
+    /// [`Action::RepairEcsAgent`] has ended, or its time was up.
+    EcsAgentRepaired(Outcome),
+    /// Why the ECS agent has not registered, in words.
+    Hindered(String),
     /// [`Action::SetDraining`] has ended.
     DrainingSet {
         /// The container instance.
@@ -89,6 +123,8 @@ pub enum Event {
     },
     /// [`Action::StopEcsAgent`] has ended, or its time was up.
     EcsAgentStopped(Outcome),
+    /// [`Action::StopContainers`] has ended, or its time was up.
+    ContainersStopped(Outcome),
     /// [`Action::FindRegistration`] has ended.
     Found(Result<Option<Registration>, Outcome>),
     /// [`Action::Deregister`] has ended.
@@ -102,6 +138,17 @@ pub enum Event {
 pub enum Action {
     /// Write ecs.config and start the ECS agent, without waiting for it.
     StartEcsAgent,
+    /// Stop the ECS agent, throw away what it has kept, write ecs.config and start it, within this time.
+    RepairEcsAgent(SignedDuration),
+    /// Tell tasks that they will be stopped.
+    Warn {
+        /// Why.
+        why: Why,
+        /// When they are stopped.
+        stop_at: Timestamp,
+        /// When the instance is gone.
+        end: Timestamp,
+    },
     /// Set the container instance DRAINING.
     SetDraining(Registration),
     /// Ask ECS about the instance, about these tasks and about those it lists.
@@ -120,6 +167,13 @@ pub enum Action {
     },
     /// Stop the ECS agent, within this time.
     StopEcsAgent(SignedDuration),
+    /// Stop the containers of tasks through the container runtime.
+    StopContainers {
+        /// How long they have between SIGTERM and SIGKILL.
+        grace: SignedDuration,
+        /// How long all of it may take.
+        limit: SignedDuration,
+    },
     /// Ask ECS whether this instance is registered, within this time.
     FindRegistration(SignedDuration),
     /// Deregister the container instance, within this time.

@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::asks::{REGISTER, STOP_AGAIN};
+use super::asks::{KILL_AGAIN, LEAVE_TRIES, REGISTER, STOP_AGAIN};
 use super::{Ask, Event, Idle, InstanceStatus, LeaveStep, OnHost, Outcome, Phase, Registration, Rules, State, Survey};
+
+/// The ECS agent's exit code for "Data mismatch": it has registered in another cluster than its settings name. systemd
+/// doesn't start it again.
+const DATA_MISMATCH: i32 = 5;
 
 impl Rules {
     pub(super) fn learn(&self, state: &mut State, now: Timestamp, event: Event) {
         match event {
             Event::Tick | Event::PoweredOff(_) => {}
             Event::Started { registration } => {
-                restarted(state);
+                restarted(state, now);
                 if let Some(registration) = registration {
                     self.registered(state, registration);
                 }
@@ -22,8 +26,24 @@ impl Rules {
                 state.noticed = true;
                 state.timeline = state.timeline.interrupted(now, taken_at);
             }
-            Event::OnHost(tasks) => seen_on_host(state, tasks),
+            Event::Limited { until } => self.limited(state, until),
+            Event::Rebalance => state.rebalance = true,
+            Event::EndMoved { to } => self.end_moved(state, to),
+            Event::Warned { stop_at, outcome } => self.warned(state, now, stop_at, outcome),
+            Event::OnHost(tasks) => {
+                if let Some(tasks) = &tasks {
+                    self.watch_tasks(state, now, tasks);
+                }
+                seen_on_host(state, now, tasks);
+            }
             Event::StatusRead { instance, status } if state.is_registered_as(&instance) => status_read(state, &status),
+            Event::EcsUnitSeen(unit) => {
+                if unit.exit == Some(DATA_MISMATCH) && unit.runs == Some(false) {
+                    want_repair(state);
+                }
+            }
+            Event::EcsAgentRepaired(outcome) => self.ecs_agent_repaired(state, now, outcome),
+            Event::Hindered(why) if state.phase == Phase::Joining => state.hindrance = Some(why),
             Event::EcsAgentStarted(outcome) => self.ecs_agent_started(state, now, outcome),
             Event::DrainingSet { instance, outcome } if state.is_registered_as(&instance) => match outcome {
                 Outcome::Done => state.drained = true,
@@ -32,13 +52,15 @@ impl Rules {
             Event::Surveyed(result) => self.surveyed(state, now, result),
             Event::TaskStopAsked { task, outcome } => self.stop_asked(state, now, &task, outcome),
             Event::EcsAgentStopped(_) if state.phase == Phase::Leaving && state.leave == LeaveStep::StopEcsAgent => {
-                let next = match (state.look, &state.registration) {
-                    (true, None) => LeaveStep::Find,
-                    (true, Some(_)) => LeaveStep::Inspect,
-                    (false, _) => LeaveStep::Deregister,
+                let next = match (state.local, state.look, &state.registration) {
+                    (true, _, _) => LeaveStep::StopContainers,
+                    (false, true, None) => LeaveStep::Find,
+                    (false, true, Some(_)) => LeaveStep::Inspect,
+                    (false, false, _) => LeaveStep::Deregister,
                 };
                 go_on(state, next);
             }
+            Event::ContainersStopped(outcome) => self.containers_stopped(state, now, outcome),
             Event::Found(result) if state.phase == Phase::Leaving && state.leave == LeaveStep::Find => match result {
                 Ok(Some(registration)) => {
                     state.registration = Some(registration);
@@ -56,6 +78,7 @@ impl Rules {
             // Of an instance that is not this one any more, or of a step that is over.
             Event::StatusRead { .. }
             | Event::DrainingSet { .. }
+            | Event::Hindered(_)
             | Event::EcsAgentStopped(_)
             | Event::Found(_)
             | Event::Deregistered(_) => {}
@@ -78,6 +101,21 @@ impl Rules {
             state.drain = Ask::default();
             state.idle = Idle::No;
         }
+        if !own {
+            want_repair(state);
+        }
+    }
+
+    fn ecs_agent_repaired(&self, state: &mut State, now: Timestamp, outcome: Outcome) {
+        let Some(repair) = state.repair.as_mut().filter(|_| state.phase == Phase::Joining) else { return };
+        if outcome != Outcome::Done {
+            return repair.failed(now, self);
+        }
+        (state.repair, state.repaired) = (None, true);
+        state.registration = None;
+        if let Some(start) = state.start.as_mut() {
+            start.after(now, REGISTER);
+        }
     }
 
     fn ecs_agent_started(&self, state: &mut State, now: Timestamp, outcome: Outcome) {
@@ -94,13 +132,35 @@ impl Rules {
     }
 
     fn stop_asked(&self, state: &mut State, now: Timestamp, task: &str, outcome: Outcome) {
-        let Some(stop) = state.tasks.get_mut(task).and_then(|task| task.stop.as_mut()) else { return };
+        let Some(task) = state.tasks.get_mut(task) else { return };
+        let Some(stop) = task.stop.as_mut() else { return };
         match outcome {
             Outcome::Done => {
                 stop.failures = 0;
                 stop.after(now, STOP_AGAIN);
+                task.stop_taken = true;
             }
             Outcome::Retry | Outcome::Refused => stop.failed(now, self),
+        }
+    }
+
+    fn containers_stopped(&self, state: &mut State, now: Timestamp, outcome: Outcome) {
+        match (state.phase, outcome) {
+            (Phase::Stopping, Outcome::Done) => {
+                state.kill.failures = 0;
+                state.kill.after(now, KILL_AGAIN);
+                // The ECS agent reports it within a moment.
+                state.survey = Ask::default();
+            }
+            (Phase::Stopping, Outcome::Retry | Outcome::Refused) => state.kill.failed(now, self),
+            (Phase::Leaving, _) if state.leave == LeaveStep::StopContainers => {
+                if outcome == Outcome::Done || state.step.failures + 1 >= LEAVE_TRIES {
+                    go_on(state, LeaveStep::Deregister);
+                } else {
+                    state.step.failed(now, self);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -158,17 +218,33 @@ impl State {
     }
 }
 
+/// The ECS agent is in another cluster, or keeps the state of one. As long as it has not joined there is one remedy, and
+/// it is taken once.
+fn want_repair(state: &mut State) {
+    if state.phase == Phase::Joining && !state.repaired {
+        state.repair.get_or_insert_default();
+    }
+}
+
 /// What was under way when the process ended has no outcome: everything is due again.
-fn restarted(state: &mut State) {
+fn restarted(state: &mut State, now: Timestamp) {
     state.start = (state.phase <= Phase::Stopping).then(Ask::default);
     (state.drain, state.survey) = (Ask::default(), Ask::default());
-    (state.step, state.power_off) = (Ask::default(), Ask::default());
+    (state.step, state.power_off, state.kill) = (Ask::default(), Ask::default(), Ask::default());
     state.host_known = false;
+    state.repair = state.repair.map(|_| Ask::default());
+    state.warn = Ask::default();
+    // Tasks may have come and gone meanwhile.
+    state.quiet_since = None;
     if state.phase <= Phase::Stopping {
         state.idle = Idle::No;
     }
+    // Silence before the restart was heard by nobody; what it means is found out anew.
+    state.silent_since = (state.phase == Phase::Stopping).then_some(now);
     for task in state.tasks.values_mut() {
         task.stop = None;
+        // The first try of the new process has to be given its time too.
+        task.stop_since = None;
     }
 }
 
@@ -191,17 +267,22 @@ fn status_read(state: &mut State, status: &InstanceStatus) {
     }
 }
 
-fn seen_on_host(state: &mut State, tasks: Option<BTreeMap<String, OnHost>>) {
+fn seen_on_host(state: &mut State, now: Timestamp, tasks: Option<BTreeMap<String, OnHost>>) {
     let Some(tasks) = tasks else {
         // Unknown is not idle; what was seen last may still be so.
         state.host_known = false;
+        state.quiet_since = None;
         if state.phase <= Phase::Stopping {
             state.idle = Idle::No;
+        }
+        if state.phase == Phase::Stopping {
+            state.silent_since.get_or_insert(now);
         }
         return;
     };
     let had_live = state.live_tasks_on_host() > 0;
     state.host_known = true;
+    state.silent_since = None;
     for task in state.tasks.values_mut() {
         task.on_host = None;
     }
@@ -209,7 +290,9 @@ fn seen_on_host(state: &mut State, tasks: Option<BTreeMap<String, OnHost>>) {
         state.tasks.retain(|arn, _| tasks.contains_key(arn));
     }
     for (arn, seen) in tasks {
-        state.tasks.entry(arn).or_default().on_host = Some(seen);
+        let task = state.tasks.entry(arn).or_default();
+        task.on_host = Some(seen);
+        task.seen_at.get_or_insert(now);
     }
     if state.phase > Phase::Stopping {
         return;

@@ -5,9 +5,11 @@
 //! - `events.rs`: what can happen ([`Event`]), what can be asked for ([`Action`])
 //! - `step.rs`: the transitions, with their table
 //! - `facts.rs`: what an event teaches
+//! - `deadlines.rs`: what moves the block's moments, or cuts them short
 //! - `asks.rs`: when a thing is asked for, and when again
 
 mod asks;
+mod deadlines;
 mod events;
 mod facts;
 mod state;
@@ -17,9 +19,10 @@ mod step;
 mod tests;
 
 use jiff::SignedDuration;
+use node_contract::NodeConfig;
 
 pub use asks::Ask;
-pub use events::{Action, Event, InstanceStatus, Outcome, Survey};
+pub use events::{Action, EcsUnit, Event, InstanceStatus, Outcome, Survey};
 pub use state::{Idle, LeaveStep, OnHost, Phase, Registration, State, Task, Why};
 
 /// What doesn't change during a life.
@@ -27,6 +30,10 @@ pub use state::{Idle, LeaveStep, OnHost, Phase, Registration, State, Task, Why};
 pub struct Rules {
     /// The cluster to be in, a name or an ARN.
     pub cluster: String,
+    /// The block's settings.
+    pub config: NodeConfig,
+    /// How long before tasks are stopped they are warned, if at all.
+    pub warn_lead: Option<SignedDuration>,
     /// How long nothing must have run before the instance counts as idle.
     pub idle_settle: SignedDuration,
     /// A number from 0 to 999 that differs between instances, so that a thousand of them don't ask ECS in step.

@@ -2,11 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use node_contract::Timeline;
 use serde::{Deserialize, Serialize};
 
 use super::{Ask, reporting_margin};
+
+/// How long before AWS takes the instance what still lives is killed, at the least.
+const KILL_BEFORE_TAKEN: SignedDuration = SignedDuration::from_secs(15);
+
+/// What a busy host and a second try may take before anything counts as unheard.
+const LEAST_PATIENCE: SignedDuration = SignedDuration::from_secs(3);
 
 /// Where in its life the agent is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -57,10 +63,16 @@ pub enum Why {
     Notice,
     /// Somebody else set DRAINING.
     SetOutside,
+    /// AWS recommends to leave, and the block's settings say to follow it.
+    Rebalance,
+    /// No task came for as long as the block's settings say.
+    Released,
     /// Nothing runs any more, and ECS knows it.
     Idle,
     /// The time left is what leaving takes.
     LeaveTime,
+    /// ECS took no StopTask, or its agent is silent: the agent stops the containers itself.
+    Unheard,
     /// A registration that got through while the agent left has tasks.
     LateTasks,
     /// All that could be done before powering off is done.
@@ -80,8 +92,11 @@ impl Why {
             Self::StopTime => "stop-time",
             Self::Notice => "notice",
             Self::SetOutside => "set-outside",
+            Self::Rebalance => "rebalance",
+            Self::Released => "released",
             Self::Idle => "idle",
             Self::LeaveTime => "leave-time",
+            Self::Unheard => "unheard",
             Self::LateTasks => "late-tasks",
             Self::Left => "left",
             Self::End => "end",
@@ -111,12 +126,21 @@ pub enum OnHost {
 /// A task this instance has had.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
+    /// When it was seen first.
+    #[serde(default)]
+    pub seen_at: Option<Timestamp>,
     /// What introspection said of it last; `None` when it doesn't list it.
     pub on_host: Option<OnHost>,
     /// Whether ECS knows it as STOPPED (`lastStatus`), or no longer knows it at all.
     pub stopped_for_ecs: bool,
     /// StopTask, once it has been asked for.
     pub stop: Option<Ask>,
+    /// When StopTask was asked for first.
+    #[serde(default)]
+    pub stop_since: Option<Timestamp>,
+    /// Whether ECS took a StopTask.
+    #[serde(default)]
+    pub stop_taken: bool,
 }
 
 impl Task {
@@ -156,6 +180,8 @@ pub enum Idle {
 pub enum LeaveStep {
     /// The ECS agent is being stopped.
     StopEcsAgent,
+    /// The containers are being stopped through the container runtime.
+    StopContainers,
     /// ECS is asked whether a registration got through.
     Find,
     /// ECS is asked whether that registration has tasks.
@@ -180,6 +206,24 @@ pub struct State {
     pub timeline: Timeline,
     /// Whether AWS gave notice.
     pub noticed: bool,
+    /// Beyond this no extension reaches: the host's given maximum, or scheduled maintenance.
+    #[serde(default)]
+    pub limit: Option<Timestamp>,
+    /// Where the user moved the block's end.
+    #[serde(default)]
+    pub moved_to: Option<Timestamp>,
+    /// Whether AWS recommended to leave.
+    #[serde(default)]
+    pub rebalance: bool,
+    /// Since when no task has run while serving.
+    #[serde(default)]
+    pub quiet_since: Option<Timestamp>,
+    /// The longest that a task has taken here so far, in minutes begun; only if the drain lead goes by it.
+    #[serde(default)]
+    pub longest_minutes: u32,
+    /// The stop time that tasks were warned of.
+    #[serde(default)]
+    pub warned_of: Option<Timestamp>,
     /// The container instance.
     pub registration: Option<Registration>,
     /// The tasks: while serving those that introspection lists, from then on all that were ever seen.
@@ -187,6 +231,9 @@ pub struct State {
     /// Whether introspection answered when it was asked last. Unknown after a restart.
     #[serde(skip)]
     pub host_known: bool,
+    /// Since when introspection has been silent while tasks were being stopped.
+    #[serde(default)]
+    pub silent_since: Option<Timestamp>,
     /// Whether ECS confirmed that no task is placed here any more.
     pub drained: bool,
     /// Whether nothing runs.
@@ -195,8 +242,26 @@ pub struct State {
     pub leave: LeaveStep,
     /// Whether the agent left without having served, so that a registration may have got through unseen.
     pub look: bool,
+    /// Whether the containers have to be stopped by the agent, after the ECS agent.
+    #[serde(default)]
+    pub local: bool,
+    /// Killing the containers that outlived their stop, while the ECS agent can still report it.
+    #[serde(default)]
+    pub kill: Ask,
     /// Starting the ECS agent, while that is wanted.
     pub start: Option<Ask>,
+    /// Giving the ECS agent a new beginning, while that is wanted.
+    #[serde(default)]
+    pub repair: Option<Ask>,
+    /// Whether it was given one: a second would change nothing.
+    #[serde(default)]
+    pub repaired: bool,
+    /// Why the ECS agent has not registered, in words, as far as that was found out.
+    #[serde(default)]
+    pub hindrance: Option<String>,
+    /// Warning the tasks.
+    #[serde(default)]
+    pub warn: Ask,
     /// Setting DRAINING.
     pub drain: Ask,
     /// Asking ECS about the tasks.
@@ -217,14 +282,27 @@ impl State {
             since: now,
             timeline,
             noticed: false,
+            limit: None,
+            moved_to: None,
+            rebalance: false,
+            quiet_since: None,
+            longest_minutes: 0,
+            warned_of: None,
             registration: None,
             tasks: BTreeMap::new(),
             host_known: false,
+            silent_since: None,
             drained: false,
             idle: Idle::No,
             leave: LeaveStep::StopEcsAgent,
             look: false,
+            local: false,
+            kill: Ask::default(),
             start: Some(Ask::default()),
+            repair: None,
+            repaired: false,
+            hindrance: None,
+            warn: Ask::default(),
             drain: Ask::default(),
             survey: Ask::default(),
             step: Ask::default(),
@@ -250,10 +328,35 @@ impl State {
         self.before_end(4)
     }
 
+    /// From here on containers that outlived their stop are killed through the container runtime, with the ECS agent
+    /// still there to report it. By then the ECS agent should have killed them itself (`stop_timeout`), but for a
+    /// notice shorter than that.
+    #[must_use]
+    pub fn kill_at(&self) -> Timestamp {
+        let before = self.margin() * 3 / 4;
+        let before = if self.noticed { before.max(KILL_BEFORE_TAKEN) } else { before };
+        let moment = self.timeline.end.checked_sub(before).unwrap_or(Timestamp::MIN);
+        // However short the notice, half of it is the tasks'.
+        moment.max(self.timeline.stop_at.checked_add(self.lead() / 2).unwrap_or(Timestamp::MAX)).min(self.leave_at())
+    }
+
+    /// How long StopTask may find no hearing, or introspection be silent, before the agent stops the containers itself.
+    #[must_use]
+    pub fn patience(&self) -> SignedDuration {
+        (self.margin() / 2).max(LEAST_PATIENCE)
+    }
+
     /// A part of the margin before the end, but not before tasks are stopped.
     fn before_end(&self, part: i32) -> Timestamp {
-        let lead = self.timeline.stop_at.duration_until(self.timeline.end);
-        let moment = self.timeline.end.checked_sub(reporting_margin(lead) / part);
+        let moment = self.timeline.end.checked_sub(self.margin() / part);
         moment.unwrap_or(Timestamp::MIN).max(self.timeline.stop_at)
+    }
+
+    fn lead(&self) -> SignedDuration {
+        self.timeline.stop_at.duration_until(self.timeline.end)
+    }
+
+    fn margin(&self) -> SignedDuration {
+        reporting_margin(self.lead())
     }
 }

@@ -2,10 +2,8 @@
 
 use jiff::Timestamp;
 
+use super::asks::LEAVE_TRIES;
 use super::{Action, Ask, Event, Idle, LeaveStep, Phase, Rules, State, Why};
-
-/// How often a step of leaving that isn't essential is tried.
-const LEAVE_TRIES: u32 = 3;
 
 impl Rules {
     /// One step of the agent's life: what the event teaches, at most one transition, and what is to be done.
@@ -21,6 +19,8 @@ impl Rules {
     /// | joining | gone | end | what is left of the block is what powering off takes |
     /// | serving | draining | drain-time | the drain's time has come |
     /// | serving | draining | set-outside | ECS says DRAINING |
+    /// | serving | draining | rebalance | AWS recommends to leave, and the block's settings follow it |
+    /// | serving | draining | released | no task has run for as long as the block's settings say |
     /// | serving | stopping | stop-time | the time to stop tasks has come |
     /// | serving | stopping | notice | AWS gave notice |
     /// | serving | gone | end | what is left of the block is what powering off takes |
@@ -29,6 +29,7 @@ impl Rules {
     /// | draining | leaving | idle | nothing runs, twice over the settle time |
     /// | draining | gone | end | what is left of the block is what powering off takes |
     /// | stopping | leaving | idle | nothing runs, twice over the settle time |
+    /// | stopping | leaving | unheard | ECS takes no StopTask, or its agent is silent, for part of the margin |
     /// | stopping | leaving | leave-time | what is left of the block is what leaving takes |
     /// | stopping | gone | end | what is left of the block is what powering off takes |
     /// | leaving | stopping | late-tasks | a registration got through while joining and has tasks |
@@ -65,7 +66,10 @@ impl Rules {
             }
             Phase::Serving if timeline.drain_at <= now => Some((Phase::Draining, Why::DrainTime)),
             Phase::Serving if state.drained => Some((Phase::Draining, Why::SetOutside)),
+            Phase::Serving if state.rebalance && self.drains_on_rebalance() => Some((Phase::Draining, Why::Rebalance)),
+            Phase::Serving if self.is_released(state, now) => Some((Phase::Draining, Why::Released)),
             Phase::Draining | Phase::Stopping if state.idle == Idle::Sure => Some((Phase::Leaving, Why::Idle)),
+            Phase::Stopping if state.is_unheard(now) => Some((Phase::Leaving, Why::Unheard)),
             Phase::Stopping if state.leave_at() <= now => Some((Phase::Leaving, Why::LeaveTime)),
             Phase::Leaving if state.has_late_tasks(now) => Some((Phase::Stopping, Why::LateTasks)),
             Phase::Leaving if state.has_left(now) => Some((Phase::Gone, Why::Left)),
@@ -84,9 +88,19 @@ impl State {
         self.look && self.leave == LeaveStep::Deregister && self.live_tasks() > 0 && now < self.leave_at()
     }
 
+    /// Whether waiting for ECS is of no use: it took no StopTask for a task that lives, or the ECS agent that would carry
+    /// it out does not answer.
+    fn is_unheard(&self, now: Timestamp) -> bool {
+        let since = |at: Timestamp| at.checked_add(self.patience()).is_ok_and(|due| due <= now);
+        let untaken = |task: &super::Task| task.is_live() && !task.stop_taken && task.stop_since.is_some_and(since);
+        self.silent_since.is_some_and(since) || self.tasks.values().any(untaken)
+    }
+
     fn has_left(&self, now: Timestamp) -> bool {
         match self.leave {
             LeaveStep::StopEcsAgent => false,
+            // Cut short only by the end: the containers' time is the more important one.
+            LeaveStep::StopContainers => false,
             // Tasks may hang on it: looked for as long as there is time to stop them.
             LeaveStep::Find | LeaveStep::Inspect => self.step.failures > 0 && self.leave_at() <= now,
             LeaveStep::Deregister => self.registration.is_none() || self.step.failures >= LEAVE_TRIES,
@@ -102,14 +116,15 @@ fn enter(state: &mut State, now: Timestamp, to: Phase, why: Why) {
     state.since = now;
     match to {
         Phase::Joining => {}
-        Phase::Serving => state.start = None,
+        Phase::Serving => (state.start, state.repair, state.hindrance) = (None, None, None),
         Phase::Draining => {
             state.timeline.drain_at = state.timeline.drain_at.min(now);
             (state.drain, state.survey) = (Ask::default(), Ask::default());
         }
         Phase::Stopping => {
             state.timeline = state.timeline.interrupted(now, state.timeline.end);
-            (state.drain, state.survey) = (Ask::default(), Ask::default());
+            (state.drain, state.survey, state.kill) = (Ask::default(), Ask::default(), Ask::default());
+            state.silent_since = (!state.host_known).then_some(now);
             if from == Phase::Leaving {
                 // Only the ECS agent can end the tasks so that ECS knows it.
                 state.start = Some(Ask::default());
@@ -121,6 +136,7 @@ fn enter(state: &mut State, now: Timestamp, to: Phase, why: Why) {
             state.look = from == Phase::Joining;
             state.start = None;
             state.step = Ask::default();
+            state.local = why == Why::Unheard;
         }
         Phase::Gone => state.power_off = Ask::default(),
     }

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 
 use super::Node;
 use crate::lifecycle::{Action, Event, InstanceStatus, Outcome};
-use crate::ports::{ClusterError, HostError, Ports};
+use crate::ports::{ClusterError, HostError, Moment, Ports};
 
 /// The limit of an action that doesn't bring its own; below the time after which the lifecycle asks again.
 const LIMIT: SignedDuration = SignedDuration::from_secs(25);
@@ -16,6 +16,16 @@ pub(super) async fn act(node: &Node, ports: &Ports, action: Action) -> Event {
     match action {
         Action::StartEcsAgent => {
             Event::EcsAgentStarted(host("starting the ECS agent", LIMIT, ports.host.start_ecs()).await)
+        }
+        Action::RepairEcsAgent(limit) => {
+            tracing::warn!("the ECS agent belongs to another cluster: it is given a new beginning");
+            Event::EcsAgentRepaired(host("repairing the ECS agent", limit, ports.host.repair_ecs()).await)
+        }
+        Action::Warn { why, stop_at, end } => {
+            let details = node.details(why, stop_at, end);
+            ports.hooks.fire(Moment::Warn, &details);
+            let outcome = host("warning the tasks", LIMIT, ports.host.warn(&details)).await;
+            Event::Warned { stop_at, outcome }
         }
         Action::SetDraining(of) => {
             let outcome = match ecs("setting DRAINING", LIMIT, ports.cluster.drain(&of)).await {
@@ -44,6 +54,10 @@ pub(super) async fn act(node: &Node, ports: &Ports, action: Action) -> Event {
         }
         Action::StopEcsAgent(limit) => {
             Event::EcsAgentStopped(host("stopping the ECS agent", limit, ports.host.stop_ecs()).await)
+        }
+        Action::StopContainers { grace, limit } => {
+            tracing::warn!(%grace, "stopping the containers through the container runtime");
+            Event::ContainersStopped(host("stopping the containers", limit, ports.host.stop_containers(grace)).await)
         }
         Action::FindRegistration(limit) => {
             Event::Found(ecs("looking for a registration", limit, ports.cluster.find()).await)

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use node_contract::NodeConfig;
+use node_contract::{NodeConfig, Timeline};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Anchor;
-use crate::lifecycle::{Event, Phase, Registration, Rules, State};
+use crate::lifecycle::{Event, Phase, Registration, Rules, State, Why};
 use crate::ports::{Details, Identity, Moment, Ports, SAVED_VERSION, Saved};
 use crate::status;
 use crate::watch::{self as watchers, Line, View};
@@ -49,6 +49,12 @@ impl Node {
     pub fn stop_reason(&self) -> String {
         let default = || format!("Host EC2 (instance {}) leaves: the block ends", self.identity.instance);
         self.config.stop_reason.clone().unwrap_or_else(default)
+    }
+
+    /// What hooks and tasks are told.
+    fn details(&self, why: Why, stop_at: Timestamp, end: Timestamp) -> Details {
+        let (block, instance) = (self.config.block.clone(), self.identity.instance.clone());
+        Details { block, instance, why: why.word(), stop_at, end }
     }
 }
 
@@ -120,6 +126,8 @@ impl Agent {
         let mut set = tokio::task::JoinSet::new();
         set.spawn(watchers::interruption::watch(Arc::clone(&ports.metadata), notice, line()));
         set.spawn(watchers::tasks::watch(Arc::clone(&ports.ecs_agent), line()));
+        let (host, agent, ecs) = (Arc::clone(&ports.host), Arc::clone(&ports.ecs_agent), Arc::clone(&ports.cluster));
+        set.spawn(watchers::joining::watch(host, agent, ecs, line()));
         set.spawn(watchers::registration::watch(Arc::clone(&ports.ecs_agent), line()));
         set.spawn(watchers::registration::watch_status(Arc::clone(&ports.cluster), status, line()));
         set
@@ -143,7 +151,8 @@ impl Agent {
             self.state = next;
             self.save().await;
             if let Some(moment) = entered.and_then(moment_of) {
-                self.ports.hooks.fire(moment, &self.details());
+                let Timeline { stop_at, end, .. } = self.state.timeline;
+                self.ports.hooks.fire(moment, &self.node.details(self.state.why, stop_at, end));
             }
         }
         let view = view_of(&self.state);
@@ -161,17 +170,6 @@ impl Agent {
                 // The loop has ended when nobody listens.
                 let _ = events.send(outcome).await;
             });
-        }
-    }
-
-    /// What hooks are told now.
-    fn details(&self) -> Details {
-        Details {
-            block: self.node.config.block.clone(),
-            instance: self.node.identity.instance.clone(),
-            why: self.state.why.word(),
-            stop_at: self.state.timeline.stop_at,
-            end: self.state.timeline.end,
         }
     }
 
@@ -251,7 +249,8 @@ impl Agent {
 
     fn sleep(&self) -> Duration {
         let now = self.ports.clock.now();
-        let due = self.state.wake_at(now).map_or(LONGEST_SLEEP, |at| now.duration_until(at).unsigned_abs());
+        let due =
+            self.node.rules.wake_at(&self.state, now).map_or(LONGEST_SLEEP, |at| now.duration_until(at).unsigned_abs());
         let alive = self.ports.supervisor.expects_alive_every().map_or(LONGEST_SLEEP, |every| every / 3);
         // A millisecond more: a timer that fires early would find nothing due.
         due.min(alive).min(LONGEST_SLEEP) + Duration::from_millis(1)

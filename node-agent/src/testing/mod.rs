@@ -44,7 +44,13 @@ pub(crate) fn identity() -> Identity {
 }
 
 pub(crate) fn rules() -> Rules {
-    Rules { cluster: "c".into(), idle_settle: SignedDuration::from_secs(6), spread: 500 }
+    Rules {
+        cluster: "c".into(),
+        config: config(),
+        warn_lead: None,
+        idle_settle: SignedDuration::from_secs(6),
+        spread: 500,
+    }
 }
 
 pub(crate) fn state() -> State {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
-use crate::lifecycle::{InstanceStatus, OnHost, Outcome, Registration, Survey};
+use crate::lifecycle::{EcsUnit, InstanceStatus, OnHost, Outcome, Registration, Survey};
 use crate::ports::{
     Answer, Clock, Cluster, ClusterError, Details, EcsAgent, Hooks, Host, HostError, Identity, IntrospectionError,
     Metadata, MetadataError, Moment, Ports, Saved, StateStore, StoreError, Supervisor,
@@ -26,17 +26,21 @@ pub(crate) struct FakeTask {
     pub(crate) stops_in: Option<SignedDuration>,
     /// When it was asked to stop, and with what reason.
     pub(crate) stop: Option<(Timestamp, String)>,
+    /// When the container runtime sent it SIGTERM, and when SIGKILL follows.
+    pub(crate) local: Option<(Timestamp, Timestamp)>,
 }
 
 impl FakeTask {
     /// One that runs to this time and obeys within a second.
     pub(crate) fn until(ends_at: Timestamp) -> Self {
-        Self { ends_at, stops_in: Some(SignedDuration::from_secs(1)), stop: None }
+        Self { ends_at, stops_in: Some(SignedDuration::from_secs(1)), stop: None, local: None }
     }
 
     fn ended_at(&self) -> Timestamp {
         let stopped = self.stop.as_ref().and_then(|(at, _)| Some(*at + self.stops_in?));
-        stopped.map_or(self.ends_at, |at| at.min(self.ends_at))
+        let asked = stopped.map_or(self.ends_at, |at| at.min(self.ends_at));
+        let local = self.local.map(|(at, killed)| self.stops_in.map_or(killed, |takes| killed.min(at + takes)));
+        local.map_or(asked, |at| at.min(asked))
     }
 }
 
@@ -46,6 +50,12 @@ pub(crate) struct Facts {
     pub(crate) tasks: BTreeMap<String, FakeTask>,
     pub(crate) ecs_agent_runs: bool,
     pub(crate) registered: bool,
+    /// The ECS agent ends with this code when it is started.
+    pub(crate) ecs_exit: Option<i32>,
+    /// It joins this cluster instead of its own.
+    pub(crate) joins: Option<String>,
+    /// It runs and doesn't register.
+    pub(crate) never_registers: bool,
     pub(crate) drained: bool,
     pub(crate) deregistered: bool,
     pub(crate) notice: Option<Timestamp>,
@@ -56,6 +66,12 @@ pub(crate) struct Facts {
     /// Commands on the host fail, or hang.
     pub(crate) host_fails: bool,
     pub(crate) stop_ecs_hangs: bool,
+    /// The container runtime doesn't do what it is told.
+    pub(crate) docker_fails: bool,
+    /// The ECS agent is gone although nobody stopped it, from this time on.
+    pub(crate) ecs_agent_dies_at: Option<Timestamp>,
+    /// ECS answers StopTask with this.
+    pub(crate) stop_task_is: Option<Outcome>,
     /// The disk is full.
     pub(crate) disk_fails: bool,
     /// IMDS answers with errors so many times.
@@ -196,7 +212,8 @@ impl EcsAgent for World {
             if !facts.ecs_agent_runs {
                 return Err(IntrospectionError { path: "metadata", problem: "refused".into() });
             }
-            Ok(facts.registered.then(own))
+            let cluster = facts.joins.clone().unwrap_or_else(|| own().cluster);
+            Ok(facts.registered.then(|| Registration { cluster, ..own() }))
         })
     }
 
@@ -204,7 +221,7 @@ impl EcsAgent for World {
         Box::pin(async {
             let now = self.now();
             let facts = self.facts();
-            if !facts.ecs_agent_runs {
+            if !facts.ecs_agent_runs || facts.ecs_agent_dies_at.is_some_and(|at| at <= now) {
                 return Err(IntrospectionError { path: "tasks", problem: "refused".into() });
             }
             let on_host = |task: &FakeTask| if task.ended_at() <= now { OnHost::Stopped } else { OnHost::Live };
@@ -250,6 +267,15 @@ impl Cluster for World {
         Box::pin(async move {
             self.ecs(format!("stop {task}")).await?;
             let now = self.now();
+            let refused = self.facts().stop_task_is;
+            if let Some(outcome) = refused {
+                let problem = "AccessDeniedException".to_owned();
+                return Err(ClusterError { operation: "StopTask", object: task.into(), problem, outcome });
+            }
+            if self.facts().ecs_agent_dies_at.is_some_and(|at| at <= now) {
+                // ECS takes it, and nobody on the host carries it out.
+                return Ok(());
+            }
             if let Some(task) = self.facts().tasks.get_mut(task) {
                 task.stop.get_or_insert((now, reason.to_owned()));
             }
@@ -276,10 +302,35 @@ impl Cluster for World {
 impl Host for World {
     fn start_ecs(&self) -> Answer<'_, Result<(), HostError>> {
         Box::pin(async {
-            self.command("start-ecs")?.ecs_agent_runs = true;
+            let exits = {
+                let mut facts = self.command("start-ecs")?;
+                facts.ecs_agent_runs = facts.ecs_exit.is_none();
+                !facts.ecs_agent_runs
+            };
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            let mut facts = self.facts();
+            facts.registered = !exits && !facts.never_registers;
+            Ok(())
+        })
+    }
+
+    fn repair_ecs(&self) -> Answer<'_, Result<(), HostError>> {
+        Box::pin(async {
+            {
+                let mut facts = self.command("repair-ecs")?;
+                facts.ecs_agent_runs = true;
+                (facts.joins, facts.ecs_exit) = (None, None);
+            }
             tokio::time::sleep(Duration::from_secs(3)).await;
             self.facts().registered = true;
             Ok(())
+        })
+    }
+
+    fn show_ecs(&self) -> Answer<'_, Result<EcsUnit, HostError>> {
+        Box::pin(async {
+            let facts = self.command("show-ecs")?;
+            Ok(EcsUnit { runs: Some(facts.ecs_agent_runs), exit: facts.ecs_exit })
         })
     }
 
@@ -290,6 +341,31 @@ impl Host for World {
                 std::future::pending::<()>().await;
             }
             Ok(())
+        })
+    }
+
+    fn stop_containers(&self, grace: SignedDuration) -> Answer<'_, Result<(), HostError>> {
+        Box::pin(async move {
+            let now = self.now();
+            let ended = {
+                let mut facts = self.command("stop-containers")?;
+                if facts.docker_fails {
+                    return Err(HostError { what: "docker stop".into(), problem: "no daemon".into() });
+                }
+                for task in facts.tasks.values_mut().filter(|task| now < task.ended_at()) {
+                    task.local.get_or_insert((now, now + grace));
+                }
+                facts.tasks.values().map(FakeTask::ended_at).max().unwrap_or(now)
+            };
+            tokio::time::sleep(now.duration_until(ended).max(SignedDuration::ZERO).unsigned_abs()).await;
+            Ok(())
+        })
+    }
+
+    fn warn<'a>(&'a self, details: &'a Details) -> Answer<'a, Result<(), HostError>> {
+        Box::pin(async move {
+            let stop_at = details.stop_at.strftime("%H:%M:%S");
+            self.command(&format!("warn {stop_at} {}", details.why)).map(drop)
         })
     }
 

@@ -1,6 +1,7 @@
 //! Watchers: each polls a port and emits [`Event`]s. They decide nothing.
 
 pub mod interruption;
+pub mod joining;
 pub mod registration;
 pub mod tasks;
 

@@ -48,16 +48,25 @@ fn event() -> impl Strategy<Value = Event> {
         1 => prop::option::of(registration()).prop_map(|registration| Event::Started { registration }),
         4 => registration().prop_map(Event::Registered),
         1 => (0..5_000_i64).prop_map(|s| Event::Notice { taken_at: testing::state().timeline.start + secs(s) }),
+        1 => (0..5_000_i64).prop_map(|s| Event::Limited { until: testing::state().timeline.start + secs(s) }),
+        1 => Just(Event::Rebalance),
+        1 => (0..9_000_i64).prop_map(|s| Event::EndMoved { to: testing::state().timeline.start + secs(s) }),
+        1 => (0..9_000_i64, outcome())
+            .prop_map(|(s, outcome)| Event::Warned { stop_at: testing::state().timeline.start + secs(s), outcome }),
         5 => prop::option::weighted(0.8, host_tasks()).prop_map(Event::OnHost),
         2 => (registration(), instance_status())
             .prop_map(|(of, status)| Event::StatusRead { instance: of.instance, status }),
         1 => outcome().prop_map(Event::EcsAgentStarted),
+        1 => outcome().prop_map(Event::EcsAgentRepaired),
+        1 => (prop::option::of(any::<bool>()), prop::option::of(Just(5)))
+            .prop_map(|(runs, exit)| Event::EcsUnitSeen(EcsUnit { runs, exit })),
         3 => (registration(), outcome())
             .prop_map(|(of, outcome)| Event::DrainingSet { instance: of.instance, outcome }),
         4 => prop_oneof![4 => a_survey().prop_map(Ok), 1 => outcome().prop_map(Err)].prop_map(Event::Surveyed),
         2 => (prop::sample::select(&TASKS[..]), outcome())
             .prop_map(|(task, outcome)| Event::TaskStopAsked { task: task.into(), outcome }),
         2 => outcome().prop_map(Event::EcsAgentStopped),
+        1 => outcome().prop_map(Event::ContainersStopped),
         1 => prop_oneof![3 => prop::option::of(registration()).prop_map(Ok), 1 => outcome().prop_map(Err)]
             .prop_map(Event::Found),
         1 => outcome().prop_map(Event::Deregistered),
@@ -74,7 +83,10 @@ fn events() -> impl Strategy<Value = Vec<(i64, Event)>> {
 /// What must hold between a state and the next.
 fn check(rules: &Rules, old: &State, new: &State, now: Timestamp, actions: &[Action]) -> Result<(), TestCaseError> {
     let (before, after) = (old.timeline, new.timeline);
-    prop_assert!(after.end <= before.end && after.stop_at <= before.stop_at && after.drain_at <= before.drain_at);
+    let tightened = after.end <= before.end && after.stop_at <= before.stop_at && after.drain_at <= before.drain_at;
+    let extended = old.phase == Phase::Serving && !old.noticed && new.moved_to.is_some_and(|to| after.end <= to);
+    prop_assert!(tightened || extended, "{before:?} became {after:?}");
+    prop_assert!(new.limit.is_none_or(|limit| after.end <= limit), "beyond its limit");
     if old.phase != new.phase {
         let row = (old.phase.word().to_owned(), new.phase.word().to_owned(), new.why.word().to_owned());
         prop_assert!(rows().contains(&row), "{row:?} is not in the table");
@@ -103,7 +115,7 @@ fn live_out(life: &mut Life) -> Vec<Action> {
             break;
         }
         if !life.rules.is_restless(&life.state, life.now) {
-            life.now = life.state.wake_at(life.now).expect("the end is always ahead");
+            life.now = life.rules.wake_at(&life.state, life.now).expect("the end is always ahead");
         }
         actions.extend(life.step(Event::Tick));
     }

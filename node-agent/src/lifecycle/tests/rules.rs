@@ -252,3 +252,146 @@ fn instances_wait_for_different_times() {
     assert!(waits.len() > 40, "{waits:?}");
     assert!(waits.iter().all(|wait| *wait >= secs(30) && *wait < secs(45)), "{waits:?}");
 }
+
+fn is_local_stop(action: &Action) -> bool {
+    matches!(action, Action::StopContainers { .. })
+}
+
+/// Lets seconds pass in which the host shows this task and StopTask ends like this; returns when it left.
+fn unheard_after(life: &mut Life, asked: Option<Outcome>, seen: &Event) -> i64 {
+    for second in 0..300 {
+        if let Some(outcome) = asked {
+            life.step(Event::TaskStopAsked { task: "t".into(), outcome });
+        }
+        life.step(seen.clone());
+        if life.state.phase == Phase::Leaving {
+            return second;
+        }
+        life.after(1);
+    }
+    panic!("it never left");
+}
+
+/// Catches: an agent that goes on asking until the end, and gives its tasks no SIGTERM.
+#[test]
+fn tasks_that_ecs_takes_no_stop_for_are_stopped_on_the_host() {
+    for outcome in [Outcome::Retry, Outcome::Refused] {
+        let mut life = Life::stopping(&[("t", OnHost::Live)]);
+        let waited = unheard_after(&mut life, Some(outcome), &on_host(&[("t", OnHost::Live)]));
+        assert_eq!((waited, life.state.why), (30, Why::Unheard), "half the margin");
+        // The ECS agent first: what it reported of the end would count as the job's own.
+        let actions = life.step(Event::EcsAgentStopped(Outcome::Done));
+        let [Action::StopContainers { grace, limit }] = actions[..] else { panic!("{actions:?}") };
+        assert_eq!((grace.as_secs(), limit.as_secs()), (191, 223), "three quarters of 4 min 15 s");
+        assert_eq!(life.after(5).step(Event::ContainersStopped(Outcome::Retry)), []);
+        assert!(life.after(2).step(Event::Tick).iter().any(is_local_stop), "tried again");
+        let actions = life.step(Event::ContainersStopped(Outcome::Done));
+        assert!(matches!(actions[..], [Action::Deregister(..)]), "{actions:?}");
+    }
+}
+
+/// Catches: an agent that relies on an ECS agent which has died: ECS takes the StopTask, and nobody carries it out.
+#[test]
+fn tasks_of_an_ecs_agent_that_is_silent_are_stopped_on_the_host() {
+    let mut life = Life::stopping(&[("t", OnHost::Live)]);
+    let waited = unheard_after(&mut life, Some(Outcome::Done), &Event::OnHost(None));
+    assert_eq!((waited, life.state.why), (30, Why::Unheard));
+
+    // A short silence is none.
+    let mut life = Life::stopping(&[("t", OnHost::Live)]);
+    life.step(Event::TaskStopAsked { task: "t".into(), outcome: Outcome::Done });
+    for _ in 0..4 {
+        life.step(Event::OnHost(None));
+        life.after(20).step(on_host(&[("t", OnHost::Live)]));
+        assert_eq!(life.state.phase, Phase::Stopping);
+    }
+}
+
+#[test]
+fn a_task_whose_stop_was_taken_is_left_to_its_ecs_agent() {
+    let mut life = Life::stopping(&[("t", OnHost::Live)]);
+    life.step(Event::TaskStopAsked { task: "t".into(), outcome: Outcome::Done });
+    for _ in 0..254 {
+        assert!(!life.after(1).step(on_host(&[("t", OnHost::Live)])).iter().any(is_local_stop));
+        assert_eq!(life.state.phase, Phase::Stopping);
+    }
+}
+
+/// Catches: a job that outlives its stop and is taken down by the power-off, of which ECS never hears.
+#[test]
+fn what_outlives_its_stop_is_killed_while_the_ecs_agent_can_report_it() {
+    // The block ends at 11:00, its margin is a minute; AWS takes the host within two minutes, and one.
+    for (notice, wanted) in [(None, "10:59:15"), (Some(120), "10:16:37.5"), (Some(60), "10:15:45")] {
+        let mut life = Life::draining(&[("t", OnHost::Live)]);
+        match notice {
+            None => life.at("10:55:00").step(Event::Tick),
+            Some(secs) => {
+                let taken_at = life.now + SignedDuration::from_secs(secs);
+                life.step(Event::Notice { taken_at })
+            }
+        };
+        life.step(Event::TaskStopAsked { task: "t".into(), outcome: Outcome::Done });
+        let due = testing::at(&format!("2026-11-24T{wanted}Z"));
+        assert_eq!(life.state.kill_at(), due, "{notice:?}");
+        assert!(due <= life.state.leave_at());
+        life.now = due - SignedDuration::from_millis(1);
+        assert!(!life.step(Event::Tick).iter().any(is_local_stop));
+        assert!(life.at(wanted).step(Event::Tick).iter().any(is_local_stop), "{notice:?}");
+        let actions = life.after(1).step(Event::ContainersStopped(Outcome::Done));
+        assert!(actions.iter().any(is_survey), "ECS is asked whether it knows: {actions:?}");
+        assert_eq!(life.state.phase, Phase::Stopping);
+    }
+}
+
+const MISMATCH: Event = Event::EcsUnitSeen(EcsUnit { runs: Some(false), exit: Some(5) });
+
+fn repairs(actions: &[Action]) -> usize {
+    actions.iter().filter(|action| matches!(action, Action::RepairEcsAgent(_))).count()
+}
+
+/// Catches: a host that stays out of its cluster for ever (amazon-ecs-agent#887), and one that is repaired in a circle.
+#[test]
+fn an_ecs_agent_that_belongs_to_another_cluster_is_repaired_once() {
+    let foreign = || Event::Registered(Registration { cluster: "default".into(), ..own() });
+    for event in [MISMATCH, foreign()] {
+        let mut life = Life::new();
+        life.step(Event::Started { registration: None });
+        life.step(Event::EcsAgentStarted(Outcome::Done));
+        assert_eq!(repairs(&life.after(10).step(event.clone())), 1, "{event:?}");
+        assert_eq!(life.after(10).step(event.clone()), [], "it is under way");
+        assert_eq!(repairs(&life.step(Event::EcsAgentRepaired(Outcome::Retry))), 0);
+        assert_eq!(repairs(&life.after(2).step(Event::Tick)), 1, "it failed and is tried again");
+        life.step(Event::EcsAgentRepaired(Outcome::Done));
+        assert_eq!(life.state.registration, None);
+        assert_eq!(repairs(&life.after(10).step(event)), 0, "once");
+        assert_eq!(life.after(50).step(Event::Tick), [Action::StartEcsAgent], "and the usual way goes on");
+        life.step(Event::Registered(own()));
+        assert_eq!(life.state.phase, Phase::Serving);
+    }
+}
+
+/// Catches: tasks of somebody else's cluster whose containers nobody knows of any more.
+#[test]
+fn an_ecs_agent_with_tasks_is_not_repaired_before_they_have_ended() {
+    let mut life = Life::new();
+    life.step(Event::Started { registration: None });
+    life.after(5).step(on_host(&[("foreign", OnHost::Live)]));
+    let registered = Event::Registered(Registration { cluster: "default".into(), ..own() });
+    assert_eq!(repairs(&life.step(registered)), 0);
+    assert_eq!(repairs(&life.after(60).step(Event::Tick)), 0);
+    assert_eq!(repairs(&life.step(on_host(&[("foreign", OnHost::Stopped)]))), 1);
+}
+
+#[test]
+fn what_hinders_joining_is_forgotten_with_it() {
+    let mut life = Life::new();
+    life.step(Event::Started { registration: None });
+    life.step(Event::Hindered("no network".into()));
+    assert_eq!(life.state.hindrance.as_deref(), Some("no network"));
+    life.step(MISMATCH);
+    life.step(Event::Registered(own()));
+    assert_eq!((life.state.hindrance.clone(), life.state.repair), (None, None));
+    life.step(Event::Hindered("late".into()));
+    assert_eq!(repairs(&life.step(MISMATCH)), 0, "an ECS agent that has joined is not given a new beginning");
+    assert_eq!(life.state.hindrance, None);
+}

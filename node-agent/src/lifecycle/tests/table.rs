@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use node_contract::OnRebalance;
+
 use super::*;
 
 /// (from, to, why) of each row.
@@ -38,6 +40,11 @@ fn brink(from: &str, to: &str, why: &str) -> (Life, Event) {
             life.at("10:55:00");
             Event::Tick
         }
+        (_, "unheard") => {
+            life.step(on_host(&[("t", OnHost::Live)]));
+            life.after(30);
+            Event::Tick
+        }
         (_, "leave-time") => {
             life.at("10:59:30");
             Event::Tick
@@ -48,6 +55,16 @@ fn brink(from: &str, to: &str, why: &str) -> (Life, Event) {
         }
         (_, "notice") => notice(120, life.now),
         (_, "set-outside") => status(InstanceStatus::Draining),
+        (_, "rebalance") => {
+            life.rules.config.options.on_rebalance = OnRebalance::Drain;
+            Event::Rebalance
+        }
+        (_, "released") => {
+            life.rules.config.options.release_when_idle_secs = Some(60);
+            life.step(on_host(&[]));
+            life.after(60);
+            on_host(&[])
+        }
         (_, "idle") => {
             life.step(on_host(&[]));
             life.step(survey(InstanceStatus::Draining, 0, &[]));

@@ -1,0 +1,127 @@
+//! What is shown outside, gathered where it passes anyway: each state on its way to the disk, each status line on its
+//! way to the service manager. Nothing of the agent's life depends on it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::problems::Problems;
+use super::report::{Life, Report};
+use crate::adapters::timer;
+use crate::ports::{Answer, Clock, Saved, StateStore, StoreError, Supervisor};
+use crate::record::{self, Record};
+
+/// What is known outside.
+pub struct Outside {
+    clock: Arc<dyn Clock>,
+    problems: Problems,
+    record: Record,
+    seen: Mutex<Seen>,
+    power_off: watch::Sender<Timestamp>,
+}
+
+#[derive(Default)]
+struct Seen {
+    text: String,
+    saved: Option<Saved>,
+    transitions: u64,
+}
+
+impl Outside {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>, problems: Problems, record: Record) -> Self {
+        Self { clock, problems, record, seen: Mutex::default(), power_off: watch::Sender::new(Timestamp::MAX) }
+    }
+
+    /// When the power-off timer has to go off, as the end moves.
+    #[must_use]
+    pub fn power_off(&self) -> watch::Receiver<Timestamp> {
+        self.power_off.subscribe()
+    }
+
+    /// Takes note of a state.
+    pub fn saw(&self, saved: &Saved) {
+        let now = self.clock.now();
+        let mut seen = self.seen();
+        match seen.saved.replace(saved.clone()) {
+            Some(old) => {
+                if old.state.phase != saved.state.phase {
+                    seen.transitions += 1;
+                }
+                record::changes(now, &old.state, &saved.state).into_iter().for_each(|entry| self.record.note(entry));
+            }
+            None => self.record.note(record::begins(now, saved)),
+        }
+        let moment = timer::moment(&saved.state);
+        self.power_off.send_if_modified(|old| std::mem::replace(old, moment) != moment);
+    }
+
+    /// What there is to tell.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let seen = self.seen();
+        Report {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            process: std::process::id(),
+            now: self.clock.now(),
+            text: seen.text.clone(),
+            skew_millis: i64::try_from(self.clock.skew().as_millis()).unwrap_or(i64::MAX),
+            transitions: seen.transitions,
+            life: seen.saved.as_ref().map(Life::of),
+            problems: self.problems.all(),
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place for the state that shows outside what passes through.
+pub struct ShownStore<S> {
+    /// Where it is kept.
+    pub inner: Arc<S>,
+    /// Where it is shown.
+    pub outside: Arc<Outside>,
+}
+
+impl<S: StateStore> StateStore for ShownStore<S> {
+    fn load(&self) -> Answer<'_, Result<Option<Saved>, StoreError>> {
+        self.inner.load()
+    }
+
+    fn save<'a>(&'a self, saved: &'a Saved) -> Answer<'a, Result<(), StoreError>> {
+        self.outside.saw(saved);
+        self.inner.save(saved)
+    }
+}
+
+/// A service manager whose status line is shown outside too.
+pub struct ShownStatus<S> {
+    /// The service manager.
+    pub inner: S,
+    /// Where it is shown.
+    pub outside: Arc<Outside>,
+}
+
+impl<S: Supervisor> Supervisor for ShownStatus<S> {
+    fn ready(&self) {
+        self.inner.ready();
+    }
+
+    fn status(&self, text: &str) {
+        text.clone_into(&mut self.outside.seen().text);
+        self.inner.status(text);
+    }
+
+    fn alive(&self) {
+        self.inner.alive();
+    }
+
+    fn expects_alive_every(&self) -> Option<Duration> {
+        self.inner.expects_alive_every()
+    }
+}

@@ -1,0 +1,145 @@
+//! The status over a unix socket that only root can use: a line in, a JSON document out.
+
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream as Asking;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+
+use super::outside::Outside;
+use super::report::Report;
+
+/// What is asked.
+const STATUS: &[u8] = b"status\n";
+
+/// How long a question and its answer may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How many may ask at once; the next ones wait.
+const AT_ONCE: usize = 4;
+
+/// Listens. A socket that an earlier agent left is replaced: whoever calls this holds the lock.
+///
+/// # Errors
+/// The folder or the socket can't be made.
+pub fn listen(path: &Path) -> io::Result<UnixListener> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    // Under another name until nobody but root can use it.
+    let new = path.with_extension("new");
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&new)?;
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&new, path)?;
+    Ok(listener)
+}
+
+/// Answers until nobody polls it any more.
+pub async fn serve(listener: UnixListener, outside: Arc<Outside>) {
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    loop {
+        // The semaphore is never closed.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let outside = Arc::clone(&outside);
+                tokio::spawn(async move {
+                    // Whoever leaves before the answer doesn't need it.
+                    let _ = tokio::time::timeout(PATIENCE, answer(stream, &outside)).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the status socket can't take a connection");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+async fn answer(mut stream: UnixStream, outside: &Outside) -> io::Result<()> {
+    let mut asked = [0; STATUS.len()];
+    stream.read_exact(&mut asked).await?;
+    let json = if asked == STATUS { serde_json::to_vec(&outside.report())? } else { b"{}".to_vec() };
+    stream.write_all(&json).await?;
+    stream.shutdown().await
+}
+
+/// Asks the agent that listens here.
+///
+/// # Errors
+/// Nobody listens, or the answer takes too long or can't be read.
+pub fn ask(path: &Path) -> io::Result<Report> {
+    let mut stream = Asking::connect(path)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(STATUS)?;
+    let mut json = Vec::new();
+    stream.read_to_end(&mut json)?;
+    serde_json::from_slice(&json).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+    use crate::ports::{StateStore as _, Supervisor as _};
+    use crate::status::outside::{ShownStatus, ShownStore};
+    use crate::status::problems::Problems;
+    use crate::testing::{World, saved};
+
+    #[tokio::test]
+    async fn the_socket_tells_what_passed_to_the_disk_and_to_the_service_manager() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("run/spotblock/agent.sock");
+        let world = World::at(crate::testing::at("2026-11-24T10:00:00Z"));
+        let outside =
+            Arc::new(Outside::new(world.ports().clock, Problems::default(), crate::record::Record::nowhere()));
+        // A socket left over by an agent that was killed.
+        drop(listen(&path).expect("the first"));
+        let served = tokio::spawn(serve(listen(&path).expect("a socket"), Arc::clone(&outside)));
+        assert_eq!(std::fs::metadata(&path).expect("it is there").mode() & 0o777, 0o600);
+
+        let asked = path.clone();
+        let ask_it = move || {
+            let path = asked.clone();
+            async move { tokio::task::spawn_blocking(move || ask(&path)).await.expect("no panic") }
+        };
+        assert_eq!(ask_it().await.expect("an answer").life, None);
+        let store = ShownStore { inner: Arc::clone(&world), outside: Arc::clone(&outside) };
+        store.save(&saved()).await.expect("saved");
+        ShownStatus { inner: crate::adapters::systemd::Systemd, outside: Arc::clone(&outside) }.status("joining");
+        let report = ask_it().await.expect("an answer");
+        assert_eq!(report.text, "joining");
+        assert_eq!(report.life.expect("a life").block, "sb-1f2c");
+        assert!(world.facts().saved.is_some(), "and it went on to the disk");
+        served.abort();
+    }
+
+    /// Catches: a client that says nothing and keeps everybody else from an answer.
+    #[tokio::test]
+    async fn silent_clients_are_sent_away() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("agent.sock");
+        let world = World::at(crate::testing::at("2026-11-24T10:00:00Z"));
+        let outside =
+            Arc::new(Outside::new(world.ports().clock, Problems::default(), crate::record::Record::nowhere()));
+        tokio::spawn(serve(listen(&path).expect("a socket"), outside));
+        let silent: Vec<Asking> = (0..AT_ONCE).map(|_| Asking::connect(&path).expect("connected")).collect();
+        let again = path.clone();
+        let answers = tokio::task::spawn_blocking(move || (0..2).map(|_| ask(&again).is_ok()).collect::<Vec<bool>>());
+        let answers = answers.await.expect("no panic");
+        assert!(answers.contains(&true), "{answers:?}");
+        drop(silent);
+    }
+}
