@@ -32,12 +32,7 @@ const LOOK: Duration = Duration::from_secs(3);
 /// # Errors
 /// [`StartError`], before anything has been done.
 pub async fn stop(settings: Settings, within: SignedDuration) -> Result<(), StartError> {
-    let store = StateFile::new(settings.root.join(names::path::STATE));
-    let saved = match store.load().await {
-        Ok(Some(saved)) => saved,
-        Ok(None) => return Ok(tracing::info!("there is no block to guard")),
-        Err(error) => return Ok(tracing::error!(%error, "without the agent's state there is nothing to go by")),
-    };
+    let Some(saved) = load(&settings).await else { return Ok(()) };
     let clock = Arc::new(BootClock::new());
     clock.resume(&saved.anchor);
     let http = adapters::http_client();
@@ -47,7 +42,8 @@ pub async fn stop(settings: Settings, within: SignedDuration) -> Result<(), Star
     let registered = tokio::time::timeout(LOOK, introspection.registration()).await;
     let registered = registered.ok().and_then(Result::ok).flatten();
     if saved.state.phase > Phase::Stopping || (saved.state.registration.is_none() && registered.is_none()) {
-        return Ok(tracing::info!(phase = saved.state.phase.word(), "there are no tasks to guard"));
+        tracing::info!(phase = saved.state.phase.word(), "there are no tasks to guard");
+        return Ok(());
     }
     let Saved { identity, mut config, anchor, mut state, .. } = saved;
     let now = clock.now();
@@ -78,6 +74,21 @@ pub async fn stop(settings: Settings, within: SignedDuration) -> Result<(), Star
     };
     run::run(Node { identity, config, anchor, rules }, state, ports, over).await;
     Ok(())
+}
+
+async fn load(settings: &Settings) -> Option<Saved> {
+    match StateFile::new(settings.root.join(names::path::STATE)).load().await {
+        Ok(saved) => {
+            if saved.is_none() {
+                tracing::info!("there is no block to guard");
+            }
+            saved
+        }
+        Err(error) => {
+            tracing::error!(%error, "without the agent's state there is nothing to go by");
+            None
+        }
+    }
 }
 
 /// A host that is taken down by somebody else.

@@ -24,7 +24,7 @@
 //!    [`watch::registration`]). Meanwhile [`watch::interruption`] looks for AWS's notice, [`watch::tasks`] lists the
 //!    tasks, and every 15 s ECS is asked whether somebody else set DRAINING.
 //! 10. *Draining*, from `drain_at`: the instance is set DRAINING until ECS confirms it ([`adapters::ecs`]). When nothing
-//!    lives on the host any more and ECS knows every task as STOPPED, twice over the settle time, the agent leaves.
+//!     lives on the host any more and ECS knows every task as STOPPED, twice over the settle time, the agent leaves.
 //! 11. *Stopping*, from `stop_at` or a notice: each task that still lives is stopped with a reason that retry rules
 //!     recognise, and ECS's word that it stopped is waited for.
 //! 12. *Leaving*: the ECS agent is stopped, the instance deregistered.
