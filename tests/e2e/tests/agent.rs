@@ -1,0 +1,93 @@
+//! What `spotblock-agent` offers on an instance beside keeping the block.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use e2e::cli;
+use jiff::{SignedDuration, Timestamp};
+use localcloud::client::NodeInfo;
+use localcloud::core::record::What;
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::world::{LIMIT, World, any_gone, binaries, job_is};
+
+/// An instance, on which commands are run as root would.
+struct Host {
+    node: NodeInfo,
+    cloud: String,
+}
+
+impl Host {
+    async fn of(world: &World) -> Self {
+        let nodes: Vec<NodeInfo> = world.cloud.get("nodes").await.expect("the nodes");
+        Self { node: nodes.into_iter().next().expect("a node"), cloud: world.cloud.url.clone() }
+    }
+
+    /// Runs the agent's program; returns its exit code and what it said.
+    async fn agent(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let mut command: Command = cli::command(&binaries().agent, &self.cloud, arguments);
+        let imds = self.node.imds.as_deref().expect("an IMDS");
+        assert!(imds.starts_with("http://127.0.0.1:"), "{imds}");
+        // As the node's own agent has it: the role's credentials come from the node's IMDS, which stands here by name.
+        command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", imds).env_remove("AWS_EC2_METADATA_DISABLED");
+        command.arg("--root").arg(&self.node.root).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let output = tokio::time::timeout(LIMIT, command.output()).await.expect("in time").expect("it runs");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    }
+
+    fn file(&self, path: &str) -> String {
+        std::fs::read_to_string(self.node.root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+}
+
+/// Catches: a second agent that acts beside the first, a status that nobody can ask for, a timer that isn't where the
+/// block ends, and a host that goes down and takes its job with it unannounced.
+#[tokio::test]
+async fn the_agent_tells_how_it_is_refuses_a_second_one_and_guards_a_host_that_goes_down() {
+    let world = World::new("one-node.toml", &["--block-ends-in", "300s"]).await;
+    world.spotblock(&["up"]).await.success().expect("up");
+    world.submit("guarded", 200, &[]).await;
+    world.until("the job runs", |events| job_is(events, "guarded", "RUNNING")).await;
+    let host = Host::of(&world).await;
+
+    // The tasks are listed every five seconds.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let (code, said, problem) = host.agent(&["status", "--output", "json"]).await;
+    assert_eq!(code, Some(0), "{problem}");
+    let status: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(status["life"]["state"], "serving", "{said}");
+    assert_eq!(status["life"]["tasks"].as_object().expect("tasks").len(), 1, "{said}");
+    let (code, said, _) = host.agent(&["status"]).await;
+    assert!(code == Some(0) && said.starts_with("serving block sb-"), "{said}");
+
+    let (code, _, said) = host.agent(&["run"]).await;
+    assert!(code == Some(1) && said.contains("another spotblock-agent (process "), "{said}");
+
+    let (code, said, problem) = host.agent(&["check"]).await;
+    assert_eq!(code, Some(0), "{said}{problem}");
+    for wanted in ["ok       imds", "ok       block", "ok       timer", "ok       permissions", "ok       agent"] {
+        assert!(said.contains(wanted), "{wanted:?} in {said}");
+    }
+    let end: Timestamp = status["life"]["timeline"]["end"].as_str().and_then(|end| end.parse().ok()).expect("an end");
+    let timer = host.file("etc/systemd/system/spotblock-poweroff.timer");
+    let at = (end + SignedDuration::from_mins(2)).strftime("OnCalendar=%Y-%m-%d %H:%M:%S UTC").to_string();
+    assert!(timer.contains(&at), "{at} in {timer}");
+
+    let (code, _, said) = host.agent(&["guard", "--stop", "--within", "30s"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("before all tasks"), "{said}");
+    let events = world.until("the instance's end", any_gone).await;
+    let job = e2e::lives::jobs(&events).into_values().find(|job| job.name == "guarded").expect("the job");
+    let reason = job.attempts[0].reason.clone().expect("a reason");
+    assert!(reason.starts_with("Host EC2 (instance i-") && reason.ends_with("the host goes down"), "{reason}");
+    assert!(events.iter().any(|event| matches!(&event.what, What::Gone { how, .. } if how.contains("power-off"))));
+
+    let record = host.file("var/lib/spotblock/record.jsonl");
+    let whats: Vec<Value> = record.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    for wanted in ["agent-started", "registered", "task-seen", "draining-confirmed", "transition", "drain"] {
+        assert!(whats.iter().any(|entry| entry["what"] == wanted), "{wanted} in {record}");
+    }
+    world.cloud.stop().await.expect("it ends");
+}
