@@ -55,6 +55,21 @@ pub trait Metadata: Send + Sync {
     fn user_data(&self) -> Answer<'_, Result<Option<String>, MetadataError>>;
     /// When AWS takes the instance, once it has given notice.
     fn notice(&self) -> Answer<'_, Result<Option<Timestamp>, MetadataError>>;
+    /// The moment of one of the slower signals, if it is given.
+    fn signal(&self, signal: Signal) -> Answer<'_, Result<Option<Timestamp>, MetadataError>>;
+}
+
+/// What IMDS may say besides the notice. None of it is as urgent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// When AWS takes the instance, in the place where it said so before there was `spot/instance-action`.
+    TerminationTime,
+    /// Since when AWS recommends to leave.
+    Rebalance,
+    /// The next scheduled event that stops the instance or reboots it.
+    Maintenance,
+    /// Where a tag on the instance has moved the block's end.
+    EndTag,
 }
 
 /// The ECS agent's introspection didn't give what it was asked for.

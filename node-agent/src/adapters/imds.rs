@@ -17,12 +17,21 @@ use serde::Deserialize;
 
 use crate::chain::chain;
 use crate::clock::{BootClock, sdk_time};
-use crate::ports::{Answer, Clock as _, Identity, Metadata, MetadataError};
+use crate::ports::{Answer, Clock as _, Identity, Metadata, MetadataError, Signal};
 
 const IDENTITY: &str = "/latest/dynamic/instance-identity/document";
 const LIFE_CYCLE: &str = "/latest/meta-data/instance-life-cycle";
 const USER_DATA: &str = "/latest/user-data";
 const INSTANCE_ACTION: &str = "/latest/meta-data/spot/instance-action";
+
+const TERMINATION_TIME: &str = "/latest/meta-data/spot/termination-time";
+const REBALANCE: &str = "/latest/meta-data/events/recommendations/rebalance";
+const MAINTENANCE: &str = "/latest/meta-data/events/maintenance/scheduled";
+/// [`node_contract::names::tag::END`] below the instance's tags.
+const END_TAG: &str = "/latest/meta-data/tags/instance/spotblock:end";
+
+/// How EC2 writes the moments of scheduled events, with `+0000` in the place of `GMT`: `21 Jan 2019 09:00:43 GMT`.
+const EVENT_TIME: &str = "%d %b %Y %H:%M:%S %z";
 
 /// EC2's notice, where it doesn't say a time.
 const NOTICE: SignedDuration = SignedDuration::from_mins(2);
@@ -51,6 +60,23 @@ struct InstanceAction {
     #[serde(rename = "action")]
     _action: String,
     time: Option<String>,
+}
+
+/// An entry of `events/maintenance/scheduled`. Whatever its code, tasks don't outlive it: reboots, stops and retirements
+/// end them, and maintenance of the host's power or network may.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ScheduledEvent {
+    not_before: String,
+    #[serde(default)]
+    state: Option<String>,
+}
+
+/// `events/recommendations/rebalance`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Rebalance {
+    notice_time: Timestamp,
 }
 
 impl Imds {
@@ -121,6 +147,21 @@ impl Metadata for Imds {
         Box::pin(self.get(USER_DATA))
     }
 
+    fn signal(&self, signal: Signal) -> Answer<'_, Result<Option<Timestamp>, MetadataError>> {
+        Box::pin(async move {
+            let (path, read): (_, fn(&str) -> Result<Option<Timestamp>, String>) = match signal {
+                Signal::TerminationTime => (TERMINATION_TIME, termination_time),
+                Signal::Rebalance => (REBALANCE, rebalance),
+                Signal::Maintenance => (MAINTENANCE, maintenance),
+                Signal::EndTag => (END_TAG, end_tag),
+            };
+            match self.get(path).await? {
+                Some(text) => read(text.trim()).map_err(|problem| MetadataError { path, problem }),
+                None => Ok(None),
+            }
+        })
+    }
+
     fn notice(&self) -> Answer<'_, Result<Option<Timestamp>, MetadataError>> {
         Box::pin(async {
             let Some(text) = self.get(INSTANCE_ACTION).await? else { return Ok(None) };
@@ -131,6 +172,34 @@ impl Metadata for Imds {
             Ok(Some(time.unwrap_or_else(|| self.clock.now().checked_add(NOTICE).unwrap_or(Timestamp::MAX))))
         })
     }
+}
+
+/// The place is known to hold what is no time [V]; that says nothing, and is no error.
+fn termination_time(text: &str) -> Result<Option<Timestamp>, String> {
+    Ok(text.parse().ok())
+}
+
+fn rebalance(text: &str) -> Result<Option<Timestamp>, String> {
+    let rebalance: Rebalance = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    Ok(Some(rebalance.notice_time))
+}
+
+/// The earliest one that is still to come about.
+fn maintenance(text: &str) -> Result<Option<Timestamp>, String> {
+    let events: Vec<ScheduledEvent> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let active = events.iter().filter(|event| event.state.as_deref().is_none_or(|state| state == "active"));
+    let mut earliest: Option<Timestamp> = None;
+    for event in active {
+        let at = Timestamp::strptime(EVENT_TIME, event.not_before.replace("GMT", "+0000"));
+        let at = at.map_err(|error| error.to_string())?;
+        earliest = Some(earliest.map_or(at, |earliest| earliest.min(at)));
+    }
+    Ok(earliest)
+}
+
+/// Whoever may tag the instance writes it; so what is no time is told, but not repeated.
+fn end_tag(text: &str) -> Result<Option<Timestamp>, String> {
+    text.parse().map(Some).map_err(|_| "it is no moment such as 2026-11-24T12:00:00Z".to_owned())
 }
 
 /// The instance role's credentials, for the SDK.

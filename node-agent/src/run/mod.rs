@@ -125,6 +125,8 @@ impl Agent {
         let ports = &self.ports;
         let mut set = tokio::task::JoinSet::new();
         set.spawn(watchers::interruption::watch(Arc::clone(&ports.metadata), notice, line()));
+        let is_spot = self.node.identity.is_spot;
+        set.spawn(watchers::signals::watch(Arc::clone(&ports.metadata), is_spot, line()));
         set.spawn(watchers::tasks::watch(Arc::clone(&ports.ecs_agent), line()));
         let (host, agent, ecs) = (Arc::clone(&ports.host), Arc::clone(&ports.ecs_agent), Arc::clone(&ports.cluster));
         set.spawn(watchers::joining::watch(host, agent, ecs, line()));
@@ -176,8 +178,17 @@ impl Agent {
     fn log(&self, next: &State) {
         let (block, instance) = (&self.node.config.block, &self.node.identity.instance);
         let old = &self.state;
-        if next.timeline.end != old.timeline.end {
-            tracing::info!(end = %next.timeline.end, block, instance, "the end is nearer");
+        let (was, is) = (old.timeline.end, next.timeline.end);
+        if is != was {
+            let what = if is < was { "the end is nearer" } else { "the block was extended" };
+            tracing::info!(%was, end = %is, block, instance, "{what}");
+        }
+        if next.rebalance && !old.rebalance {
+            tracing::warn!(
+                block,
+                instance,
+                "AWS recommends to leave: the instance is likelier than others to be taken"
+            );
         }
         if old.drained && !next.drained {
             tracing::warn!(block, instance, "the container instance is ACTIVE again and is put back to DRAINING");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,16 +21,26 @@ pub(crate) type Reply = (u16, String, Vec<u8>);
 
 /// Serves until the test ends; returns the URL.
 pub(crate) async fn serve(answer: impl Fn(Request) -> Reply + Send + Sync + 'static) -> String {
+    serve_counting(answer).await.0
+}
+
+/// The same, and counts the connections.
+pub(crate) async fn serve_counting(
+    answer: impl Fn(Request) -> Reply + Send + Sync + 'static,
+) -> (String, Arc<AtomicU32>) {
+    let connections = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&connections);
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("its address"));
     let answer = Arc::new(answer);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::Relaxed);
             let answer = Arc::clone(&answer);
             tokio::spawn(async move { converse(stream, answer.as_ref()).await });
         }
     });
-    url
+    (url, connections)
 }
 
 async fn converse(stream: TcpStream, answer: &(impl Fn(Request) -> Reply + Sync)) -> Option<()> {

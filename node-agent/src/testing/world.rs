@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use crate::lifecycle::{EcsUnit, InstanceStatus, OnHost, Outcome, Registration, Survey};
 use crate::ports::{
     Answer, Clock, Cluster, ClusterError, Details, EcsAgent, Hooks, Host, HostError, Identity, IntrospectionError,
-    Metadata, MetadataError, Moment, Ports, Saved, StateStore, StoreError, Supervisor,
+    Metadata, MetadataError, Moment, Ports, Saved, Signal, StateStore, StoreError, Supervisor,
 };
 
 /// How long ECS takes to learn what the host knows.
@@ -57,8 +57,14 @@ pub(crate) struct Facts {
     /// It runs and doesn't register.
     pub(crate) never_registers: bool,
     pub(crate) drained: bool,
+    pub(crate) drained_at: Option<Timestamp>,
     pub(crate) deregistered: bool,
     pub(crate) notice: Option<Timestamp>,
+    /// What else IMDS says.
+    pub(crate) termination_time: Option<Timestamp>,
+    pub(crate) rebalance: Option<Timestamp>,
+    pub(crate) maintenance: Option<Timestamp>,
+    pub(crate) end_tag: Option<Timestamp>,
     pub(crate) saved: Option<Saved>,
     /// Every request to ECS fails, or hangs for ever.
     pub(crate) ecs_fails: bool,
@@ -90,13 +96,20 @@ pub(crate) struct World {
     start: Timestamp,
     started: tokio::time::Instant,
     pub(crate) off: Notify,
+    pub(crate) draining: Notify,
 }
 
 impl World {
     /// A world in which it is this time now.
     #[expect(clippy::disallowed_methods, reason = "tokio's paused time stands in for all clocks")]
     pub(crate) fn at(start: Timestamp) -> Arc<Self> {
-        Arc::new(Self { facts: Mutex::default(), start, started: tokio::time::Instant::now(), off: Notify::new() })
+        Arc::new(Self {
+            facts: Mutex::default(),
+            start,
+            started: tokio::time::Instant::now(),
+            off: Notify::new(),
+            draining: Notify::new(),
+        })
     }
 
     pub(crate) fn facts(&self) -> MutexGuard<'_, Facts> {
@@ -195,6 +208,18 @@ impl Metadata for World {
         Box::pin(async { Ok(self.note("user-data").user_data.clone()) })
     }
 
+    fn signal(&self, signal: Signal) -> Answer<'_, Result<Option<Timestamp>, MetadataError>> {
+        Box::pin(async move {
+            let facts = self.note(format!("signal {signal:?}"));
+            Ok(match signal {
+                Signal::TerminationTime => facts.termination_time,
+                Signal::Rebalance => facts.rebalance,
+                Signal::Maintenance => facts.maintenance,
+                Signal::EndTag => facts.end_tag,
+            })
+        })
+    }
+
     fn notice(&self) -> Answer<'_, Result<Option<Timestamp>, MetadataError>> {
         Box::pin(async {
             let notice = self.facts().notice;
@@ -234,7 +259,11 @@ impl Cluster for World {
     fn drain<'a>(&'a self, _: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
         Box::pin(async {
             self.ecs("drain".into()).await?;
-            self.facts().drained = true;
+            let now = self.now();
+            let mut facts = self.facts();
+            facts.drained = true;
+            facts.drained_at.get_or_insert(now);
+            self.draining.notify_one();
             Ok(InstanceStatus::Draining)
         })
     }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::MissedTickBehavior;
+
 use super::{Line, Trouble};
 use crate::lifecycle::Event;
 use crate::ports::Metadata;
@@ -17,7 +19,11 @@ pub const ELSEWHERE: Duration = Duration::from_secs(5);
 pub async fn watch(metadata: Arc<dyn Metadata>, every: Duration, line: Line) {
     let mut trouble = Trouble::default();
     let mut known = None;
+    // Counted from look to look, not from answer to look: a slow answer must not make the next notice late.
+    let mut pace = tokio::time::interval(every);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !line.events.is_closed() {
+        pace.tick().await;
         match metadata.notice().await {
             Ok(notice) => {
                 trouble.over("looking for an interruption notice");
@@ -31,6 +37,5 @@ pub async fn watch(metadata: Arc<dyn Metadata>, every: Duration, line: Line) {
             }
             Err(error) => trouble.failed("looking for an interruption notice", &error),
         }
-        tokio::time::sleep(every).await;
     }
 }

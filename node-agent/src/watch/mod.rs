@@ -3,6 +3,7 @@
 pub mod interruption;
 pub mod joining;
 pub mod registration;
+pub mod signals;
 pub mod tasks;
 
 use std::fmt::Display;

@@ -82,6 +82,64 @@ async fn a_notice_is_read_and_whatever_else_is_said_there_is_an_error_or_a_notic
     assert!((clock.now().duration_until(taken_at) - NOTICE).abs() < SignedDuration::from_secs(5), "{taken_at}");
 }
 
+#[tokio::test]
+async fn each_slower_signal_is_read_and_what_is_none_is_told_apart() {
+    assert!(END_TAG.ends_with(node_contract::names::tag::END));
+    let scheduled = |entries: &str| format!("[{entries}]");
+    let reboot = r#"{"NotBefore": "21 Jan 2027 09:00:43 GMT", "Code": "system-reboot", "Description": "d",
+        "EventId": "e", "NotAfter": "21 Jan 2027 09:17:23 GMT", "State": "active"}"#;
+    let earlier = r#"{"NotBefore": "1 Jan 2027 00:00:00 GMT", "Code": "instance-stop", "State": "active"}"#;
+    let over = r#"{"NotBefore": "01 Dec 2026 00:00:00 GMT", "Code": "instance-stop", "State": "completed"}"#;
+    let at = |time: &str| Some(Some(crate::testing::at(time)));
+    let cases = [
+        (Signal::TerminationTime, "2026-11-24T10:07:00Z\n".to_owned(), at("2026-11-24T10:07:00Z")),
+        (Signal::TerminationTime, "none".to_owned(), Some(None)),
+        (Signal::Rebalance, r#"{"noticeTime":"2026-11-24T10:01:00Z"}"#.to_owned(), at("2026-11-24T10:01:00Z")),
+        (Signal::Rebalance, "{".to_owned(), None),
+        (Signal::Maintenance, "[]".to_owned(), Some(None)),
+        (Signal::Maintenance, scheduled(over), Some(None)),
+        (Signal::Maintenance, scheduled(reboot), at("2027-01-21T09:00:43Z")),
+        (Signal::Maintenance, scheduled(&format!("{reboot},{earlier},{over}")), at("2027-01-01T00:00:00Z")),
+        (Signal::Maintenance, scheduled(&reboot.replace("Jan", "Soon")), None),
+        (Signal::EndTag, "2026-11-24T12:00:00Z".to_owned(), at("2026-11-24T12:00:00Z")),
+        (Signal::EndTag, "in an hour".to_owned(), None),
+    ];
+    for (signal, body, wanted) in cases {
+        let (imds, _) = imds(100, {
+            let body = body.clone();
+            move |_| say(200, &body)
+        })
+        .await;
+        assert_eq!(imds.signal(signal).await.ok(), wanted, "{signal:?} {body}");
+    }
+    for signal in [Signal::TerminationTime, Signal::Rebalance, Signal::Maintenance, Signal::EndTag] {
+        let (imds, _) = imds(100, |_| say(404, "")).await;
+        assert_eq!(imds.signal(signal).await.expect("an answer"), None);
+    }
+}
+
+/// Catches: a token for each request, which IMDS throttles, and a connection for each, which costs the host.
+#[tokio::test]
+async fn a_token_is_asked_for_once_and_one_connection_is_enough() {
+    let asked = Arc::new(AtomicU32::new(0));
+    let (clock, counted) = (Arc::new(BootClock::new()), Arc::clone(&asked));
+    let (url, connections) = http::serve_counting(move |request: Request| {
+        if request.method == "PUT" {
+            counted.fetch_add(1, Ordering::Relaxed);
+            return (200, "x-aws-ec2-metadata-token-ttl-seconds: 21600\r\n".to_owned(), b"token".to_vec());
+        }
+        say(404, "")
+    })
+    .await;
+    let imds = Imds::new(Some(url), crate::adapters::http_client(), clock).expect("a client");
+    for _ in 0..50 {
+        imds.notice().await.expect("an answer");
+        imds.signal(Signal::Rebalance).await.expect("an answer");
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+}
+
 /// Catches: an error that prints what it could not read; user data may hold secrets.
 #[tokio::test]
 async fn no_error_repeats_the_answer() {

@@ -1,0 +1,61 @@
+//! What IMDS says besides the notice: slower signals, each looked for at its own pace.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Line, Trouble};
+use crate::lifecycle::{Event, Phase};
+use crate::ports::{Metadata, Signal};
+
+/// How often the old place of the notice is looked at, and the recommendation to leave: AWS asks for at least this.
+const SOON: Duration = Duration::from_secs(5);
+
+/// How often scheduled maintenance, which is days ahead, and the tag are looked for.
+const LATER: Duration = Duration::from_secs(30);
+
+/// What is looked for, and how often. AWS gives the first two on spot instances only.
+fn looks(is_spot: bool) -> impl Iterator<Item = (Signal, &'static str, Duration)> {
+    let on_spot = [
+        (Signal::TerminationTime, "looking for a termination time", SOON),
+        (Signal::Rebalance, "looking for a rebalance recommendation", SOON),
+    ];
+    let everywhere = [
+        (Signal::Maintenance, "looking for scheduled maintenance", LATER),
+        (Signal::EndTag, "reading the tag that moves the end", LATER),
+    ];
+    on_spot.into_iter().filter(move |_| is_spot).chain(everywhere)
+}
+
+/// Looks for one signal after the other, for ever. One at a time: they share IMDS's connection with the notice.
+pub async fn watch(metadata: Arc<dyn Metadata>, is_spot: bool, line: Line) {
+    let mut looks: Vec<_> = looks(is_spot).map(|look| (look, Duration::ZERO, Trouble::default())).collect();
+    while !line.events.is_closed() {
+        for ((signal, what, every), wait, trouble) in &mut looks {
+            *wait = wait.saturating_sub(SOON);
+            // An extension is honoured while serving only.
+            if !wait.is_zero() || (*signal == Signal::EndTag && line.phase() != Phase::Serving) {
+                continue;
+            }
+            *wait = *every;
+            match metadata.signal(*signal).await {
+                Ok(moment) => {
+                    trouble.over(what);
+                    if let Some(moment) = moment {
+                        line.emit(event(*signal, moment)).await;
+                    }
+                }
+                Err(error) => trouble.failed(what, &error),
+            }
+        }
+        tokio::time::sleep(SOON).await;
+    }
+}
+
+fn event(signal: Signal, moment: jiff::Timestamp) -> Event {
+    match signal {
+        Signal::TerminationTime => Event::Notice { taken_at: moment },
+        Signal::Rebalance => Event::Rebalance,
+        Signal::Maintenance => Event::Limited { until: moment },
+        Signal::EndTag => Event::EndMoved { to: moment },
+    }
+}
