@@ -1,12 +1,14 @@
 //! Runs a plan. Every step can be repeated: what is there already, made by an earlier run or by another one at the
 //! same time, is what was wanted.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::aws::batch::ComputeEnvironment;
+use crate::aws::batch::{ComputeEnvironment, Queue};
 use crate::desired::Desired;
 use crate::error::{Error, Kind, Result};
 use crate::names;
+use crate::ownership::Ours;
 use crate::plan::{Action, Plan, Step, Verdict};
 use crate::policy;
 use crate::session::Session;
@@ -46,17 +48,18 @@ async fn perform(session: &Session<'_>, desired: &Desired, action: &Action) -> R
     match action {
         Action::Nothing | Action::StartBlock => Ok(()),
         Action::ServiceRole(name) => {
-            aws.iam.create_role(name, "batch.amazonaws.com", tags).await?;
-            aws.iam.attach(name, &policy::batch_service_policy(names::partition(&aws.region))).await
+            let role = role_of_ours(session, desired, name, "batch.amazonaws.com").await?;
+            aws.iam.attach(&role, &policy::batch_service_policy(names::partition(&aws.region))).await
         }
         Action::CreateEnvironment => {
             create_environment(session, desired).await?;
             environment_valid(session, &desired.environment).await.map(|_| ())
         }
         Action::UpdateEnvironment => {
-            environment_valid(session, &desired.environment).await?;
+            let has = environment_valid(session, &desired.environment).await?;
+            let ours = claimed(desired, "compute environment", &has.name, &has.tags)?;
             let role = role_arn(session, desired).await?;
-            aws.batch.update_environment(&desired.environment, true, Some(&role)).await?;
+            aws.batch.update_environment(&ours, true, Some(&role)).await?;
             environment_valid(session, &desired.environment).await.map(|_| ())
         }
         Action::CreateQueue => {
@@ -66,11 +69,36 @@ async fn perform(session: &Session<'_>, desired: &Desired, action: &Action) -> R
             exists_is_fine(created)
         }
         Action::UpdateQueue => {
-            queue_valid(session, &desired.queue).await?;
-            aws.batch.update_queue(&desired.queue, desired.priority).await
+            let has = queue_valid(session, &desired.queue).await?;
+            let ours = claimed(desired, "job queue", &has.name, &has.tags)?;
+            aws.batch.update_queue(&ours, desired.priority).await
         }
         Action::Register(definition) => aws.batch.register(definition, tags).await,
         Action::InstanceProfile(name) => instance_profile(session, desired, name).await,
+    }
+}
+
+/// The gate before a thing that was there before is changed.
+fn claimed(desired: &Desired, kind: &str, name: &str, tags: &BTreeMap<String, String>) -> Result<Ours> {
+    desired.marks().claim(name, tags).ok_or_else(|| Error::State {
+        what: format!("{kind} {name} is there, but was not made by spotblock"),
+        next: "give another [environment] name, or remove it by hand if nothing needs it".to_owned(),
+    })
+}
+
+/// The role of this name, made now or by an earlier run.
+async fn role_of_ours(session: &Session<'_>, desired: &Desired, name: &str, service: &str) -> Result<Ours> {
+    if let Some(made) = session.aws.iam.create_role(name, service, &desired.tags).await? {
+        return Ok(made);
+    }
+    let role = session.aws.iam.role(name).await?.ok_or_else(|| not_shown("role", name))?;
+    claimed(desired, "role", name, &role.tags)
+}
+
+fn not_shown(kind: &str, name: &str) -> Error {
+    Error::State {
+        what: format!("{kind} {name} is there, but is not shown yet"),
+        next: "run the same command again in a few seconds".to_owned(),
     }
 }
 
@@ -125,13 +153,21 @@ fn is_about_role(message: &str) -> bool {
 async fn instance_profile(session: &Session<'_>, desired: &Desired, name: &str) -> Result<()> {
     let iam = &session.aws.iam;
     let environment = environment_valid(session, &desired.environment).await?;
-    iam.create_role(name, "ec2.amazonaws.com", &desired.tags).await?;
-    iam.put_policy(name, &policy::instance(&environment.cluster)).await?;
-    iam.create_profile(name, &desired.tags).await?;
-    match iam.profile(name).await? {
-        Some(profile) if profile.roles.iter().any(|role| role == name) => Ok(()),
-        _ => iam.add_role(name, name).await,
+    let role = role_of_ours(session, desired, name, "ec2.amazonaws.com").await?;
+    iam.put_policy(&role, &policy::instance(&environment.cluster)).await?;
+    if let Some(made) = iam.create_profile(name, &desired.tags).await? {
+        return iam.add_role(&made, name).await;
     }
+    let has = iam.profile(name).await?.ok_or_else(|| not_shown("instance profile", name))?;
+    if has.roles == [name.to_owned()] {
+        return Ok(());
+    }
+    let ours = claimed(desired, "instance profile", name, &has.tags)?;
+    // A profile has one role at most.
+    for other in &has.roles {
+        iam.remove_role(&ours, other).await?;
+    }
+    iam.add_role(&ours, name).await
 }
 
 /// Waits until the compute environment is VALID and has its cluster.
@@ -159,7 +195,7 @@ pub async fn environment_valid(session: &Session<'_>, name: &str) -> Result<Comp
         .await
 }
 
-async fn queue_valid(session: &Session<'_>, name: &str) -> Result<()> {
+async fn queue_valid(session: &Session<'_>, name: &str) -> Result<Queue> {
     let bound = Bound {
         what: format!("job queue {name} to be VALID"),
         limit: BATCH_LIMIT,
@@ -172,7 +208,7 @@ async fn queue_valid(session: &Session<'_>, name: &str) -> Result<()> {
                 return Ok(Seen::NotYet("not there yet".to_owned()));
             };
             match has.status.as_str() {
-                "VALID" => Ok(Seen::Done(())),
+                "VALID" => Ok(Seen::Done(has)),
                 "INVALID" => Err(invalid("job queue", name, &has.reason)),
                 status => Ok(Seen::NotYet(status.to_owned())),
             }

@@ -1,8 +1,8 @@
 //! A block as AWS shows it: its record, its spot requests, its instances; and whether it lives.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use node_contract::names::tag;
 use serde::Serialize;
 
@@ -10,6 +10,7 @@ use crate::aws::Aws;
 use crate::aws::ec2::{Instance, SpotRequest};
 use crate::capacity::{self, Standing};
 use crate::error::Result;
+use crate::ownership::Marks;
 use crate::record::Record;
 
 /// A block.
@@ -49,24 +50,9 @@ impl Life {
     }
 }
 
-/// Whether an instance is ours: the one check before anything is tagged or ended. Ours is what carries the marks of one
-/// of the environment's blocks, or what a spot request brought that does.
-#[must_use]
-pub fn is_ours(instance: &Instance, environment: &str, block: &str, requests: &[SpotRequest]) -> bool {
-    carries_marks(&instance.tags, environment, block)
-        || requests.iter().any(|request| {
-            let brought =
-                instance.spot_request.as_ref() == Some(&request.id) || request.instance.as_ref() == Some(&instance.id);
-            brought && carries_marks(&request.tags, environment, block)
-        })
-}
-
-/// Whether tags are those of this block.
-#[must_use]
-pub fn carries_marks(tags: &BTreeMap<String, String>, environment: &str, block: &str) -> bool {
-    let is = |key: &str, value: &str| tags.get(key).is_some_and(|found| found == value);
-    is(tag::ENVIRONMENT, environment) && is(tag::BLOCK, block)
-}
+/// How long after the time until which a request is valid one may still turn up that was made in time: its maker may
+/// have been killed, and AWS may not show it at once.
+pub const LATE: SignedDuration = SignedDuration::from_secs(60);
 
 /// All blocks of an environment, in the order of their records; those without a record come last.
 ///
@@ -74,31 +60,49 @@ pub fn carries_marks(tags: &BTreeMap<String, String>, environment: &str, block: 
 /// When a call fails.
 pub async fn all(aws: &Aws, environment: &str) -> Result<Vec<Block>> {
     let records = aws.ec2.records(environment).await?;
-    let requests = aws.ec2.spot_requests(tag::ENVIRONMENT, environment).await?;
-    let mut instances = aws.ec2.instances_of_requests(&requests).await?;
-    let known: BTreeSet<String> = instances.iter().map(|instance| instance.id.clone()).collect();
-    let tagged = aws.ec2.instances_tagged(tag::ENVIRONMENT, environment).await?;
-    instances.extend(tagged.into_iter().filter(|instance| !known.contains(&instance.id)));
-    Ok(assemble(environment, records, requests, instances))
+    let found = look(aws, tag::ENVIRONMENT, environment).await?;
+    Ok(assemble(environment, records, found))
 }
 
-fn assemble(
-    environment: &str,
-    records: Vec<Record>,
+/// A block as it is now, by its id; its record is taken as given.
+///
+/// # Errors
+/// When a call fails.
+pub async fn again(aws: &Aws, environment: &str, id: &str, record: Option<Record>) -> Result<Block> {
+    let found = look(aws, tag::BLOCK, id).await?;
+    let mut block = Block { id: id.to_owned(), record, requests: Vec::new(), instances: Vec::new() };
+    block.take(environment, &found);
+    Ok(block)
+}
+
+/// Requests and instances that may be ours, and the requests of those instances whosesoever they are.
+struct Found {
     requests: Vec<SpotRequest>,
     instances: Vec<Instance>,
-) -> Vec<Block> {
+}
+
+async fn look(aws: &Aws, key: &str, value: &str) -> Result<Found> {
+    let mut requests = aws.ec2.spot_requests(key, value).await?;
+    let mut instances = aws.ec2.instances_of_requests(&requests).await?;
+    let known: BTreeSet<String> = instances.iter().map(|instance| instance.id.clone()).collect();
+    let tagged = aws.ec2.instances_tagged(key, value).await?;
+    instances.extend(tagged.into_iter().filter(|instance| !known.contains(&instance.id)));
+    let unknown = |id: &String| requests.iter().all(|request| request.id != *id);
+    let others: Vec<String> = instances.iter().filter_map(|it| it.spot_request.clone()).filter(unknown).collect();
+    requests.extend(aws.ec2.spot_requests_of(&others).await?);
+    Ok(Found { requests, instances })
+}
+
+fn assemble(environment: &str, records: Vec<Record>, found: Found) -> Vec<Block> {
     let empty = |id: String, record| Block { id, record, requests: Vec::new(), instances: Vec::new() };
     let mut blocks: Vec<Block> =
         records.into_iter().map(|record| empty(record.terms.block.clone(), Some(record))).collect();
-    let marked = requests.iter().map(|request| &request.tags).chain(instances.iter().map(|instance| &instance.tags));
+    let marked = found.requests.iter().map(|it| &it.tags).chain(found.instances.iter().map(|it| &it.tags));
     let marked: BTreeSet<String> = marked.filter_map(|tags| tags.get(tag::BLOCK)).cloned().collect();
     let unrecorded: Vec<String> = marked.into_iter().filter(|id| blocks.iter().all(|block| block.id != *id)).collect();
     blocks.extend(unrecorded.into_iter().map(|id| empty(id, None)));
     for block in &mut blocks {
-        block.requests.extend(requests.iter().filter(|it| carries_marks(&it.tags, environment, &block.id)).cloned());
-        let ours = |instance: &&Instance| is_ours(instance, environment, &block.id, &block.requests);
-        block.instances = instances.iter().filter(ours).cloned().collect();
+        block.take(environment, &found);
     }
     // AWS shows what has ended for hours; without a record that is over for us.
     blocks.retain(|block| block.record.is_some() || block.has_something_left());
@@ -106,6 +110,20 @@ fn assemble(
 }
 
 impl Block {
+    /// Takes what is this block's out of what was found.
+    fn take(&mut self, environment: &str, found: &Found) {
+        let marks = Marks::of_block(environment, &self.id);
+        self.requests = found.requests.iter().filter(|it| marks.are_on(&it.tags)).cloned().collect();
+        let ours = |it: &&Instance| marks.claim_instance(it, &found.requests).is_some();
+        self.instances = found.instances.iter().filter(ours).cloned().collect();
+    }
+
+    /// Whether a run has told its user how it came up.
+    #[must_use]
+    pub fn is_reported(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.reported.is_some())
+    }
+
     /// Where it is in its life at `now`.
     #[must_use]
     pub fn life(&self, now: Timestamp) -> Life {
@@ -125,7 +143,7 @@ impl Block {
         }
         match &self.record {
             Some(record) if record.outcome.is_some() => Life::Refused,
-            Some(record) if self.requests.is_empty() && now < record.terms.valid_until => Life::Recorded,
+            Some(record) if self.requests.is_empty() && now < record.terms.late() => Life::Recorded,
             _ => Life::Ended,
         }
     }
@@ -148,15 +166,20 @@ impl Block {
     }
 }
 
-/// The block that `up` continues: the newest that goes on.
+/// The block that `up` continues: the newest that goes on. With `new` it is continued only until a run has told how it
+/// came up, for then this run is that run's repetition.
 #[must_use]
-pub fn current(blocks: &[Block], now: Timestamp) -> Option<&Block> {
-    blocks.iter().rev().find(|block| block.record.is_some() && block.life(now).goes_on())
+pub fn current(blocks: &[Block], now: Timestamp, new: bool) -> Option<&Block> {
+    let newest = blocks.iter().rev().find(|block| block.record.is_some() && block.life(now).goes_on());
+    newest.filter(|block| !new || !block.is_reported())
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::ownership::Ours;
     use crate::record::tests::terms;
 
     fn at(minutes: i64) -> Timestamp {
@@ -168,7 +191,7 @@ pub(crate) mod tests {
         SpotRequest { id: id.into(), state, code, instance, tags: terms().resource_tags(), ..SpotRequest::default() }
     }
 
-    fn instance(id: &str, state: &str, request: Option<&str>) -> Instance {
+    pub(crate) fn instance(id: &str, state: &str, request: Option<&str>) -> Instance {
         Instance {
             id: id.into(),
             state: state.into(),
@@ -182,8 +205,8 @@ pub(crate) mod tests {
     }
 
     fn record() -> Record {
-        let (template, name) = ("lt-1".into(), "spotblock-spot-block-test-1".into());
-        Record { template, name, number: 1, created: at(0), terms: terms(), outcome: None }
+        let (template, name) = (Ours::just_made("lt-1"), "spotblock-spot-block-test-1".into());
+        Record { template, name, number: 1, created: at(0), terms: terms(), outcome: None, reported: None }
     }
 
     fn block(requests: Vec<SpotRequest>, instances: Vec<Instance>) -> Block {
@@ -197,7 +220,8 @@ pub(crate) mod tests {
         let closed = || request("sir-1", "closed", "instance-terminated-by-user", Some("i-1"));
         let cases = [
             ("recorded", block(vec![], vec![]), 5, Life::Recorded),
-            ("recorded, but the request is no longer valid", block(vec![], vec![]), 11, Life::Ended),
+            ("recorded, and a request may still turn up", block(vec![], vec![]), 10, Life::Recorded),
+            ("recorded, and it is too late for a request", block(vec![], vec![]), 11, Life::Ended),
             ("requested", block(vec![open()], vec![]), 5, Life::Requested),
             ("fulfilled, instance not shown yet", block(vec![active()], vec![]), 5, Life::Live),
             ("running", block(vec![active()], vec![instance("i-1", "running", None)]), 30, Life::Live),
@@ -211,30 +235,23 @@ pub(crate) mod tests {
         let mut refused = block(vec![], vec![]);
         refused.record.as_mut().expect("a record").outcome = Some("refused:InvalidParameterValue".into());
         assert_eq!(refused.life(at(1)), Life::Refused);
-        assert!(current(&[refused], at(1)).is_none());
+        assert!(current(&[refused], at(1), false).is_none());
     }
 
-    /// Catches: foreign look-alikes taken for ours, and our own untagged instances taken for foreign.
+    /// Catches: `up --new` that was killed and run again with the same words, and bought twice.
     #[test]
-    fn ours_is_what_carries_both_marks_or_what_our_request_brought() {
-        let (environment, id) = ("spot-block-test", "sb-0123456789");
-        let ours = request("sir-1", "active", "fulfilled", Some("i-1"));
-        let mut foreign = request("sir-2", "active", "fulfilled", Some("i-2"));
-        foreign.tags = BTreeMap::from([("Name".into(), "spotblock spot-block-test".into())]);
-        let requests = [ours, foreign];
-        let tagged = |tags: &[(&str, &str)]| Instance {
-            tags: tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
-            ..instance("i-3", "running", None)
-        };
-        let is = |instance: &Instance| is_ours(instance, environment, id, &requests);
-        assert!(is(&instance("i-1", "running", Some("sir-1"))), "untagged, but of our request");
-        assert!(is(&tagged(&[(tag::ENVIRONMENT, environment), (tag::BLOCK, id)])));
-        assert!(!is(&instance("i-2", "running", Some("sir-2"))), "a foreign request");
-        assert!(!is(&instance("i-4", "running", None)), "in the same cluster, nothing else");
-        assert!(!is(&tagged(&[("Name", "spotblock spot-block-test")])), "the same name");
-        assert!(!is(&tagged(&[(tag::ENVIRONMENT, environment)])), "one mark of two");
-        assert!(!is(&tagged(&[(tag::ENVIRONMENT, "other"), (tag::BLOCK, id)])), "another environment");
-        assert!(!is(&tagged(&[(tag::ENVIRONMENT, environment), (tag::BLOCK, "sb-9999999999")])), "another block");
+    fn new_goes_on_with_a_block_whose_end_nobody_was_told() {
+        let live = || block(vec![request("sir-1", "active", "fulfilled", None)], vec![]);
+        let mut told = live();
+        told.record.as_mut().expect("a record").reported = Some("joined".into());
+        for (name, block, new, continued) in [
+            ("plain, not told", live(), false, true),
+            ("plain, told", told.clone(), false, true),
+            ("new, not told", live(), true, true),
+            ("new, told", told, true, false),
+        ] {
+            assert_eq!(current(&[block], at(5), new).is_some(), continued, "{name}");
+        }
     }
 
     #[test]
@@ -242,18 +259,22 @@ pub(crate) mod tests {
         let blocks = assemble(
             "spot-block-test",
             Vec::new(),
-            vec![request("sir-1", "active", "fulfilled", Some("i-1"))],
-            vec![instance("i-1", "running", Some("sir-1")), instance("i-2", "running", None)],
+            Found {
+                requests: vec![request("sir-1", "active", "fulfilled", Some("i-1"))],
+                instances: vec![instance("i-1", "running", Some("sir-1")), instance("i-2", "running", None)],
+            },
         );
         assert_eq!(blocks.len(), 1);
         assert!(blocks[0].record.is_none());
         assert_eq!(blocks[0].instances.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["i-1"]);
-        assert!(current(&blocks, at(5)).is_none(), "nothing says how to continue it");
+        assert!(current(&blocks, at(5), false).is_none(), "nothing says how to continue it");
         let over = assemble(
             "spot-block-test",
             Vec::new(),
-            vec![request("sir-1", "closed", "instance-terminated-by-user", Some("i-1"))],
-            vec![instance("i-1", "terminated", Some("sir-1"))],
+            Found {
+                requests: vec![request("sir-1", "closed", "instance-terminated-by-user", Some("i-1"))],
+                instances: vec![instance("i-1", "terminated", Some("sir-1"))],
+            },
         );
         assert!(over.is_empty(), "{over:?}");
     }

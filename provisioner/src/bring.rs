@@ -14,15 +14,17 @@ use jiff::SignedDuration;
 use node_contract::names::tag;
 
 use crate::aws::batch::ComputeEnvironment;
-use crate::aws::ec2::{Instance, SpotRequest};
-use crate::block::{self, Block, Life, carries_marks, is_ours};
+use crate::aws::ec2::{Instance, Named, SpotRequest};
+use crate::block::{self, Block, Life};
 use crate::capacity::{self, Refusal, Standing, spot_block};
 use crate::desired::Desired;
 use crate::error::{Error, Result, human};
 use crate::names;
 use crate::observe;
+use crate::ownership::{Marks, Ours};
 use crate::record::{LaunchData, Record, Terms};
 use crate::session::Session;
+use crate::settings::AgentFrom;
 use crate::user_data;
 use crate::wait::{Bound, Seen};
 
@@ -30,6 +32,8 @@ use crate::wait::{Bound, Seen};
 const SETTLE_LIMIT: Duration = Duration::from_secs(120);
 /// How long after ValidUntil a request may still be shown open.
 const GRACE: Duration = Duration::from_secs(60);
+/// A wait for requests that turn up late: as long as they may, and a little more so that the last look comes after it.
+const LATE: Duration = Duration::from_secs(70);
 /// How many names are tried when others are taken by foreign launch templates.
 const NAMES: u32 = 20;
 
@@ -44,7 +48,7 @@ pub struct Options {
     pub valid_for: SignedDuration,
 }
 
-/// Brings a block and gives its id. On an error some of it may stand; it is found again by the next run.
+/// Brings a block and gives its record. On an error some of it may stand; it is found again by the next run.
 ///
 /// # Errors
 /// AWS's refusal, a wait that came to its end, instances that ended before they joined.
@@ -53,17 +57,58 @@ pub async fn bring(
     desired: &Desired,
     environment: &ComputeEnvironment,
     options: Options,
-) -> Result<String> {
+) -> Result<Record> {
     let block = record_of(session, desired, environment, options).await?;
     let Some(record) = &block.record else { return Err(lost_record(&block.id)) };
     let fresh = block.requests.is_empty();
-    let bought = if fresh { purchase(session, record).await? } else { block.requests.clone() };
-    let requests = fulfilment(session, record, &bought).await?;
+    let bought = bought(session, &block, record).await?;
+    let Fulfilment { requests, held } = fulfilment(session, record, &bought).await?;
     let failed: Vec<&SpotRequest> = requests.iter().filter(|it| capacity::standing(it) == Standing::Failed).collect();
     if failed.len() == requests.len() {
-        return Err(nothing_came(session, record, &failed).await);
+        return Err(nothing_came(session, record, &failed, held).await);
     }
-    let gone = join(session, record, &environment.cluster, &requests, options.join).await?;
+    let result = joined(session, record, &environment.cluster, &requests, options.join, fresh).await;
+    if let Err(Error::State { .. } | Error::Capacity { .. } | Error::TimedOut { .. }) = &result {
+        report(session, record, "not as asked for").await;
+    }
+    result.map(|()| record.clone())
+}
+
+/// Writes down that the user is told how the block came up: from now on `--new` means another. It is the last that a
+/// run does, for until then the same words must go on with this block.
+pub async fn report(session: &Session<'_>, record: &Record, how: &str) {
+    if record.reported.is_some() {
+        return;
+    }
+    if let Err(error) = session.aws.ec2.set_reported(record, how).await {
+        let block = &record.terms.block;
+        session
+            .ui
+            .warn(format_args!("block {block} is not marked as finished, so `--new` will go on with it: {error}"));
+    }
+}
+
+/// The spot requests of the block. Where AWS doesn't show all of them, the purchase is repeated: under the same token it
+/// gives those that were made before.
+async fn bought(session: &Session<'_>, block: &Block, record: &Record) -> Result<Vec<SpotRequest>> {
+    let wanted = usize::try_from(record.terms.instances).unwrap_or(usize::MAX);
+    if block.requests.len() < wanted && session.now() < record.terms.valid_until {
+        return purchase(session, record).await;
+    }
+    Ok(block.requests.clone())
+}
+
+/// Waits until the instances have joined, and judges what came.
+async fn joined(
+    session: &Session<'_>,
+    record: &Record,
+    cluster: &str,
+    requests: &[SpotRequest],
+    limit: Duration,
+    fresh: bool,
+) -> Result<()> {
+    let failed: Vec<&SpotRequest> = requests.iter().filter(|it| capacity::standing(it) == Standing::Failed).collect();
+    let gone = join(session, record, cluster, requests, limit).await?;
     match ended_early(record, &gone) {
         // In a block that goes on it is nothing new: an instance may have left, or been ended by somebody.
         Some(error) if !fresh => session.ui.warn(error),
@@ -71,7 +116,7 @@ pub async fn bring(
         None => {}
     }
     match failed.as_slice() {
-        [] => Ok(record.terms.block.clone()),
+        [] => Ok(()),
         [first, ..] => Err(Error::Capacity {
             what: format!(
                 "block {} has {} of {} instances: spot request {} ended with {} ({})",
@@ -100,12 +145,16 @@ async fn record_of(
     options: Options,
 ) -> Result<Block> {
     let blocks = block::all(session.aws, session.environment()).await?;
-    if let Some(live) = block::current(&blocks, session.now()).filter(|_| !options.new) {
-        session.ui.say(format_args!("continuing block {} ({})", live.id, record_name(live)));
-        if let Some(record) = &live.record {
-            say_what_stays(session, &record.terms);
+    if let Some(live) = block::current(&blocks, session.now(), options.new)
+        && let Some(record) = &live.record
+        && let Some(block) = in_time(session, live, record).await?
+    {
+        session.ui.say(format_args!("continuing block {} ({})", block.id, record.name));
+        if options.new {
+            session.ui.say("--new starts another once a run has told how this one came up");
         }
-        return Ok(live.clone());
+        say_what_stays(session, &record.terms);
+        return Ok(block);
     }
     let mut number = next_number(&blocks);
     let (terms, launch) = new_block(session, desired, environment, options).await?;
@@ -120,17 +169,18 @@ async fn record_of(
             limit: SETTLE_LIMIT,
             next: "run the same command again".to_owned(),
         };
-        match session.waits.until(session.ui, bound, async || reread(session, &name).await).await {
-            Ok(block) => {
-                if block.id != terms.block {
-                    session.ui.say(format_args!("another run was first: following its block {}", block.id));
-                }
-                return Ok(block);
+        let Some(block) = session.waits.until(session.ui, bound, async || reread(session, &name).await).await? else {
+            session.ui.say(format_args!("launch template {name} is somebody else's: trying the next name"));
+            number += 1;
+            continue;
+        };
+        if block.id != terms.block {
+            session.ui.say(format_args!("another run was first: following its block {}", block.id));
+            if let Some(record) = &block.record {
+                say_what_stays(session, &record.terms);
             }
-            // The name is taken by a launch template that is no record of this environment.
-            Err(Error::TimedOut { .. }) => number += 1,
-            Err(error) => return Err(error),
         }
+        return Ok(block);
     }
     Err(Error::State {
         what: format!("{NAMES} launch templates have names that block records need, and are none"),
@@ -157,10 +207,36 @@ fn say_what_stays(session: &Session<'_>, terms: &Terms) {
     }
 }
 
-async fn reread(session: &Session<'_>, name: &str) -> Result<Seen<Block>> {
-    let blocks = block::all(session.aws, session.environment()).await?;
-    let found = blocks.into_iter().find(|block| record_name(block) == name);
-    let Some(block) = found else { return Ok(Seen::NotYet("not shown".to_owned())) };
+/// The block, unless its request is no longer valid and none was made: that only shows after a while.
+async fn in_time(session: &Session<'_>, block: &Block, record: &Record) -> Result<Option<Block>> {
+    if !block.requests.is_empty() || session.now() < record.terms.valid_until {
+        return Ok(Some(block.clone()));
+    }
+    let bound = Bound {
+        what: format!("spot requests of block {} that may have been made in time", block.id),
+        limit: LATE,
+        next: String::new(),
+    };
+    let look = async || {
+        let seen = block::again(session.aws, session.environment(), &block.id, Some(record.clone())).await?;
+        Ok(match seen.requests.is_empty() {
+            false => Seen::Done(Some(seen)),
+            true if session.now() >= record.terms.late() => Seen::Done(None),
+            true => Seen::NotYet("none is shown".to_owned()),
+        })
+    };
+    session.waits.until(session.ui, bound, look).await
+}
+
+/// The block whose record has this name; none where the name belongs to a launch template of somebody else's.
+async fn reread(session: &Session<'_>, name: &str) -> Result<Seen<Option<Block>>> {
+    let record = match session.aws.ec2.named(session.environment(), name).await? {
+        Named::Absent => return Ok(Seen::NotYet("not shown".to_owned())),
+        Named::Foreign => return Ok(Seen::Done(None)),
+        Named::Record(record) => *record,
+    };
+    let id = record.terms.block.clone();
+    let block = block::again(session.aws, session.environment(), &id, Some(record)).await?;
     if block.life(session.now()) == Life::Refused {
         return Err(Error::Capacity {
             what: format!("another run started block {} at the same time, and AWS refused it", block.id),
@@ -168,7 +244,7 @@ async fn reread(session: &Session<'_>, name: &str) -> Result<Seen<Block>> {
             next: "run the same command again".to_owned(),
         });
     }
-    Ok(Seen::Done(block))
+    Ok(Seen::Done(Some(block)))
 }
 
 /// The name of a block's record.
@@ -240,7 +316,11 @@ async fn purchase(session: &Session<'_>, record: &Record) -> Result<Vec<SpotRequ
     let bound = Bound {
         what: format!("instance profile {} to be usable", launch.instance_profile),
         limit: SETTLE_LIMIT,
-        next: "check that the profile exists and has a role; then run the same command again".to_owned(),
+        next: format!(
+            "nothing was bought. Check `aws iam get-instance-profile --instance-profile-name {}`: it must exist and have \
+             a role; then run the same command again",
+            launch.instance_profile
+        ),
     };
     let result = session
         .waits
@@ -265,8 +345,16 @@ async fn purchase(session: &Session<'_>, record: &Record) -> Result<Vec<SpotRequ
     }
 }
 
+/// What became of the requests.
+struct Fulfilment {
+    requests: Vec<SpotRequest>,
+    /// What the last that was not fulfilled waited for.
+    held: Option<String>,
+}
+
 /// Waits until no request may still be fulfilled that isn't.
-async fn fulfilment(session: &Session<'_>, record: &Record, bought: &[SpotRequest]) -> Result<Vec<SpotRequest>> {
+async fn fulfilment(session: &Session<'_>, record: &Record, bought: &[SpotRequest]) -> Result<Fulfilment> {
+    let mut held = None;
     let terms = &record.terms;
     let left: Duration = session.now().duration_until(terms.valid_until).try_into().unwrap_or_default();
     let bound = Bound {
@@ -289,8 +377,9 @@ async fn fulfilment(session: &Session<'_>, record: &Record, bought: &[SpotReques
                 Standing::Failed | Standing::Over => false,
             });
             match holding.clone().next() {
-                None => Ok(Seen::Done(ours)),
+                None => Ok(Seen::Done(Fulfilment { requests: ours, held: held.take() })),
                 Some(first) => {
+                    held = Some(format!("{} ({})", first.code, first.message));
                     let done = ours.len() - holding.count();
                     Ok(Seen::NotYet(format!("{done} fulfilled; {} is {}", first.id, first.code)))
                 }
@@ -299,14 +388,18 @@ async fn fulfilment(session: &Session<'_>, record: &Record, bought: &[SpotReques
         .await
 }
 
-async fn nothing_came(session: &Session<'_>, record: &Record, failed: &[&SpotRequest]) -> Error {
+async fn nothing_came(session: &Session<'_>, record: &Record, failed: &[&SpotRequest], held: Option<String>) -> Error {
     let Some(first) = failed.first() else { return lost_record(&record.terms.block) };
     if let Err(error) = session.aws.ec2.set_outcome(record, &format!("not-fulfilled:{}", first.code)).await {
         return error;
     }
     let what = format!(
-        "no instance came for block {}: spot request {} ended with {} ({})",
-        record.terms.block, first.id, first.code, first.message
+        "no instance came for block {}: spot request {} ended with {} ({}){}",
+        record.terms.block,
+        first.id,
+        first.code,
+        first.message,
+        held.map(|why| format!(" after {why}")).unwrap_or_default()
     );
     match first.code.as_str() {
         "bad-parameters" | "system-error" | "canceled-before-fulfillment" => Error::State {
@@ -325,12 +418,11 @@ async fn nothing_came(session: &Session<'_>, record: &Record, failed: &[&SpotReq
 
 /// Marks instances of ours that are not marked yet: a spot request's tags don't reach them `[V]`.
 async fn mark(session: &Session<'_>, record: &Record, requests: &[SpotRequest], instances: &[Instance]) -> Result<()> {
-    let (environment, block) = (session.environment(), &record.terms.block);
-    let unmarked: Vec<String> = instances
+    let marks = Marks::of_block(session.environment(), &record.terms.block);
+    let unmarked: Vec<Ours> = instances
         .iter()
-        .filter(|it| it.is_up() && is_ours(it, environment, block, requests))
-        .filter(|it| !carries_marks(&it.tags, environment, block))
-        .map(|it| it.id.clone())
+        .filter(|it| it.is_up() && !marks.are_on(&it.tags))
+        .filter_map(|it| marks.claim_instance(it, requests))
         .collect();
     if unmarked.is_empty() { Ok(()) } else { session.aws.ec2.tag(&unmarked, &record.terms.resource_tags()).await }
 }
@@ -347,11 +439,10 @@ async fn join(
     let bound = Bound {
         what: format!("the instances of block {} to join the cluster", record.terms.block),
         limit,
-        next: "look at an instance's boot with `aws ec2 get-console-output --instance-id ID --latest`; run the same \
-               command again to wait on, or `spotblock down` to end the block"
-            .to_owned(),
+        next: String::new(),
     };
-    session
+    let mut absent = None;
+    let result = session
         .waits
         .until(session.ui, bound, async || {
             let instances = session.aws.ec2.instances_of_requests(requests).await?;
@@ -362,7 +453,8 @@ async fn join(
             let members = session.aws.ecs.members(cluster).await?;
             let joined = |it: &Instance| members.get(&it.id).is_some_and(crate::aws::ecs::Member::has_joined);
             let missing: Vec<&Instance> = instances.iter().filter(|it| it.is_up() && !joined(it)).collect();
-            if !missing.is_empty() {
+            if let Some(first) = missing.first() {
+                absent = Some(first.id.clone());
                 let named: Vec<String> = missing.iter().take(5).map(|it| format!("{} ({})", it.id, it.state)).collect();
                 let here = instances.iter().filter(|it| joined(it)).count();
                 let rest = if missing.len() > 5 { ", ..." } else { "" };
@@ -374,7 +466,29 @@ async fn join(
             }
             Ok(Seen::Done(instances.into_iter().filter(|it| !it.is_up()).collect()))
         })
-        .await
+        .await;
+    match result {
+        Err(Error::TimedOut { what, limit, last, .. }) => {
+            let next = why_not_joined(session, record, absent.as_deref().unwrap_or("INSTANCE")).await?;
+            Err(Error::TimedOut { what, limit, last, next })
+        }
+        result => result,
+    }
+}
+
+/// What keeps an instance from joining, in the order of likelihood.
+async fn why_not_joined(session: &Session<'_>, record: &Record, instance: &str) -> Result<String> {
+    let launch = session.aws.ec2.launch_data(record).await?;
+    let agent = match &session.settings.agent.from {
+        AgentFrom::Ami => format!("image {} carries spotblock-agent ([agent] from = \"ami\")", launch.image),
+        AgentFrom::Url { url, .. } => format!("the instance can fetch {url}"),
+    };
+    Ok(format!(
+        "the block is bought and its clock runs. Check with `aws ec2 get-console-output --instance-id {instance} --latest` \
+         that {agent}, that subnet {} reaches ECS, and that the role of {} has the policy of the agent; then run the same \
+         command again to wait on, or `spotblock down` to end the block",
+        launch.subnet, launch.instance_profile
+    ))
 }
 
 fn ended_early(record: &Record, gone: &[Instance]) -> Option<Error> {

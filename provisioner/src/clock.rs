@@ -7,18 +7,27 @@ use aws_smithy_async::rt::sleep::{AsyncSleep as _, SharedAsyncSleep};
 use aws_smithy_async::time::SharedTimeSource;
 use jiff::Timestamp;
 
+use crate::brake::Brake;
+
 /// The time, and sleeping.
 #[derive(Clone, Debug)]
 pub struct Clock {
     time: SharedTimeSource,
     sleep: SharedAsyncSleep,
+    brake: Brake,
 }
 
 impl Clock {
-    /// A clock on these two.
+    /// A clock on these, whose sleeps end for ever when the brake is pulled.
     #[must_use]
-    pub fn new(time: SharedTimeSource, sleep: SharedAsyncSleep) -> Self {
-        Self { time, sleep }
+    pub fn new(time: SharedTimeSource, sleep: SharedAsyncSleep, brake: Brake) -> Self {
+        Self { time, sleep, brake }
+    }
+
+    /// Whether the user wants to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.brake.is_pulled()
     }
 
     /// The time now. A clock outside of what a timestamp can hold (years -9999 to 9999) counts as its minimum.
@@ -27,8 +36,11 @@ impl Clock {
         Timestamp::try_from(self.time.now()).unwrap_or(Timestamp::MIN)
     }
 
-    /// Sleeps.
+    /// Sleeps. A wait is no work that could be lost: the brake ends it at once.
     pub async fn sleep(&self, duration: Duration) {
-        self.sleep.sleep(duration).await;
+        tokio::select! {
+            () = self.sleep.sleep(duration) => {}
+            () = self.brake.pulled() => self.brake.halt().await,
+        }
     }
 }

@@ -6,6 +6,7 @@ use node_contract::names::tag;
 
 use crate::job_definition::JobDefinition;
 use crate::names;
+use crate::ownership::Marks;
 use crate::settings::Settings;
 
 /// A role or profile.
@@ -64,10 +65,10 @@ impl Desired {
         }
     }
 
-    /// Whether these tags mark something that was made for this environment.
+    /// The marks of what was made for this environment.
     #[must_use]
-    pub fn made(&self, tags: &BTreeMap<String, String>) -> bool {
-        tags.get(tag::ENVIRONMENT) == Some(&self.environment)
+    pub fn marks(&self) -> Marks<'_> {
+        Marks::of_environment(&self.environment)
     }
 }
 

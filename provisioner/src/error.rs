@@ -73,7 +73,10 @@ pub enum Error {
     },
     /// Ctrl-C.
     #[error("interrupted")]
-    Interrupted,
+    Interrupted {
+        /// How to go on.
+        next: String,
+    },
 }
 
 /// One failed call to AWS.
@@ -147,11 +150,18 @@ impl AwsFailure {
         matches!(self.kind, Kind::Throttled | Kind::Unreachable | Kind::Server)
     }
 
+    /// The permission that is missing: the call's own, or another that AWS names, such as iam:PassRole.
+    fn denied_action(&self) -> &str {
+        let named = self.message.split("to perform: ").nth(1).and_then(|rest| rest.split_whitespace().next());
+        named.filter(|name| name.contains(':')).unwrap_or(self.action)
+    }
+
     fn next(&self) -> String {
         match self.kind {
             Kind::Denied => format!(
                 "the permission {} on {} is missing: add it to the policy of the user or role that runs spotblock",
-                self.action, self.resource
+                self.denied_action(),
+                self.resource
             ),
             Kind::Expired => {
                 "the credentials have expired: sign in again (`aws sso login`, or new keys), then run the \
@@ -172,6 +182,18 @@ impl AwsFailure {
             Kind::Throttled => "AWS asks for fewer calls: run the same command again in a minute".to_owned(),
             Kind::Server => "AWS failed to answer: run the same command again; it goes on where it stopped".to_owned(),
             Kind::NotFound => format!("check that {} exists in this region and account", self.resource),
+            Kind::Rejected
+                if self.code.as_deref().is_some_and(|code| code.starts_with("AuthFailure.ServiceLinked")) =>
+            {
+                "this account has never had spot instances: run `aws iam create-service-linked-role --aws-service-name \
+                 spot.amazonaws.com` once, then the same command again"
+                    .to_owned()
+            }
+            Kind::Rejected if self.is("IdempotentParameterMismatch") => {
+                "the block was bought already, with other parameters than its record says now: look at it with \
+                 `spotblock status`, or end it with `spotblock down`"
+                    .to_owned()
+            }
             Kind::Exists | Kind::Rejected => {
                 "change what AWS names (usually a key of spotblock.toml), then run the same command again".to_owned()
             }
@@ -209,7 +231,7 @@ impl Error {
             Self::File { .. } | Self::Aws(_) | Self::State { .. } => 1,
             Self::Capacity { .. } => 3,
             Self::TimedOut { .. } => 4,
-            Self::Interrupted => 130,
+            Self::Interrupted { .. } => 130,
         }
     }
 
@@ -221,10 +243,7 @@ impl Error {
             Self::Usage { next, .. } | Self::State { next, .. } | Self::Capacity { next, .. } => next.clone(),
             Self::File { .. } => "check that the file is there and that you may read or write it".to_owned(),
             Self::Aws(failure) => failure.next(),
-            Self::TimedOut { next, .. } => next.clone(),
-            Self::Interrupted => "nothing was undone: run the same command again and it goes on where it stopped, or \
-                                  `spotblock down` to end the block"
-                .to_owned(),
+            Self::TimedOut { next, .. } | Self::Interrupted { next } => next.clone(),
         }
     }
 }
@@ -384,5 +403,21 @@ mod tests {
         let error = Error::from(Box::new(failure));
         assert!(error.next().contains("the permission ec2:RequestSpotInstances on block sb-1f2c is missing"));
         assert_eq!(error.exit_code(), 1);
+    }
+
+    /// Catches: a user who is told to allow what is allowed already.
+    #[test]
+    fn a_permission_that_aws_names_itself_is_named_instead_of_the_calls() {
+        let failure = AwsFailure {
+            action: "batch:CreateComputeEnvironment",
+            resource: "blocks".into(),
+            kind: Kind::Denied,
+            code: Some("AccessDeniedException".into()),
+            message: "User: arn:aws:iam::1:user/u is not authorized to perform: iam:PassRole on resource: \
+                      arn:aws:iam::1:role/r"
+                .into(),
+            request_id: None,
+        };
+        assert!(failure.next().starts_with("the permission iam:PassRole on blocks is missing"), "{}", failure.next());
     }
 }

@@ -31,20 +31,25 @@
 //! Its id, `sb-` and ten hexadecimal digits, made with its record and put as a tag on everything that belongs to it. The
 //! record's name, `spotblock-<environment>-<n>`, is a create-if-absent: of two runs at once, one creates it and the other
 //! follows. A block goes on until its instances, or all hope of them, are gone (`block.rs`, [`block::Block::life`]).
+//! docs/block-identity.md tells the whole of it on one page.
+//!
+//! # What is ours
+//!
+//! Whatever ends, tags or changes a thing takes an [`ownership::Ours`], which only the check in `ownership.rs` makes.
 
-use std::future::Future;
 use std::io::Write;
 use std::path::PathBuf;
-use std::pin::Pin;
 
 use aws_smithy_async::rt::sleep::SharedAsyncSleep;
 use aws_smithy_async::time::SharedTimeSource;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 pub mod apply;
 pub mod args;
 pub mod aws;
 pub mod block;
+pub mod brake;
 pub mod bring;
 pub mod capacity;
 pub mod clock;
@@ -54,6 +59,7 @@ pub mod error;
 pub mod job_definition;
 pub mod names;
 pub mod observe;
+pub mod ownership;
 pub mod plan;
 pub mod policy;
 pub mod record;
@@ -70,6 +76,7 @@ mod testing;
 
 use args::{BlockFlags, Cli, Command, Global};
 use aws::{Account, Aws, Place};
+use brake::Brake;
 use clock::Clock;
 use error::{Error, Result};
 use session::Session;
@@ -95,8 +102,8 @@ pub struct Ports {
     pub terminal: bool,
     /// New blocks' ids and the jitter of waits follow from it.
     pub seed: u64,
-    /// Completes when the user wants to stop.
-    pub interrupt: Pin<Box<dyn Future<Output = ()>>>,
+    /// One message each time the user wants to stop (Ctrl-C, SIGTERM).
+    pub interrupts: UnboundedReceiver<()>,
 }
 
 /// Runs a command to its end and gives the exit code.
@@ -105,12 +112,14 @@ pub async fn run(cli: Cli, mut ports: Ports) -> u8 {
     let err = std::mem::replace(&mut ports.stderr, Box::new(std::io::sink()));
     let plain = cli.global.no_color.as_ref().is_some_and(|value| !value.is_empty());
     let ui = Ui::new(out, err, cli.global.output, ports.terminal && !plain);
-    let interrupt = std::mem::replace(&mut ports.interrupt, Box::pin(std::future::pending()));
-    // Dropping the command's future stops it between any two steps, or in a call whose answer is then lost: both are
-    // what a run has to be able to continue from anyway.
+    let brake = Brake::default();
+    ports.http = brake.over(&ports.http);
+    let mut interrupts = std::mem::replace(&mut ports.interrupts, tokio::sync::mpsc::unbounded_channel().1);
+    // Dropping the command's future stops it between any two steps, or on a second Ctrl-C in a call whose answer is
+    // then lost: both are what a run has to be able to continue from anyway.
     let outcome = tokio::select! {
-        outcome = Box::pin(execute(&cli, &ports, &ui)) => outcome,
-        () = interrupt => Err(Error::Interrupted),
+        outcome = Box::pin(execute(&cli, &ports, &ui, &brake)) => outcome,
+        () = interrupted(&mut interrupts, &brake, &ui) => Err(Error::Interrupted { next: go_on(&cli.command) }),
     };
     match outcome {
         Ok(code) => code,
@@ -121,13 +130,44 @@ pub async fn run(cli: Cli, mut ports: Ports) -> u8 {
     }
 }
 
-async fn execute(cli: &Cli, ports: &Ports, ui: &Ui) -> Result<u8> {
+/// Completes when the run has stopped after the first interrupt, or at the second.
+async fn interrupted(interrupts: &mut UnboundedReceiver<()>, brake: &Brake, ui: &Ui) {
+    if interrupts.recv().await.is_none() {
+        // Nobody is left who could interrupt.
+        return std::future::pending().await;
+    }
+    brake.pull();
+    ui.say("stopping; a call in flight may finish. Ctrl-C again leaves at once");
+    tokio::select! {
+        () = brake.halted() => {}
+        _ = interrupts.recv() => {}
+    }
+}
+
+/// How to go on after an interrupted command.
+fn go_on(command: &Command) -> String {
+    let text = match command {
+        Command::Up(_) | Command::Request(_) => {
+            "nothing was undone: run the same command again and it goes on where it stopped, or `spotblock down` to end \
+             the block"
+        }
+        Command::Down(_) => "nothing was undone: run the same command again and it ends what is left",
+        Command::Env(_) => "nothing was undone: run the same command again and it goes on where it stopped",
+        Command::Submit(_) => {
+            "look with `spotblock status` how many jobs are in the queue: the same command again would submit all of them"
+        }
+        Command::Plan(_) | Command::UserData(_) | Command::Status | Command::Init(_) => "nothing was changed",
+    };
+    text.to_owned()
+}
+
+async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Brake) -> Result<u8> {
     if let Command::Init(args) = &cli.command {
         let path = cli.global.config.clone().unwrap_or_else(|| PathBuf::from("spotblock.toml"));
         return commands::init::run(ui, &path, args);
     }
     let settings = Settings::load(&cli.global, block_flags(&cli.command))?;
-    let clock = Clock::new(ports.time.clone(), ports.sleep.clone());
+    let clock = Clock::new(ports.time.clone(), ports.sleep.clone(), brake.clone());
     let waits = Waits::new(clock, ports.seed);
     if let Command::UserData(args) = &cli.command {
         return print_user_data(cli, ports, ui, &settings, &waits, args).await;

@@ -11,11 +11,20 @@ use clap::Parser as _;
 use spotblock::Ports;
 use spotblock::args::Cli;
 use spotblock::aws::Account;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+fn main() -> std::io::Result<ExitCode> {
     let cli = Cli::parse();
-    let ports = Ports {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let code = runtime.block_on(async { spotblock::run(cli, ports(interrupts())).await });
+    // Not waited for: after an interrupt a name look-up may still be under way in a thread, for as long as it likes.
+    runtime.shutdown_background();
+    Ok(ExitCode::from(code))
+}
+
+fn ports(interrupts: UnboundedReceiver<()>) -> Ports {
+    Ports {
         http: Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https(),
         sleep: SharedAsyncSleep::new(TokioSleep::new()),
         time: SharedTimeSource::new(SystemTimeSource::new()),
@@ -24,12 +33,20 @@ async fn main() -> ExitCode {
         stderr: Box::new(std::io::stderr()),
         terminal: std::io::stderr().is_terminal(),
         seed: fastrand::u64(..),
-        interrupt: Box::pin(async {
-            // Without a handler Ctrl-C ends the process at once, which is all right too.
-            if tokio::signal::ctrl_c().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }),
-    };
-    ExitCode::from(spotblock::run(cli, ports).await)
+        interrupts,
+    }
+}
+
+/// One message for each SIGINT and SIGTERM. Without a handler a signal ends the process at once, which is all right too.
+fn interrupts() -> UnboundedReceiver<()> {
+    let (sender, receiver) = unbounded_channel();
+    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+        tokio::spawn(forward(kind, sender.clone()));
+    }
+    receiver
+}
+
+async fn forward(kind: SignalKind, sender: UnboundedSender<()>) {
+    let Ok(mut signals) = signal(kind) else { return };
+    while signals.recv().await.is_some() && sender.send(()).is_ok() {}
 }

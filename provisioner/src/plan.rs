@@ -156,7 +156,9 @@ fn service_role(desired: &Desired, observed: &Observed) -> Step {
             let action = Action::ServiceRole(name.clone());
             match &observed.service_role {
                 None => Step::new(4, KIND, name, Verdict::Create, action),
-                Some(role) if observed.service_policy || !desired.made(&role.tags) => Step::keep(4, KIND, name),
+                Some(role) if observed.service_policy || !desired.marks().are_on(&role.tags) => {
+                    Step::keep(4, KIND, name)
+                }
                 Some(_) => {
                     let changes = vec![change("policy", "missing", "AWSBatchServiceRole")];
                     Step::new(4, KIND, name, Verdict::Change { changes }, action)
@@ -185,7 +187,7 @@ fn compute_environment(desired: &Desired, observed: &Observed) -> Step {
     if changes.is_empty() {
         return Step::keep(1, KIND, &desired.environment);
     }
-    if !desired.made(&has.tags) {
+    if !desired.marks().are_on(&has.tags) {
         let fields: Vec<_> = changes.iter().map(|it| format!("{} is {}, not {}", it.field, it.from, it.to)).collect();
         let next = "change it by hand, or give another [environment] name";
         return step(
@@ -230,7 +232,7 @@ fn queue(desired: &Desired, observed: &Observed) -> Step {
     if changes.is_empty() {
         return Step::keep(2, KIND, &desired.queue);
     }
-    if !desired.made(&has.tags) {
+    if !desired.marks().are_on(&has.tags) {
         let fields: Vec<_> = changes.iter().map(|it| format!("{} is {}, not {}", it.field, it.from, it.to)).collect();
         let next = "change it by hand, or give another queue in [environment]";
         return step(
@@ -289,7 +291,7 @@ fn profile(desired: &Desired, observed: &Observed) -> Step {
     let (Some(role), Some(profile)) = (&observed.instance_role, &observed.profile) else {
         return Step::new(4, KIND, name, Verdict::Create, action);
     };
-    if !desired.made(&role.tags) || !desired.made(&profile.tags) {
+    if !desired.marks().are_on(&role.tags) || !desired.marks().are_on(&profile.tags) {
         let next = "name it in [block] instance-profile if it is to be used";
         return Step::new(4, KIND, name, refuse("is there, but was not made by spotblock", next), Action::Nothing);
     }

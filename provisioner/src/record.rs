@@ -11,7 +11,9 @@ use jiff::{SignedDuration, Timestamp};
 use node_contract::{Source, names::tag};
 use sha2::{Digest as _, Sha256};
 
+use crate::block::LATE;
 use crate::error::{Error, Result};
+use crate::ownership::Ours;
 
 const INSTANCES: &str = "spotblock:instances";
 const DURATION: &str = "spotblock:duration";
@@ -21,6 +23,9 @@ const SOURCE: &str = "spotblock:source";
 const ATTEMPT: &str = "spotblock:attempt";
 /// The tag that says how a purchase ended that brought nothing.
 pub const OUTCOME: &str = "spotblock:outcome";
+/// The tag that says that a run has told its user how the block came up. Until then `--new` goes on with it: a run that
+/// was killed and is run again with the same words must not buy twice.
+pub const REPORTED: &str = "spotblock:reported";
 
 /// What a block is, from its record's tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +53,8 @@ pub struct Terms {
 /// A record in AWS.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// The launch template's id.
-    pub template: String,
+    /// The launch template.
+    pub template: Ours,
     /// Its name.
     pub name: String,
     /// The number in its name.
@@ -60,6 +65,8 @@ pub struct Record {
     pub terms: Terms,
     /// How the purchase ended, where it brought nothing.
     pub outcome: Option<String>,
+    /// How the block came up, once a run has told its user.
+    pub reported: Option<String>,
 }
 
 /// What is launched, from the record's data.
@@ -91,6 +98,12 @@ impl Terms {
     pub fn client_token(&self) -> String {
         let hash = Sha256::digest(format!("{}|{}|{}", self.block, self.source, self.attempt));
         hash.iter().take(20).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// From when on no request of this purchase can turn up any more.
+    #[must_use]
+    pub fn late(&self) -> Timestamp {
+        self.valid_until.checked_add(LATE).unwrap_or(Timestamp::MAX)
     }
 
     /// The tags of everything that belongs to this block.

@@ -18,20 +18,29 @@ use aws_smithy_types::body::SdkBody;
 use clap::Parser as _;
 use jiff::Timestamp;
 use localcloud::core::faults::Delivery;
-use localcloud::core::{Call, Caller, Cloud, Effect, Options, Request, Response};
+use localcloud::core::record::What;
+use localcloud::core::{Call, Caller, Cloud, Effect, Options, Request, Response, ec2};
 use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::Ports;
 use crate::args::Cli;
 use crate::aws::Account;
 use crate::testing::{EXAMPLE, SimulatedTime};
 
+mod at_once;
 mod crash;
+mod denied;
+mod drift;
+mod errors;
 mod faults;
+mod foreign;
 mod lives;
+mod snapshot;
+mod stop;
 
 /// How long an instance takes from its launch to its registration.
-const BOOT: Duration = Duration::from_secs(40);
+const BOOT: Duration = Duration::from_secs(4);
 
 /// A cloud on simulated time, with nodes that do nothing but register.
 #[derive(Clone)]
@@ -40,13 +49,17 @@ pub(crate) struct World {
     time: SimulatedTime,
     config: Arc<tempfile::NamedTempFile>,
     seed: Arc<std::sync::atomic::AtomicU64>,
+    credentials: SharedCredentialsProvider,
+    printed: Arc<Mutex<Shared>>,
 }
 
 struct State {
     cloud: Cloud,
     booting: Vec<(String, Timestamp)>,
-    /// Whether instances come up with a working agent.
-    boots: bool,
+    /// How many of the next instances come up without a working agent.
+    broken: usize,
+    /// Calls get no answer at all.
+    unreachable: bool,
 }
 
 /// What a run left.
@@ -72,13 +85,26 @@ impl World {
     pub(crate) fn with_config(options: Options, config: &str) -> Self {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), config).expect("written");
-        let state = State { cloud: Cloud::new(options), booting: Vec::new(), boots: true };
+        let state = State { cloud: Cloud::new(options), booting: Vec::new(), broken: 0, unreachable: false };
         Self {
             state: Arc::new(Mutex::new(state)),
             time: SimulatedTime::start(),
             config: Arc::new(file),
             seed: Arc::default(),
+            printed: Arc::default(),
+            credentials: SharedCredentialsProvider::new(Credentials::new(
+                "AKIASIMULATION",
+                "secret",
+                None,
+                None,
+                "sim",
+            )),
         }
+    }
+
+    /// The same world for somebody with other credentials.
+    pub(crate) fn with_credentials(self, credentials: SharedCredentialsProvider) -> Self {
+        Self { credentials, ..self }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -93,8 +119,85 @@ impl World {
         change(&mut self.state().cloud)
     }
 
-    pub(crate) fn instances_have_no_agent(&self) {
-        self.state().boots = false;
+    /// What the last run printed as its result, killed or not.
+    pub(crate) fn printed(&self) -> String {
+        self.printed.lock().expect("not poisoned").text()
+    }
+
+    /// The next `count` instances never join.
+    pub(crate) fn break_instances(&self, count: usize) {
+        self.state().broken = count;
+    }
+
+    pub(crate) fn cut_off(&self) {
+        self.state().unreachable = true;
+    }
+
+    /// A call that somebody else makes by hand, to EC2 or IAM; gives the answer's XML.
+    pub(crate) fn by_hand(&self, service: &str, form: &str) -> String {
+        self.send(service, "/", form)
+    }
+
+    /// The same, to Batch.
+    pub(crate) fn batch_by_hand(&self, operation: &str, body: &serde_json::Value) -> String {
+        self.send("batch", &format!("/v1/{}", operation.to_lowercase()), &body.to_string())
+    }
+
+    fn send(&self, service: &str, path: &str, body: &str) -> String {
+        let scope = format!("AWS4-HMAC-SHA256 Credential=AKIAHAND/20261124/us-east-1/{service}/aws4_request");
+        let request = Request {
+            method: "POST".into(),
+            path: path.into(),
+            query: String::new(),
+            headers: vec![("authorization".to_owned(), format!("{scope}, SignedHeaders=host, Signature=0"))],
+            body: body.into(),
+        };
+        let now = self.now();
+        let (response, _) = self.state().answer(&request, now);
+        let text = String::from_utf8(response.body).expect("text");
+        assert_eq!(response.status, 200, "{body}: {text}");
+        text
+    }
+
+    /// Registers an instance with a cluster, as its ECS agent would.
+    pub(crate) fn register(&self, instance: &str, cluster: &str) {
+        let now = self.now();
+        self.cloud(|cloud| cloud.handle(&registration(instance, cluster), now));
+    }
+
+    /// Every instance that can be described: what it is, where, its state, whether it is in the cluster.
+    pub(crate) fn instances(&self) -> Vec<String> {
+        let mut all: Vec<String> = self.launched().iter().filter_map(|id| self.instance(id)).collect();
+        all.sort();
+        all
+    }
+
+    fn instance(&self, id: &str) -> Option<String> {
+        self.cloud(|cloud| {
+            let joined = |event: &&localcloud::core::Event| matches!(&event.what, What::Joined { instance, .. } if instance == id);
+            let joined = cloud.events().iter().filter(joined).count();
+            let it = ec2::instance(cloud, id)?;
+            let placed = it.placed();
+            Some(format!(
+                "{} {} {} {:?} {:?} joined {joined} times",
+                it.image().id, it.instance_type().name, placed.subnet, placed.groups, it.state
+            ))
+        })
+    }
+
+    /// The ids of all instances that were ever launched, in order.
+    pub(crate) fn launched(&self) -> Vec<String> {
+        let of = |event: &localcloud::core::Event| match &event.what {
+            What::Launched { instance, .. } => Some(instance.clone()),
+            _ => None,
+        };
+        self.cloud(|cloud| cloud.events().iter().filter_map(of).collect())
+    }
+
+    /// How many instances live.
+    pub(crate) fn alive(&self) -> usize {
+        let launched = self.launched();
+        self.cloud(|cloud| launched.iter().filter_map(|id| ec2::instance(cloud, id)).filter(|it| it.alive()).count())
     }
 
     pub(crate) async fn pass(&self, duration: Duration) {
@@ -115,29 +218,41 @@ impl World {
 
     /// Runs a command; `None` when it was killed.
     pub(crate) async fn run_until(&self, arguments: &[&str], kill: Option<Kill>) -> Option<Run> {
+        // Kept until the end, so that nobody interrupts.
+        let (_interrupter, interrupts) = unbounded_channel();
+        self.run_with(arguments, kill, interrupts).await
+    }
+
+    /// The same with somebody who may interrupt it.
+    pub(crate) async fn run_with(
+        &self,
+        arguments: &[&str],
+        kill: Option<Kill>,
+        interrupts: UnboundedReceiver<()>,
+    ) -> Option<Run> {
         let config = self.config.path().to_str().expect("a path");
         let (command, rest) = arguments.split_first().expect("a command");
         let own = if rest.contains(&"--config") { &[][..] } else { &["--config", config] };
         let all = [&["spotblock", command], own, rest].concat();
         let cli = Cli::try_parse_from(all).expect("a command line");
         let (out, err) = (Shared::default(), Shared::default());
+        *self.printed.lock().expect("not poisoned") = out.clone();
         let killed = Arc::new(Notify::new());
         let connector = Connector { world: self.clone(), kill, count: Arc::default(), killed: killed.clone() };
         let connector = SharedHttpConnector::new(connector);
-        let credentials = Credentials::new("AKIASIMULATION", "secret", None, None, "simulation");
         let ports = Ports {
             http: http_client_fn(move |_, _| connector.clone()),
             sleep: SharedAsyncSleep::new(TokioSleep::new()),
             time: SharedTimeSource::new(self.time),
             account: Account::Given {
-                credentials: SharedCredentialsProvider::new(credentials),
+                credentials: self.credentials.clone(),
                 endpoint: "http://cloud.invalid".to_owned(),
             },
             stdout: Box::new(out.clone()),
             stderr: Box::new(err.clone()),
             terminal: false,
             seed: self.seed.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
-            interrupt: Box::pin(std::future::pending()),
+            interrupts,
         };
         let code = tokio::select! {
             code = crate::run(cli, ports) => code,
@@ -159,6 +274,16 @@ impl World {
         self.cloud(|cloud| cloud.calls()[since..].iter().filter(user).map(|call| call.operation.clone()).collect())
     }
 
+    /// The operations of all calls so far that no instance made.
+    pub(crate) fn operations_of_users(&self) -> Vec<String> {
+        let user = |call: &&Call| call.caller == Caller::User;
+        self.cloud(|cloud| cloud.calls().iter().filter(user).map(|call| call.operation.clone()).collect())
+    }
+
+    pub(crate) fn calls_of_users(&self) -> usize {
+        self.operations_of_users().len()
+    }
+
     pub(crate) fn calls(&self) -> usize {
         self.cloud(|cloud| cloud.calls().len())
     }
@@ -177,27 +302,27 @@ impl State {
     fn boot(&mut self, now: Timestamp) {
         for effect in self.cloud.take_effects() {
             if let Effect::StartNode { instance } = effect {
+                if self.broken > 0 || !ec2::carries_agent(&self.cloud, &instance) {
+                    self.broken = self.broken.saturating_sub(1);
+                    continue;
+                }
                 self.booting.push((instance, now + jiff::SignedDuration::try_from(BOOT).expect("short")));
             }
-        }
-        if !self.boots {
-            return;
         }
         let (ready, booting) = self.booting.drain(..).partition(|(_, at)| *at <= now);
         self.booting = booting;
         for (instance, _) in ready {
-            let cluster = self.cluster();
-            self.cloud.handle(&registration(&instance, &cluster), now);
+            if let Some(cluster) = self.cluster(&instance) {
+                self.cloud.handle(&registration(&instance, &cluster), now);
+            }
         }
     }
 
-    /// The cluster that the agent would read out of the last purchase's user data.
-    fn cluster(&self) -> String {
-        let purchase = self.cloud.calls().iter().rev().find(|call| call.operation == "RequestSpotInstances");
-        let data = purchase.expect("a purchase").parameters["LaunchSpecification"]["UserData"].clone();
-        let data = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, data.as_str().expect("user data"));
-        let text = String::from_utf8(data.expect("base64")).expect("text");
-        node_contract::user_data::extract(&text).expect("settings that the agent can read").cluster
+    /// The cluster that the agent would read out of its instance's user data, if it lives that long.
+    fn cluster(&self, instance: &str) -> Option<String> {
+        let it = ec2::instance(&self.cloud, instance).filter(|it| it.alive())?;
+        let text = String::from_utf8(it.user_data()?.to_vec()).expect("text");
+        Some(node_contract::user_data::extract(&text).expect("settings that the agent can read").cluster)
     }
 }
 
@@ -258,6 +383,9 @@ impl HttpConnector for Connector {
             // A network takes some time, and lets other runs have their turn.
             tokio::time::sleep(Duration::from_millis(20)).await;
             let now = connector.world.now();
+            if connector.world.state().unreachable {
+                return Err(ConnectorError::io("connection refused".into()));
+            }
             let (response, delivery) = connector.world.state().answer(&of_sdk(&request), now);
             if connector.kill == Some(Kill::After(nth)) {
                 connector.killed.notify_one();

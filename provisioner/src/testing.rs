@@ -7,6 +7,7 @@ use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::{SharedTimeSource, TimeSource};
 
 use crate::args::BlockFlags;
+use crate::brake::Brake;
 use crate::clock::Clock;
 use crate::settings::Settings;
 
@@ -31,7 +32,11 @@ impl TimeSource for SimulatedTime {
 
 /// A clock on simulated time.
 pub(crate) fn clock() -> Clock {
-    Clock::new(SharedTimeSource::new(SimulatedTime::start()), SharedAsyncSleep::new(TokioSleep::new()))
+    Clock::new(
+        SharedTimeSource::new(SimulatedTime::start()),
+        SharedAsyncSleep::new(TokioSleep::new()),
+        Brake::default(),
+    )
 }
 
 /// The first example's file.

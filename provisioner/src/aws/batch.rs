@@ -10,6 +10,7 @@ use aws_sdk_batch::types::{
 
 use super::text;
 use crate::error::{Result, failed};
+use crate::ownership::Ours;
 
 mod definitions;
 
@@ -145,25 +146,25 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn update_environment(&self, name: &str, enabled: bool, role: Option<&str>) -> Result<()> {
+    pub async fn update_environment(&self, ours: &Ours, enabled: bool, role: Option<&str>) -> Result<()> {
         self.client
             .update_compute_environment()
-            .compute_environment(name)
+            .compute_environment(ours.id())
             .state(if enabled { CeState::Enabled } else { CeState::Disabled })
             .set_service_role(role.map(str::to_owned))
             .send()
             .await
             .map(|_| ())
-            .map_err(failed("batch:UpdateComputeEnvironment", name))
+            .map_err(failed("batch:UpdateComputeEnvironment", ours.id()))
     }
 
     /// Deletes a compute environment.
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn delete_environment(&self, name: &str) -> Result<()> {
-        let call = self.client.delete_compute_environment().compute_environment(name);
-        call.send().await.map(|_| ()).map_err(failed("batch:DeleteComputeEnvironment", name))
+    pub async fn delete_environment(&self, ours: &Ours) -> Result<()> {
+        let call = self.client.delete_compute_environment().compute_environment(ours.id());
+        call.send().await.map(|_| ()).map_err(failed("batch:DeleteComputeEnvironment", ours.id()))
     }
 
     /// A queue, if it is there.
@@ -220,27 +221,27 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn update_queue(&self, name: &str, priority: i32) -> Result<()> {
-        let call = self.client.update_job_queue().job_queue(name).state(JqState::Enabled).priority(priority);
-        call.send().await.map(|_| ()).map_err(failed("batch:UpdateJobQueue", name))
+    pub async fn update_queue(&self, ours: &Ours, priority: i32) -> Result<()> {
+        let call = self.client.update_job_queue().job_queue(ours.id()).state(JqState::Enabled).priority(priority);
+        call.send().await.map(|_| ()).map_err(failed("batch:UpdateJobQueue", ours.id()))
     }
 
     /// Disables a queue: it takes no more jobs.
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn disable_queue(&self, name: &str) -> Result<()> {
-        let call = self.client.update_job_queue().job_queue(name).state(JqState::Disabled);
-        call.send().await.map(|_| ()).map_err(failed("batch:UpdateJobQueue", name))
+    pub async fn disable_queue(&self, ours: &Ours) -> Result<()> {
+        let call = self.client.update_job_queue().job_queue(ours.id()).state(JqState::Disabled);
+        call.send().await.map(|_| ()).map_err(failed("batch:UpdateJobQueue", ours.id()))
     }
 
     /// Deletes a queue and the jobs in it.
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn delete_queue(&self, name: &str) -> Result<()> {
-        let call = self.client.delete_job_queue().job_queue(name);
-        call.send().await.map(|_| ()).map_err(failed("batch:DeleteJobQueue", name))
+    pub async fn delete_queue(&self, ours: &Ours) -> Result<()> {
+        let call = self.client.delete_job_queue().job_queue(ours.id());
+        call.send().await.map(|_| ()).map_err(failed("batch:DeleteJobQueue", ours.id()))
     }
 
     /// How many jobs of a queue are in a state.

@@ -12,12 +12,14 @@ use jiff::Timestamp;
 
 use super::{text, time, to_sdk_time};
 use crate::error::{Kind, Result, failed};
+use crate::ownership::{Ours, ids};
 use crate::record::{LaunchData, Terms};
 
 mod network;
 mod records;
 
 pub use network::{Group, Image, Subnet};
+pub use records::Named;
 
 /// EC2 takes up to 200 values in a filter.
 const FILTER_VALUES: usize = 200;
@@ -107,15 +109,27 @@ impl Ec2 {
     /// # Errors
     /// When the call fails.
     pub async fn spot_requests(&self, tag: &str, value: &str) -> Result<Vec<SpotRequest>> {
-        let mut pages = self
-            .client
-            .describe_spot_instance_requests()
-            .filters(filter(&format!("tag:{tag}"), [value.to_owned()]))
-            .into_paginator()
-            .send();
+        self.described(filter(&format!("tag:{tag}"), [value.to_owned()])).await
+    }
+
+    /// Those of these spot requests that AWS still shows.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn spot_requests_of(&self, ids: &[String]) -> Result<Vec<SpotRequest>> {
+        let mut requests = Vec::new();
+        for some in ids.chunks(FILTER_VALUES) {
+            requests.extend(self.described(filter("spot-instance-request-id", some.to_vec())).await?);
+        }
+        Ok(requests)
+    }
+
+    async fn described(&self, by: Filter) -> Result<Vec<SpotRequest>> {
+        let shown = shown(&by);
+        let mut pages = self.client.describe_spot_instance_requests().filters(by).into_paginator().send();
         let mut requests = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(failed("ec2:DescribeSpotInstanceRequests", format!("{tag}={value}")))?;
+            let page = page.map_err(failed("ec2:DescribeSpotInstanceRequests", shown.clone()))?;
             requests.extend(page.spot_instance_requests().iter().map(spot_request));
         }
         Ok(requests)
@@ -125,8 +139,8 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn cancel_spot_requests(&self, ids: &[String]) -> Result<()> {
-        for some in ids.chunks(FILTER_VALUES) {
+    pub async fn cancel_spot_requests(&self, requests: &[Ours]) -> Result<()> {
+        for some in ids(requests).chunks(FILTER_VALUES) {
             self.client
                 .cancel_spot_instance_requests()
                 .set_spot_instance_request_ids(Some(some.to_vec()))
@@ -160,7 +174,7 @@ impl Ec2 {
     }
 
     async fn instances(&self, by: Filter) -> Result<Vec<Instance>> {
-        let shown = format!("{}={}", by.name().unwrap_or_default(), by.values().join(","));
+        let shown = shown(&by);
         let mut pages = self.client.describe_instances().filters(by).into_paginator().send();
         let mut instances = Vec::new();
         while let Some(page) = pages.next().await {
@@ -175,8 +189,8 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn terminate(&self, ids: &[String]) -> Result<()> {
-        for some in ids.chunks(FILTER_VALUES) {
+    pub async fn terminate(&self, instances: &[Ours]) -> Result<()> {
+        for some in ids(instances).chunks(FILTER_VALUES) {
             match self.terminate_some(some).await {
                 Err(error) if error.is(Kind::NotFound) && some.len() > 1 => {
                     for id in some {
@@ -198,8 +212,8 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn tag(&self, ids: &[String], tags: &BTreeMap<String, String>) -> Result<()> {
-        for some in ids.chunks(FILTER_VALUES) {
+    pub async fn tag(&self, things: &[Ours], tags: &BTreeMap<String, String>) -> Result<()> {
+        for some in ids(things).chunks(FILTER_VALUES) {
             self.client
                 .create_tags()
                 .set_resources(Some(some.to_vec()))
@@ -266,6 +280,11 @@ fn instance(instance: &aws_sdk_ec2::types::Instance) -> Instance {
         reason: text(reason),
         tags: our_tags(instance.tags()),
     }
+}
+
+/// A filter as messages show it.
+fn shown(by: &Filter) -> String {
+    format!("{}={}", by.name().unwrap_or_default(), by.values().join(","))
 }
 
 fn filter(name: &str, values: impl IntoIterator<Item = String>) -> Filter {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::error::{Kind, Result, failed};
 use crate::names;
+use crate::ownership::Ours;
 
 /// The client.
 pub struct Iam {
@@ -45,11 +46,20 @@ fn if_there<T>(result: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// Done, whether by this call or before it.
-fn done_is_done<T>(result: Result<T>, already: Kind) -> Result<()> {
+/// Gone, whether by this call or before it.
+fn gone_is_gone<T>(result: Result<T>) -> Result<()> {
     match result {
-        Err(error) if error.is(already) => Ok(()),
+        Err(error) if error.is(Kind::NotFound) => Ok(()),
         result => result.map(|_| ()),
+    }
+}
+
+/// What a creation made, or `None` where it was there before.
+fn made_unless_there<T>(result: Result<T>, name: &str) -> Result<Option<Ours>> {
+    match result {
+        Ok(_) => Ok(Some(Ours::just_made(name))),
+        Err(error) if error.is(Kind::Exists) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -80,11 +90,16 @@ impl Iam {
         }))
     }
 
-    /// Creates a role that `service` may assume.
+    /// Creates a role that `service` may assume, and gives it; `None` when there is one of this name already.
     ///
     /// # Errors
-    /// When the call fails.
-    pub async fn create_role(&self, name: &str, service: &str, tags: &BTreeMap<String, String>) -> Result<()> {
+    /// When the call fails otherwise.
+    pub async fn create_role(
+        &self,
+        name: &str,
+        service: &str,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<Option<Ours>> {
         let result = self
             .client
             .create_role()
@@ -95,16 +110,16 @@ impl Iam {
             .send()
             .await
             .map_err(failed("iam:CreateRole", name));
-        done_is_done(result, Kind::Exists)
+        made_unless_there(result, name)
     }
 
     /// Attaches a managed policy; attaching it again changes nothing.
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn attach(&self, role: &str, policy: &str) -> Result<()> {
-        let call = self.client.attach_role_policy().role_name(role).policy_arn(policy);
-        call.send().await.map(|_| ()).map_err(failed("iam:AttachRolePolicy", role))
+    pub async fn attach(&self, role: &Ours, policy: &str) -> Result<()> {
+        let call = self.client.attach_role_policy().role_name(role.id()).policy_arn(policy);
+        call.send().await.map(|_| ()).map_err(failed("iam:AttachRolePolicy", role.id()))
     }
 
     /// The ARNs of the managed policies of a role.
@@ -121,9 +136,9 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn detach(&self, role: &str, policy: &str) -> Result<()> {
-        let call = self.client.detach_role_policy().role_name(role).policy_arn(policy);
-        done_is_done(call.send().await.map_err(failed("iam:DetachRolePolicy", role)), Kind::NotFound)
+    pub async fn detach(&self, role: &Ours, policy: &str) -> Result<()> {
+        let call = self.client.detach_role_policy().role_name(role.id()).policy_arn(policy);
+        gone_is_gone(call.send().await.map_err(failed("iam:DetachRolePolicy", role.id())))
     }
 
     /// The role's policy of ours, if it has one.
@@ -144,28 +159,28 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn put_policy(&self, role: &str, document: &Value) -> Result<()> {
-        let call = self.client.put_role_policy().role_name(role).policy_name(names::POLICY);
+    pub async fn put_policy(&self, role: &Ours, document: &Value) -> Result<()> {
+        let call = self.client.put_role_policy().role_name(role.id()).policy_name(names::POLICY);
         let call = call.policy_document(document.to_string());
-        call.send().await.map(|_| ()).map_err(failed("iam:PutRolePolicy", role))
+        call.send().await.map(|_| ()).map_err(failed("iam:PutRolePolicy", role.id()))
     }
 
     /// Deletes the role's policy of ours.
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn delete_policy(&self, role: &str) -> Result<()> {
-        let call = self.client.delete_role_policy().role_name(role).policy_name(names::POLICY);
-        done_is_done(call.send().await.map_err(failed("iam:DeleteRolePolicy", role)), Kind::NotFound)
+    pub async fn delete_policy(&self, role: &Ours) -> Result<()> {
+        let call = self.client.delete_role_policy().role_name(role.id()).policy_name(names::POLICY);
+        gone_is_gone(call.send().await.map_err(failed("iam:DeleteRolePolicy", role.id())))
     }
 
     /// Deletes a role.
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn delete_role(&self, name: &str) -> Result<()> {
-        let call = self.client.delete_role().role_name(name);
-        done_is_done(call.send().await.map_err(failed("iam:DeleteRole", name)), Kind::NotFound)
+    pub async fn delete_role(&self, role: &Ours) -> Result<()> {
+        let call = self.client.delete_role().role_name(role.id());
+        gone_is_gone(call.send().await.map_err(failed("iam:DeleteRole", role.id())))
     }
 
     /// An instance profile, if it is there.
@@ -185,39 +200,39 @@ impl Iam {
         }))
     }
 
-    /// Creates an instance profile.
+    /// Creates an instance profile, and gives it; `None` when there is one of this name already.
     ///
     /// # Errors
-    /// When the call fails.
-    pub async fn create_profile(&self, name: &str, tags: &BTreeMap<String, String>) -> Result<()> {
+    /// When the call fails otherwise.
+    pub async fn create_profile(&self, name: &str, tags: &BTreeMap<String, String>) -> Result<Option<Ours>> {
         let call = self.client.create_instance_profile().instance_profile_name(name).set_tags(Some(sdk_tags(tags)));
-        done_is_done(call.send().await.map_err(failed("iam:CreateInstanceProfile", name)), Kind::Exists)
+        made_unless_there(call.send().await.map_err(failed("iam:CreateInstanceProfile", name)), name)
     }
 
     /// Puts a role into a profile that has none.
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn add_role(&self, profile: &str, role: &str) -> Result<()> {
-        let call = self.client.add_role_to_instance_profile().instance_profile_name(profile).role_name(role);
-        call.send().await.map(|_| ()).map_err(failed("iam:AddRoleToInstanceProfile", profile))
+    pub async fn add_role(&self, profile: &Ours, role: &str) -> Result<()> {
+        let call = self.client.add_role_to_instance_profile().instance_profile_name(profile.id()).role_name(role);
+        call.send().await.map(|_| ()).map_err(failed("iam:AddRoleToInstanceProfile", profile.id()))
     }
 
     /// Takes a role out of a profile.
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn remove_role(&self, profile: &str, role: &str) -> Result<()> {
-        let call = self.client.remove_role_from_instance_profile().instance_profile_name(profile).role_name(role);
-        done_is_done(call.send().await.map_err(failed("iam:RemoveRoleFromInstanceProfile", profile)), Kind::NotFound)
+    pub async fn remove_role(&self, profile: &Ours, role: &str) -> Result<()> {
+        let call = self.client.remove_role_from_instance_profile().instance_profile_name(profile.id()).role_name(role);
+        gone_is_gone(call.send().await.map_err(failed("iam:RemoveRoleFromInstanceProfile", profile.id())))
     }
 
     /// Deletes a profile.
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn delete_profile(&self, name: &str) -> Result<()> {
-        let call = self.client.delete_instance_profile().instance_profile_name(name);
-        done_is_done(call.send().await.map_err(failed("iam:DeleteInstanceProfile", name)), Kind::NotFound)
+    pub async fn delete_profile(&self, profile: &Ours) -> Result<()> {
+        let call = self.client.delete_instance_profile().instance_profile_name(profile.id());
+        gone_is_gone(call.send().await.map_err(failed("iam:DeleteInstanceProfile", profile.id())))
     }
 }

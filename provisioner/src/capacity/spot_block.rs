@@ -100,8 +100,9 @@ pub fn refusal(failure: &AwsFailure) -> Refusal {
     {
         return Refusal::ProfileTooNew;
     }
-    if code == "IdempotentParameterMismatch" {
-        // Something was bought with this token: to begin anew now would buy twice.
+    // Something was bought with this token, and to begin anew now would buy twice; or the account lacks a role that the
+    // purchase needs, which says nothing about these parameters.
+    if code == "IdempotentParameterMismatch" || code.starts_with("AuthFailure.") {
         return Refusal::Passing;
     }
     Refusal::Never
@@ -195,6 +196,7 @@ mod tests {
             (Kind::NotFound, "InvalidKeyPair.NotFound", "", Refusal::Never),
             (Kind::Rejected, "InvalidParameterValue", "Invalid zone", Refusal::Never),
             (Kind::Rejected, "IdempotentParameterMismatch", "", Refusal::Passing),
+            (Kind::Rejected, "AuthFailure.ServiceLinkedRoleCreationNotPermitted", "", Refusal::Passing),
             (Kind::Denied, "UnauthorizedOperation", "", Refusal::Passing),
             (Kind::Throttled, "RequestLimitExceeded", "", Refusal::Passing),
             (Kind::Expired, "RequestExpired", "", Refusal::Passing),

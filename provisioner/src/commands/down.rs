@@ -9,10 +9,11 @@ use node_contract::names::tag;
 use serde::Serialize;
 
 use crate::args;
-use crate::aws::ec2::Instance;
-use crate::block::{self, Block, is_ours};
+use crate::aws::ec2::{Instance, SpotRequest};
+use crate::block::{self, Block, Life};
 use crate::capacity::{self, Standing};
 use crate::error::{Error, Result};
+use crate::ownership::{Marks, Ours, ids};
 use crate::session::Session;
 use crate::wait::{Bound, Seen};
 
@@ -20,8 +21,8 @@ mod environment;
 
 /// Instances take seconds to minutes to be terminated.
 const END_LIMIT: Duration = Duration::from_secs(600);
-/// After a purchase whose answer was lost, its requests may not be shown yet `[V]`.
-const SETTLE: Duration = Duration::from_secs(3);
+/// After a purchase whose answer was lost, its requests may not be shown yet `[V]`; nothing says for how long `[A]`.
+const SETTLE: Duration = Duration::from_secs(20);
 
 /// What `down` prints.
 #[derive(Debug, Default, Serialize)]
@@ -66,26 +67,39 @@ pub async fn run(session: &Session<'_>, args: &args::Down) -> Result<u8> {
 /// Ends one block.
 async fn end(session: &Session<'_>, block: &Block, ended: &mut Ended) -> Result<()> {
     session.ui.say(format_args!("ending block {}", block.id));
-    let maybe_bought = block.requests.is_empty() && block.record.as_ref().is_some_and(|it| it.outcome.is_none());
-    if maybe_bought && block.life(session.now()).goes_on() {
-        session.waits.clock().sleep(SETTLE).await;
+    if block.life(session.now()) == Life::Recorded {
+        late_requests(session, block).await?;
     }
-    let requests = session.aws.ec2.spot_requests(tag::BLOCK, &block.id).await?;
-    let open = |it: &&crate::aws::ec2::SpotRequest| matches!(it.state.as_str(), "open" | "active" | "disabled");
-    let cancel: Vec<String> = requests
-        .iter()
-        .filter(|it| block::carries_marks(&it.tags, session.environment(), &block.id))
-        .filter(open)
-        .map(|it| it.id.clone())
-        .collect();
+    let seen = block::again(session.aws, session.environment(), &block.id, block.record.clone()).await?;
+    let marks = Marks::of_block(session.environment(), &block.id);
+    let open = |it: &&SpotRequest| matches!(it.state.as_str(), "open" | "active" | "disabled");
+    let cancel: Vec<Ours> = seen.requests.iter().filter(open).filter_map(|it| marks.claim(&it.id, &it.tags)).collect();
     session.aws.ec2.cancel_spot_requests(&cancel).await?;
-    ended.cancelled.extend(cancel);
+    ended.cancelled.extend(ids(&cancel));
     instances_ended(session, block, ended).await?;
     if let Some(record) = &block.record {
         session.aws.ec2.delete_record(record).await?;
     }
     ended.blocks.push(block.id.clone());
     Ok(())
+}
+
+/// Gives requests the time to turn up that a run made which didn't live to see AWS's answer.
+async fn late_requests(session: &Session<'_>, block: &Block) -> Result<()> {
+    let bound = Bound {
+        what: format!("spot requests of block {} that may have been made", block.id),
+        limit: SETTLE,
+        next: String::new(),
+    };
+    let look = async || {
+        let seen = session.aws.ec2.spot_requests(tag::BLOCK, &block.id).await?;
+        Ok(if seen.is_empty() { Seen::NotYet("none is shown".to_owned()) } else { Seen::Done(()) })
+    };
+    match session.waits.until(session.ui, bound, look).await {
+        // None was made.
+        Err(Error::TimedOut { .. }) => Ok(()),
+        result => result,
+    }
 }
 
 /// Terminates the block's instances, also those that come up late, and waits until all are gone.
@@ -95,31 +109,30 @@ async fn instances_ended(session: &Session<'_>, block: &Block, ended: &mut Ended
         limit: END_LIMIT,
         next: "run the same command again".to_owned(),
     };
+    let marks = Marks::of_block(session.environment(), &block.id);
     let mut asked: Vec<String> = Vec::new();
     session
         .waits
         .until(session.ui, bound, async || {
-            let requests = session.aws.ec2.spot_requests(tag::BLOCK, &block.id).await?;
-            let mut instances = session.aws.ec2.instances_of_requests(&requests).await?;
-            for tagged in session.aws.ec2.instances_tagged(tag::BLOCK, &block.id).await? {
-                if instances.iter().all(|it| it.id != tagged.id) {
-                    instances.push(tagged);
-                }
-            }
-            instances.retain(|it| is_ours(it, session.environment(), &block.id, &requests));
-            let up: Vec<String> = instances.iter().filter(|it| it.is_up()).map(|it| it.id.clone()).collect();
-            let new: Vec<String> = up.iter().filter(|id| !asked.contains(id)).cloned().collect();
+            let seen = block::again(session.aws, session.environment(), &block.id, None).await?;
+            let new: Vec<Ours> = seen
+                .instances
+                .iter()
+                .filter(|it| it.is_up() && !asked.contains(&it.id))
+                .filter_map(|it| marks.claim_instance(it, &seen.requests))
+                .collect();
             if !new.is_empty() {
-                session.ui.say(format_args!("terminating {}", new.join(", ")));
+                session.ui.say(format_args!("terminating {}", ids(&new).join(", ")));
                 session.aws.ec2.terminate(&new).await?;
-                asked.extend(new);
+                asked.extend(ids(&new));
             }
-            let holding = requests.iter().filter(|it| capacity::standing(it) == Standing::Holding).count();
-            let shown = |it: &&crate::aws::ec2::SpotRequest| {
-                it.instance.as_ref().is_none_or(|id| instances.iter().any(|instance| instance.id == *id))
+            let holding = seen.requests.iter().filter(|it| capacity::standing(it) == Standing::Holding).count();
+            let shown = |it: &&SpotRequest| {
+                it.instance.as_ref().is_none_or(|id| seen.instances.iter().any(|instance| instance.id == *id))
             };
-            let coming = requests.iter().filter(|it| capacity::standing(it) == Standing::Live && !shown(it)).count();
-            let alive: Vec<&Instance> = instances.iter().filter(|it| it.state != "terminated").collect();
+            let live = |it: &&SpotRequest| capacity::standing(it) == Standing::Live;
+            let coming = seen.requests.iter().filter(live).filter(|it| !shown(it)).count();
+            let alive: Vec<&Instance> = seen.instances.iter().filter(|it| it.state != "terminated").collect();
             if alive.is_empty() && holding + coming == 0 {
                 return Ok(Seen::Done(()));
             }

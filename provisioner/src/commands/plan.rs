@@ -46,7 +46,7 @@ pub async fn show(session: &Session<'_>, new: bool, detailed: bool) -> Result<u8
     let desired = Desired::new(settings);
     let mut plan = of_environment(session, &desired).await?;
     let blocks = block::all(session.aws, &desired.environment).await?;
-    let live = block::current(&blocks, session.now()).filter(|_| !new);
+    let live = block::current(&blocks, session.now(), new);
     plan.steps.push(plan::block(live.map(record_name), &names::record(&desired.environment, next_number(&blocks))));
     let mut warnings = settings.warnings.clone();
     let mut if_launched_now = None;

@@ -35,6 +35,11 @@ pub async fn run(session: &Session<'_>, args: &args::Submit) -> Result<u8> {
     let queue = session.settings.environment.queue.clone();
     let mut submitted = Vec::new();
     for name in names {
+        if session.waits.clock().is_stopping() {
+            show(session, &submitted)?;
+            let next = format!("{} of {} jobs were submitted, as listed", submitted.len(), args.count);
+            return Err(Error::Interrupted { next });
+        }
         let job = Job {
             name: name.clone(),
             queue: queue.clone(),

@@ -41,7 +41,7 @@ pub async fn run(session: &Session<'_>, args: &args::Up) -> Result<u8> {
     finish(session, &desired, &environment, options).await
 }
 
-/// Brings the block and shows it, also when something went wrong after it had been bought.
+/// Brings the block and shows it.
 ///
 /// # Errors
 /// As [`bring`].
@@ -51,11 +51,10 @@ pub async fn finish(
     environment: &ComputeEnvironment,
     options: bring::Options,
 ) -> Result<u8> {
-    let brought = bring(session, desired, environment, options).await;
-    match brought {
-        Ok(id) => show(session, desired, environment, &id).await.map(|()| 0),
-        Err(error) => Err(error),
-    }
+    let record = bring(session, desired, environment, options).await?;
+    show(session, desired, environment, &record.terms.block).await?;
+    bring::report(session, &record, "joined").await;
+    Ok(0)
 }
 
 async fn show(session: &Session<'_>, desired: &Desired, environment: &ComputeEnvironment, id: &str) -> Result<()> {

@@ -41,6 +41,10 @@ fn bytes(value: &Scalar, unit: u64, name: &str) -> Result<u32, String> {
     if text.parse::<f64>().is_ok() {
         return Err(format!("{text:?} has no unit: write \"{text}{name}\""));
     }
+    // ByteSize takes `40m` for 40 megabytes.
+    if parse_duration(text).is_ok() && !text.ends_with(['B', 'b']) {
+        return Err(format!("{text:?} is a duration, not a size: write one such as \"256{name}\""));
+    }
     let size: ByteSize =
         text.parse().map_err(|_| format!("{text:?} is not a size: write one such as \"256{name}\""))?;
     if size.as_u64() == 0 || !size.as_u64().is_multiple_of(unit) {
@@ -103,7 +107,7 @@ mod tests {
             (duration(&text("1500ms")).map(|_| ()), "whole number of seconds"),
             (mebibytes(&Scalar::Integer(256)).map(|_| ()), "write \"256MiB\""),
             (mebibytes(&text("256MB")).map(|_| ()), "whole number of MiB"),
-            (mebibytes(&text("40m")).map(|_| ()), "MiB"),
+            (mebibytes(&text("40m")).map(|_| ()), "is a duration, not a size: write one such as \"256MiB\""),
             (gibibytes(&text("1MiB")).map(|_| ()), "whole number of GiB"),
             (dollars(&text("3 cents")).map(|_| ()), "write dollars as a number"),
             (dollars(&Scalar::Float(0.0)).map(|_| ()), "above 0"),

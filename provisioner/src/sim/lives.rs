@@ -143,7 +143,7 @@ async fn a_request_that_is_never_fulfilled_ends_with_3_when_it_is_no_longer_vali
 #[tokio::test(start_paused = true)]
 async fn an_instance_that_never_joins_is_named_when_the_time_is_up() {
     let world = World::new(Options::default());
-    world.instances_have_no_agent();
+    world.break_instances(1);
     let run = world.run(&["up", "--timeout", "3m"]).await;
     assert_eq!(run.code, 4, "{}", run.stderr);
     assert!(run.stderr.contains("0 of 1 joined; not yet: i-"), "{}", run.stderr);

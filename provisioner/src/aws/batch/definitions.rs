@@ -11,6 +11,7 @@ use super::{Batch, our_tags, sdk_tags};
 use crate::aws::text;
 use crate::error::{Result, failed};
 use crate::job_definition::{JobDefinition, Log, Mount, RetryRule};
+use crate::ownership::Ours;
 
 /// A revision in AWS.
 #[derive(Clone, Debug)]
@@ -67,9 +68,9 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn deregister(&self, arn: &str) -> Result<()> {
-        let call = self.client.deregister_job_definition().job_definition(arn);
-        call.send().await.map(|_| ()).map_err(failed("batch:DeregisterJobDefinition", arn))
+    pub async fn deregister(&self, ours: &Ours) -> Result<()> {
+        let call = self.client.deregister_job_definition().job_definition(ours.id());
+        call.send().await.map(|_| ()).map_err(failed("batch:DeregisterJobDefinition", ours.id()))
     }
 }
 

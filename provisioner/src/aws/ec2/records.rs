@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{
-    InstanceType, LaunchTemplateBlockDeviceMappingRequest, LaunchTemplateEbsBlockDeviceRequest,
+    InstanceType, LaunchTemplate, LaunchTemplateBlockDeviceMappingRequest, LaunchTemplateEbsBlockDeviceRequest,
     LaunchTemplateIamInstanceProfileSpecificationRequest, LaunchTemplateInstanceNetworkInterfaceSpecificationRequest,
     LaunchTemplatePlacementRequest, RequestLaunchTemplateData, ResourceType, ResponseLaunchTemplateData, VolumeType,
 };
@@ -13,7 +13,8 @@ use super::{Ec2, filter, our_tags, specification};
 use crate::aws::{text, time};
 use crate::error::{Error, Kind, Result, failed};
 use crate::names;
-use crate::record::{LaunchData, OUTCOME, Record, Terms};
+use crate::ownership::Marks;
+use crate::record::{LaunchData, OUTCOME, REPORTED, Record, Terms};
 
 impl Ec2 {
     /// The records of an environment's blocks, in the order of their numbers.
@@ -27,22 +28,25 @@ impl Ec2 {
         while let Some(page) = pages.next().await {
             let page = page.map_err(failed("ec2:DescribeLaunchTemplates", environment))?;
             for template in page.launch_templates() {
-                let name = text(template.launch_template_name());
-                // The tag alone makes no record: its name must be one of this environment's.
-                let Some(number) = names::record_number(environment, &name) else { continue };
-                let tags = our_tags(template.tags());
-                records.push(Record {
-                    template: text(template.launch_template_id()),
-                    number,
-                    created: time(template.create_time()),
-                    terms: Terms::from_tags(&name, &tags)?,
-                    outcome: tags.get(OUTCOME).cloned(),
-                    name,
-                });
+                records.extend(record(environment, template)?);
             }
         }
         records.sort_by_key(|record| record.number);
         Ok(records)
+    }
+
+    /// What has the name of a record.
+    ///
+    /// # Errors
+    /// When the call fails, or it is a record that was tampered with.
+    pub async fn named(&self, environment: &str, name: &str) -> Result<Named> {
+        let call = self.client.describe_launch_templates().launch_template_names(name);
+        let answer = match call.send().await.map_err(failed("ec2:DescribeLaunchTemplates", name)) {
+            Err(error) if error.is(Kind::NotFound) => return Ok(Named::Absent),
+            answer => answer?,
+        };
+        let Some(template) = answer.launch_templates().first() else { return Ok(Named::Absent) };
+        Ok(record(environment, template)?.map_or(Named::Foreign, |record| Named::Record(Box::new(record))))
     }
 
     /// Creates a record if no launch template has its name; `false` says that one has.
@@ -76,7 +80,7 @@ impl Ec2 {
         let answer = self
             .client
             .describe_launch_template_versions()
-            .launch_template_id(&record.template)
+            .launch_template_id(record.template.id())
             .versions("1")
             .send()
             .await
@@ -97,17 +101,54 @@ impl Ec2 {
         self.tag(std::slice::from_ref(&record.template), &tags).await
     }
 
+    /// Writes down that a run has told its user how the block came up.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn set_reported(&self, record: &Record, how: &str) -> Result<()> {
+        let tags = BTreeMap::from([(REPORTED.to_owned(), how.to_owned())]);
+        self.tag(std::slice::from_ref(&record.template), &tags).await
+    }
+
     /// Deletes a record. One that is gone already is what was wanted.
     ///
     /// # Errors
     /// When the call fails otherwise.
     pub async fn delete_record(&self, record: &Record) -> Result<()> {
-        let call = self.client.delete_launch_template().launch_template_id(&record.template);
+        let call = self.client.delete_launch_template().launch_template_id(record.template.id());
         match call.send().await.map_err(failed("ec2:DeleteLaunchTemplate", &record.name)) {
             Err(error) if error.is(Kind::NotFound) => Ok(()),
             result => result.map(|_| ()),
         }
     }
+}
+
+/// What a launch template of a record's name is.
+#[derive(Debug)]
+pub enum Named {
+    /// There is none, or it isn't shown yet.
+    Absent,
+    /// Somebody else's.
+    Foreign,
+    /// A record of this environment.
+    Record(Box<Record>),
+}
+
+/// The record that a launch template is. The tag alone makes none, nor the name alone.
+fn record(environment: &str, template: &LaunchTemplate) -> Result<Option<Record>> {
+    let (name, tags) = (text(template.launch_template_name()), our_tags(template.tags()));
+    let Some(number) = names::record_number(environment, &name) else { return Ok(None) };
+    let id = text(template.launch_template_id());
+    let Some(template_of_ours) = Marks::of_environment(environment).claim(&id, &tags) else { return Ok(None) };
+    Ok(Some(Record {
+        template: template_of_ours,
+        number,
+        created: time(template.create_time()),
+        terms: Terms::from_tags(&name, &tags)?,
+        outcome: tags.get(OUTCOME).cloned(),
+        reported: tags.get(REPORTED).cloned(),
+        name,
+    }))
 }
 
 fn request_data(launch: &LaunchData) -> RequestLaunchTemplateData {

@@ -71,15 +71,15 @@ fn foreign(kind: &str, name: &str) -> String {
 async fn queue(session: &Session<'_>, desired: &Desired, ended: &mut Ended) -> Result<bool> {
     let (batch, name) = (&session.aws.batch, &desired.queue);
     let Some(has) = batch.queue(name).await? else { return Ok(true) };
-    if !desired.made(&has.tags) {
+    let Some(ours) = desired.marks().claim(name, &has.tags) else {
         ended.kept.push(foreign("job queue", name));
         return Ok(!has.environments.contains(&desired.environment));
-    }
+    };
     session.ui.say(format_args!("removing job queue {name}"));
     let what = |what: &str| bound(format!("job queue {name} to be {what}"));
     if has.status != "DELETING" {
         if has.state != "DISABLED" {
-            batch.disable_queue(name).await?;
+            batch.disable_queue(&ours).await?;
         }
         session
             .waits
@@ -91,7 +91,7 @@ async fn queue(session: &Session<'_>, desired: &Desired, ended: &mut Ended) -> R
                 None => Ok(Seen::Done(())),
             })
             .await?;
-        batch.delete_queue(name).await?;
+        batch.delete_queue(&ours).await?;
     }
     session
         .waits
@@ -107,15 +107,15 @@ async fn queue(session: &Session<'_>, desired: &Desired, ended: &mut Ended) -> R
 async fn compute_environment(session: &Session<'_>, desired: &Desired, ended: &mut Ended) -> Result<()> {
     let (batch, name) = (&session.aws.batch, &desired.environment);
     let Some(has) = batch.environment(name).await? else { return Ok(()) };
-    if !desired.made(&has.tags) {
+    let Some(ours) = desired.marks().claim(name, &has.tags) else {
         ended.kept.push(foreign("compute environment", name));
         return Ok(());
-    }
+    };
     session.ui.say(format_args!("removing compute environment {name}"));
     let what = |what: &str| bound(format!("compute environment {name} to be {what}"));
     if has.status != "DELETING" {
         if has.state != "DISABLED" {
-            batch.update_environment(name, false, None).await?;
+            batch.update_environment(&ours, false, None).await?;
         }
         session
             .waits
@@ -127,7 +127,7 @@ async fn compute_environment(session: &Session<'_>, desired: &Desired, ended: &m
                 None => Ok(Seen::Done(())),
             })
             .await?;
-        batch.delete_environment(name).await?;
+        batch.delete_environment(&ours).await?;
     }
     session
         .waits
@@ -152,8 +152,8 @@ async fn definitions(session: &Session<'_>, desired: &Desired, ended: &mut Ended
     for wanted in &desired.definitions {
         for revision in session.aws.batch.definitions(&wanted.name).await? {
             let name = format!("{}:{}", wanted.name, revision.revision);
-            if desired.made(&revision.tags) {
-                session.aws.batch.deregister(&revision.arn).await?;
+            if let Some(ours) = desired.marks().claim(&revision.arn, &revision.tags) {
+                session.aws.batch.deregister(&ours).await?;
                 ended.removed.push(format!("job definition {name}"));
             } else {
                 ended.kept.push(foreign("job definition", &name));
@@ -166,23 +166,23 @@ async fn definitions(session: &Session<'_>, desired: &Desired, ended: &mut Ended
 async fn profile(session: &Session<'_>, desired: &Desired, name: &str, ended: &mut Ended) -> Result<()> {
     let iam = &session.aws.iam;
     if let Some(profile) = iam.profile(name).await? {
-        if desired.made(&profile.tags) {
+        if let Some(ours) = desired.marks().claim(name, &profile.tags) {
             for role in &profile.roles {
-                iam.remove_role(name, role).await?;
+                iam.remove_role(&ours, role).await?;
             }
-            iam.delete_profile(name).await?;
+            iam.delete_profile(&ours).await?;
             ended.removed.push(format!("instance profile {name}"));
         } else {
             ended.kept.push(foreign("instance profile", name));
         }
     }
     let Some(role) = iam.role(name).await? else { return Ok(()) };
-    if !desired.made(&role.tags) {
+    let Some(ours) = desired.marks().claim(name, &role.tags) else {
         ended.kept.push(foreign("role", name));
         return Ok(());
-    }
-    iam.delete_policy(name).await?;
-    iam.delete_role(name).await?;
+    };
+    iam.delete_policy(&ours).await?;
+    iam.delete_role(&ours).await?;
     ended.removed.push(format!("role {name}"));
     Ok(())
 }
@@ -190,12 +190,12 @@ async fn profile(session: &Session<'_>, desired: &Desired, name: &str, ended: &m
 async fn service_role(session: &Session<'_>, desired: &Desired, name: &str, ended: &mut Ended) -> Result<()> {
     let iam = &session.aws.iam;
     let Some(role) = iam.role(name).await? else { return Ok(()) };
-    if !desired.made(&role.tags) {
+    let Some(ours) = desired.marks().claim(name, &role.tags) else {
         ended.kept.push(foreign("role", name));
         return Ok(());
-    }
-    iam.detach(name, &policy::batch_service_policy(names::partition(&session.aws.region))).await?;
-    iam.delete_role(name).await?;
+    };
+    iam.detach(&ours, &policy::batch_service_policy(names::partition(&session.aws.region))).await?;
+    iam.delete_role(&ours).await?;
     ended.removed.push(format!("role {name}"));
     Ok(())
 }

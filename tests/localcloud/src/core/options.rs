@@ -23,6 +23,20 @@ pub struct Options {
     pub spot_price: f64,
     /// How many further spot instances can be had.
     pub spot_capacity: Option<u32>,
+    /// Spot requests are accepted, and fail when they are evaluated.
+    pub spot_failure: Option<SpotFailure>,
+}
+
+/// How a spot request fails that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SpotFailure {
+    /// Something in it can't be launched.
+    BadParameters,
+    /// EC2 has an error of its own.
+    SystemError,
+    /// The account's limit is reached.
+    LimitExceeded,
 }
 
 /// What happens to a spot request with a duration.
@@ -89,6 +103,7 @@ impl Default for Options {
             pace: Pace::default(),
             spot_price: 0.004,
             spot_capacity: None,
+            spot_failure: None,
         }
     }
 }

@@ -144,6 +144,12 @@ pub fn carries_agent(cloud: &Cloud, id: &str) -> bool {
     instance(cloud, id).is_some_and(|instance| instance.image().carries_agent)
 }
 
+/// The tags of everything that has any, by its id.
+#[must_use]
+pub fn all_tags(cloud: &Cloud) -> &std::collections::BTreeMap<String, std::collections::BTreeMap<String, String>> {
+    &cloud.ec2.tags
+}
+
 pub(super) fn instance_mut<'a>(cloud: &'a mut Cloud, id: &str) -> Option<&'a mut Instance> {
     cloud.ec2.find_mut(id)
 }

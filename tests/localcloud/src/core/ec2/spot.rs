@@ -29,6 +29,7 @@ pub(super) enum State {
     Active,
     Closed,
     Cancelled,
+    Failed,
 }
 
 impl State {
@@ -38,6 +39,7 @@ impl State {
             Self::Active => "active",
             Self::Closed => "closed",
             Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
         }
     }
 }

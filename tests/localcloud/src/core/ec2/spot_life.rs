@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use super::super::Cloud;
-use super::super::options::Pace;
+use super::super::options::{Pace, SpotFailure};
 use super::instance::{self, How};
 use super::millis;
 use super::spot::{SpotRequest, State};
@@ -20,6 +20,9 @@ pub(super) enum Status {
     Fulfilled,
     MarkedForTermination,
     ScheduleExpired,
+    BadParameters,
+    SystemError,
+    LimitExceeded,
     CanceledBeforeFulfillment,
     CanceledAndInstanceRunning,
     TerminatedByUser,
@@ -39,6 +42,9 @@ impl Status {
             Self::Fulfilled => "fulfilled",
             Self::MarkedForTermination => "marked-for-termination",
             Self::ScheduleExpired => "schedule-expired",
+            Self::BadParameters => "bad-parameters",
+            Self::SystemError => "system-error",
+            Self::LimitExceeded => "limit-exceeded",
             Self::CanceledBeforeFulfillment => "canceled-before-fulfillment",
             Self::CanceledAndInstanceRunning => "request-canceled-and-instance-running",
             Self::TerminatedByUser => "instance-terminated-by-user",
@@ -65,6 +71,9 @@ impl Status {
             Self::ScheduleExpired => {
                 "Your Spot request expired because it was not fulfilled before the date that you specified."
             }
+            Self::BadParameters => "Your Spot request failed due to bad parameters.",
+            Self::SystemError => "Your Spot request failed due to a system error.",
+            Self::LimitExceeded => "Your Spot request failed because your account's Spot limit is exceeded.",
             Self::CanceledBeforeFulfillment => "Your Spot request is canceled before it was fulfilled.",
             Self::CanceledAndInstanceRunning => "Your Spot request is canceled, but your instance is still running.",
             Self::TerminatedByUser => "Your Spot Instance was terminated by you.",
@@ -115,7 +124,7 @@ impl SpotRequest {
         match self.state {
             State::Open => self.set(Status::CanceledBeforeFulfillment, now),
             State::Active => self.set(Status::CanceledAndInstanceRunning, now),
-            State::Closed | State::Cancelled => return,
+            State::Closed | State::Cancelled | State::Failed => return,
         }
         self.state = State::Cancelled;
         self.due = None;
@@ -174,6 +183,19 @@ fn obstacle(cloud: &Cloud, spot: &SpotRequest) -> Option<Status> {
 }
 
 fn evaluate(cloud: &mut Cloud, now: Timestamp, index: usize) {
+    if let Some(failure) = cloud.options.spot_failure {
+        let spot = &mut cloud.ec2.spot[index];
+        spot.state = State::Failed;
+        spot.due = None;
+        return spot.set(
+            match failure {
+                SpotFailure::BadParameters => Status::BadParameters,
+                SpotFailure::SystemError => Status::SystemError,
+                SpotFailure::LimitExceeded => Status::LimitExceeded,
+            },
+            now,
+        );
+    }
     let obstacle = obstacle(cloud, &cloud.ec2.spot[index]);
     let half = millis(cloud.options.pace.spot_ms.div_ceil(2));
     let spot = &mut cloud.ec2.spot[index];

@@ -1,0 +1,134 @@
+//! What is ours, and the one gate before anything is changed.
+//!
+//! Every call that ends, tags or changes a thing in AWS takes an [`Ours`]. Of a thing that was there before, only
+//! [`Marks::claim`] makes one, and it looks at the tags; so a change that nobody checked doesn't compile.
+//!
+//! - an instance that a spot request brought is what its request is: a tag can be copied onto it by hand, a request's
+//!   id can't. Its own tags count where AWS no longer shows the request
+//! - anything else is ours when it carries the marks: of the environment, and of the block where it belongs to one
+
+use std::collections::BTreeMap;
+
+use node_contract::names::tag;
+
+use crate::aws::ec2::{Instance, SpotRequest};
+
+/// The id or name of a thing that is ours to change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ours(String);
+
+impl Ours {
+    /// Its id or name, as the call that changes it wants it.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.0
+    }
+
+    /// Something that this run has just made itself. AWS said so: nobody else's thing has this name.
+    pub(crate) fn just_made(id: &str) -> Self {
+        Self(id.to_owned())
+    }
+}
+
+/// The ids of several, for messages and calls.
+#[must_use]
+pub fn ids(ours: &[Ours]) -> Vec<String> {
+    ours.iter().map(|it| it.0.clone()).collect()
+}
+
+/// The tags that mark what is ours.
+#[derive(Clone, Copy, Debug)]
+pub struct Marks<'a> {
+    environment: &'a str,
+    block: Option<&'a str>,
+}
+
+impl<'a> Marks<'a> {
+    /// Of what is around the blocks of an environment.
+    #[must_use]
+    pub fn of_environment(environment: &'a str) -> Self {
+        Self { environment, block: None }
+    }
+
+    /// Of what belongs to one block.
+    #[must_use]
+    pub fn of_block(environment: &'a str, block: &'a str) -> Self {
+        Self { environment, block: Some(block) }
+    }
+
+    /// Whether these tags are the marks.
+    #[must_use]
+    pub fn are_on(&self, tags: &BTreeMap<String, String>) -> bool {
+        let is = |key: &str, value: &str| tags.get(key).is_some_and(|found| found == value);
+        is(tag::ENVIRONMENT, self.environment) && self.block.is_none_or(|block| is(tag::BLOCK, block))
+    }
+
+    /// The gate: leave to change the thing with this id or name, if its tags are the marks.
+    #[must_use]
+    pub fn claim(&self, id: &str, tags: &BTreeMap<String, String>) -> Option<Ours> {
+        self.are_on(tags).then(|| Ours(id.to_owned()))
+    }
+
+    /// The gate for an instance. `requests` are all that are known, other people's too.
+    #[must_use]
+    pub fn claim_instance(&self, instance: &Instance, requests: &[SpotRequest]) -> Option<Ours> {
+        let brought = |request: &&SpotRequest| {
+            instance.spot_request.as_ref() == Some(&request.id) || request.instance.as_ref() == Some(&instance.id)
+        };
+        let tags = requests.iter().find(brought).map_or(&instance.tags, |request| &request.tags);
+        self.claim(&instance.id, tags)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::tests::{instance, request};
+
+    const ENVIRONMENT: &str = "spot-block-test";
+    const BLOCK: &str = "sb-0123456789";
+
+    fn tags(tags: &[(&str, &str)]) -> BTreeMap<String, String> {
+        tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    /// Catches: foreign look-alikes taken for ours, and our own untagged instances taken for foreign.
+    #[test]
+    fn an_instance_is_what_its_request_is_and_otherwise_what_its_tags_say() {
+        let both = tags(&[(tag::ENVIRONMENT, ENVIRONMENT), (tag::BLOCK, BLOCK)]);
+        let ours = request("sir-1", "active", "fulfilled", Some("i-1"));
+        let mut foreign = request("sir-2", "active", "fulfilled", Some("i-2"));
+        foreign.tags = tags(&[("Name", "spotblock spot-block-test")]);
+        let requests = [ours, foreign];
+        let marks = Marks::of_block(ENVIRONMENT, BLOCK);
+        let of = |spot_request, tags: &BTreeMap<String, String>| {
+            let instance = Instance { tags: tags.clone(), ..instance("i-3", "running", spot_request) };
+            marks.claim_instance(&instance, &requests).is_some()
+        };
+        let none = BTreeMap::new();
+        assert!(of(Some("sir-1"), &none), "untagged, but of our request");
+        assert!(of(None, &both), "both marks");
+        let named = marks.claim_instance(&instance("i-1", "running", None), &requests);
+        assert!(named.is_some(), "our request names it, though it doesn't name the request");
+        assert!(of(Some("sir-9"), &both), "both marks, and AWS has forgotten the request");
+        assert!(!of(Some("sir-2"), &both), "the marks copied by hand, of a foreign request");
+        assert!(!of(Some("sir-2"), &none), "of a foreign request");
+        assert!(!of(Some("sir-9"), &none), "of a request that nobody knows");
+        assert!(!of(None, &none), "in the same cluster, nothing else");
+        assert!(!of(None, &tags(&[("Name", "spotblock spot-block-test")])), "the same name");
+        assert!(!of(None, &tags(&[(tag::ENVIRONMENT, ENVIRONMENT)])), "one mark of two");
+        assert!(!of(None, &tags(&[(tag::BLOCK, BLOCK)])), "the other mark of two");
+        assert!(!of(None, &tags(&[(tag::ENVIRONMENT, "other"), (tag::BLOCK, BLOCK)])), "another environment");
+        for id in ["sb-9999999999", "SB-0123456789", "0123456789", "sb-0123456789 "] {
+            assert!(!of(None, &tags(&[(tag::ENVIRONMENT, ENVIRONMENT), (tag::BLOCK, id)])), "block {id:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_around_a_block_needs_the_environments_mark_alone() {
+        let marks = Marks::of_environment(ENVIRONMENT);
+        assert_eq!(marks.claim("q", &tags(&[(tag::ENVIRONMENT, ENVIRONMENT)])).expect("ours").id(), "q");
+        assert!(marks.claim("q", &tags(&[(tag::ENVIRONMENT, "spot-block")])).is_none());
+        assert!(marks.claim("q", &BTreeMap::new()).is_none());
+    }
+}
