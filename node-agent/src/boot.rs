@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use node_contract::{NodeConfig, Timeline, user_data};
 
 use crate::chain::chain;
@@ -43,6 +43,8 @@ pub struct Boot<'a> {
     pub supervisor: &'a dyn Supervisor,
     /// The block's settings, if they don't come from user data.
     pub given: Option<NodeConfig>,
+    /// How long the instance lives at most after its launch, whatever the block's settings say.
+    pub max_life: Option<SignedDuration>,
 }
 
 /// Why user data gave no settings.
@@ -79,7 +81,8 @@ impl Boot<'_> {
                     tracing::warn!(found, "the saved state is of another instance and is not used");
                 }
                 let config = self.config().await;
-                let state = State::new(Timeline::new(&config, identity.launched), self.clock.now());
+                let mut state = State::new(Timeline::new(&config, identity.launched), self.clock.now());
+                self.limit(&mut state, &config, identity.launched);
                 Found { identity, config, anchor, state }
             }
         }
@@ -96,8 +99,22 @@ impl Boot<'_> {
         let config = self.given.clone().unwrap_or(saved.config);
         let mut state = saved.state;
         // Other settings may bring the end nearer, never further.
-        state.timeline = state.timeline.tightened_by(Timeline::new(&config, saved.identity.launched));
+        let launched = saved.identity.launched;
+        let own = match state.moved_to {
+            Some(end) => Timeline::moved_to(&config, launched, end),
+            None => Timeline::new(&config, launched),
+        };
+        state.timeline = state.timeline.tightened_by(own);
+        self.limit(&mut state, &config, launched);
         Found { identity: saved.identity, config, anchor, state }
+    }
+
+    /// Holds the block's end to the host's given maximum.
+    fn limit(&self, state: &mut State, config: &NodeConfig, launched: Timestamp) {
+        let Some(longest) = self.max_life else { return };
+        let last = launched.checked_add(longest).unwrap_or(Timestamp::MAX);
+        state.limit = Some(state.limit.map_or(last, |limit| limit.min(last)));
+        state.timeline = state.timeline.tightened_by(Timeline::ending_at(config, launched, last));
     }
 
     async fn identity(&self) -> Identity {

@@ -58,6 +58,10 @@ struct Sighting {
 pub struct BootClock {
     /// The wall time of the boot, in nanoseconds since 1970.
     booted_at: AtomicI64,
+    /// The same by the last Date, for signing: AWS refuses what it thinks is minutes old, whatever the block is
+    /// measured by.
+    signs_by: AtomicI64,
+    source: Mutex<AnchorSource>,
     sighting: Mutex<Option<Sighting>>,
     boot_id: String,
 }
@@ -69,10 +73,12 @@ impl BootClock {
         let boot_id = std::fs::read_to_string(Path::new("/proc/sys/kernel/random/boot_id"));
         let clock = Self {
             booted_at: AtomicI64::new(0),
+            signs_by: AtomicI64::new(0),
+            source: Mutex::new(AnchorSource::WallClock),
             sighting: Mutex::new(None),
             boot_id: boot_id.map(|id| id.trim().to_owned()).unwrap_or_default(),
         };
-        clock.count_from(booted_at(wall(), up()));
+        clock.count_from(booted_at(wall(), up()), AnchorSource::WallClock);
         clock
     }
 
@@ -81,7 +87,24 @@ impl BootClock {
         if let Ok(date) = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(header)
             && let Ok(mut sighting) = self.sighting.lock()
         {
-            *sighting = Some(Sighting { date, up: up(), wall: wall() });
+            let seen = Sighting { date, up: up(), wall: wall() };
+            *sighting = Some(seen);
+            self.anchor_again(seen);
+        }
+    }
+
+    /// A clock that has gone by the wall clock so far goes by the Date from now on, if that brings the end nearer. The
+    /// other way it would give time back that AWS may not give; then the Date only serves for signing.
+    fn anchor_again(&self, seen: Sighting) {
+        let Ok(mut source) = self.source.lock() else { return };
+        if *source == AnchorSource::Date {
+            return;
+        }
+        let by_date = anchored(seen);
+        self.signs_by.store(nanos(by_date), Ordering::Relaxed);
+        if self.booted_at.load(Ordering::Relaxed) <= nanos(by_date) {
+            self.booted_at.store(nanos(by_date), Ordering::Relaxed);
+            *source = AnchorSource::Date;
         }
     }
 
@@ -92,7 +115,7 @@ impl BootClock {
             Some(sighting) => (anchored(sighting), AnchorSource::Date),
             None => (booted_at(wall(), up()), AnchorSource::WallClock),
         };
-        self.count_from(booted_at);
+        self.count_from(booted_at, source);
         Anchor { boot_id: self.boot_id.clone(), booted_at, source }
     }
 
@@ -100,14 +123,15 @@ impl BootClock {
     pub fn resume(&self, anchor: &Anchor) -> bool {
         let same = !self.boot_id.is_empty() && anchor.boot_id == self.boot_id;
         if same {
-            self.count_from(anchor.booted_at);
+            self.count_from(anchor.booted_at, anchor.source);
         }
         same
     }
 
-    fn count_from(&self, booted_at: Timestamp) {
-        let nanos = i64::try_from(booted_at.as_nanosecond()).unwrap_or(i64::MAX);
-        self.booted_at.store(nanos, Ordering::Relaxed);
+    fn count_from(&self, booted_at: Timestamp, source: AnchorSource) {
+        self.booted_at.store(nanos(booted_at), Ordering::Relaxed);
+        self.signs_by.store(nanos(booted_at), Ordering::Relaxed);
+        *self.source.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = source;
     }
 }
 
@@ -119,12 +143,17 @@ impl Default for BootClock {
 
 impl Clock for BootClock {
     fn now(&self) -> Timestamp {
-        let booted_at = Timestamp::from_nanosecond(self.booted_at.load(Ordering::Relaxed).into());
-        booted_at.unwrap_or_default().checked_add(up()).unwrap_or(Timestamp::MAX)
+        since(&self.booted_at)
     }
 
     fn skew(&self) -> SignedDuration {
         self.now().duration_until(wall())
+    }
+
+    fn anchored(&self) -> Anchor {
+        let source = *self.source.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let booted_at = Timestamp::from_nanosecond(self.booted_at.load(Ordering::Relaxed).into()).unwrap_or_default();
+        Anchor { boot_id: self.boot_id.clone(), booted_at, source }
     }
 }
 
@@ -146,9 +175,19 @@ struct SdkTime(Arc<BootClock>);
 
 impl TimeSource for SdkTime {
     fn now(&self) -> SystemTime {
-        let nanos = u64::try_from(self.0.now().as_nanosecond()).unwrap_or_default();
+        let nanos = u64::try_from(since(&self.0.signs_by).as_nanosecond()).unwrap_or_default();
         UNIX_EPOCH + Duration::from_nanos(nanos)
     }
+}
+
+/// Now, where the boot was so many nanoseconds after 1970.
+fn since(booted_at: &AtomicI64) -> Timestamp {
+    let booted_at = Timestamp::from_nanosecond(booted_at.load(Ordering::Relaxed).into());
+    booted_at.unwrap_or_default().checked_add(up()).unwrap_or(Timestamp::MAX)
+}
+
+fn nanos(at: Timestamp) -> i64 {
+    i64::try_from(at.as_nanosecond()).unwrap_or(i64::MAX)
 }
 
 fn booted_at(wall: Timestamp, up: SignedDuration) -> Timestamp {
@@ -241,5 +280,28 @@ mod tests {
         assert!(second.skew().abs() < SECOND);
         assert!(second.resume(&anchor));
         assert!(first.now().duration_until(second.now()).abs() < SECOND);
+    }
+
+    /// Catches: a host whose wall clock was behind at its boot, and that lives on beyond its block for that; and a Date
+    /// that gives a block more time.
+    #[test]
+    fn a_clock_without_a_date_is_anchored_again_when_one_comes_if_that_brings_the_end_nearer() {
+        let ahead = BootClock::new();
+        assert_eq!(ahead.anchor().source, AnchorSource::WallClock);
+        ahead.saw_date("Tue, 24 Nov 2020 11:15:44 GMT");
+        assert!(ahead.skew().abs() < SECOND, "the block keeps the time it had: {}", ahead.skew());
+        assert_eq!(ahead.anchored().source, AnchorSource::WallClock);
+        let signs: Timestamp = sdk_time(&Arc::new(ahead)).now().try_into().expect("a time");
+        let date: Timestamp = "2020-11-24T11:15:44.5Z".parse().expect("a time");
+        assert!(date.duration_until(signs).abs() < SECOND, "requests are signed by the Date: {signs}");
+
+        let behind = BootClock::new();
+        behind.anchor();
+        behind.saw_date("Sat, 24 Nov 2096 11:15:44 GMT");
+        let date: Timestamp = "2096-11-24T11:15:44.5Z".parse().expect("a time");
+        assert!(date.duration_until(behind.now()).abs() < SECOND, "{behind:?}");
+        assert_eq!(behind.anchored().source, AnchorSource::Date);
+        behind.saw_date("Sat, 24 Nov 2097 11:15:44 GMT");
+        assert!(date.duration_until(behind.now()).abs() < SECOND, "once: {behind:?}");
     }
 }

@@ -45,7 +45,7 @@ pub async fn stop(settings: Settings, within: SignedDuration) -> Result<(), Star
         tracing::info!(phase = saved.state.phase.word(), "there are no tasks to guard");
         return Ok(());
     }
-    let Saved { identity, mut config, anchor, mut state, .. } = saved;
+    let Saved { identity, mut config, mut state, .. } = saved;
     let now = clock.now();
     state.timeline = state.timeline.interrupted(now, now.checked_add(within).unwrap_or(now));
     state.registration = registered.or(state.registration);
@@ -72,7 +72,7 @@ pub async fn stop(settings: Settings, within: SignedDuration) -> Result<(), Star
             tracing::warn!("the host goes down before all tasks have been stopped");
         }
     };
-    run::run(Node { identity, config, anchor, rules }, state, ports, over).await;
+    run::run(Node { identity, config, rules }, state, ports, over).await;
     Ok(())
 }
 

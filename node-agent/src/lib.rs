@@ -127,6 +127,7 @@ pub async fn run(settings: Settings, problems: Problems, stop: impl Future<Outpu
         store: store.as_ref(),
         supervisor: supervisor.as_ref(),
         given: settings.block.clone(),
+        max_life: settings.max_life,
     };
     let found = tokio::select! {
         found = boot.find_out() => found,
@@ -137,7 +138,7 @@ pub async fn run(settings: Settings, problems: Problems, stop: impl Future<Outpu
     let saved = Saved { version: SAVED_VERSION, identity, config, anchor, state };
     outside.saw(&saved);
     arm(timer_of(&settings, &saved.identity), &clock, &outside, &mut beside).await;
-    let Saved { identity, config, anchor, state, .. } = saved;
+    let Saved { identity, config, state, .. } = saved;
 
     let cluster = Arc::new(ecs(&settings, http, &imds, &clock, &config, &identity));
     let host = Arc::new(host(&settings, &clock, &config, &identity, state.timeline));
@@ -170,7 +171,7 @@ pub async fn run(settings: Settings, problems: Problems, stop: impl Future<Outpu
         end = %timeline.end,
         "the block"
     );
-    run::run(Node { identity, config, anchor, rules }, state, ports, stop).await;
+    run::run(Node { identity, config, rules }, state, ports, stop).await;
     Ok(())
 }
 

@@ -22,6 +22,8 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
     /// How far the host's wall clock is ahead of [`Clock::now`].
     fn skew(&self) -> SignedDuration;
+    /// What the time rests on now: an anchor without a Date is anchored again when one comes.
+    fn anchored(&self) -> Anchor;
 }
 
 /// Who and where this instance is.

@@ -45,6 +45,9 @@ pub struct Imds {
     client: Mutex<imds::Client>,
 }
 
+/// Reads what a signal's place holds.
+type Read = fn(&str) -> Result<Option<Timestamp>, String>;
+
 /// The parts of the identity document that are used.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -149,7 +152,7 @@ impl Metadata for Imds {
 
     fn signal(&self, signal: Signal) -> Answer<'_, Result<Option<Timestamp>, MetadataError>> {
         Box::pin(async move {
-            let (path, read): (_, fn(&str) -> Result<Option<Timestamp>, String>) = match signal {
+            let (path, read): (_, Read) = match signal {
                 Signal::TerminationTime => (TERMINATION_TIME, termination_time),
                 Signal::Rebalance => (REBALANCE, rebalance),
                 Signal::Maintenance => (MAINTENANCE, maintenance),

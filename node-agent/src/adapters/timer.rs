@@ -309,6 +309,10 @@ mod tests {
         fn skew(&self) -> SignedDuration {
             *self.0.lock().expect("no panic")
         }
+
+        fn anchored(&self) -> crate::clock::Anchor {
+            crate::testing::anchor()
+        }
     }
 
     async fn until(folder: &Path, wanted: &str) {

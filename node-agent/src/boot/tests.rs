@@ -11,6 +11,10 @@ use crate::ports::Clock;
 use crate::testing::{self, World, at};
 
 async fn find_out(world: &Arc<World>, clock: &BootClock) -> Found {
+    find_out_with(world, clock, None).await
+}
+
+async fn find_out_with(world: &Arc<World>, clock: &BootClock, max_life: Option<SignedDuration>) -> Found {
     let ports = world.ports();
     let boot = Boot {
         metadata: ports.metadata.as_ref(),
@@ -18,6 +22,7 @@ async fn find_out(world: &Arc<World>, clock: &BootClock) -> Found {
         store: ports.store.as_ref(),
         supervisor: ports.supervisor.as_ref(),
         given: None,
+        max_life,
     };
     boot.find_out().await
 }
@@ -123,4 +128,32 @@ async fn a_state_that_can_t_be_read_is_passed_over() {
     let world = world();
     world.facts().disk_fails = true;
     assert_eq!(find_out(&world, &BootClock::new()).await.state.phase, Phase::Joining);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_given_maximum_holds_in_the_first_life_and_in_every_later_one() {
+    let longest = Some(SignedDuration::from_mins(30));
+    let end = at("2026-11-24T10:30:00Z");
+    let first = find_out_with(&world(), &BootClock::new(), longest).await.state;
+    assert_eq!((first.timeline.end, first.limit), (end, Some(end)));
+    assert_eq!(first.timeline.stop_at, at("2026-11-24T10:25:00Z"), "the leads stay");
+
+    let world = world();
+    world.facts().saved = Some(saved_at(Phase::Serving, "another boot"));
+    let later = find_out_with(&world, &BootClock::new(), longest).await.state;
+    assert_eq!((later.timeline.end, later.limit), (end, Some(end)));
+    let longer = find_out_with(&world, &BootClock::new(), Some(SignedDuration::from_hours(9))).await.state;
+    assert_eq!(longer.timeline.end, testing::state().timeline.end);
+}
+
+/// Catches: a restart that takes an extension back.
+#[tokio::test(start_paused = true)]
+async fn an_extension_outlives_a_restart_and_a_reboot() {
+    let world = world();
+    let mut saved = saved_at(Phase::Serving, "another boot");
+    let moved = at("2026-11-24T12:00:00Z");
+    saved.state.moved_to = Some(moved);
+    saved.state.timeline = Timeline::moved_to(&saved.config, saved.identity.launched, moved);
+    world.facts().saved = Some(saved);
+    assert_eq!(find_out(&world, &BootClock::new()).await.state.timeline.end, moved);
 }

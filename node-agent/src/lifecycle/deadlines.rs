@@ -14,7 +14,10 @@ const STEP: SignedDuration = SignedDuration::from_mins(1);
 
 impl Rules {
     /// The instance will be gone, or of no use, at this moment.
-    pub(super) fn limited(&self, state: &mut State, until: Timestamp) {
+    pub(super) fn limited(&self, state: &mut State, now: Timestamp, until: Timestamp) {
+        // AWS may be late with it, and tasks are to have their stop all the same.
+        let stop_lead = SignedDuration::from_secs(self.config.stop_lead_secs.into());
+        let until = until.max(now.checked_add(stop_lead).unwrap_or(Timestamp::MAX));
         state.limit = Some(state.limit.map_or(until, |limit| limit.min(until)));
         let start = state.timeline.start;
         state.timeline = state.timeline.tightened_by(Timeline::ending_at(&self.config, start, until));

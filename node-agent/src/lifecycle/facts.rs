@@ -26,7 +26,7 @@ impl Rules {
                 state.noticed = true;
                 state.timeline = state.timeline.interrupted(now, taken_at);
             }
-            Event::Limited { until } => self.limited(state, until),
+            Event::Limited { until } => self.limited(state, now, until),
             Event::Rebalance => state.rebalance = true,
             Event::EndMoved { to } => self.end_moved(state, to),
             Event::Warned { stop_at, outcome } => self.warned(state, now, stop_at, outcome),

@@ -15,7 +15,6 @@ use jiff::{SignedDuration, Timestamp};
 use node_contract::{NodeConfig, Timeline};
 use tokio::sync::{mpsc, watch};
 
-use crate::clock::Anchor;
 use crate::lifecycle::{Event, Phase, Registration, Rules, State, Why};
 use crate::ports::{Details, Identity, Moment, Ports, SAVED_VERSION, Saved};
 use crate::status;
@@ -37,8 +36,6 @@ pub struct Node {
     pub identity: Identity,
     /// The block's settings.
     pub config: NodeConfig,
-    /// The clock of this boot.
-    pub anchor: Anchor,
     /// The lifecycle's rules.
     pub rules: Rules,
 }
@@ -226,7 +223,7 @@ impl Agent {
             version: SAVED_VERSION,
             identity: self.node.identity.clone(),
             config: self.node.config.clone(),
-            anchor: self.node.anchor.clone(),
+            anchor: self.ports.clock.anchored(),
             state: self.state.clone(),
         };
         match self.ports.store.save(&saved).await {

@@ -10,12 +10,7 @@ use crate::lifecycle::Outcome;
 use crate::testing::{self, FakeTask, World, at};
 
 fn node() -> Node {
-    Node {
-        identity: testing::identity(),
-        config: testing::config(),
-        anchor: testing::anchor(),
-        rules: testing::rules(),
-    }
+    Node { identity: testing::identity(), config: testing::config(), rules: testing::rules() }
 }
 
 fn today(time: &str) -> Timestamp {

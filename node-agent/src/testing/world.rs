@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
+use crate::clock::Anchor;
 use crate::lifecycle::{EcsUnit, InstanceStatus, OnHost, Outcome, Registration, Survey};
 use crate::ports::{
     Answer, Clock, Cluster, ClusterError, Details, EcsAgent, Hooks, Host, HostError, Identity, IntrospectionError,
@@ -189,6 +190,10 @@ impl Clock for World {
 
     fn skew(&self) -> SignedDuration {
         SignedDuration::ZERO
+    }
+
+    fn anchored(&self) -> Anchor {
+        crate::testing::anchor()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The lifecycle against its table, its rules, and whatever may happen.
 
+mod deadlines;
 mod random;
 mod rules;
 mod table;
