@@ -148,12 +148,12 @@ async fn ecs_unit(settings: &Settings) -> Vec<Finding> {
         Err(error) => finding("ecs-unit", Verdict::Fail, format!("systemctl: {error}")),
     };
     let enabled = match systemctl(&["is-enabled", "ecs.service"]).await {
-        Ok((true, _)) => finding(
+        Ok((_, said)) if said.starts_with("enabled") => finding(
             "ecs-enabled",
             Verdict::Warn,
             "ecs.service is enabled: it may start before ecs.config is written; disable it, the agent starts it",
         ),
-        Ok((false, said)) => finding("ecs-enabled", Verdict::Ok, format!("ecs.service is {said}: the agent starts it")),
+        Ok((_, said)) => finding("ecs-enabled", Verdict::Ok, format!("ecs.service is {said}: the agent starts it")),
         Err(error) => finding("ecs-enabled", Verdict::Warn, format!("systemctl: {error}")),
     };
     vec![there, enabled]
