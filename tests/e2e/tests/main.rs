@@ -6,6 +6,8 @@ mod agent;
 mod aws_cli;
 mod demo;
 mod first_example;
+mod interrupted;
 mod lives;
+mod no_aws;
 mod refused;
 mod world;

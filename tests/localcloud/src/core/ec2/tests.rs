@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::SignedDuration;
 
-use super::super::options::SpotBlock;
+use super::super::options::{SpotBlock, SpotFailure};
 use super::super::record::What;
 use super::super::testing::{World, all, between, contains};
 use super::super::{Effect, Options};
@@ -227,6 +227,18 @@ fn a_request_that_isnt_fulfilled_in_time_expires_by_the_second() {
     let answer = describe(&mut world, &id);
     assert!(contains(&answer, "<state>cancelled</state><status><code>schedule-expired</code>"));
     assert!(contains(&answer, "<updateTime>2026-11-24T12:01:00.000Z</updateTime>"));
+}
+
+#[test]
+fn a_request_fails_at_its_evaluation_when_told_to() {
+    let mut world = World::with(Options { spot_failure: Some(SpotFailure::BadParameters), ..Options::default() });
+    let id = request(&mut world, &[]);
+    assert!(contains(&describe(&mut world, &id), "<state>open</state>"));
+    world.wait_ms(60_000);
+    assert!(contains(&describe(&mut world, &id), "<state>failed</state><status><code>bad-parameters</code>"));
+    world.cloud.options.spot_failure = None;
+    world.wait_ms(60_000);
+    assert!(contains(&describe(&mut world, &id), "<state>failed</state>"));
 }
 
 #[test]
