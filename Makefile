@@ -1,5 +1,5 @@
 # What people run. Each target sets up what it needs; everything it makes is below target/.
-.PHONY: demo test lint build peers-venv dist clean help
+.PHONY: demo test lint build dist clean help
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 16
@@ -23,6 +23,8 @@ test: lint build target/venv/.ready  ## everything: lints, wire protocols, unit 
 lint:  ## formatting and clippy, without a single warning
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check licenses bans sources; \
+	else echo "cargo deny is not installed: licences and sources are not checked (cargo install --locked cargo-deny)"; fi
 
 # What others wrote, to hold our wire protocols against: the AWS CLI, and botocore's models of each service.
 target/venv/.ready: tests/peers/requirements.txt

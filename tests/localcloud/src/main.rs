@@ -66,7 +66,7 @@ struct Serve {
     #[arg(long, env = "RUST_LOG")]
     log: Option<String>,
     /// The search path of the nodes' processes.
-    #[arg(long, env = "PATH", hide = true)]
+    #[arg(long, env = "PATH", hide = true, default_value = "/usr/local/bin:/usr/bin:/bin")]
     path: OsString,
 }
 
@@ -95,13 +95,21 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
     let options = options(&serve)?;
     let address = SocketAddr::new(serve.address, serve.port);
     let stop = until_stopped(serve.until_stdin_closes)?;
+    anyhow::ensure!(serve.agent.is_file(), "--agent {}: there is no such program", serve.agent.display());
+    let is_ours = serve.dir.is_none();
+    let dir = folder(serve.dir)?;
     let settings = Settings {
-        dir: folder(serve.dir)?,
+        dir: dir.clone(),
         agent: std::path::absolute(&serve.agent).context("the agent's path")?,
         rust_log: serve.log,
         path: serve.path,
     };
-    shell::server::serve(address, options, settings, say_ready, stop).await
+    let outcome = shell::server::serve(address, options, settings, say_ready, stop).await;
+    if is_ours {
+        // Goes if no node was ever started; what nodes left is kept to be looked at.
+        let _ = std::fs::remove_dir(dir);
+    }
+    outcome
 }
 
 fn say_ready(url: &str) -> io::Result<()> {
@@ -166,6 +174,23 @@ fn print_environment(port: u16) -> anyhow::Result<()> {
         ("AWS_ACCESS_KEY_ID", "AKIALOCALCLOUD"),
         ("AWS_SECRET_ACCESS_KEY", "local"),
         ("AWS_SESSION_TOKEN", ""),
+        // What would beat the endpoint or the credentials above.
+        ("AWS_PROFILE", ""),
+        ("AWS_DEFAULT_PROFILE", ""),
+        ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", ""),
+        ("AWS_ENDPOINT_URL_EC2", ""),
+        ("AWS_ENDPOINT_URL_BATCH", ""),
+        ("AWS_ENDPOINT_URL_ECS", ""),
+        ("AWS_ENDPOINT_URL_IAM", ""),
+        ("AWS_ENDPOINT_URL_SSM", ""),
+        ("AWS_ENDPOINT_URL_STS", ""),
+        ("AWS_ENDPOINT_URL_S3", ""),
+        ("AWS_ENDPOINT_URL_SCHEDULER", ""),
+        ("SPOTBLOCK_ENDPOINT_URL", ""),
+        ("SPOTBLOCK_PROFILE", ""),
+        ("SPOTBLOCK_REGION", ""),
+        ("AWS_CONFIG_FILE", "/dev/null"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
         ("AWS_REGION", "us-east-1"),
         ("AWS_DEFAULT_REGION", "us-east-1"),
         // Two variables, because neither alone keeps every program away from the real metadata address.

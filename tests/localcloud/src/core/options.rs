@@ -59,6 +59,8 @@ pub struct Pace {
     pub spot_ms: u64,
     /// After creation, how long a describe can still answer NotFound.
     pub consistency_ms: u64,
+    /// After its creation, how long a launch template is not shown; its name is taken at once.
+    pub template_ms: u64,
     /// An instance, from pending to running, and from shutting-down to terminated.
     pub instance_ms: u64,
     /// From RUNNABLE to a task on an instance: the scheduler's round.
@@ -81,6 +83,7 @@ impl Default for Pace {
             batch_ms: 800,
             spot_ms: 1_200,
             consistency_ms: 300,
+            template_ms: 0,
             instance_ms: 700,
             placement_ms: 500,
             delivery_ms: 200,

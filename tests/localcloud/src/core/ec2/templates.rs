@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::super::{AwsError, Cloud, Context};
 use super::page::{LIMITS, Selection};
 use super::tags::{self, TagSpecification};
-use super::time;
+use super::{millis, time};
 use crate::wire::query;
 
 /// A launch template; it has the one version it was created with.
@@ -116,20 +116,22 @@ fn decapitalized(name: &str) -> String {
 }
 
 /// DescribeLaunchTemplates.
-pub(super) fn describe(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn describe(cloud: &mut Cloud, context: &Context, mut parameters: Value) -> Result<Value, AwsError> {
     let ids = query::take_list(&mut parameters, "LaunchTemplateId")?;
     let names = query::take_list(&mut parameters, "LaunchTemplateName")?;
     let selection = Selection::read(parameters)?;
     for id in &ids {
-        find(cloud, Some(id), None)?;
+        find_shown(cloud, context, Some(id), None)?;
     }
     for name in &names {
-        find(cloud, None, Some(name))?;
+        find_shown(cloud, context, None, Some(name))?;
     }
     let mut found = Vec::new();
     for template in &cloud.ec2.templates {
         let all = ids.is_empty() && names.is_empty();
-        if (all || ids.contains(&template.id) || names.contains(&template.name))
+        let wanted = all || ids.contains(&template.id) || names.contains(&template.name);
+        if wanted
+            && template.is_shown(cloud, context.now)
             && selection.accepts(cloud.ec2.tags.get(&template.id), |name| template.field(name))?
         {
             found.push(template.answer(cloud));
@@ -140,14 +142,18 @@ pub(super) fn describe(cloud: &mut Cloud, _: &Context, mut parameters: Value) ->
 }
 
 /// DescribeLaunchTemplateVersions, of one template.
-pub(super) fn describe_versions(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn describe_versions(
+    cloud: &mut Cloud,
+    context: &Context,
+    mut parameters: Value,
+) -> Result<Value, AwsError> {
     let which = Which::take(&mut parameters)?;
     let versions = query::take_list(&mut parameters, "LaunchTemplateVersion")?;
     for ignored in ["MinVersion", "MaxVersion", "ResolveAlias"] {
         query::take(&mut parameters, ignored);
     }
     let selection = Selection::read(parameters)?;
-    let template = which.find(cloud)?;
+    let template = which.find_shown(cloud, context)?;
     if let Some(unknown) = versions.iter().find(|version| !matches!(version.as_str(), "1" | "$Latest" | "$Default")) {
         let message = format!("Could not find launch template version {unknown} for {}.", template.id);
         return Err(AwsError::new("InvalidLaunchTemplateId.VersionNotFound", message));
@@ -189,6 +195,12 @@ impl Which {
         Ok(Self { id: text("LaunchTemplateId")?, name: text("LaunchTemplateName")? })
     }
 
+    /// The same for who only reads, and may not be shown it yet.
+    fn find_shown<'a>(&self, cloud: &'a Cloud, context: &Context) -> Result<&'a LaunchTemplate, AwsError> {
+        self.find(cloud)?;
+        find_shown(cloud, context, self.id.as_deref(), self.name.as_deref())
+    }
+
     fn find<'a>(&self, cloud: &'a Cloud) -> Result<&'a LaunchTemplate, AwsError> {
         match (&self.id, &self.name) {
             (None, None) => {
@@ -207,7 +219,21 @@ impl Which {
 
 fn find<'a>(cloud: &'a Cloud, id: Option<&str>, name: Option<&str>) -> Result<&'a LaunchTemplate, AwsError> {
     let matches = |it: &&LaunchTemplate| id.is_none_or(|id| id == it.id) && name.is_none_or(|name| name == it.name);
-    cloud.ec2.templates.iter().find(matches).ok_or_else(|| match id {
+    cloud.ec2.templates.iter().find(matches).ok_or_else(|| not_found(id))
+}
+
+fn find_shown<'a>(
+    cloud: &'a Cloud,
+    context: &Context,
+    id: Option<&str>,
+    name: Option<&str>,
+) -> Result<&'a LaunchTemplate, AwsError> {
+    let template = find(cloud, id, name)?;
+    if template.is_shown(cloud, context.now) { Ok(template) } else { Err(not_found(id)) }
+}
+
+fn not_found(id: Option<&str>) -> AwsError {
+    match id {
         Some(id) => AwsError::new(
             "InvalidLaunchTemplateId.NotFound",
             format!("The specified launch template, with template ID {id}, does not exist."),
@@ -216,7 +242,7 @@ fn find<'a>(cloud: &'a Cloud, id: Option<&str>, name: Option<&str>) -> Result<&'
             "InvalidLaunchTemplateName.NotFoundException",
             "At least one of the launch templates specified in the request does not exist.",
         ),
-    })
+    }
 }
 
 /// The templates' owner as answers write it.
@@ -225,6 +251,10 @@ fn creator(cloud: &Cloud) -> String {
 }
 
 impl LaunchTemplate {
+    fn is_shown(&self, cloud: &Cloud, now: Timestamp) -> bool {
+        now >= self.created + millis(cloud.options.pace.template_ms)
+    }
+
     fn answer(&self, cloud: &Cloud) -> Value {
         json!({
             "launchTemplateId": self.id,

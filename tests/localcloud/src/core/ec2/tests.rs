@@ -233,6 +233,7 @@ fn a_request_that_isnt_fulfilled_in_time_expires_by_the_second() {
 fn a_request_fails_at_its_evaluation_when_told_to() {
     let mut world = World::with(Options { spot_failure: Some(SpotFailure::BadParameters), ..Options::default() });
     let id = request(&mut world, &[]);
+    world.wait_ms(350);
     assert!(contains(&describe(&mut world, &id), "<state>open</state>"));
     world.wait_ms(60_000);
     assert!(contains(&describe(&mut world, &id), "<state>failed</state><status><code>bad-parameters</code>"));
