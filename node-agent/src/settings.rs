@@ -104,7 +104,7 @@ impl Commands {
             false => Vec::new(),
         });
         let on_host = |words: &[&str]| if is_host { command(words) } else { Vec::new() };
-        let arm = format!("systemctl daemon-reload && systemctl --no-block restart {}", names::unit::POWER_OFF_TIMER);
+        let arm = format!("systemctl daemon-reload && systemctl --no-block start {}", names::unit::POWER_OFF_TIMER);
         let limit = format!("--property=RuntimeMaxSec={}", hook_limit.as_secs());
         let outside = ["systemd-run", "--quiet", "--collect", "--wait", "--pipe", "--service-type=exec", &limit];
         self.power_off_harder = Some(harder);
@@ -440,6 +440,26 @@ mod tests {
     fn the_block_can_come_from_a_file_beside() {
         let settings = load("node-config = \"block.json\"").expect("valid settings");
         assert_eq!(settings.block.expect("a block").block, "sb-1f2c");
+    }
+
+    /// Catches: a node of a test, or an agent below another root, that powers off the machine it runs on.
+    #[test]
+    fn systemctl_is_the_default_on_the_host_itself_alone() {
+        let limit = SignedDuration::from_secs(30);
+        let host = Commands::default().for_root(Path::new("/"), limit);
+        let ways: Vec<String> = host.ways_off().iter().map(|way| way.join(" ")).collect();
+        assert_eq!(ways[..2], ["systemctl poweroff", "systemctl poweroff --force"]);
+        assert_eq!(ways.len(), 4);
+        assert!(host.arm_timer.is_some_and(|arm| arm.join(" ").contains("start spotblock-poweroff.timer")));
+        assert!(host.run_hook.is_some_and(|run| run.contains(&"--property=RuntimeMaxSec=30".to_owned())));
+
+        let elsewhere = Commands::default().for_root(Path::new("/tmp/root"), limit);
+        assert_eq!(elsewhere.ways_off(), [["systemctl", "poweroff"]]);
+        assert_eq!((elsewhere.arm_timer, elsewhere.run_hook), (Some(Vec::new()), Some(Vec::new())));
+        let other = Commands { power_off: vec!["off".to_owned()], ..Commands::default() };
+        assert_eq!(other.for_root(Path::new("/"), limit).ways_off(), [["off"]]);
+        let given = Commands { power_off_harder: Some(vec![vec!["harder".to_owned()]]), ..Commands::default() };
+        assert_eq!(given.for_root(Path::new("/"), limit).ways_off().len(), 2);
     }
 
     /// Catches: a key that is silently passed over, and an error that doesn't name what is wrong.

@@ -204,8 +204,8 @@ fn timer_unit(at: Timestamp) -> String {
         "# Written by spotblock-agent, which moves it when the block's end moves.\n\
          [Unit]\n\
          Description=Powers this host off after the end of its block\n\
+         # After nothing: while a shutdown hangs, what that stops would be waited for.\n\
          DefaultDependencies=no\n\
-         After=sysinit.target time-set.target\n\
          \n\
          [Timer]\n\
          OnCalendar={}\n\
