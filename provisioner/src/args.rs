@@ -38,7 +38,7 @@ pub struct Global {
     #[arg(long, short, global = true, env = "SPOTBLOCK_OUTPUT", value_enum, default_value = "table")]
     pub output: Output,
     /// No progress bars, as NO_COLOR asks for
-    #[arg(long, global = true, env = "NO_COLOR", hide_env = true, num_args = 0..=1, default_missing_value = "1")]
+    #[arg(long, global = true, env = "NO_COLOR", hide_env = true, num_args = 0..=1, require_equals = true, default_missing_value = "1")]
     pub no_color: Option<OsString>,
 }
 
@@ -261,6 +261,14 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// Catches: a flag without a value that takes the command for it.
+    #[test]
+    fn no_color_leaves_the_command_alone() {
+        let cli = Cli::parse_from(["spotblock", "--no-color", "status"]);
+        assert!(matches!(cli.command, Command::Status));
+        assert!(cli.global.no_color.is_some());
     }
 
     /// Catches: a job's own flags taken for spotblock's.

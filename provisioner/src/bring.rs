@@ -18,7 +18,7 @@ use crate::aws::ec2::{Instance, Named, SpotRequest};
 use crate::block::{self, Block, Life};
 use crate::capacity::{self, Refusal, Standing, spot_block};
 use crate::desired::Desired;
-use crate::error::{Error, Result, human};
+use crate::error::{Error, Kind, Result, human};
 use crate::names;
 use crate::observe;
 use crate::ownership::{Marks, Ours};
@@ -301,10 +301,24 @@ async fn new_block(
     Ok((terms, launch))
 }
 
+/// What the record says is launched. Right after its creation AWS may not show it yet.
+async fn launch_data(session: &Session<'_>, record: &Record) -> Result<LaunchData> {
+    let bound = Bound {
+        what: format!("launch template {} to be shown", record.name),
+        limit: SETTLE_LIMIT,
+        next: "look whether `spotblock down` was run at the same time; then run the same command again".to_owned(),
+    };
+    let look = async || match session.aws.ec2.launch_data(record).await {
+        Err(error) if error.is(Kind::NotFound) => Ok(Seen::NotYet(error.to_string())),
+        result => result.map(Seen::Done),
+    };
+    session.waits.until(session.ui, bound, look).await
+}
+
 /// Buys what the record says. A final refusal is written down on the record, so that the next run begins anew.
 async fn purchase(session: &Session<'_>, record: &Record) -> Result<Vec<SpotRequest>> {
     let terms = &record.terms;
-    let launch = session.aws.ec2.launch_data(record).await?;
+    let launch = launch_data(session, record).await?;
     session.ui.say(format_args!(
         "requesting {} x {} for {} ({}{})",
         terms.instances,
@@ -356,9 +370,14 @@ struct Fulfilment {
 async fn fulfilment(session: &Session<'_>, record: &Record, bought: &[SpotRequest]) -> Result<Fulfilment> {
     let mut held = None;
     let terms = &record.terms;
+    // All of a purchase are made at once, and AWS may show some of them later. What it has forgotten long afterwards is
+    // not waited for.
+    let wanted = usize::try_from(terms.instances).unwrap_or(usize::MAX);
+    let expected = if session.now() < terms.late() { wanted } else { bought.len() };
+    let marks = Marks::of_block(session.environment(), &terms.block);
     let left: Duration = session.now().duration_until(terms.valid_until).try_into().unwrap_or_default();
     let bound = Bound {
-        what: format!("{} spot requests of block {}", bought.len(), terms.block),
+        what: format!("{expected} spot requests of block {}", terms.block),
         limit: left + GRACE,
         next: "run the same command again to wait on, or `spotblock down` to cancel the requests".to_owned(),
     };
@@ -366,9 +385,8 @@ async fn fulfilment(session: &Session<'_>, record: &Record, bought: &[SpotReques
         .waits
         .until(session.ui, bound, async || {
             let seen = session.aws.ec2.spot_requests(tag::BLOCK, &terms.block).await?;
-            let ours: Vec<SpotRequest> =
-                seen.into_iter().filter(|it| bought.iter().any(|known| known.id == it.id)).collect();
-            if ours.len() < bought.len() {
+            let ours: Vec<SpotRequest> = seen.into_iter().filter(|it| marks.are_on(&it.tags)).collect();
+            if ours.len() < expected {
                 return Ok(Seen::NotYet(format!("{} shown so far", ours.len())));
             }
             let holding = ours.iter().filter(|it| match capacity::standing(it) {

@@ -223,7 +223,7 @@ impl Error {
         self.aws().is_some_and(AwsFailure::is_transient)
     }
 
-    /// The exit code, as product.md lists them.
+    /// The exit code, as the README lists them.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {

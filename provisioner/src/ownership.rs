@@ -56,6 +56,13 @@ impl<'a> Marks<'a> {
         Self { environment, block: Some(block) }
     }
 
+    /// The marks as tags.
+    #[must_use]
+    pub fn tags(&self) -> BTreeMap<String, String> {
+        let block = self.block.map(|block| (tag::BLOCK.to_owned(), block.to_owned()));
+        block.into_iter().chain([(tag::ENVIRONMENT.to_owned(), self.environment.to_owned())]).collect()
+    }
+
     /// Whether these tags are the marks.
     #[must_use]
     pub fn are_on(&self, tags: &BTreeMap<String, String>) -> bool {
@@ -127,6 +134,7 @@ mod tests {
     #[test]
     fn what_is_around_a_block_needs_the_environments_mark_alone() {
         let marks = Marks::of_environment(ENVIRONMENT);
+        assert!(marks.are_on(&marks.tags()) && !Marks::of_block(ENVIRONMENT, BLOCK).are_on(&marks.tags()));
         assert_eq!(marks.claim("q", &tags(&[(tag::ENVIRONMENT, ENVIRONMENT)])).expect("ours").id(), "q");
         assert!(marks.claim("q", &tags(&[(tag::ENVIRONMENT, "spot-block")])).is_none());
         assert!(marks.claim("q", &BTreeMap::new()).is_none());

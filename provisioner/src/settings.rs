@@ -138,18 +138,16 @@ impl Settings {
     pub fn load(global: &Global, flags: &BlockFlags) -> Result<Self> {
         let path = global.config.clone().unwrap_or_else(|| PathBuf::from("spotblock.toml"));
         let text = std::fs::read_to_string(&path).map_err(|source| no_file(&path, source))?;
-        let mut settings = Self::parse(&path, &text, flags)?;
-        settings.region = global.region.clone().or(settings.region);
-        Ok(settings)
+        Self::parse(&path, &text, flags, global.region.as_deref())
     }
 
-    /// Checks a file's text together with the flags.
+    /// Checks a file's text together with the flags; `region` beats the file's.
     ///
     /// # Errors
     /// [`Error::Settings`] with every problem there is.
-    pub fn parse(path: &Path, text: &str, flags: &BlockFlags) -> Result<Self> {
+    pub fn parse(path: &Path, text: &str, flags: &BlockFlags, region: Option<&str>) -> Result<Self> {
         let raw = toml::from_str(text).map_err(|error| Error::Settings(vec![syntax(path, text, &error)]))?;
-        check::Check::new(path, text).settings(raw, flags)
+        check::Check::new(path, text).settings(raw, flags, region)
     }
 }
 

@@ -44,6 +44,6 @@ pub(crate) const EXAMPLE: &str = include_str!("../../tests/e2e/fixtures/spot-blo
 
 /// The first example's settings, with more lines at the end of the file.
 pub(crate) fn settings(more: &str) -> Settings {
-    Settings::parse(Path::new("spotblock.toml"), &format!("{EXAMPLE}\n{more}"), &BlockFlags::default())
+    Settings::parse(Path::new("spotblock.toml"), &format!("{EXAMPLE}\n{more}"), &BlockFlags::default(), None)
         .expect("the example's settings")
 }

@@ -67,7 +67,7 @@ impl Waits {
     /// [`Error::TimedOut`] at the bound, with what was seen last; any failure that will not pass, at once.
     pub async fn until<T>(&self, ui: &Ui, bound: Bound, mut look: impl AsyncFnMut() -> Result<Seen<T>>) -> Result<T> {
         let start = self.clock.now();
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, mut slept) = (FIRST_PAUSE, Duration::ZERO);
         loop {
             let seen = match look().await {
                 Ok(Seen::Done(value)) => {
@@ -81,14 +81,17 @@ impl Waits {
                     return Err(error);
                 }
             };
-            let left = bound.limit.saturating_sub(elapsed(start, self.clock.now()));
+            // A clock that is set back meanwhile must not make a wait endless.
+            let left = bound.limit.saturating_sub(elapsed(start, self.clock.now()).max(slept));
             if left.is_zero() {
                 ui.waited();
                 let Bound { what, limit, next } = bound;
                 return Err(Error::TimedOut { what, limit, last: seen, next });
             }
             ui.waiting(&bound.what, &seen);
-            self.clock.sleep(self.jittered(pause).min(left)).await;
+            let this = self.jittered(pause).min(left);
+            self.clock.sleep(this).await;
+            slept += this;
             pause = pause.mul_f64(1.5).min(LONGEST_PAUSE);
         }
     }

@@ -66,7 +66,7 @@ impl Aws {
     /// Clients for this place, on these ports.
     ///
     /// # Errors
-    /// [`Error::Usage`] without a region.
+    /// [`Error::Usage`] without a region, or with an endpoint that is no URL.
     pub async fn connect(ports: &Ports, place: Place) -> Result<Self> {
         let config = match &ports.account {
             Account::Chain => from_chain(ports, place).await,
@@ -76,6 +76,7 @@ impl Aws {
             what: "no region was found".to_owned(),
             next: "set `region` in spotblock.toml, give --region, or set AWS_REGION".to_owned(),
         })?;
+        check_endpoint(config.endpoint_url())?;
         Ok(Self {
             ec2: ec2::Ec2::new(&config),
             batch: batch::Batch::new(&config),
@@ -84,6 +85,17 @@ impl Aws {
             ssm: ssm::Ssm::new(&config),
             region,
         })
+    }
+}
+
+/// The SDKs take anything for an endpoint, and fail at the first call with all they know of it.
+fn check_endpoint(url: Option<&str>) -> Result<()> {
+    match url {
+        Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => Err(Error::Usage {
+            what: format!("the endpoint {url:?} is no URL"),
+            next: "begin --endpoint-url (SPOTBLOCK_ENDPOINT_URL, AWS_ENDPOINT_URL) with http:// or https://".to_owned(),
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -157,4 +169,18 @@ fn to_sdk_time(at: Timestamp) -> aws_sdk_ec2::primitives::DateTime {
 /// A required text of an answer that AWS left out is an empty one.
 fn text(value: Option<&str>) -> String {
     value.unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_without_a_scheme_is_refused_before_any_call() {
+        for url in ["127.0.0.1:5599", "localhost", "ftp://127.0.0.1"] {
+            let error = check_endpoint(Some(url)).expect_err(url);
+            assert_eq!(error.exit_code(), 2, "{error}");
+        }
+        assert!(check_endpoint(Some("http://127.0.0.1:5599")).is_ok() && check_endpoint(None).is_ok());
+    }
 }

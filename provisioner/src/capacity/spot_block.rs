@@ -72,13 +72,16 @@ pub enum Refusal {
 }
 
 /// Codes that say there is no capacity, no quota, or not at this price.
-const NOT_AVAILABLE: [&str; 6] = [
+const NOT_AVAILABLE: [&str; 8] = [
     "MaxSpotInstanceCountExceeded",
     "SpotMaxPriceTooLow",
     "InsufficientInstanceCapacity",
     "InsufficientCapacity",
     "VcpuLimitExceeded",
     "InstanceLimitExceeded",
+    // A type that isn't offered in the zone.
+    "Unsupported",
+    "UnsupportedOperation",
 ];
 
 /// What a refusal of RequestSpotInstances means. The wording of AWS's refusal of a duration may have changed, so it is
@@ -90,7 +93,7 @@ pub fn refusal(failure: &AwsFailure) -> Refusal {
     if failure.is_transient() || !matches!(failure.kind, Kind::Rejected | Kind::NotFound) {
         return Refusal::Passing;
     }
-    if message.contains("blockduration") || matches!(code, "UnsupportedOperation" | "Unsupported") {
+    if message.contains("blockduration") || message.contains("defined duration") {
         return Refusal::NotSold;
     }
     if NOT_AVAILABLE.contains(&code) {
@@ -184,7 +187,8 @@ mod tests {
                 "BlockDurationMinutes is not a valid parameter",
                 Refusal::NotSold,
             ),
-            (Kind::Rejected, "UnsupportedOperation", "", Refusal::NotSold),
+            (Kind::Rejected, "UnsupportedOperation", "Spot with a defined duration is not supported", Refusal::NotSold),
+            (Kind::Rejected, "Unsupported", "t2.micro is not supported in us-east-1e", Refusal::NotAvailable),
             (Kind::Rejected, "MaxSpotInstanceCountExceeded", "", Refusal::NotAvailable),
             (Kind::Rejected, "SpotMaxPriceTooLow", "", Refusal::NotAvailable),
             (

@@ -115,12 +115,12 @@ async fn instances_ended(session: &Session<'_>, block: &Block, ended: &mut Ended
         .waits
         .until(session.ui, bound, async || {
             let seen = block::again(session.aws, session.environment(), &block.id, None).await?;
-            let new: Vec<Ours> = seen
-                .instances
-                .iter()
-                .filter(|it| it.is_up() && !asked.contains(&it.id))
-                .filter_map(|it| marks.claim_instance(it, &seen.requests))
-                .collect();
+            let up = || seen.instances.iter().filter(|it| it.is_up() && !asked.contains(&it.id));
+            let new: Vec<Ours> = up().filter_map(|it| marks.claim_instance(it, &seen.requests)).collect();
+            // Marked first: AWS forgets requests, and a run can be killed here.
+            let unmarked = up().filter(|it| !marks.are_on(&it.tags));
+            let unmarked: Vec<Ours> = unmarked.filter_map(|it| marks.claim_instance(it, &seen.requests)).collect();
+            session.aws.ec2.tag(&unmarked, &marks.tags()).await?;
             if !new.is_empty() {
                 session.ui.say(format_args!("terminating {}", ids(&new).join(", ")));
                 session.aws.ec2.terminate(&new).await?;

@@ -64,11 +64,11 @@ impl<'a> Check<'a> {
         None
     }
 
-    pub(super) fn settings(mut self, raw: Raw, flags: &BlockFlags) -> Result<Settings> {
+    pub(super) fn settings(mut self, raw: Raw, flags: &BlockFlags, region: Option<&str>) -> Result<Settings> {
         let environment = self.environment(raw.environment);
         let definitions = jobs::definitions(&mut self, raw.job_definition);
         let gpus = definitions.iter().any(|job| job.value.gpus > 0);
-        let region = raw.region.map(|region| region.into_inner());
+        let region = region.map(str::to_owned).or(raw.region.map(|region| region.into_inner()));
         let block = self.block(raw.block, flags, gpus, region.as_deref());
         let agent = self.agent(raw.agent, block.as_ref(), &definitions);
         if let (Some(block), Some(agent)) = (&block, &agent) {

@@ -4,7 +4,7 @@ use super::*;
 use crate::testing::{EXAMPLE, settings};
 
 fn parse(text: &str) -> Result<Settings> {
-    Settings::parse(Path::new("spotblock.toml"), text, &BlockFlags::default())
+    Settings::parse(Path::new("spotblock.toml"), text, &BlockFlags::default(), None)
 }
 
 /// The problems of the example after one replacement.
@@ -69,11 +69,13 @@ fn flags_beat_the_file() {
         subnets: Some(vec!["subnet-1".into()]),
         ..BlockFlags::default()
     };
-    let settings = Settings::parse(Path::new("f"), EXAMPLE, &flags).expect("settings");
+    let settings = Settings::parse(Path::new("f"), EXAMPLE, &flags, None).expect("settings");
     assert_eq!((settings.block.instances, settings.block.duration), (20, SignedDuration::from_hours(3)));
     assert_eq!((settings.block.max_price.as_deref(), settings.block.subnet.as_str()), (Some("0.05"), "subnet-1"));
     let flags = BlockFlags { duration: Some("61m".into()), ..BlockFlags::default() };
-    let Err(Error::Settings(problems)) = Settings::parse(Path::new("f"), EXAMPLE, &flags) else { panic!("61 minutes") };
+    let Err(Error::Settings(problems)) = Settings::parse(Path::new("f"), EXAMPLE, &flags, None) else {
+        panic!("61 minutes")
+    };
     assert!(problems[0].starts_with("--duration (or its variable): "), "{problems:?}");
 }
 
@@ -220,4 +222,13 @@ fn without_a_file_the_error_says_how_to_get_one() {
     assert_eq!(error.to_string(), "there is no /nonexistent/spotblock.toml");
     assert_eq!(error.exit_code(), 2);
     assert!(error.next().contains("spotblock init"));
+}
+
+/// Catches: a zone that is held against the file's region although a flag gave another.
+#[test]
+fn a_zone_is_held_against_the_region_that_counts() {
+    let text = EXAMPLE.replace("us-east-1\"", "us-west-2\"");
+    let parse = |region| Settings::parse(Path::new("f"), &text, &BlockFlags::default(), region);
+    assert_eq!(parse(Some("us-east-1")).expect("the flag's region").region.as_deref(), Some("us-east-1"));
+    assert!(parse(None).is_err(), "us-east-1c is not in us-west-2");
 }

@@ -171,3 +171,18 @@ async fn drift_of_what_was_made_by_hand_is_said_and_not_repaired() {
     by_hand(&world, "UpdateComputeEnvironment", change).await;
     refused(&world, "was not made by spotblock, and its state is DISABLED, not ENABLED", "change it by hand").await;
 }
+
+/// Catches: advice that doesn't work.
+#[tokio::test(start_paused = true)]
+async fn an_invalid_environment_of_ours_can_be_removed_and_made_anew() {
+    let world = World::new(Options::default());
+    assert_eq!(world.run(&["env", "apply"]).await.code, 0);
+    let gone = "arn:aws:iam::123456789012:role/gone";
+    by_hand(&world, "UpdateComputeEnvironment", json!({"computeEnvironment": "spot-block-test", "serviceRole": gone}))
+        .await;
+    refused(&world, "is INVALID: ", "remove it with `spotblock down --all` and run `spotblock up` again").await;
+    let down = world.run(&["down", "--all"]).await;
+    assert_eq!(down.code, 0, "{}", down.stderr);
+    let up = world.run(&["up"]).await;
+    assert_eq!(up.code, 0, "{}", up.stderr);
+}

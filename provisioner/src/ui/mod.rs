@@ -20,7 +20,9 @@ pub struct Ui {
     out: RefCell<Box<dyn Write>>,
     err: RefCell<Box<dyn Write>>,
     output: Output,
-    bar: Option<ProgressBar>,
+    terminal: bool,
+    /// The wait that goes on, drawn. Each wait gets a bar of its own: one that was finished draws itself again when used.
+    bar: RefCell<Option<ProgressBar>>,
     said: RefCell<String>,
 }
 
@@ -28,14 +30,14 @@ impl Ui {
     /// On these streams. `terminal` says that stderr is one and may be drawn on.
     #[must_use]
     pub fn new(out: Box<dyn Write>, err: Box<dyn Write>, output: Output, terminal: bool) -> Self {
-        let bar = terminal.then(|| {
-            let bar = ProgressBar::new_spinner();
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} [{elapsed}]") {
-                bar.set_style(style);
-            }
-            bar
-        });
-        Self { out: RefCell::new(out), err: RefCell::new(err), output, bar, said: RefCell::default() }
+        Self {
+            out: RefCell::new(out),
+            err: RefCell::new(err),
+            output,
+            terminal,
+            bar: RefCell::default(),
+            said: RefCell::default(),
+        }
     }
 
     /// One that says nothing, for tests.
@@ -49,7 +51,7 @@ impl Ui {
         let write = || {
             let _ = writeln!(self.err.borrow_mut(), "{line}");
         };
-        match &self.bar {
+        match self.bar.borrow().as_ref() {
             Some(bar) => bar.suspend(write),
             None => write(),
         }
@@ -63,9 +65,8 @@ impl Ui {
     /// Shows what is waited for and what was seen. Without a terminal it is one line a change.
     pub fn waiting(&self, what: &str, seen: &str) {
         let line = format!("waiting for {what}: {seen}");
-        if let Some(bar) = &self.bar {
-            bar.enable_steady_tick(Duration::from_millis(120));
-            bar.set_message(line);
+        if self.terminal {
+            self.bar.borrow_mut().get_or_insert_with(spinner).set_message(line);
         } else if *self.said.borrow() != line {
             self.say(&line);
             *self.said.borrow_mut() = line;
@@ -74,10 +75,8 @@ impl Ui {
 
     /// The wait is over.
     pub fn waited(&self) {
-        if let Some(bar) = &self.bar {
-            bar.disable_steady_tick();
+        if let Some(bar) = self.bar.borrow_mut().take() {
             bar.finish_and_clear();
-            bar.reset();
         }
     }
 
@@ -101,9 +100,13 @@ impl Ui {
     pub fn print(&self, text: &str) -> Result<()> {
         let mut out = self.out.borrow_mut();
         let end = if text.ends_with('\n') { "" } else { "\n" };
-        write!(out, "{text}{end}")
-            .and_then(|()| out.flush())
-            .map_err(|source| Error::File { what: "writing the result to stdout".to_owned(), source })
+        match write!(out, "{text}{end}").and_then(|()| out.flush()) {
+            // Whoever read the result, such as `head`, has seen enough.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            written => {
+                written.map_err(|source| Error::File { what: "writing the result to stdout".to_owned(), source })
+            }
+        }
     }
 
     /// An error: what, its causes once each, what was seen last, what to do.
@@ -128,4 +131,13 @@ impl Ui {
             self.say(format_args!("  next: {next}"));
         }
     }
+}
+
+fn spinner() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} [{elapsed}]") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
 }

@@ -33,14 +33,18 @@ cat >"$unit" <<'UNIT' || fail "the agent's unit can't be written"
 [Unit]
 Description=spotblock agent: joins the ECS cluster and leaves before the block ends
 Wants=network-online.target
-After=network-online.target
+After=network-online.target docker.service
 Before=ecs.service
 StartLimitIntervalSec=0
 
 [Service]
+Type=notify
 ExecStart=/usr/local/bin/spotblock-agent run
 Restart=always
 RestartSec=2
+WatchdogSec=60
+KillMode=process
+StateDirectory=spotblock
 
 [Install]
 WantedBy=multi-user.target
