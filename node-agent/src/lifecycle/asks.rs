@@ -23,6 +23,9 @@ pub(super) const STOP_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 /// before DRAINING and the host has not heard of; the moment the last one on the host ends, ECS is asked anyway.
 const SURVEY_LIVE: SignedDuration = SignedDuration::from_secs(60);
 
+/// How long the first look at introspection may take.
+const FIRST_LOOK: SignedDuration = SignedDuration::from_secs(3);
+
 /// How often containers that outlive their stop are killed again: one may have been placed just now.
 pub(super) const KILL_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 
@@ -140,6 +143,12 @@ impl Rules {
 }
 
 impl State {
+    /// Whether introspection isn't just about to be looked at. Until it has been, what it said of a task may be from before
+    /// a restart, and one that has ended meanwhile must not be stopped: its job may have succeeded.
+    fn is_silent(&self, now: Timestamp) -> bool {
+        self.silent_since.is_none_or(|since| since.checked_add(FIRST_LOOK).is_ok_and(|due| due <= now))
+    }
+
     /// How many tasks introspection showed as live when it answered last.
     pub(super) fn live_tasks_on_host(&self) -> usize {
         self.tasks.values().filter(|task| task.on_host == Some(super::OnHost::Live)).count()
@@ -155,9 +164,10 @@ impl State {
             .chain(&self.repair);
         let stops = self.tasks.values().filter_map(|task| task.stop.as_ref());
         let again = asks.chain(stops).filter_map(|ask| ask.again_at);
-        let unheard = self.tasks.values().filter_map(|task| task.stop_since).chain(self.silent_since);
+        let unheard = self.tasks.values().filter_map(|task| task.stop_since).chain(self.unheard_since());
         let unheard = unheard.filter_map(|since| since.checked_add(self.patience()).ok());
-        moments.into_iter().chain(again).chain(unheard).filter(|at| *at > now).min()
+        let silent = self.silent_since.and_then(|since| since.checked_add(FIRST_LOOK).ok());
+        moments.into_iter().chain(again).chain(unheard).chain(silent).filter(|at| *at > now).min()
     }
 
     /// A limit for one step of leaving: at most half the time that is left, so that the next one has some too.
@@ -189,9 +199,11 @@ fn ask_to_drain(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
 }
 
 fn ask_to_stop(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
+    let may_have_ended = state.phase == Phase::Stopping && !state.host_known && !state.is_silent(now);
     let Some(of) = &state.registration else { return };
     for (arn, task) in &mut state.tasks {
-        let due = task.stop.is_none_or(|stop| stop.is_due(now));
+        let wait = may_have_ended && task.on_host == Some(super::OnHost::Live);
+        let due = !wait && task.stop.is_none_or(|stop| stop.is_due(now));
         if task.is_live() && due {
             task.stop.get_or_insert_default().after(now, ANSWER);
             task.stop_since.get_or_insert(now);

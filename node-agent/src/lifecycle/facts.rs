@@ -240,7 +240,7 @@ fn restarted(state: &mut State, now: Timestamp) {
         state.idle = Idle::No;
     }
     // Silence before the restart was heard by nobody; what it means is found out anew.
-    state.silent_since = (state.phase == Phase::Stopping).then_some(now);
+    state.silent_since = Some(now);
     for task in state.tasks.values_mut() {
         task.stop = None;
         // The first try of the new process has to be given its time too.
@@ -275,9 +275,7 @@ fn seen_on_host(state: &mut State, now: Timestamp, tasks: Option<BTreeMap<String
         if state.phase <= Phase::Stopping {
             state.idle = Idle::No;
         }
-        if state.phase == Phase::Stopping {
-            state.silent_since.get_or_insert(now);
-        }
+        state.silent_since.get_or_insert(now);
         return;
     };
     let had_live = state.live_tasks_on_host() > 0;

@@ -231,7 +231,7 @@ pub struct State {
     /// Whether introspection answered when it was asked last. Unknown after a restart.
     #[serde(skip)]
     pub host_known: bool,
-    /// Since when introspection has been silent while tasks were being stopped.
+    /// Since when introspection has been silent, or hasn't been asked yet.
     #[serde(default)]
     pub silent_since: Option<Timestamp>,
     /// Whether ECS confirmed that no task is placed here any more.

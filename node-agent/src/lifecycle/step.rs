@@ -93,7 +93,12 @@ impl State {
     fn is_unheard(&self, now: Timestamp) -> bool {
         let since = |at: Timestamp| at.checked_add(self.patience()).is_ok_and(|due| due <= now);
         let untaken = |task: &super::Task| task.is_live() && !task.stop_taken && task.stop_since.is_some_and(since);
-        self.silent_since.is_some_and(since) || self.tasks.values().any(untaken)
+        self.unheard_since().is_some_and(since) || self.tasks.values().any(untaken)
+    }
+
+    /// Since when the ECS agent has been silent while tasks were to be stopped.
+    pub(super) fn unheard_since(&self) -> Option<Timestamp> {
+        self.silent_since.map(|since| since.max(self.since)).filter(|_| self.phase == Phase::Stopping)
     }
 
     fn has_left(&self, now: Timestamp) -> bool {
@@ -124,7 +129,6 @@ fn enter(state: &mut State, now: Timestamp, to: Phase, why: Why) {
         Phase::Stopping => {
             state.timeline = state.timeline.interrupted(now, state.timeline.end);
             (state.drain, state.survey, state.kill) = (Ask::default(), Ask::default(), Ask::default());
-            state.silent_since = (!state.host_known).then_some(now);
             if from == Phase::Leaving {
                 // Only the ECS agent can end the tasks so that ECS knows it.
                 state.start = Some(Ask::default());

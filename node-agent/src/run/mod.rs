@@ -16,7 +16,7 @@ use node_contract::{NodeConfig, Timeline};
 use tokio::sync::{mpsc, watch};
 
 use crate::lifecycle::{Event, Phase, Registration, Rules, State, Why};
-use crate::ports::{Details, Identity, Moment, Ports, SAVED_VERSION, Saved};
+use crate::ports::{Details, Identity, Moment, Ports, SAVED_VERSION, Saved, StoreError};
 use crate::status;
 use crate::watch::{self as watchers, Line, View};
 
@@ -28,6 +28,9 @@ const FIRST_LOOK: Duration = Duration::from_secs(3);
 
 /// How far the wall clock's skew has to move before it is reported again.
 const SKEW: SignedDuration = SignedDuration::from_secs(2);
+
+/// The longest that saving the state may hold up what is to be done.
+const SAVE_LIMIT: Duration = Duration::from_secs(5);
 
 /// What is known of this instance and doesn't change.
 #[derive(Clone, Debug)]
@@ -226,7 +229,9 @@ impl Agent {
             anchor: self.ports.clock.anchored(),
             state: self.state.clone(),
         };
-        match self.ports.store.save(&saved).await {
+        let written = tokio::time::timeout(SAVE_LIMIT, self.ports.store.save(&saved)).await;
+        let hangs = || StoreError { what: "save the state".to_owned(), problem: "the disk takes too long".to_owned() };
+        match written.unwrap_or_else(|_| Err(hangs())) {
             Ok(()) if self.save_fails => {
                 tracing::info!("the state can be saved again");
                 self.save_fails = false;

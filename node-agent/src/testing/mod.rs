@@ -3,7 +3,7 @@
 pub(crate) mod http;
 mod world;
 
-pub(crate) use world::{Facts, FakeTask, World};
+pub(crate) use world::{Facts, FakeTask, Trouble, World};
 
 use jiff::{SignedDuration, Timestamp};
 use node_contract::{End, NodeConfig, Source, Timeline, VERSION};

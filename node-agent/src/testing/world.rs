@@ -45,6 +45,15 @@ impl FakeTask {
     }
 }
 
+/// What befalls one thing that the agent asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// It fails and has no effect.
+    Fails,
+    /// It has no effect and no end.
+    Hangs,
+}
+
 /// What the world is like.
 #[derive(Default)]
 pub(crate) struct Facts {
@@ -86,6 +95,15 @@ pub(crate) struct Facts {
     /// What IMDS gives out.
     pub(crate) identity: Option<Identity>,
     pub(crate) user_data: Option<String>,
+    /// How many things were asked for or saved, after how many the agent's process is killed, and whether it is.
+    pub(crate) acts: usize,
+    pub(crate) dies_after: Option<usize>,
+    pub(crate) dead: bool,
+    /// Which of those things something befalls.
+    pub(crate) trouble: Option<(usize, Trouble)>,
+    /// Introspection lists no task, whatever runs; ECS says that all have stopped.
+    pub(crate) introspection_lies: bool,
+    pub(crate) ecs_lies: bool,
     /// All that was asked for, in order.
     pub(crate) log: Vec<(Timestamp, String)>,
     pub(crate) status: String,
@@ -98,6 +116,7 @@ pub(crate) struct World {
     started: tokio::time::Instant,
     pub(crate) off: Notify,
     pub(crate) draining: Notify,
+    pub(crate) died: Notify,
 }
 
 impl World {
@@ -110,6 +129,7 @@ impl World {
             started: tokio::time::Instant::now(),
             off: Notify::new(),
             draining: Notify::new(),
+            died: Notify::new(),
         })
     }
 
@@ -140,6 +160,28 @@ impl World {
         self.facts().log.iter().filter(|(_, said)| said == what).count()
     }
 
+    /// What the agent does comes here first. A process that was killed does nothing any more; what it had asked for
+    /// before goes on without it.
+    /// Returns whether it fails.
+    async fn act(&self) -> bool {
+        let (dead, trouble) = {
+            let mut facts = self.facts();
+            let number = facts.acts;
+            if !facts.dead {
+                facts.acts += 1;
+                facts.dead = facts.dies_after == Some(number);
+            }
+            (facts.dead, facts.trouble.filter(|(at, _)| *at == number && !facts.dead).map(|(_, trouble)| trouble))
+        };
+        if dead {
+            self.died.notify_one();
+        }
+        if dead || trouble == Some(Trouble::Hangs) {
+            std::future::pending::<()>().await;
+        }
+        trouble == Some(Trouble::Fails)
+    }
+
     fn note(&self, what: impl Into<String>) -> MutexGuard<'_, Facts> {
         let now = self.now();
         let mut facts = self.facts();
@@ -149,9 +191,10 @@ impl World {
 
     /// What every request to ECS goes through.
     async fn ecs(&self, what: String) -> Result<(), ClusterError> {
+        let befallen = self.act().await;
         let (fails, hangs) = {
             let facts = self.note(what);
-            (facts.ecs_fails, facts.ecs_hangs)
+            (facts.ecs_fails || befallen, facts.ecs_hangs)
         };
         if hangs {
             std::future::pending::<()>().await;
@@ -168,9 +211,10 @@ impl World {
         Ok(())
     }
 
-    fn command(&self, what: &str) -> Result<MutexGuard<'_, Facts>, HostError> {
+    async fn command(&self, what: &str) -> Result<MutexGuard<'_, Facts>, HostError> {
+        let befallen = self.act().await;
         let facts = self.note(what);
-        if facts.host_fails {
+        if facts.host_fails || befallen {
             return Err(HostError { what: what.into(), problem: "exit status: 1".into() });
         }
         Ok(facts)
@@ -254,6 +298,9 @@ impl EcsAgent for World {
             if !facts.ecs_agent_runs || facts.ecs_agent_dies_at.is_some_and(|at| at <= now) {
                 return Err(IntrospectionError { path: "tasks", problem: "refused".into() });
             }
+            if facts.introspection_lies {
+                return Ok(BTreeMap::new());
+            }
             let on_host = |task: &FakeTask| if task.ended_at() <= now { OnHost::Stopped } else { OnHost::Live };
             Ok(facts.tasks.iter().map(|(arn, task)| (arn.clone(), on_host(task))).collect())
         })
@@ -285,7 +332,9 @@ impl Cluster for World {
             self.ecs("survey".into()).await?;
             let now = self.now();
             let facts = self.facts();
-            let known = |arn: &String| facts.tasks.get(arn).is_none_or(|task| task.ended_at() + REPORT <= now);
+            let known = |arn: &String| {
+                facts.ecs_lies || facts.tasks.get(arn).is_none_or(|task| task.ended_at() + REPORT <= now)
+            };
             let tasks = facts.tasks.keys().chain(asked).map(|arn| (arn.clone(), known(arn))).collect();
             let status = if facts.drained { InstanceStatus::Draining } else { InstanceStatus::Active };
             Ok(Survey { instance: of.instance.clone(), status, pending: 0, tasks })
@@ -337,7 +386,7 @@ impl Host for World {
     fn start_ecs(&self) -> Answer<'_, Result<(), HostError>> {
         Box::pin(async {
             let exits = {
-                let mut facts = self.command("start-ecs")?;
+                let mut facts = self.command("start-ecs").await?;
                 facts.ecs_agent_runs = facts.ecs_exit.is_none();
                 !facts.ecs_agent_runs
             };
@@ -351,7 +400,7 @@ impl Host for World {
     fn repair_ecs(&self) -> Answer<'_, Result<(), HostError>> {
         Box::pin(async {
             {
-                let mut facts = self.command("repair-ecs")?;
+                let mut facts = self.command("repair-ecs").await?;
                 facts.ecs_agent_runs = true;
                 (facts.joins, facts.ecs_exit) = (None, None);
             }
@@ -363,14 +412,14 @@ impl Host for World {
 
     fn show_ecs(&self) -> Answer<'_, Result<EcsUnit, HostError>> {
         Box::pin(async {
-            let facts = self.command("show-ecs")?;
+            let facts = self.command("show-ecs").await?;
             Ok(EcsUnit { runs: Some(facts.ecs_agent_runs), exit: facts.ecs_exit })
         })
     }
 
     fn stop_ecs(&self) -> Answer<'_, Result<(), HostError>> {
         Box::pin(async {
-            self.command("stop-ecs")?.ecs_agent_runs = false;
+            self.command("stop-ecs").await?.ecs_agent_runs = false;
             if self.facts().stop_ecs_hangs {
                 std::future::pending::<()>().await;
             }
@@ -382,7 +431,7 @@ impl Host for World {
         Box::pin(async move {
             let now = self.now();
             let ended = {
-                let mut facts = self.command("stop-containers")?;
+                let mut facts = self.command("stop-containers").await?;
                 if facts.docker_fails {
                     return Err(HostError { what: "docker stop".into(), problem: "no daemon".into() });
                 }
@@ -399,13 +448,13 @@ impl Host for World {
     fn warn<'a>(&'a self, details: &'a Details) -> Answer<'a, Result<(), HostError>> {
         Box::pin(async move {
             let stop_at = details.stop_at.strftime("%H:%M:%S");
-            self.command(&format!("warn {stop_at} {}", details.why)).map(drop)
+            self.command(&format!("warn {stop_at} {}", details.why)).await.map(drop)
         })
     }
 
     fn power_off(&self) -> Answer<'_, Result<(), HostError>> {
         Box::pin(async {
-            drop(self.command("power-off")?);
+            drop(self.command("power-off").await?);
             self.off.notify_one();
             Ok(())
         })
@@ -447,8 +496,9 @@ impl StateStore for World {
 
     fn save<'a>(&'a self, saved: &'a Saved) -> Answer<'a, Result<(), StoreError>> {
         Box::pin(async move {
+            let befallen = self.act().await;
             let mut facts = self.note(format!("save {}", saved.state.phase.word()));
-            if facts.disk_fails {
+            if facts.disk_fails || befallen {
                 return Err(StoreError { what: "write state.json".into(), problem: "no space left".into() });
             }
             facts.saved = Some(saved.clone());

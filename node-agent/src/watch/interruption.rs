@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 
-use super::{Line, Trouble};
+use super::{Line, Trouble, answer};
 use crate::lifecycle::Event;
 use crate::ports::Metadata;
 
@@ -24,7 +24,7 @@ pub async fn watch(metadata: Arc<dyn Metadata>, every: Duration, line: Line) {
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !line.events.is_closed() {
         pace.tick().await;
-        match metadata.notice().await {
+        match answer(metadata.notice()).await {
             Ok(notice) => {
                 trouble.over("looking for an interruption notice");
                 if let Some(taken_at) = notice

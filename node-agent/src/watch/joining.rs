@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Line;
+use super::{Line, answer};
 use crate::lifecycle::{EcsUnit, Event, Outcome, Phase};
 use crate::ports::{Cluster, EcsAgent, Host};
 
@@ -26,7 +26,7 @@ pub async fn watch(host: Arc<dyn Host>, ecs_agent: Arc<dyn EcsAgent>, cluster: A
         if line.phase() != Phase::Joining || line.events.is_closed() {
             return;
         }
-        let unit = host.show_ecs().await.unwrap_or_else(|error| {
+        let unit = answer(host.show_ecs()).await.unwrap_or_else(|error| {
             tracing::debug!(%error, "what the service manager knows of the ECS agent can't be read");
             EcsUnit::default()
         });
@@ -48,7 +48,7 @@ async fn why(unit: EcsUnit, ecs_agent: &dyn EcsAgent, cluster: &dyn Cluster) -> 
         let exit = unit.exit.map_or_else(String::new, |code| format!(", its last exit code was {code}"));
         return Some(format!("the ECS agent doesn't run{exit} (see journalctl -u ecs)"));
     }
-    match ecs_agent.registration().await {
+    match answer(ecs_agent.registration()).await {
         Ok(Some(_)) => None,
         // Before it has registered the real one listens to nobody; so this alone tells nothing.
         Ok(None) | Err(_) => Some(match tokio::time::timeout(ECS, cluster.find()).await {

@@ -47,6 +47,18 @@ impl Line {
     }
 }
 
+/// How long any port has to answer. Adapters have shorter limits of their own; this one is for the day one doesn't keep
+/// them: a watcher that waits for ever has gone blind.
+const ANSWER: Duration = Duration::from_secs(15);
+
+/// What a port answers, or that it doesn't.
+async fn answer<T, E: Display>(asked: impl Future<Output = Result<T, E>>) -> Result<T, String> {
+    match tokio::time::timeout(ANSWER, asked).await {
+        Ok(answered) => answered.map_err(|error| error.to_string()),
+        Err(_) => Err("there was no answer".to_owned()),
+    }
+}
+
 /// Logs a failure when it begins and when it ends, not at each poll in between.
 #[derive(Debug, Default)]
 struct Trouble {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::{Line, Trouble};
+use super::{Line, Trouble, answer};
 use crate::lifecycle::{Event, Phase};
 use crate::ports::{Cluster, EcsAgent};
 
@@ -29,7 +29,7 @@ pub async fn watch(ecs_agent: Arc<dyn EcsAgent>, mut line: Line) {
                 continue;
             }
         };
-        match ecs_agent.registration().await {
+        match answer(ecs_agent.registration()).await {
             Ok(Some(registration)) => {
                 line.emit(Event::Registered(registration)).await;
             }
@@ -50,7 +50,7 @@ pub async fn watch_status(cluster: Arc<dyn Cluster>, every: Duration, mut line: 
             line.pause(every).await;
             continue;
         };
-        match cluster.status(&registration).await {
+        match answer(cluster.status(&registration)).await {
             Ok(status) => {
                 trouble.over("reading the container instance's status");
                 line.emit(Event::StatusRead { instance: registration.instance, status }).await;

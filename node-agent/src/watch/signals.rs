@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Line, Trouble};
+use super::{Line, Trouble, answer};
 use crate::lifecycle::{Event, Phase};
 use crate::ports::{Metadata, Signal};
 
@@ -37,7 +37,7 @@ pub async fn watch(metadata: Arc<dyn Metadata>, is_spot: bool, line: Line) {
                 continue;
             }
             *wait = *every;
-            match metadata.signal(*signal).await {
+            match answer(metadata.signal(*signal)).await {
                 Ok(moment) => {
                     trouble.over(what);
                     if let Some(moment) = moment {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Line, Trouble};
+use super::{Line, Trouble, answer};
 use crate::lifecycle::{Event, Phase};
 use crate::ports::EcsAgent;
 
@@ -27,7 +27,7 @@ pub async fn watch(ecs_agent: Arc<dyn EcsAgent>, mut line: Line) {
                 continue;
             }
         };
-        let tasks = match ecs_agent.tasks().await {
+        let tasks = match answer(ecs_agent.tasks()).await {
             Ok(tasks) => {
                 trouble.over("listing the tasks on the host");
                 Some(tasks)

@@ -395,3 +395,16 @@ fn what_hinders_joining_is_forgotten_with_it() {
     assert_eq!(repairs(&life.step(MISMATCH)), 0, "an ECS agent that has joined is not given a new beginning");
     assert_eq!(life.state.hindrance, None);
 }
+
+/// Catches: a job that has succeeded while the agent was dead, and gets the reason of a stop.
+#[test]
+fn after_a_restart_tasks_are_stopped_by_what_is_seen_then_or_soon_without() {
+    let mut life = Life::draining(&[("long", OnHost::Live), ("short", OnHost::Live)]);
+    let actions = life.at("10:55:01").step(Event::Started { registration: Some(own()) });
+    assert_eq!(stops(&actions), Vec::<&str>::new());
+    let mut seeing = Life { rules: life.rules.clone(), state: life.state.clone(), now: life.now };
+    let actions = seeing.after(1).step(on_host(&[("long", OnHost::Live), ("short", OnHost::Stopped)]));
+    assert_eq!(stops(&actions), ["long"]);
+    assert_eq!(life.rules.wake_at(&life.state, life.now), Some(life.now + secs(3)));
+    assert_eq!(stops(&life.after(3).step(Event::Tick)), ["long", "short"]);
+}

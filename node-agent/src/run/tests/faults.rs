@@ -1,0 +1,104 @@
+//! AWS, the ECS agent or the container runtime don't do what they should.
+
+use super::*;
+
+/// Catches: jobs that are killed without a warning, or outlive their block, because AWS can't be reached or says no.
+#[tokio::test(start_paused = true)]
+async fn when_ecs_takes_no_stop_the_tasks_are_stopped_on_the_host() {
+    type Spoil = fn(&World);
+    let cases: [(&str, Spoil); 4] = [
+        ("every call fails", |world| world.facts().ecs_fails = true),
+        ("every call hangs", |world| world.facts().ecs_hangs = true),
+        ("StopTask is denied", |world| world.facts().stop_task_is = Some(Outcome::Refused)),
+        ("the ECS agent died", |world| world.facts().ecs_agent_dies_at = Some(today("10:50:00"))),
+    ];
+    for (what, spoil) in cases {
+        let world = World::at(today("10:00:00"));
+        let stubborn = FakeTask { stops_in: None, ..FakeTask::until(today("18:00:00")) };
+        world.facts().tasks.insert("long".into(), FakeTask::until(today("18:00:00")));
+        world.facts().tasks.insert("stubborn".into(), stubborn);
+        spoil(&world);
+        live(&world, testing::state()).await;
+        assert_eq!(clock(world.first("stop long")), "10:55:00", "{what}");
+        let (term, kill) = stopped_locally(&world, "long");
+        assert!(term >= today("10:55:30") && term < today("10:55:45"), "{what}: {term}");
+        assert!(kill.duration_since(term) >= SignedDuration::from_mins(3), "{what}: {kill}");
+        let off = world.first("power-off").expect("powered off");
+        assert!(kill < off && off <= today("11:00:00"), "{what}: killed at {kill}, off at {off}");
+        assert!(world.first("stop-ecs").expect("stopped") <= term, "{what}");
+    }
+}
+
+/// Catches: an end that waits for a container runtime which is broken.
+#[tokio::test(start_paused = true)]
+async fn a_broken_container_runtime_delays_nothing() {
+    let world = World::at(today("10:00:00"));
+    world.facts().tasks.insert("long".into(), FakeTask::until(today("18:00:00")));
+    world.facts().docker_fails = true;
+    world.facts().stop_task_is = Some(Outcome::Refused);
+    live(&world, testing::state()).await;
+    assert_eq!(world.count("stop-containers"), 3);
+    assert!(world.facts().deregistered, "what can still be done is done");
+    assert!(world.first("power-off").expect("powered off") < today("10:57:00"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_notice_what_lives_on_is_killed_so_that_ecs_hears_of_it() {
+    let world = World::at(today("10:00:00"));
+    let stubborn = FakeTask { stops_in: None, ..FakeTask::until(today("18:00:00")) };
+    world.facts().tasks.insert("stubborn".into(), stubborn);
+    let later = Arc::clone(&world);
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(301)).await;
+        later.facts().notice = Some(today("10:07:01"));
+    });
+    live(&world, testing::state()).await;
+    let (_, killed) = stopped_locally(&world, "stubborn");
+    let left = world.first("stop-ecs").expect("it left");
+    assert!(killed <= today("10:06:46"), "15 s before AWS takes the host: {killed}");
+    assert!(left >= killed + SignedDuration::from_secs(2), "not before ECS knows: {left}");
+    assert!(world.first("power-off").expect("powered off") < today("10:07:01"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ecs_agent_of_another_cluster_is_repaired_and_joins() {
+    type Spoil = fn(&World);
+    let cases: [Spoil; 2] =
+        [|world| world.facts().ecs_exit = Some(5), |world| world.facts().joins = Some("default".into())];
+    for spoil in cases {
+        let world = World::at(today("10:00:00"));
+        spoil(&world);
+        live_until(&world, testing::state(), "10:02:00").await;
+        assert_eq!(world.count("repair-ecs"), 1);
+        assert_eq!(saved_state(&world).phase, Phase::Serving);
+    }
+}
+
+/// Catches: the silence of containers-roadmap#2231, an instance that doesn't join and says nothing about it.
+#[tokio::test(start_paused = true)]
+async fn why_an_instance_has_not_joined_is_found_out_and_told() {
+    type Spoil = fn(&World);
+    let cases: [(Spoil, &str); 4] = [
+        (|world| world.facts().ecs_exit = Some(1), "the ECS agent doesn't run, its last exit code was 1"),
+        (|world| world.facts().never_registers = true, "ECS can be reached, the ECS agent has not registered"),
+        (
+            |world| (world.facts().never_registers, world.facts().ecs_fails) = (true, true),
+            "ECS can't be reached: Any for arn:own: ServerException",
+        ),
+        (
+            |world| (world.facts().never_registers, world.facts().ecs_hangs) = (true, true),
+            "ECS doesn't answer: is there a way from the subnet to it?",
+        ),
+    ];
+    for (spoil, wanted) in cases {
+        let world = World::at(today("10:00:00"));
+        spoil(&world);
+        live_until(&world, testing::state(), "10:03:00").await;
+        let hindrance = saved_state(&world).hindrance.unwrap_or_default();
+        assert!(hindrance.starts_with(wanted), "{hindrance}");
+        let status = world.facts().status.clone();
+        assert!(status.contains(&hindrance), "{status}");
+        assert!(world.count("find") <= 4, "ECS is left alone: {}", world.count("find"));
+        assert_eq!(world.count("repair-ecs"), 0);
+    }
+}
