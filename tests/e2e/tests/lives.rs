@@ -106,7 +106,7 @@ async fn a_job_that_ignores_sigterm_is_killed_in_time_and_retried() {
     world.cloud.stop().await.expect("it ends");
 }
 
-/// A job that writes its checkpoint and exits with 0 counts as done, so it isn't run again; `[A]` in aws-facts.
+/// A job that writes its checkpoint and exits with 0 counts as done, so it isn't run again; `[A]`: only a real account can tell.
 #[tokio::test]
 async fn a_job_that_finishes_on_sigterm_counts_as_done() {
     let world = one_node("35s").await;
