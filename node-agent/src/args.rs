@@ -52,6 +52,8 @@ pub enum Command {
         #[arg(long, value_name = "TIME", default_value = "80s")]
         within: SignedDuration,
     },
+    /// Take no further task, and leave when those that run have ended
+    Drain(RunArgs),
     /// Tell by the exit code whether the block is over (0) or not (3); for the power-off timer
     #[command(hide = true)]
     Due(RunArgs),

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use jiff::SignedDuration;
 use node_contract::names;
 use tokio::sync::Notify;
@@ -14,10 +15,10 @@ use crate::adapters::imds::Imds;
 use crate::adapters::introspection::Introspection;
 use crate::adapters::state_file::StateFile;
 use crate::clock::BootClock;
-use crate::lifecycle::{EcsUnit, Phase};
+use crate::lifecycle::{EcsUnit, InstanceStatus, Phase, Registration};
 use crate::ports::{
-    Answer, Clock as _, Details, EcsAgent as _, Host, HostError, NoHooks, Ports, Saved, StateStore, StoreError,
-    Supervisor,
+    Answer, Clock as _, Cluster as _, ClusterError, Details, EcsAgent as _, Host, HostError, NoHooks, Ports, Saved,
+    StateStore, StoreError, Supervisor,
 };
 use crate::run::{self, Node};
 use crate::settings::Settings;
@@ -32,23 +33,16 @@ const LOOK: Duration = Duration::from_secs(3);
 /// # Errors
 /// [`StartError`], before anything has been done.
 pub async fn stop(settings: Settings, within: SignedDuration) -> Result<(), StartError> {
-    let Some(saved) = load(&settings).await else { return Ok(()) };
-    let clock = Arc::new(BootClock::new());
-    clock.resume(&saved.anchor);
-    let http = adapters::http_client();
-    let imds = Imds::new(settings.imds_endpoint.clone(), http.clone(), Arc::clone(&clock));
-    let imds = Arc::new(imds.map_err(StartError::Metadata)?);
-    let introspection = Introspection::new(settings.introspection_url.clone()).map_err(StartError::Introspection)?;
-    let registered = tokio::time::timeout(LOOK, introspection.registration()).await;
-    let registered = registered.ok().and_then(Result::ok).flatten();
-    if saved.state.phase > Phase::Stopping || (saved.state.registration.is_none() && registered.is_none()) {
+    let Some(here) = Here::find(&settings).await? else { return Ok(()) };
+    let Here { saved, clock, http, imds, introspection, registration } = here;
+    if saved.state.phase > Phase::Stopping || registration.is_none() {
         tracing::info!(phase = saved.state.phase.word(), "there are no tasks to guard");
         return Ok(());
     }
     let Saved { identity, mut config, mut state, .. } = saved;
     let now = clock.now();
     state.timeline = state.timeline.interrupted(now, now.checked_add(within).unwrap_or(now));
-    state.registration = registered.or(state.registration);
+    state.registration = registration;
     let reason = format!("Host EC2 (instance {}) leaves: the host goes down", identity.instance);
     config.stop_reason.get_or_insert(reason);
 
@@ -76,18 +70,76 @@ pub async fn stop(settings: Settings, within: SignedDuration) -> Result<(), Star
     Ok(())
 }
 
-async fn load(settings: &Settings) -> Option<Saved> {
-    match StateFile::new(settings.root.join(names::path::STATE)).load().await {
-        Ok(saved) => {
-            if saved.is_none() {
-                tracing::info!("there is no block to guard");
+/// Sets this instance DRAINING, as anybody could from outside; the agent that runs sees it and leaves when the tasks have
+/// ended. Returns what was done, in words.
+///
+/// # Errors
+/// Nothing was done: there is no block here, or ECS refused.
+pub async fn drain(settings: &Settings) -> Result<String, DrainError> {
+    let here = Here::find(settings).await?.ok_or(DrainError::NoBlock)?;
+    let of = here.registration.ok_or(DrainError::NotRegistered)?;
+    let Saved { identity, config, .. } = here.saved;
+    let cluster = crate::ecs(settings, here.http, &here.imds, &here.clock, &config, &identity);
+    match cluster.drain(&of).await? {
+        InstanceStatus::Draining => Ok(format!("{} is DRAINING; it leaves when its tasks have ended", of.instance)),
+        status => Err(DrainError::NotConfirmed(status)),
+    }
+}
+
+/// Why this instance isn't DRAINING.
+#[derive(Debug, thiserror::Error)]
+pub enum DrainError {
+    /// An adapter can't be set up.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The agent has saved no state.
+    #[error("there is no block on this host: the agent has saved no state that can be read")]
+    NoBlock,
+    /// There is nothing to be set DRAINING.
+    #[error("this instance isn't registered in a cluster")]
+    NotRegistered,
+    /// ECS failed or refused.
+    #[error(transparent)]
+    Ecs(#[from] ClusterError),
+    /// ECS answered, and the status is another one.
+    #[error("ECS took the request and says {0:?}")]
+    NotConfirmed(InstanceStatus),
+}
+
+/// What a process beside the agent finds on the host.
+struct Here {
+    saved: Saved,
+    clock: Arc<BootClock>,
+    http: SharedHttpClient,
+    imds: Arc<Imds>,
+    introspection: Introspection,
+    registration: Option<Registration>,
+}
+
+impl Here {
+    /// `None` without a state that the agent has saved.
+    async fn find(settings: &Settings) -> Result<Option<Self>, StartError> {
+        let saved = match StateFile::new(settings.root.join(names::path::STATE)).load().await {
+            Ok(Some(saved)) => saved,
+            Ok(None) => {
+                tracing::info!("there is no block on this host");
+                return Ok(None);
             }
-            saved
-        }
-        Err(error) => {
-            tracing::error!(%error, "without the agent's state there is nothing to go by");
-            None
-        }
+            Err(error) => {
+                tracing::error!(%error, "without the agent's state there is nothing to go by");
+                return Ok(None);
+            }
+        };
+        let clock = Arc::new(BootClock::new());
+        clock.resume(&saved.anchor);
+        let http = adapters::http_client();
+        let imds = Imds::new(settings.imds_endpoint.clone(), http.clone(), Arc::clone(&clock));
+        let imds = Arc::new(imds.map_err(StartError::Metadata)?);
+        let introspection =
+            Introspection::new(settings.introspection_url.clone()).map_err(StartError::Introspection)?;
+        let answer = tokio::time::timeout(LOOK, introspection.registration()).await;
+        let registration = answer.ok().and_then(Result::ok).flatten().or_else(|| saved.state.registration.clone());
+        Ok(Some(Self { saved, clock, http, imds, introspection, registration }))
     }
 }
 

@@ -45,6 +45,13 @@ fn main() -> ExitCode {
                 Ok(if verdicts.pass() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
             })
         }),
+        Command::Drain(place) => with_settings(&place, |settings, _| {
+            block_on(async {
+                let done = guard::drain(&settings).await.context("drain this instance")?;
+                print(&(done + "\n"))?;
+                Ok(ExitCode::SUCCESS)
+            })
+        }),
         Command::Status { place, output } => tell_status(&place, output),
         Command::Due(place) => block_on(async {
             let due = spotblock_agent::is_due(&place.root).await;

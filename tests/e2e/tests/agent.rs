@@ -91,3 +91,18 @@ async fn the_agent_tells_how_it_is_refuses_a_second_one_and_guards_a_host_that_g
     }
     world.cloud.stop().await.expect("it ends");
 }
+
+/// Catches: a `drain` on the instance that ECS doesn't hear of, or an agent that drains and stays.
+#[tokio::test]
+async fn an_instance_that_is_drained_from_inside_leaves_when_its_job_has_ended() {
+    let world = World::new("one-node.toml", &["--block-ends-in", "300s"]).await;
+    world.spotblock(&["up"]).await.success().expect("up");
+    world.submit("last", 15, &[]).await;
+    world.until("the job runs", |events| job_is(events, "last", "RUNNING")).await;
+    let (code, said, problem) = Host::of(&world).await.agent(&["drain"]).await;
+    assert!(code == Some(0) && said.contains("is DRAINING"), "{said}{problem}");
+    let events = world.until("the instance's end", any_gone).await;
+    let job = e2e::lives::jobs(&events).into_values().find(|job| job.name == "last").expect("the job");
+    assert_eq!((job.status.as_str(), job.attempts.len()), ("SUCCEEDED", 1), "{job:?}");
+    world.cloud.stop().await.expect("it ends");
+}
