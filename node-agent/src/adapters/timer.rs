@@ -162,18 +162,20 @@ pub async fn is_due(store: &dyn StateStore, clock: &BootClock) -> bool {
 /// The timer goes by the host's wall clock: where that is off, and when it is set, the timer is moved by as much.
 pub async fn keep(timer: PowerOffTimer, clock: Arc<dyn Clock>, mut wanted: watch::Receiver<Timestamp>) {
     let mut armed: Option<(Timestamp, SignedDuration)> = None;
-    let mut pause = RETRY;
+    let (mut pause, mut fails) = (RETRY, false);
     loop {
         let (moment, skew) = (*wanted.borrow_and_update(), clock.skew());
         if armed.is_none_or(|(at, by)| at != moment || (by - skew).abs() > SKEW) {
             match set(&timer, moment, clock.as_ref()).await {
                 Ok(at) => {
                     tracing::info!(%at, "the power-off timer is set");
-                    (armed, pause) = (Some((moment, skew)), LOOK);
+                    (armed, pause, fails) = (Some((moment, skew)), LOOK, false);
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the power-off timer can't be set");
-                    (armed, pause) = (None, RETRY);
+                    if !fails {
+                        tracing::error!(%error, "the power-off timer can't be set");
+                    }
+                    (armed, pause, fails) = (None, RETRY, true);
                 }
             }
         }
@@ -279,6 +281,8 @@ mod tests {
         let unit = std::fs::read_to_string(folder.join(names::unit::POWER_OFF_TIMER)).expect("the timer");
         assert!(unit.contains("OnCalendar=2026-11-24 11:02:00 UTC\n"), "{unit}");
         assert_eq!(moment_of(&unit), Some(at("2026-11-24T11:02:00Z")));
+        // A shutdown that hangs keeps what it doesn't stop, and starts nothing that comes after what it stops.
+        assert!(unit.contains("\nDefaultDependencies=no\n") && !unit.contains("\nAfter="), "{unit}");
         let link = std::fs::read_to_string(folder.join("timers.target.wants/spotblock-poweroff.timer"));
         assert_eq!(link.expect("the link leads to the timer"), unit);
         let service = std::fs::read_to_string(folder.join(names::unit::POWER_OFF_SERVICE)).expect("the service");
