@@ -4,6 +4,7 @@
 //! nor a deadline.
 
 mod act;
+mod heard;
 
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use crate::lifecycle::{Event, Phase, Registration, Rules, State, Why};
 use crate::ports::{Details, Identity, Moment, Ports, SAVED_VERSION, Saved, StoreError};
 use crate::status;
 use crate::watch::{self as watchers, Line, View};
+use heard::{Failing, Heard};
 
 /// How long the loop sleeps at most: timers stand still while a host is suspended, and the block's clock does not.
 const LONGEST_SLEEP: Duration = Duration::from_secs(15);
@@ -83,6 +85,7 @@ struct Agent {
     node: Arc<Node>,
     state: State,
     ports: Ports,
+    failing: Arc<Failing>,
     events: mpsc::Sender<Event>,
     view: watch::Sender<View>,
     told: String,
@@ -91,12 +94,15 @@ struct Agent {
 }
 
 impl Agent {
-    fn new(node: Node, state: State, ports: Ports, events: mpsc::Sender<Event>) -> Self {
+    fn new(node: Node, state: State, mut ports: Ports, events: mpsc::Sender<Event>) -> Self {
+        let failing = Arc::new(Failing::default());
+        ports.cluster = Arc::new(Heard { inner: ports.cluster, failing: Arc::clone(&failing) });
         let view = watch::Sender::new(view_of(&state));
         Self {
             node: Arc::new(node),
             state,
             ports,
+            failing,
             events,
             view,
             told: String::new(),
@@ -247,7 +253,11 @@ impl Agent {
 
     /// Tells the service manager and the log how things are.
     fn tell(&mut self, now: Timestamp) {
-        let line = status::line(&self.node.config.block, &self.node.rules, &self.state, now);
+        let mut line = status::line(&self.node.config.block, &self.node.rules, &self.state, now);
+        let failing = self.failing.words();
+        if !failing.is_empty() {
+            line = format!("{line}; {failing}");
+        }
         if line != self.told {
             self.ports.supervisor.status(&line);
             self.told = line;

@@ -140,3 +140,34 @@ fn only_a_status_that_is_known_as_such_takes_no_tasks() {
     assert_eq!(status_of(Some("REGISTERING")), InstanceStatus::Other("REGISTERING".into()));
     assert_eq!(status_of(None), InstanceStatus::Other(String::new()));
 }
+
+/// Catches: credentials that can't be had, and a failure that says "dispatch failure" and no more.
+#[tokio::test]
+async fn missing_and_expired_credentials_are_named() {
+    let expired = ecs(|_, _| refused("ExpiredTokenException", "The security token included in the request is expired"));
+    let error = expired.await.status(&own()).await.expect_err("expired");
+    assert!(error.problem.starts_with("ExpiredTokenException"), "{error}");
+    assert_eq!(error.outcome, Outcome::Retry, "the next ones are fresh");
+
+    #[derive(Debug)]
+    struct NoRole;
+    impl aws_credential_types::provider::ProvideCredentials for NoRole {
+        fn provide_credentials<'a>(&'a self) -> aws_credential_types::provider::future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            let error = aws_credential_types::provider::error::CredentialsError::not_loaded("no role in IMDS");
+            aws_credential_types::provider::future::ProvideCredentials::ready(Err(error))
+        }
+    }
+    let parts = Parts {
+        region: "us-east-1".into(),
+        endpoint: Some("http://127.0.0.1:1".into()),
+        http: crate::adapters::http_client(),
+        credentials: SharedCredentialsProvider::new(NoRole),
+        time: SharedTimeSource::default(),
+    };
+    let error = Ecs::new(parts, "c".into(), "i-0a1b".into()).status(&own()).await.expect_err("no credentials");
+    assert!(error.to_string().contains("credential"), "{error}");
+    assert_eq!(error.outcome, Outcome::Retry);
+}

@@ -102,3 +102,23 @@ async fn why_an_instance_has_not_joined_is_found_out_and_told() {
         assert_eq!(world.count("repair-ecs"), 0);
     }
 }
+
+/// Catches: a role without a permission, or with credentials that have expired, that shows as a drain which takes long.
+#[tokio::test(start_paused = true)]
+async fn what_ecs_refuses_or_fails_is_named_in_the_status_until_it_works() {
+    let world = World::at(today("10:00:00"));
+    world.facts().tasks.insert("long".into(), FakeTask::until(today("18:00:00")));
+    world.facts().stop_task_is = Some(Outcome::Refused);
+    live_until(&world, testing::state(), "10:55:20").await;
+    let status = world.facts().status.clone();
+    assert!(status.starts_with("stopping 1 task of block sb-1f2c"), "{status}");
+    assert!(status.ends_with("; ECS StopTask is refused: AccessDeniedException"), "{status}");
+
+    let world = World::at(today("10:00:00"));
+    world.facts().ecs_fails = true;
+    live_until(&world, testing::state(), "10:05:00").await;
+    assert!(world.facts().status.ends_with("; ECS Any fails: ServerException"), "{}", world.facts().status);
+    world.facts().ecs_fails = false;
+    live_until(&world, saved_state(&world), "10:06:00").await;
+    assert!(!world.facts().status.contains("ECS"), "{}", world.facts().status);
+}

@@ -1,0 +1,99 @@
+//! What ECS answers on the way to whoever asked, for the status line: an operation that fails is named there until it
+//! succeeds. Expired or missing credentials and denied requests look like a drain that takes long otherwise.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::lifecycle::{InstanceStatus, Outcome, Registration, Survey};
+use crate::ports::{Answer, Cluster, ClusterError};
+
+/// The most characters of a failure that a status line takes.
+const LONGEST: usize = 160;
+
+/// The operations that fail, by their names.
+#[derive(Debug, Default)]
+pub(super) struct Failing(Mutex<BTreeMap<&'static str, String>>);
+
+impl Failing {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The worst of them in words; empty when nothing fails. What is refused for good comes before what may pass.
+    pub(super) fn words(&self) -> String {
+        let failing = self.lock();
+        let refused = failing.values().find(|words| words.contains(" is refused: "));
+        refused.or_else(|| failing.values().next()).cloned().unwrap_or_default()
+    }
+
+    fn heard<T>(&self, call: &'static str, answer: Result<T, ClusterError>) -> Result<T, ClusterError> {
+        match &answer {
+            Ok(_) => drop(self.lock().remove(call)),
+            Err(error) => {
+                let how = if error.outcome == Outcome::Refused { "is refused" } else { "fails" };
+                let problem: String = error.problem.chars().take(LONGEST).collect();
+                self.lock().insert(call, format!("ECS {} {how}: {problem}", error.operation));
+            }
+        }
+        answer
+    }
+}
+
+/// ECS, overheard.
+pub(super) struct Heard {
+    pub(super) inner: Arc<dyn Cluster>,
+    pub(super) failing: Arc<Failing>,
+}
+
+impl Cluster for Heard {
+    fn drain<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
+        Box::pin(async { self.failing.heard("drain", self.inner.drain(of).await) })
+    }
+
+    fn status<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
+        Box::pin(async { self.failing.heard("status", self.inner.status(of).await) })
+    }
+
+    fn survey<'a>(&'a self, of: &'a Registration, tasks: &'a [String]) -> Answer<'a, Result<Survey, ClusterError>> {
+        Box::pin(async { self.failing.heard("survey", self.inner.survey(of, tasks).await) })
+    }
+
+    fn stop_task<'a>(
+        &'a self,
+        of: &'a Registration,
+        task: &'a str,
+        reason: &'a str,
+    ) -> Answer<'a, Result<(), ClusterError>> {
+        Box::pin(async move { self.failing.heard("stop", self.inner.stop_task(of, task, reason).await) })
+    }
+
+    fn find(&self) -> Answer<'_, Result<Option<Registration>, ClusterError>> {
+        Box::pin(async { self.failing.heard("find", self.inner.find().await) })
+    }
+
+    fn deregister<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<(), ClusterError>> {
+        Box::pin(async { self.failing.heard("deregister", self.inner.deregister(of).await) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(operation: &'static str, outcome: Outcome) -> Result<(), ClusterError> {
+        Err(ClusterError { operation, object: "o".into(), problem: "x".repeat(500), outcome })
+    }
+
+    #[test]
+    fn what_is_refused_is_told_first_and_what_works_again_is_not_told_any_more() {
+        let failing = Failing::default();
+        assert_eq!(failing.words(), "");
+        let _ = failing.heard("drain", failed("Update", Outcome::Retry));
+        assert!(failing.words().starts_with("ECS Update fails: xxx") && failing.words().len() < 200);
+        let _ = failing.heard("stop", failed("StopTask", Outcome::Refused));
+        assert!(failing.words().starts_with("ECS StopTask is refused: xxx"), "{}", failing.words());
+        let _ = failing.heard("stop", Ok(()));
+        let _ = failing.heard("drain", Ok(()));
+        assert_eq!(failing.words(), "");
+    }
+}
