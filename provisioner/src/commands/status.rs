@@ -68,14 +68,16 @@ pub async fn run(session: &Session<'_>) -> Result<u8> {
 fn text(status: &Status, now: Timestamp) -> String {
     let jobs: Vec<String> = JOB_STATES
         .iter()
-        .filter_map(|state| status.queue.jobs.get(state).map(|count| format!("{count} {state}")))
+        .filter_map(|state| {
+            status.queue.jobs.get(state).filter(|count| **count > 0).map(|count| format!("{count} {state}"))
+        })
         .collect();
     let mut lines = vec![
         format!("environment {}: {}", status.environment, status.status),
         format!("queue {}: {}", status.queue.name, status.queue.status),
     ];
-    if !jobs.is_empty() {
-        lines.push(format!("  {}", jobs.join(", ")));
+    if !status.queue.jobs.is_empty() {
+        lines.push(format!("  {}", if jobs.is_empty() { "no jobs".to_owned() } else { jobs.join(", ") }));
     }
     lines.extend(status.blocks.iter().map(|block| view::text(block, now)));
     if status.blocks.is_empty() {

@@ -151,16 +151,19 @@ pub fn text(block: &BlockView, now: Timestamp) -> String {
     let mut lines = vec![format!(
         "block {}: {life}{} ({}, {})",
         block.id,
-        block.outcome.as_ref().map(|outcome| format!(", {outcome}")).unwrap_or_default(),
+        block
+            .outcome
+            .as_ref()
+            .map(|outcome| format!(", {}", outcome.trim_start_matches("refused:")))
+            .unwrap_or_default(),
         block.source.as_deref().unwrap_or("unknown source"),
         block.record.as_deref().unwrap_or("no record")
     )];
     let moments = [("started", block.start), ("drains", block.drain_at), ("stops", block.stop_at), ("ends", block.end)];
     let shown: Vec<String> =
         moments.iter().filter_map(|(name, at)| at.map(|at| format!("{name} {}", moment(at, now)))).collect();
-    if !shown.is_empty() {
-        lines.push(format!("  {}", shown.join(", ")));
-    }
+    // Two a line fit a terminal of 80 columns.
+    lines.extend(shown.chunks(2).map(|pair| format!("  {}", pair.join(", "))));
     if !block.instances.is_empty() {
         let rows = block.instances.iter().map(|it| {
             let joined = match (&it.container_instance, it.joined) {
