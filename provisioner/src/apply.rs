@@ -59,7 +59,8 @@ async fn perform(session: &Session<'_>, desired: &Desired, action: &Action) -> R
             let has = environment_valid(session, &desired.environment).await?;
             let ours = claimed(desired, "compute environment", &has.name, &has.tags)?;
             let role = role_arn(session, desired).await?;
-            aws.batch.update_environment(&ours, true, Some(&role)).await?;
+            let what = format!("compute environment {}", desired.environment);
+            session.change(&what, async || aws.batch.update_environment(&ours, true, Some(&role)).await).await?;
             environment_valid(session, &desired.environment).await.map(|_| ())
         }
         Action::CreateQueue => {
@@ -71,7 +72,8 @@ async fn perform(session: &Session<'_>, desired: &Desired, action: &Action) -> R
         Action::UpdateQueue => {
             let has = queue_valid(session, &desired.queue).await?;
             let ours = claimed(desired, "job queue", &has.name, &has.tags)?;
-            aws.batch.update_queue(&ours, desired.priority).await
+            let what = format!("job queue {}", desired.queue);
+            session.change(&what, async || aws.batch.update_queue(&ours, desired.priority).await).await
         }
         Action::Register(definition) => aws.batch.register(definition, tags).await,
         Action::InstanceProfile(name) => instance_profile(session, desired, name).await,
@@ -156,7 +158,7 @@ async fn instance_profile(session: &Session<'_>, desired: &Desired, name: &str) 
     let role = role_of_ours(session, desired, name, "ec2.amazonaws.com").await?;
     iam.put_policy(&role, &policy::instance(&environment.cluster)).await?;
     if let Some(made) = iam.create_profile(name, &desired.tags).await? {
-        return iam.add_role(&made, name).await;
+        return role_into_profile(session, &made, name).await;
     }
     let has = iam.profile(name).await?.ok_or_else(|| not_shown("instance profile", name))?;
     if has.roles == [name.to_owned()] {
@@ -167,7 +169,19 @@ async fn instance_profile(session: &Session<'_>, desired: &Desired, name: &str) 
     for other in &has.roles {
         iam.remove_role(&ours, other).await?;
     }
-    iam.add_role(&ours, name).await
+    role_into_profile(session, &ours, name).await
+}
+
+/// A profile has one role at most, so the repetition of a call whose answer was lost is refused: it is in already.
+async fn role_into_profile(session: &Session<'_>, profile: &Ours, role: &str) -> Result<()> {
+    let iam = &session.aws.iam;
+    match iam.add_role(profile, role).await {
+        Err(error) if error.aws().is_some_and(|it| it.is("LimitExceeded")) => {
+            let has = iam.profile(profile.id()).await?;
+            if has.is_some_and(|it| it.roles == [role.to_owned()]) { Ok(()) } else { Err(error) }
+        }
+        result => result,
+    }
 }
 
 /// Waits until the compute environment is VALID and has its cluster.

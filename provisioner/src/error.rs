@@ -115,6 +115,8 @@ pub enum Kind {
     NoCredentials,
     /// No answer: not connected, or in time.
     Unreachable,
+    /// It is being changed already.
+    Busy,
     /// An answer of status 5xx, or one that can't be read.
     Server,
     /// AWS understood and refused.
@@ -147,7 +149,7 @@ impl AwsFailure {
     /// Whether the same call may succeed a little later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self.kind, Kind::Throttled | Kind::Unreachable | Kind::Server)
+        matches!(self.kind, Kind::Throttled | Kind::Unreachable | Kind::Server | Kind::Busy)
     }
 
     /// The permission that is missing: the call's own, or another that AWS names, such as iam:PassRole.
@@ -180,6 +182,7 @@ impl AwsFailure {
                                   (AWS_ENDPOINT_URL), then run the same command again; it goes on where it stopped"
                 .to_owned(),
             Kind::Throttled => "AWS asks for fewer calls: run the same command again in a minute".to_owned(),
+            Kind::Busy => "it is being changed already: run the same command again in a minute".to_owned(),
             Kind::Server => "AWS failed to answer: run the same command again; it goes on where it stopped".to_owned(),
             Kind::NotFound => format!("check that {} exists in this region and account", self.resource),
             Kind::Rejected
@@ -314,8 +317,10 @@ fn kind_of_code(code: &str, message: &str) -> Kind {
     } else if code.contains("Throttl") || matches!(code, "RequestLimitExceeded" | "TooManyRequestsException") {
         Kind::Throttled
     } else if code.contains("AlreadyExists") || (code == "ClientException" && message.contains("already exist")) {
-        // Batch has no code of its own for this.
+        // Batch has no code of its own for this, nor for the next, whose wording is what its users report [A].
         Kind::Exists
+    } else if code == "ClientException" && message.contains("being modified") {
+        Kind::Busy
     } else if code.contains("NotFound") || code == "NoSuchEntity" {
         Kind::NotFound
     } else {
@@ -380,6 +385,7 @@ mod tests {
             ("InvalidLaunchTemplateName.AlreadyExistsException", "", Kind::Exists),
             ("EntityAlreadyExists", "", Kind::Exists),
             ("ClientException", "Object already exists", Kind::Exists),
+            ("ClientException", "Cannot update, resource is being modified.", Kind::Busy),
             ("ClientException", "serviceRole is required", Kind::Rejected),
             ("InvalidParameterValue", "", Kind::Rejected),
         ] {

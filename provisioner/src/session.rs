@@ -1,9 +1,15 @@
 //! What a running command has: settings, AWS, the outputs, waits.
 
+use std::time::Duration;
+
 use crate::aws::Aws;
+use crate::error::Result;
 use crate::settings::Settings;
 use crate::ui::Ui;
-use crate::wait::Waits;
+use crate::wait::{Bound, Seen, Waits};
+
+/// Batch takes seconds to a minute for a change.
+const BUSY_LIMIT: Duration = Duration::from_secs(120);
 
 /// Everything a command works with.
 pub struct Session<'a> {
@@ -22,6 +28,20 @@ impl Session<'_> {
     #[must_use]
     pub fn environment(&self) -> &str {
         &self.settings.environment.name
+    }
+
+    /// Makes a change that can be repeated. While Batch is busy with another one of the same thing it waits; that may be
+    /// this one's first attempt, whose answer was lost.
+    ///
+    /// # Errors
+    /// When the change fails for good, or the thing stays busy.
+    pub async fn change(&self, what: &str, mut change: impl AsyncFnMut() -> Result<()>) -> Result<()> {
+        let bound = Bound {
+            what: format!("{what} to take a change"),
+            limit: BUSY_LIMIT,
+            next: "run the same command again".to_owned(),
+        };
+        self.waits.until(self.ui, bound, async || change().await.map(Seen::Done)).await
     }
 
     /// The time now.

@@ -76,10 +76,11 @@ async fn queue(session: &Session<'_>, desired: &Desired, ended: &mut Ended) -> R
         return Ok(!has.environments.contains(&desired.environment));
     };
     session.ui.say(format_args!("removing job queue {name}"));
-    let what = |what: &str| bound(format!("job queue {name} to be {what}"));
+    let of = format!("job queue {name}");
+    let what = |what: &str| bound(format!("{of} to be {what}"));
     if has.status != "DELETING" {
         if has.state != "DISABLED" {
-            batch.disable_queue(&ours).await?;
+            session.change(&of, async || batch.disable_queue(&ours).await).await?;
         }
         session
             .waits
@@ -91,7 +92,7 @@ async fn queue(session: &Session<'_>, desired: &Desired, ended: &mut Ended) -> R
                 None => Ok(Seen::Done(())),
             })
             .await?;
-        batch.delete_queue(&ours).await?;
+        session.change(&of, async || batch.delete_queue(&ours).await).await?;
     }
     session
         .waits
@@ -112,10 +113,11 @@ async fn compute_environment(session: &Session<'_>, desired: &Desired, ended: &m
         return Ok(());
     };
     session.ui.say(format_args!("removing compute environment {name}"));
-    let what = |what: &str| bound(format!("compute environment {name} to be {what}"));
+    let of = format!("compute environment {name}");
+    let what = |what: &str| bound(format!("{of} to be {what}"));
     if has.status != "DELETING" {
         if has.state != "DISABLED" {
-            batch.update_environment(&ours, false, None).await?;
+            session.change(&of, async || batch.update_environment(&ours, false, None).await).await?;
         }
         session
             .waits
@@ -127,7 +129,7 @@ async fn compute_environment(session: &Session<'_>, desired: &Desired, ended: &m
                 None => Ok(Seen::Done(())),
             })
             .await?;
-        batch.delete_environment(&ours).await?;
+        session.change(&of, async || batch.delete_environment(&ours).await).await?;
     }
     session
         .waits
