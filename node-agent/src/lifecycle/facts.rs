@@ -56,7 +56,7 @@ impl Rules {
                     (true, _, _) => LeaveStep::StopContainers,
                     (false, true, None) => LeaveStep::Find,
                     (false, true, Some(_)) => LeaveStep::Inspect,
-                    (false, false, _) => LeaveStep::Deregister,
+                    (false, false, _) => state.deregister_or_not(),
                 };
                 go_on(state, next);
             }
@@ -155,7 +155,7 @@ impl Rules {
             (Phase::Stopping, Outcome::Retry | Outcome::Refused) => state.kill.failed(now, self),
             (Phase::Leaving, _) if state.leave == LeaveStep::StopContainers => {
                 if outcome == Outcome::Done || state.step.failures + 1 >= LEAVE_TRIES {
-                    go_on(state, LeaveStep::Deregister);
+                    go_on(state, state.deregister_or_not());
                 } else {
                     state.step.failed(now, self);
                 }
@@ -171,7 +171,7 @@ impl Rules {
             Ok(survey) if !state.is_registered_as(&survey.instance) => {}
             Ok(survey) if inspecting => {
                 take_tasks(state, &survey.tasks);
-                go_on(state, LeaveStep::Deregister);
+                go_on(state, state.deregister_or_not());
             }
             Ok(survey) if draining => {
                 status_read(state, &survey.status);
@@ -189,7 +189,7 @@ impl Rules {
     }
 
     /// Idle means: nothing is placed here any more, nothing is on its way, nothing lives on the host, and ECS knows
-    /// each task as stopped; and all of that again after the settle time (aws-facts.md, section 4).
+    /// each task as stopped; and all of that again after the settle time.
     fn judge_idle(&self, state: &mut State, now: Timestamp, pending: u32) {
         let quiet = state.drained && state.host_known && pending == 0 && state.tasks.values().all(super::Task::is_over);
         if !quiet {
@@ -213,6 +213,15 @@ impl Rules {
 }
 
 impl State {
+    /// Deregistering by force ends whatever ECS takes for running with a reason of its own, "Container instance
+    /// deregistration forced by user" [A], which no retry rule knows: the job would be lost. Where a task has neither
+    /// ended for ECS nor been given the agent's reason, the instance is left to ECS, which says `Host EC2 (instance i-...)
+    /// terminated.` once it is gone.
+    fn deregister_or_not(&self) -> LeaveStep {
+        let is_settled = |task: &super::Task| task.stopped_for_ecs || task.stop_taken;
+        if self.tasks.values().all(is_settled) { LeaveStep::Deregister } else { LeaveStep::Done }
+    }
+
     fn is_registered_as(&self, instance: &str) -> bool {
         self.registration.as_ref().is_some_and(|registration| registration.instance == instance)
     }

@@ -85,7 +85,8 @@ impl Rules {
 impl State {
     /// Whether a registration was found after leaving without having served, with tasks, in time to stop them.
     fn has_late_tasks(&self, now: Timestamp) -> bool {
-        self.look && self.leave == LeaveStep::Deregister && self.live_tasks() > 0 && now < self.leave_at()
+        let looked = matches!(self.leave, LeaveStep::Deregister | LeaveStep::Done);
+        self.look && looked && self.live_tasks() > 0 && now < self.leave_at()
     }
 
     /// Whether waiting for ECS is of no use: it took no StopTask for a task that lives, or the ECS agent that would carry

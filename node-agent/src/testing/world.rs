@@ -1,7 +1,7 @@
 //! A host, its ECS agent, ECS and IMDS in one piece, on tokio's paused time. It keeps state as they do: a task that is
 //! asked to stop takes its time, ECS learns of it later, a host that is powered off is gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -69,6 +69,10 @@ pub(crate) struct Facts {
     pub(crate) drained: bool,
     pub(crate) drained_at: Option<Timestamp>,
     pub(crate) deregistered: bool,
+    /// Tasks of which ECS has a reason why they stop.
+    pub(crate) stops_taken: BTreeSet<String>,
+    /// Tasks whose jobs were lost by deregistering.
+    pub(crate) lost: Vec<String>,
     pub(crate) notice: Option<Timestamp>,
     /// What else IMDS says.
     pub(crate) termination_time: Option<Timestamp>,
@@ -355,6 +359,7 @@ impl Cluster for World {
                 let problem = "AccessDeniedException".to_owned();
                 return Err(ClusterError { operation: "StopTask", object: task.into(), problem, outcome });
             }
+            self.facts().stops_taken.insert(task.to_owned());
             if self.facts().ecs_agent_dies_at.is_some_and(|at| at <= now) {
                 // ECS takes it, and nobody on the host carries it out.
                 return Ok(());
@@ -376,7 +381,13 @@ impl Cluster for World {
     fn deregister<'a>(&'a self, _: &'a Registration) -> Answer<'a, Result<(), ClusterError>> {
         Box::pin(async {
             self.ecs("deregister".into()).await?;
-            self.facts().deregistered = true;
+            let now = self.now();
+            let mut facts = self.facts();
+            facts.deregistered = true;
+            // What ECS takes for running ends with a reason that no retry rule knows.
+            let running = facts.tasks.iter().filter(|(_, task)| now < task.ended_at() + REPORT);
+            let lost = running.map(|(arn, _)| arn.clone()).filter(|arn| !facts.stops_taken.contains(arn)).collect();
+            facts.lost = lost;
             Ok(())
         })
     }

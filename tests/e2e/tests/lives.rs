@@ -117,3 +117,25 @@ async fn a_job_that_finishes_on_sigterm_counts_as_done() {
     instance_kept_its_promises(&world).await;
     world.cloud.stop().await.expect("it ends");
 }
+
+/// Catches: a role that lacks `ecs:StopTask`, under which jobs are cut off without a warning, or lost.
+#[tokio::test]
+async fn jobs_that_ecs_takes_no_stop_for_are_stopped_on_the_host_and_retried() {
+    let world = one_node("40s").await;
+    let denied = json!({"fail": {"code": "AccessDeniedException", "status": 400, "message": "not authorized"}});
+    let fault =
+        json!({"service": "ecs", "operation": "StopTask", "caller": "instance", "count": 999, "effect": denied});
+    world.cloud.post("faults", &fault).await.expect("a fault");
+    world.submit("unheard", 100, &["LOCALCLOUD_ON_TERM=exit:42"]).await;
+    let events = world.until("the instance's end", any_gone).await;
+    let ended = events.iter().find_map(|event| match &event.what {
+        What::Process { change, exit_code, .. } if change == "ended" => Some(*exit_code),
+        _ => None,
+    });
+    assert_eq!(ended, Some(Some(42)), "it got SIGTERM and had time for its checkpoint");
+    let events = world.until("it waits again", |e| job(e, "unheard").status == "RUNNABLE").await;
+    let first = &job(&events, "unheard").attempts[0];
+    assert!(first.reason.as_deref().is_some_and(|r| r.starts_with("Host EC2 (instance i-")), "{first:?}");
+    instance_kept_its_promises(&world).await;
+    world.cloud.stop().await.expect("it ends");
+}

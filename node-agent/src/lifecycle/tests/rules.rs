@@ -286,7 +286,8 @@ fn tasks_that_ecs_takes_no_stop_for_are_stopped_on_the_host() {
         assert_eq!(life.after(5).step(Event::ContainersStopped(Outcome::Retry)), []);
         assert!(life.after(2).step(Event::Tick).iter().any(is_local_stop), "tried again");
         let actions = life.step(Event::ContainersStopped(Outcome::Done));
-        assert!(matches!(actions[..], [Action::Deregister(..)]), "{actions:?}");
+        assert_eq!(actions, [Action::PowerOff], "deregistered, its job would fail with a reason that no rule retries");
+        assert_eq!((life.state.phase, life.state.why), (Phase::Gone, Why::Left));
     }
 }
 

@@ -37,6 +37,7 @@ fn check(world: &World, when: &str) {
     let off = world.first("power-off").unwrap_or_else(|| panic!("{when}: never powered off"));
     assert!(off > asked && off < today("10:56:00"), "{when}: off at {off}");
     assert!(world.facts().deregistered && world.facts().drained, "{when}");
+    assert_eq!(world.facts().lost, Vec::<String>::new(), "{when}");
     assert_eq!(world.facts().tasks["short"].stop, None, "{when}: it would have ended in time");
 }
 

@@ -36,6 +36,7 @@ async fn one_call_that_fails_or_hangs_spoils_no_life() {
             assert!(asked < today("10:55:35"), "{when}: stopped at {asked}");
             let drained = world.facts().drained_at.unwrap_or_else(|| panic!("{when}: not drained"));
             assert!(drained < today("10:15:35"), "{when}: drained at {drained}");
+            assert_eq!(world.facts().lost, Vec::<String>::new(), "{when}");
             let off = world.first("power-off").unwrap_or_else(|| panic!("{when}: never powered off"));
             assert!(off > asked && off < today("10:58:00"), "{when}: off at {off}");
         }

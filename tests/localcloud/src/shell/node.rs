@@ -110,8 +110,14 @@ impl Node {
             self.spawn(supervise(Arc::clone(self), settings));
         }
         let mut phase = self.phase();
+        let mut shown = String::new();
         while phase.borrow_and_update().is_up() {
             self.obey(shell);
+            let unit = self.ecs.state().unit();
+            if unit != shown {
+                std::fs::write(self.root.join("run/localcloud/ecs-unit"), &unit).context("write ecs-unit")?;
+                shown = unit;
+            }
             let _ = tokio::time::timeout(LOOK, phase.wait_for(|phase| !phase.is_up())).await;
         }
         Ok(())
@@ -128,6 +134,23 @@ impl Node {
         if self.asked("power-off") {
             self.power_off(shell);
         }
+        self.stop_containers();
+    }
+
+    /// The file holds the seconds between SIGTERM and SIGKILL; whoever left it waits until `stopping-containers` is gone
+    /// too.
+    fn stop_containers(self: &Arc<Self>) {
+        let folder = self.root.join("run/localcloud");
+        let under_way = folder.join("stopping-containers");
+        if std::fs::rename(folder.join("stop-containers"), &under_way).is_err() {
+            return;
+        }
+        let seconds = std::fs::read_to_string(&under_way).ok().and_then(|text| text.trim().parse().ok());
+        let node = Arc::clone(self);
+        self.spawn(async move {
+            node.ecs.stop_containers(Duration::from_secs(seconds.unwrap_or_default())).await;
+            let _ = std::fs::remove_file(under_way);
+        });
     }
 
     fn asked(&self, what: &str) -> bool {
@@ -232,11 +255,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Asks the node to stop the containers within so many seconds, and waits until it has. The folder comes as `$0`.
+const STOP_CONTAINERS: &str = "cd \"$0\" && echo \"$1\" >asked && mv asked stop-containers && \
+    while [ -e stop-containers ] || [ -e stopping-containers ]; do sleep 0.05; done";
+
 /// The settings of the agent that belong to the host.
 fn agent_toml(root: &Path, introspection_port: u16) -> String {
     let touch = |what: &str| format!("[\"touch\", {:?}]", root.join("run/localcloud").join(what).to_string_lossy());
+    let run = root.join("run/localcloud");
+    let show = format!("[\"cat\", {:?}]", run.join("ecs-unit").to_string_lossy());
+    let stop = format!("[\"sh\", \"-c\", {STOP_CONTAINERS:?}, {:?}]", run.to_string_lossy());
     format!(
-        "introspection-url = \"http://127.0.0.1:{introspection_port}\"\n\n[commands]\nstart-ecs = {}\nstop-ecs = {}\npower-off = {}\n",
+        "introspection-url = \"http://127.0.0.1:{introspection_port}\"\n\n[commands]\nstart-ecs = {}\nstop-ecs = {}\n\
+         show-ecs = {show}\nstop-containers = {stop}\npower-off = {}\n",
         touch("start-ecs"),
         touch("stop-ecs"),
         touch("power-off"),

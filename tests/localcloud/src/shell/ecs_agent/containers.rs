@@ -147,6 +147,27 @@ impl Containers {
         }
     }
 
+    /// Stops all without the ECS agent, as `docker stop` does: SIGTERM, and SIGKILL after `grace`. Returns when all have
+    /// ended.
+    pub(super) async fn stop_all(&self, grace: Duration) {
+        {
+            let mut state = self.lock();
+            state.stop_timeout = grace;
+            for task in state.tasks.values() {
+                task.wanted.send_replace(false);
+            }
+        }
+        let ended = async {
+            while self.live() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(grace, ended).await.is_err() {
+            let state = self.lock();
+            state.tasks.values().filter_map(|task| task.group).for_each(|group| group.signal(Signal::SIGKILL));
+        }
+    }
+
     /// The next state of each task that ECS doesn't know yet and that is older than `delay_ms`.
     pub(super) fn due(&self, now: Timestamp, delay_ms: u64) -> Vec<Report> {
         let delay = SignedDuration::from_millis(i64::try_from(delay_ms).unwrap_or(i64::MAX));

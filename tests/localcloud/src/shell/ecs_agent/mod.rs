@@ -60,6 +60,18 @@ impl fmt::Display for Status {
     }
 }
 
+impl Status {
+    /// What systemd would show of its unit.
+    pub(super) fn unit(&self) -> String {
+        let (state, code) = match self {
+            Self::Stopped => ("inactive", 0),
+            Self::Starting | Self::Registered { .. } => ("active", 0),
+            Self::Exited(code) => ("failed", *code),
+        };
+        format!("ActiveState={state}\nExecMainStatus={code}\n")
+    }
+}
+
 /// The stand-in on one node.
 pub(super) struct EcsAgent {
     instance: String,
@@ -152,6 +164,11 @@ impl EcsAgent {
 
     pub(super) fn stop_task(&self, task: &str) {
         self.inner.containers.stop(task);
+    }
+
+    /// Stops all containers without it.
+    pub(super) async fn stop_containers(&self, grace: Duration) {
+        self.inner.containers.stop_all(grace).await;
     }
 
     pub(super) fn state(&self) -> Status {
