@@ -11,27 +11,28 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use jiff::SignedDuration;
-use node_contract::names::tag;
 
 use crate::aws::batch::ComputeEnvironment;
-use crate::aws::ec2::{Instance, Named, SpotRequest};
+use crate::aws::ec2::{Named, SpotRequest};
 use crate::block::{self, Block, Life};
-use crate::capacity::{self, Refusal, Standing, spot_block};
+use crate::capacity::{self, Standing};
 use crate::desired::Desired;
-use crate::error::{Error, Kind, Result, human};
+use crate::error::{Error, Result};
 use crate::names;
 use crate::observe;
-use crate::ownership::{Marks, Ours};
 use crate::record::{LaunchData, Record, Terms};
 use crate::session::Session;
-use crate::settings::AgentFrom;
 use crate::user_data;
 use crate::wait::{Bound, Seen};
 
+mod join;
+mod purchase;
+
+use join::{ended_early, join};
+use purchase::{Fulfilment, fulfilment, nothing_came, purchase};
+
 /// A new profile takes seconds to be usable `[I]`; a describe after a creation, less.
 const SETTLE_LIMIT: Duration = Duration::from_secs(120);
-/// How long after ValidUntil a request may still be shown open.
-const GRACE: Duration = Duration::from_secs(60);
 /// A wait for requests that turn up late: as long as they may, and a little more so that the last look comes after it.
 const LATE: Duration = Duration::from_secs(70);
 /// How many names are tried when others are taken by foreign launch templates.
@@ -299,230 +300,4 @@ async fn new_block(
         root_volume: root,
     };
     Ok((terms, launch))
-}
-
-/// What the record says is launched. Right after its creation AWS may not show it yet.
-async fn launch_data(session: &Session<'_>, record: &Record) -> Result<LaunchData> {
-    let bound = Bound {
-        what: format!("launch template {} to be shown", record.name),
-        limit: SETTLE_LIMIT,
-        next: "look whether `spotblock down` was run at the same time; then run the same command again".to_owned(),
-    };
-    let look = async || match session.aws.ec2.launch_data(record).await {
-        Err(error) if error.is(Kind::NotFound) => Ok(Seen::NotYet(error.to_string())),
-        result => result.map(Seen::Done),
-    };
-    session.waits.until(session.ui, bound, look).await
-}
-
-/// Buys what the record says. A final refusal is written down on the record, so that the next run begins anew.
-async fn purchase(session: &Session<'_>, record: &Record) -> Result<Vec<SpotRequest>> {
-    let terms = &record.terms;
-    let launch = launch_data(session, record).await?;
-    session.ui.say(format_args!(
-        "requesting {} x {} for {} ({}{})",
-        terms.instances,
-        launch.instance_type,
-        human(terms.duration.unsigned_abs()),
-        terms.source,
-        terms.max_price.as_ref().map(|price| format!(", at most ${price} per instance-hour")).unwrap_or_default(),
-    ));
-    let bound = Bound {
-        what: format!("instance profile {} to be usable", launch.instance_profile),
-        limit: SETTLE_LIMIT,
-        next: format!(
-            "nothing was bought. Check `aws iam get-instance-profile --instance-profile-name {}`: it must exist and have \
-             a role; then run the same command again",
-            launch.instance_profile
-        ),
-    };
-    let result = session
-        .waits
-        .until(session.ui, bound, async || match capacity::buy(session.aws, record, &launch).await {
-            Ok(requests) => Ok(Seen::Done(requests)),
-            Err(error) if capacity::refusal(&error) == Refusal::ProfileTooNew => Ok(Seen::NotYet(error.to_string())),
-            Err(error) => Err(error),
-        })
-        .await;
-    let error = match result {
-        Ok(requests) => return Ok(requests),
-        Err(error) => error,
-    };
-    let refusal = capacity::refusal(&error);
-    match error {
-        Error::Aws(failure) if refusal != Refusal::Passing => {
-            let code = failure.code.clone().unwrap_or_default();
-            session.aws.ec2.set_outcome(record, &format!("refused:{code}")).await?;
-            Err(spot_block::refused(refusal, &terms.block, failure))
-        }
-        error => Err(error),
-    }
-}
-
-/// What became of the requests.
-struct Fulfilment {
-    requests: Vec<SpotRequest>,
-    /// What the last that was not fulfilled waited for.
-    held: Option<String>,
-}
-
-/// Waits until no request may still be fulfilled that isn't.
-async fn fulfilment(session: &Session<'_>, record: &Record, bought: &[SpotRequest]) -> Result<Fulfilment> {
-    let mut held = None;
-    let terms = &record.terms;
-    // All of a purchase are made at once, and AWS may show some of them later. What it has forgotten long afterwards is
-    // not waited for.
-    let wanted = usize::try_from(terms.instances).unwrap_or(usize::MAX);
-    let expected = if session.now() < terms.late() { wanted } else { bought.len() };
-    let marks = Marks::of_block(session.environment(), &terms.block);
-    let left: Duration = session.now().duration_until(terms.valid_until).try_into().unwrap_or_default();
-    let bound = Bound {
-        what: format!("{expected} spot requests of block {}", terms.block),
-        limit: left + GRACE,
-        next: "run the same command again to wait on, or `spotblock down` to cancel the requests".to_owned(),
-    };
-    session
-        .waits
-        .until(session.ui, bound, async || {
-            let seen = session.aws.ec2.spot_requests(tag::BLOCK, &terms.block).await?;
-            let ours: Vec<SpotRequest> = seen.into_iter().filter(|it| marks.are_on(&it.tags)).collect();
-            if ours.len() < expected {
-                return Ok(Seen::NotYet(format!("{} shown so far", ours.len())));
-            }
-            let holding = ours.iter().filter(|it| match capacity::standing(it) {
-                Standing::Holding => true,
-                Standing::Live => it.instance.is_none(),
-                Standing::Failed | Standing::Over => false,
-            });
-            match holding.clone().next() {
-                None => Ok(Seen::Done(Fulfilment { requests: ours, held: held.take() })),
-                Some(first) => {
-                    held = Some(format!("{} ({})", first.code, first.message));
-                    let done = ours.len() - holding.count();
-                    Ok(Seen::NotYet(format!("{done} fulfilled; {} is {}", first.id, first.code)))
-                }
-            }
-        })
-        .await
-}
-
-async fn nothing_came(session: &Session<'_>, record: &Record, failed: &[&SpotRequest], held: Option<String>) -> Error {
-    let Some(first) = failed.first() else { return lost_record(&record.terms.block) };
-    if let Err(error) = session.aws.ec2.set_outcome(record, &format!("not-fulfilled:{}", first.code)).await {
-        return error;
-    }
-    let what = format!(
-        "no instance came for block {}: spot request {} ended with {} ({}){}",
-        record.terms.block,
-        first.id,
-        first.code,
-        first.message,
-        held.map(|why| format!(" after {why}")).unwrap_or_default()
-    );
-    match first.code.as_str() {
-        "bad-parameters" | "system-error" | "canceled-before-fulfillment" => Error::State {
-            what,
-            next: "nothing was bought. Change what AWS names, then run the same command again".to_owned(),
-        },
-        _ => Error::Capacity {
-            what,
-            source: None,
-            next: "nothing was bought. Raise [block] max-price, or ask for fewer instances, another type or zone; \
-                   --valid-for waits longer for capacity"
-                .to_owned(),
-        },
-    }
-}
-
-/// Marks instances of ours that are not marked yet: a spot request's tags don't reach them `[V]`.
-async fn mark(session: &Session<'_>, record: &Record, requests: &[SpotRequest], instances: &[Instance]) -> Result<()> {
-    let marks = Marks::of_block(session.environment(), &record.terms.block);
-    let unmarked: Vec<Ours> = instances
-        .iter()
-        .filter(|it| it.is_up() && !marks.are_on(&it.tags))
-        .filter_map(|it| marks.claim_instance(it, requests))
-        .collect();
-    if unmarked.is_empty() { Ok(()) } else { session.aws.ec2.tag(&unmarked, &record.terms.resource_tags()).await }
-}
-
-/// Waits until each instance is a connected container instance of the cluster, and gives those that ended meanwhile.
-async fn join(
-    session: &Session<'_>,
-    record: &Record,
-    cluster: &str,
-    requests: &[SpotRequest],
-    limit: Duration,
-) -> Result<Vec<Instance>> {
-    let expected = requests.iter().filter(|it| it.instance.is_some()).count();
-    let bound = Bound {
-        what: format!("the instances of block {} to join the cluster", record.terms.block),
-        limit,
-        next: String::new(),
-    };
-    let mut absent = None;
-    let result = session
-        .waits
-        .until(session.ui, bound, async || {
-            let instances = session.aws.ec2.instances_of_requests(requests).await?;
-            mark(session, record, requests, &instances).await?;
-            if instances.len() < expected {
-                return Ok(Seen::NotYet(format!("{} of {expected} instances shown so far", instances.len())));
-            }
-            let members = session.aws.ecs.members(cluster).await?;
-            let joined = |it: &Instance| members.get(&it.id).is_some_and(crate::aws::ecs::Member::has_joined);
-            let missing: Vec<&Instance> = instances.iter().filter(|it| it.is_up() && !joined(it)).collect();
-            if let Some(first) = missing.first() {
-                absent = Some(first.id.clone());
-                let named: Vec<String> = missing.iter().take(5).map(|it| format!("{} ({})", it.id, it.state)).collect();
-                let here = instances.iter().filter(|it| joined(it)).count();
-                let rest = if missing.len() > 5 { ", ..." } else { "" };
-                return Ok(Seen::NotYet(format!(
-                    "{here} of {} joined; not yet: {}{rest}",
-                    instances.len(),
-                    named.join(", ")
-                )));
-            }
-            Ok(Seen::Done(instances.into_iter().filter(|it| !it.is_up()).collect()))
-        })
-        .await;
-    match result {
-        Err(Error::TimedOut { what, limit, last, .. }) => {
-            let next = why_not_joined(session, record, absent.as_deref().unwrap_or("INSTANCE")).await?;
-            Err(Error::TimedOut { what, limit, last, next })
-        }
-        result => result,
-    }
-}
-
-/// What keeps an instance from joining, in the order of likelihood.
-async fn why_not_joined(session: &Session<'_>, record: &Record, instance: &str) -> Result<String> {
-    let launch = session.aws.ec2.launch_data(record).await?;
-    let agent = match &session.settings.agent.from {
-        AgentFrom::Ami => format!("image {} carries spotblock-agent ([agent] from = \"ami\")", launch.image),
-        AgentFrom::Url { url, .. } => format!("the instance can fetch {url}"),
-    };
-    Ok(format!(
-        "the block is bought and its clock runs. Check with `aws ec2 get-console-output --instance-id {instance} --latest` \
-         that {agent}, that subnet {} reaches ECS, and that the role of {} has the policy of the agent; then run the same \
-         command again to wait on, or `spotblock down` to end the block",
-        launch.subnet, launch.instance_profile
-    ))
-}
-
-fn ended_early(record: &Record, gone: &[Instance]) -> Option<Error> {
-    let first = gone.first()?;
-    let (block, wanted) = (&record.terms.block, record.terms.instances);
-    Some(Error::State {
-        what: format!(
-            "{} of {wanted} instances of block {block} have ended: {} is {} ({})",
-            gone.len(),
-            first.id,
-            first.state,
-            first.reason
-        ),
-        next:
-            "the others, if there are any, have joined and work; `spotblock status` shows them, `spotblock up --new` \
-               starts another block"
-                .to_owned(),
-    })
 }
