@@ -102,6 +102,19 @@ mod tests {
         assert_eq!(store.load().await.expect("loaded"), Some(saved()));
     }
 
+    /// Catches: an agent that is updated on a running host and forgets its place. The fixture is what the first build wrote.
+    #[tokio::test]
+    async fn the_state_of_an_earlier_build_reads_as_ever() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("state.json");
+        std::fs::write(&path, include_str!("../../fixtures/state-v1.json")).expect("the fixture");
+        let store = StateFile::new(path);
+        let saved = store.load().await.expect("it reads").expect("a state");
+        assert_eq!((saved.state.phase, saved.state.live_tasks()), (crate::lifecycle::Phase::Stopping, 1));
+        store.save(&saved).await.expect("saved");
+        assert_eq!(store.load().await.expect("it reads"), Some(saved));
+    }
+
     #[tokio::test]
     async fn a_spoilt_or_foreign_file_is_an_error_that_names_it() {
         let dir = tempfile::tempdir().expect("a folder");
