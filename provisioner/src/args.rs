@@ -81,7 +81,7 @@ pub enum Command {
 /// `up`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Up {
-    /// Start another block even if one is live
+    /// Start another block even if one is live; one that an interrupted run began is brought to its end first
     #[arg(long)]
     pub new: bool,
     /// Show what would be done, and do nothing: the same as `plan`
@@ -219,7 +219,7 @@ pub struct Submit {
 /// `request`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Request {
-    /// Start another block even if one is live
+    /// Start another block even if one is live; one that an interrupted run began is brought to its end first
     #[arg(long)]
     pub new: bool,
     /// How to wait.
