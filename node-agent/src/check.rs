@@ -89,7 +89,7 @@ impl fmt::Display for Findings {
 pub async fn check(settings: &Settings, offline: bool) -> Result<Findings, StartError> {
     let http = adapters::http_client();
     let clock = Arc::new(BootClock::new());
-    let imds = Imds::new(settings.imds_endpoint.clone(), http.clone(), Arc::clone(&clock));
+    let imds = Imds::new(settings.imds_endpoint.clone(), adapters::plain_http_client(), Arc::clone(&clock));
     let imds = Arc::new(imds.map_err(StartError::Metadata)?);
     let introspection = Introspection::new(settings.introspection_url.clone()).map_err(StartError::Introspection)?;
 

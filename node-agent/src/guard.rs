@@ -133,7 +133,7 @@ impl Here {
         let clock = Arc::new(BootClock::new());
         clock.resume(&saved.anchor);
         let http = adapters::http_client();
-        let imds = Imds::new(settings.imds_endpoint.clone(), http.clone(), Arc::clone(&clock));
+        let imds = Imds::new(settings.imds_endpoint.clone(), adapters::plain_http_client(), Arc::clone(&clock));
         let imds = Arc::new(imds.map_err(StartError::Metadata)?);
         let introspection =
             Introspection::new(settings.introspection_url.clone()).map_err(StartError::Introspection)?;

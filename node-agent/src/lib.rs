@@ -26,8 +26,9 @@
 //! 10. *Draining*, from `drain_at`: the instance is set DRAINING until ECS confirms it ([`adapters::ecs`]). When nothing
 //!     lives on the host any more and ECS knows every task as STOPPED, twice over the settle time, the agent leaves.
 //! 11. *Stopping*, from `stop_at` or a notice: each task that still lives is stopped with a reason that retry rules
-//!     recognise, and ECS's word that it stopped is waited for.
-//! 12. *Leaving*: the ECS agent is stopped, the instance deregistered.
+//!     recognise, and ECS's word that it stopped is waited for. What outlives its stop is killed.
+//! 12. *Leaving*: the ECS agent is stopped, the instance deregistered. Where ECS took no stop the containers are stopped
+//!     through the container runtime in between, and the instance is left for ECS to miss.
 //! 13. *Gone*: the host is powered off, at `end` at the latest whatever has failed, and told again every ten seconds if
 //!     it lives on.
 //!
@@ -108,7 +109,7 @@ pub async fn run(settings: Settings, problems: Problems, stop: impl Future<Outpu
     let http = adapters::http_client();
     let clock = Arc::new(BootClock::new());
     problems.goes_by(Arc::<BootClock>::clone(&clock));
-    let imds = Imds::new(settings.imds_endpoint.clone(), http.clone(), Arc::clone(&clock));
+    let imds = Imds::new(settings.imds_endpoint.clone(), adapters::plain_http_client(), Arc::clone(&clock));
     let imds = Arc::new(imds.map_err(StartError::Metadata)?);
     let introspection = Introspection::new(settings.introspection_url.clone()).map_err(StartError::Introspection)?;
     let store = Arc::new(StateFile::new(settings.root.join(names::path::STATE)));

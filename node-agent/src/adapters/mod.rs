@@ -16,7 +16,14 @@ pub mod timer;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
-/// The HTTP client of both AWS adapters. It knows no proxy: IMDS must never be asked through one.
+/// The HTTP client for IMDS, which speaks no TLS: asking it needs none of the host's certificates. It knows no proxy:
+/// IMDS must never be asked through one.
+#[must_use]
+pub fn plain_http_client() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new().build_http()
+}
+
+/// The HTTP client for AWS. It knows no proxy either.
 #[must_use]
 pub fn http_client() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
