@@ -1,0 +1,129 @@
+//! What is taken, what is refused, and what is there when nothing is said.
+
+use super::*;
+
+fn load(toml: &str) -> Result<Settings, SettingsError> {
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir_all(dir.path().join("etc/spotblock")).expect("etc");
+    std::fs::write(dir.path().join(names::path::AGENT_SETTINGS), toml).expect("agent.toml");
+    std::fs::write(dir.path().join("etc/spotblock/block.json"), BLOCK).expect("block.json");
+    let args = RunArgs { root: dir.path().to_owned(), settings: None, verbose: false };
+    Settings::load(&args, Environment::default())
+}
+
+const BLOCK: &str = r#"{"version": 1, "block": "sb-1f2c", "environment": "e", "region": "us-east-1", "cluster": "c",
+    "source": "spot", "end": {"after-launch-secs": 3600}, "drain_lead_secs": 600, "stop_lead_secs": 60}"#;
+
+#[test]
+fn without_a_file_the_defaults_hold() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let args = RunArgs { root: dir.path().to_owned(), settings: None, verbose: false };
+    let settings = Settings::load(&args, Environment::default()).expect("defaults");
+    assert_eq!(settings.introspection_url, "http://localhost:51678");
+    assert_eq!(settings.commands.start_ecs, ["systemctl", "--no-block", "start", "ecs"]);
+    assert_eq!(settings.idle_settle, SignedDuration::from_secs(6));
+    assert_eq!(settings.block, None);
+    let asked_for = RunArgs { settings: Some(dir.path().join("other.toml")), ..args };
+    assert!(matches!(Settings::load(&asked_for, Environment::default()), Err(SettingsError::Read { .. })));
+}
+
+#[test]
+fn a_file_can_set_everything() {
+    let settings = load(
+        r#"
+        introspection-url = "http://127.0.0.1:4321/"
+        log = "json"
+        idle-settle = "1500ms"
+        warn-lead = "5m"
+        max-life = "6h"
+        [commands]
+        power-off = ["touch", "off"]
+        [block]
+        version = 1
+        block = "sb-1f2c"
+        environment = "e"
+        region = "us-east-1"
+        cluster = "c"
+        source = "on-demand"
+        end = { at = "2026-11-24T12:00:00Z" }
+        drain_lead_secs = 60
+        stop_lead_secs = 10
+        "#,
+    )
+    .expect("valid settings");
+    assert_eq!(settings.introspection_url, "http://127.0.0.1:4321");
+    assert_eq!(settings.log, LogFormat::Json);
+    assert_eq!(settings.idle_settle, SignedDuration::from_millis(1500));
+    assert_eq!(settings.warn_lead, Some(SignedDuration::from_mins(5)));
+    assert_eq!(settings.max_life, Some(SignedDuration::from_hours(6)));
+    assert_eq!(settings.commands.power_off, ["touch", "off"]);
+    assert_eq!(settings.commands.stop_ecs, ["systemctl", "stop", "ecs"]);
+    assert_eq!(settings.block.expect("a block").stop_lead_secs, 10);
+}
+
+#[test]
+fn the_block_can_come_from_a_file_beside() {
+    let settings = load("node-config = \"block.json\"").expect("valid settings");
+    assert_eq!(settings.block.expect("a block").block, "sb-1f2c");
+}
+
+/// Catches: a node of a test, or an agent below another root, that powers off the machine it runs on.
+#[test]
+fn systemctl_is_the_default_on_the_host_itself_alone() {
+    let limit = SignedDuration::from_secs(30);
+    let host = Commands::default().for_root(Path::new("/"), limit);
+    let ways: Vec<String> = host.ways_off().iter().map(|way| way.join(" ")).collect();
+    assert_eq!(ways[..2], ["systemctl poweroff", "systemctl poweroff --force"]);
+    assert_eq!(ways.len(), 4);
+    // A restart would stop it, which a shutdown that hangs doesn't allow to be undone.
+    assert!(host.arm_timer.is_some_and(|arm| arm.join(" ").contains(" start spotblock-poweroff.timer")));
+    assert!(host.run_hook.is_some_and(|run| run.contains(&"--property=RuntimeMaxSec=30".to_owned())));
+
+    let elsewhere = Commands::default().for_root(Path::new("/tmp/root"), limit);
+    assert_eq!(elsewhere.ways_off(), [["systemctl", "poweroff"]]);
+    assert_eq!((elsewhere.arm_timer, elsewhere.run_hook), (Some(Vec::new()), Some(Vec::new())));
+    let other = Commands { power_off: vec!["off".to_owned()], ..Commands::default() };
+    assert_eq!(other.for_root(Path::new("/"), limit).ways_off(), [["off"]]);
+    let given = Commands { power_off_harder: Some(vec![vec!["harder".to_owned()]]), ..Commands::default() };
+    assert_eq!(given.for_root(Path::new("/"), limit).ways_off().len(), 2);
+}
+
+/// Catches: a key that is silently passed over, and an error that doesn't name what is wrong.
+#[test]
+fn wrong_settings_are_refused_by_name() {
+    let cases = [
+        ("introspektion-url = \"x\"", "introspektion-url"),
+        ("[commands]\nreboot = []", "reboot"),
+        ("log = \"xml\"", "xml"),
+        ("introspection-url = \"https://localhost\"", "introspection-url"),
+        ("introspection-url = \"localhost:51678\"", "introspection-url"),
+        ("idle-settle = \"soon\"", "idle-settle"),
+        ("idle-settle = \"10m\"", "idle-settle"),
+        ("[commands]\nstop-ecs = []", "commands.stop-ecs"),
+        ("[commands]\npower-off-harder = [[\"true\"], []]", "commands.power-off-harder"),
+        ("power-off-grace = \"0s\"", "power-off-grace"),
+        ("hook-limit = \"1h\"", "hook-limit"),
+        ("warn-lead = \"5\"", "warn-lead"),
+        ("max-life = \"0s\"", "max-life"),
+        ("metrics-listen = \"localhost\"", "metrics-listen"),
+        ("node-config = \"nowhere.json\"", "nowhere.json"),
+        ("node-config = \"block.json\"\n[block]\nversion = 1", "node-config"),
+        ("[block]\nversion = 1\nblok = 2", "blok"),
+        ("[block]\nversion = 7", "version 7"),
+    ];
+    for (toml, name) in cases {
+        let error = load(toml).expect_err(toml);
+        let text = crate::chain::chain(&error);
+        assert!(text.contains(name), "{toml}: {text}");
+    }
+}
+
+/// Catches: a test or a workstation on which the agent would ask the real metadata address in spite of the switch.
+#[test]
+fn a_disabled_imds_is_not_asked_unless_it_is_named() {
+    let args = RunArgs { root: "/nonexistent".into(), settings: None, verbose: false };
+    let disabled = Environment { imds_disabled: true, ..Environment::default() };
+    assert!(matches!(Settings::load(&args, disabled.clone()), Err(SettingsError::MetadataDisabled)));
+    let named = Environment { imds_endpoint: Some("http://127.0.0.1:1".into()), ..disabled };
+    assert!(Settings::load(&args, named).is_ok());
+}
