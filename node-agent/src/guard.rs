@@ -1,5 +1,5 @@
 //! The guard: the host goes down for a reason of its own, such as a person's `reboot`, and its tasks have to be stopped
-//! while the ECS agent and Docker still live. It is the stop stage of [`crate::run`], with a host that it only
+//! while the ECS agent and Docker still live. It is the stop stage of [`mod@crate::run`], with a host that it only
 //! watches: whoever takes the host down does the rest.
 
 use std::sync::Arc;

@@ -16,7 +16,7 @@
 //!    [`node_contract::Timeline`].
 //! 6. The power-off timer is written, which ends the host after its block whatever becomes of the agent; it is moved
 //!    when the end moves ([`adapters::timer`]).
-//! 7. [`run`] is the loop from here on: an event comes in, [`lifecycle`] takes a step, the new state is saved, the
+//! 7. [`mod@run`] is the loop from here on: an event comes in, [`lifecycle`] takes a step, the new state is saved, the
 //!    actions are begun. The lifecycle's transitions are listed at [`lifecycle::Rules::step`].
 //! 8. *Joining*: `/etc/ecs/ecs.config` gets the cluster, the block's attributes and the stop timeout, whatever else is
 //!    in it stays ([`adapters::ecs_config`]); then the ECS agent is asked to start ([`adapters::host`]).
