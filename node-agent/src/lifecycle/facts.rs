@@ -178,7 +178,8 @@ impl Rules {
                 take_tasks(state, &survey.tasks);
                 self.judge_idle(state, now, survey.pending);
             }
-            Err(Outcome::Refused | Outcome::Done) if inspecting => go_on(state, LeaveStep::Deregister),
+            // Whether tasks hang on it isn't known, and deregistering would lose their jobs.
+            Err(Outcome::Refused | Outcome::Done) if inspecting => go_on(state, LeaveStep::Done),
             Err(_) if inspecting => state.step.failed(now, self),
             Err(_) if draining => {
                 state.idle = Idle::No;

@@ -1,5 +1,6 @@
 //! Whatever happens, in whatever order.
 
+use node_contract::{OnRebalance, Options};
 use proptest::prelude::*;
 
 use super::table::rows;
@@ -99,12 +100,35 @@ fn check(rules: &Rules, old: &State, new: &State, now: Timestamp, actions: &[Act
             prop_assert!(!task.is_live() || asked, "{arn} was not asked to stop before powering off");
         }
     }
+    if new.leave == LeaveStep::Deregister && old.leave != LeaveStep::Deregister {
+        let settled = new.tasks.values().all(|task| task.stopped_for_ecs || task.stop_taken);
+        prop_assert!(settled, "deregistering would end a task with a reason that no rule retries");
+    }
+    if actions.iter().any(|action| matches!(action, Action::StopContainers { .. })) {
+        prop_assert!(matches!(new.phase, Phase::Stopping | Phase::Leaving), "containers stopped while {:?}", new.phase);
+    }
+    if actions.iter().any(|action| matches!(action, Action::RepairEcsAgent(_))) {
+        prop_assert!(new.phase == Phase::Joining && !old.repaired && new.live_tasks() == 0, "repaired while it serves");
+    }
     if new.why == Why::Idle && old.why != Why::Idle {
         prop_assert!(new.drained && new.host_known && new.tasks.values().all(Task::is_over), "left while not idle");
     }
     let (again, same) = rules.step(old, now, Event::Tick);
     prop_assert_eq!(rules.step(old, now, Event::Tick), (again, same), "it is deterministic");
     Ok(())
+}
+
+/// All the choices that a block's and a host's settings give.
+fn rules() -> impl Strategy<Value = Rules> {
+    let (longest, release) = (prop::option::of(0..4_000_u32), prop::option::of(60..900_u32));
+    let rebalance = prop_oneof![Just(OnRebalance::Ignore), Just(OnRebalance::Drain)];
+    let warn = prop::option::of((1..900_i64).prop_map(secs));
+    (longest, release, rebalance, 0..600_u32, warn).prop_map(|(longest, release, on_rebalance, reclaim, warn_lead)| {
+        let mut rules = Rules { warn_lead, ..testing::rules() };
+        rules.config.early_reclaim_secs = reclaim;
+        rules.config.options = Options { longest_timeout_secs: longest, release_when_idle_secs: release, on_rebalance };
+        rules
+    })
 }
 
 /// Lets time pass, as the loop does, until the agent is gone.
@@ -126,8 +150,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_rules_hold_whatever_happens(events in events()) {
-        let mut life = Life::new();
+    fn the_rules_hold_whatever_happens(events in events(), rules in rules()) {
+        let mut life = Life { rules, ..Life::new() };
         let mut powered_off = false;
         for (pause, event) in events {
             life.after(pause);
@@ -149,8 +173,8 @@ proptest! {
 
     /// Catches: knowledge that only lives in the process, and a resume that goes elsewhere than the life it continues.
     #[test]
-    fn a_restart_after_any_prefix_comes_to_the_same_end(events in events()) {
-        let mut life = Life::new();
+    fn a_restart_after_any_prefix_comes_to_the_same_end(events in events(), rules in rules()) {
+        let mut life = Life { rules, ..Life::new() };
         for (pause, event) in events {
             life.after(pause);
             life.step(event);
