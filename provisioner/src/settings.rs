@@ -81,6 +81,8 @@ pub struct Block {
     pub instance_profile: Option<String>,
     /// The root volume's size in GiB; left out, the image's.
     pub root_volume_gib: Option<u32>,
+    /// An instance on which no job has run for this long leaves early; left out, it stays until the block's end.
+    pub release_when_idle: Option<SignedDuration>,
     /// The image.
     pub image: Image,
 }
@@ -101,6 +103,8 @@ pub struct Agent {
     pub from: AgentFrom,
     /// How long before the end no new job is taken.
     pub drain_lead: SignedDuration,
+    /// Whether each instance makes it longer where it has seen jobs that take longer (`"auto"`).
+    pub drain_lead_auto: bool,
     /// How long before the end running jobs are stopped.
     pub stop_lead: SignedDuration,
     /// The user's own user data.

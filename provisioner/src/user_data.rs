@@ -45,10 +45,19 @@ pub fn node_config(settings: &Settings, block: Block<'_>) -> Result<NodeConfig> 
         drain_lead_secs: secs(settings.agent.drain_lead),
         stop_lead_secs: secs(settings.agent.stop_lead),
         stop_reason: None,
-        options: node_contract::Options::default(),
+        options: node_contract::Options {
+            longest_timeout_secs: settings.agent.drain_lead_auto.then(|| longest_timeout(settings)),
+            release_when_idle_secs: settings.block.release_when_idle.map(secs),
+            ..node_contract::Options::default()
+        },
     };
     config.check().map_err(|error| Error::Settings(vec![error.to_string()]))?;
     Ok(config)
+}
+
+/// Zero where no job has a timeout: then an instance goes by what it has seen alone.
+fn longest_timeout(settings: &Settings) -> u32 {
+    settings.job_definitions.iter().filter_map(|job| job.timeout_secs).max().unwrap_or_default()
 }
 
 /// Settings hold their durations to what fits.
@@ -145,6 +154,18 @@ mod tests {
         ] {
             assert_eq!(node_contract::user_data::extract(&text).expect("the agent reads it"), config);
         }
+    }
+
+    /// Catches: a key of spotblock.toml that is read and then forgotten on its way to the agent.
+    #[test]
+    fn what_an_agent_can_do_without_travels_only_when_it_is_asked_for() {
+        let plain = node_config(&settings(""), block()).expect("settings");
+        assert_eq!(plain.options, node_contract::Options::default());
+        let asked = settings("release-when-idle = \"10m\"\n[agent]\ndrain-lead = \"auto\"");
+        let config = node_config(&asked, block()).expect("settings");
+        assert_eq!(config.options.release_when_idle_secs, Some(600));
+        assert_eq!(config.options.longest_timeout_secs, Some(0), "no job has a timeout");
+        assert_eq!(config.drain_lead_secs, plain.drain_lead_secs, "what holds until the instance has seen longer jobs");
     }
 
     /// Catches: a change of the user data that nobody meant. `spotblock user-data` with this cluster and --block writes it anew.

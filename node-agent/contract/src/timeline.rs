@@ -76,12 +76,6 @@ impl Timeline {
         let drain_at = self.drain_at.min(other.drain_at).min(stop_at);
         Self { start: self.start, drain_at, stop_at, end }
     }
-
-    /// How long a task can run that starts right at launch, before it is stopped.
-    #[must_use]
-    pub fn longest_task(self) -> SignedDuration {
-        self.start.duration_until(self.stop_at)
-    }
 }
 
 /// `at` plus seconds, held at the last moment there is instead of overflowing.
@@ -134,7 +128,6 @@ mod tests {
                 end: at("2026-11-24T11:00:00Z"),
             }
         );
-        assert_eq!(timeline.longest_task(), SignedDuration::from_mins(55));
     }
 
     #[test]

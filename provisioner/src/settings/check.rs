@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use jiff::SignedDuration;
-use node_contract::{MIN_STOP_LEAD_SECS, Source};
+use node_contract::{MIN_RELEASE_SECS, MIN_STOP_LEAD_SECS, Source};
 use toml::Spanned;
 
 use super::raw::{Raw, RawAgent, RawBlock, RawEnvironment, RawFrom, Scalar};
@@ -153,10 +153,8 @@ impl<'a> Check<'a> {
         let max_price = price.and_then(|price| self.take(&price.place, units::dollars(&price.value)));
         let volume = raw.root_volume.map(|volume| self.here("[block] root-volume", volume));
         let root_volume_gib = volume.and_then(|volume| self.take(&volume.place, units::gibibytes(&volume.value)));
-        if let Some(idle) = raw.release_when_idle {
-            let idle = self.here("[block] release-when-idle", idle);
-            self.problem(&idle.place, "is not supported by this version yet: take it out");
-        }
+        let idle = raw.release_when_idle.map(|idle| self.here("[block] release-when-idle", idle));
+        let release_when_idle = idle.and_then(|idle| self.release_when_idle(idle));
         let zone = self.zone(self.pick(flags.zone.clone(), "--zone", "[block] zone", raw.zone), region);
         let image = self.image(self.pick(flags.image.clone(), "--image", "[block] image", raw.image), gpus);
         let profile = self.pick(
@@ -186,8 +184,18 @@ impl<'a> Check<'a> {
             key_name: key_name.map(|key| key.value),
             instance_profile: profile.map(|profile| profile.value),
             root_volume_gib,
+            release_when_idle,
             image: image?,
         })
+    }
+
+    fn release_when_idle(&mut self, given: Given<Scalar>) -> Option<SignedDuration> {
+        let idle = self.take(&given.place, units::duration(&given.value))?;
+        let floor = SignedDuration::from_secs(MIN_RELEASE_SECS.into());
+        if idle < floor {
+            self.problem(&given.place, format!("{idle:#} is under {floor:#}: instances would leave between two jobs"));
+        }
+        Some(idle)
     }
 
     fn source(&mut self, given: Option<Given<Vec<String>>>) -> Option<Source> {
@@ -308,7 +316,9 @@ impl<'a> Check<'a> {
                 format!("{stop_lead:#} is under {floor:#}: ECS could not report the stopped jobs"),
             );
         }
-        let drain_lead = match drain {
+        let drain_lead_auto =
+            drain.as_ref().is_some_and(|lead| matches!(&lead.value, Scalar::Text(it) if it == "auto"));
+        let drain_lead = match drain.filter(|_| !drain_lead_auto) {
             None => default_drain_lead(block.duration, stop_lead, jobs),
             Some(lead) => {
                 let given = self.take(&lead.place, units::duration(&lead.value))?;
@@ -326,7 +336,7 @@ impl<'a> Check<'a> {
             let whole = block.duration;
             self.problem(&stop_place, format!("{stop_lead:#} leaves no time in a block of {whole:#}"));
         }
-        Some(Agent { from: from?, drain_lead, stop_lead, extra_user_data })
+        Some(Agent { from: from?, drain_lead, drain_lead_auto, stop_lead, extra_user_data })
     }
 
     fn from(&mut self, raw: Option<Spanned<RawFrom>>) -> Option<AgentFrom> {

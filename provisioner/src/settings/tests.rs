@@ -154,7 +154,11 @@ fn each_bad_input_is_named_with_its_line_and_what_would_be_right() {
         ("image = \"ami-a7a242da\"", "image = \"latest\"", "\"latest\" is neither `ami-...` nor `ssm:/...`"),
         ("sources = [\"spot-block\"]", "sources = [\"spot\"]", "\"spot\" is not supported by this version yet"),
         ("sources = [\"spot-block\"]", "sources = [\"cheap\"]", "\"cheap\" is not a source"),
-        ("zone = \"us-east-1c\"", "release-when-idle = \"10m\"", "is not supported by this version yet"),
+        (
+            "zone = \"us-east-1c\"",
+            "release-when-idle = \"30s\"",
+            "30s is under 1m: instances would leave between two jobs",
+        ),
         (
             "instance-profile = \"ecsInstanceRole\"",
             "instance-profile = \"arn:aws:iam::1:instance-profile/p\"",
