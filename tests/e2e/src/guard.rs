@@ -33,6 +33,17 @@ pub fn confine(command: &mut Command, endpoint: &str) {
     ]);
 }
 
+/// Lets `command` ask the metadata service of a local cloud's node, for the agent alone: the role's credentials come
+/// from there, and the SDK doesn't ask for them while `AWS_EC2_METADATA_DISABLED` is set. The endpoint stands by name.
+///
+/// # Errors
+/// When it isn't on loopback.
+pub fn let_ask(command: &mut Command, imds: &str) -> anyhow::Result<()> {
+    ensure!(is_loopback(imds), "the node's metadata service {imds} is not on loopback");
+    command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", imds).env_remove("AWS_EC2_METADATA_DISABLED");
+    Ok(())
+}
+
 /// Holds the environment that `command` will have against the rules.
 ///
 /// # Errors
@@ -78,6 +89,14 @@ mod tests {
     #[test]
     fn a_confined_command_passes() {
         check(&confined()).expect("it is confined");
+    }
+
+    #[test]
+    fn only_a_nodes_own_metadata_may_be_asked() {
+        let mut command = confined();
+        let_ask(&mut command, "http://127.0.0.1:4001/").expect("a node's");
+        let_ask(&mut command, "http://169.254.169.254").expect_err("the real one");
+        check(&command).expect_err("anything but the agent needs both variables");
     }
 
     #[test]

@@ -28,9 +28,7 @@ impl Host {
     async fn agent(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let mut command: Command = cli::command(&binaries().agent, &self.cloud, arguments);
         let imds = self.node.imds.as_deref().expect("an IMDS");
-        assert!(imds.starts_with("http://127.0.0.1:"), "{imds}");
-        // As the node's own agent has it: the role's credentials come from the node's IMDS, which stands here by name.
-        command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", imds).env_remove("AWS_EC2_METADATA_DISABLED");
+        e2e::guard::let_ask(&mut command, imds).expect("a node's metadata service");
         command.arg("--root").arg(&self.node.root).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let output = tokio::time::timeout(LIMIT, command.output()).await.expect("in time").expect("it runs");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
