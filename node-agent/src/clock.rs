@@ -1,8 +1,8 @@
 //! The only reader of clocks.
 //!
 //! A block's end is a wall time, but a host's wall clock can be set while the block runs. So the wall time is taken once
-//! per boot, from the Date of an answer of IMDS ([A]: that it sends one, and the right one), and counted on CLOCK_BOOTTIME from there, which nobody sets and
-//! which goes on while the host is suspended. Later jumps of the wall clock are reported as skew and move nothing.
+//! per boot, from the Date of an answer of IMDS (`[A]`: that it sends one, and the right one), and counted on
+//! CLOCK_BOOTTIME from there, which nobody sets and which goes on while the host is suspended. Later jumps of the wall clock are reported as skew and move nothing.
 
 use std::fmt;
 use std::path::Path;

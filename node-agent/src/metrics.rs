@@ -4,22 +4,15 @@
 use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 
 use crate::lifecycle::Phase;
 use crate::status::outside::Outside;
+use crate::status::places::Places;
 use crate::status::report::Report;
-
-/// How long a request and its answer may take.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// How many may ask at once.
-const AT_ONCE: usize = 4;
 
 /// The longest request.
 const REQUEST: usize = 4096;
@@ -29,27 +22,14 @@ const PHASES: [Phase; 6] =
 
 /// Gives metrics out until nobody polls it any more.
 pub async fn serve(listener: TcpListener, outside: Arc<Outside>) {
-    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let places = Places::new();
     loop {
-        // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let outside = Arc::clone(&outside);
-                tokio::spawn(async move {
-                    let _ = tokio::time::timeout(PATIENCE, answer(stream, &outside)).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the metrics' port can't take a connection");
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
-        }
+        let accepted = async { listener.accept().await.map(|(stream, _)| stream) };
+        places.take_one("the metrics' port", accepted, |stream| answer(stream, Arc::clone(&outside))).await;
     }
 }
 
-async fn answer(mut stream: TcpStream, outside: &Outside) -> io::Result<()> {
+async fn answer(mut stream: TcpStream, outside: Arc<Outside>) -> io::Result<()> {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") && request.len() < REQUEST {
         if stream.read_buf(&mut request).await? == 0 {

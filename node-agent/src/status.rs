@@ -1,6 +1,7 @@
 //! What the agent is doing, in a line that people read in `systemctl status`.
 
 pub mod outside;
+pub(crate) mod places;
 pub mod problems;
 pub mod report;
 pub mod socket;

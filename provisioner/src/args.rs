@@ -38,7 +38,9 @@ pub struct Global {
     #[arg(long, short, global = true, env = "SPOTBLOCK_OUTPUT", value_enum, default_value = "table")]
     pub output: Output,
     /// No progress bars, as NO_COLOR asks for
-    #[arg(long, global = true, env = "NO_COLOR", hide_env = true, num_args = 0..=1, require_equals = true, default_missing_value = "1")]
+    // With its value behind `=` only: it would take the command for one.
+    #[arg(long, global = true, env = "NO_COLOR", hide_env = true)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "1")]
     pub no_color: Option<OsString>,
 }
 

@@ -5,23 +5,16 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream as Asking;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 
 use super::outside::Outside;
+use super::places::{PATIENCE, Places};
 use super::report::Report;
 
 /// What is asked.
 const STATUS: &[u8] = b"status\n";
-
-/// How long a question and its answer may take.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// How many may ask at once; the next ones wait.
-const AT_ONCE: usize = 4;
 
 /// Listens. A socket that an earlier agent left is replaced: whoever calls this holds the lock.
 ///
@@ -45,28 +38,14 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
 
 /// Answers until nobody polls it any more.
 pub async fn serve(listener: UnixListener, outside: Arc<Outside>) {
-    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let places = Places::new();
     loop {
-        // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let outside = Arc::clone(&outside);
-                tokio::spawn(async move {
-                    // Whoever leaves before the answer doesn't need it.
-                    let _ = tokio::time::timeout(PATIENCE, answer(stream, &outside)).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the status socket can't take a connection");
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
-        }
+        let accepted = async { listener.accept().await.map(|(stream, _)| stream) };
+        places.take_one("the status socket", accepted, |stream| answer(stream, Arc::clone(&outside))).await;
     }
 }
 
-async fn answer(mut stream: UnixStream, outside: &Outside) -> io::Result<()> {
+async fn answer(mut stream: UnixStream, outside: Arc<Outside>) -> io::Result<()> {
     let mut asked = [0; STATUS.len()];
     stream.read_exact(&mut asked).await?;
     let json = if asked == STATUS { serde_json::to_vec(&outside.report())? } else { b"{}".to_vec() };
@@ -92,6 +71,7 @@ pub fn ask(path: &Path) -> io::Result<Report> {
 mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
+    use super::super::places::AT_ONCE;
     use super::*;
     use crate::ports::{StateStore as _, Supervisor as _};
     use crate::status::outside::{ShownStatus, ShownStore};
