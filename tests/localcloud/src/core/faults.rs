@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::node_faults::{NodeFaults, Which, covers};
 use super::{AwsError, Caller, Context, Handled, Request, Response, batch};
 use crate::wire;
 
@@ -15,7 +16,7 @@ pub struct Fault {
     /// `ec2`, `batch`, ...; left out, any.
     #[serde(default)]
     pub service: Option<String>,
-    /// AWS's name of the operation, such as `SubmitJob`; left out, any.
+    /// AWS's name of the operation, such as `SubmitJob`, or its beginning and `*`; left out, any.
     #[serde(default)]
     pub operation: Option<String>,
     /// Whose calls; left out, everybody's.
@@ -36,13 +37,15 @@ fn once() -> u32 {
 }
 
 /// Whose calls a fault befalls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Who {
     /// Those with an instance role's credentials.
     Instance,
     /// Those of a person or their tool.
     User,
+    /// Those with this instance's credentials.
+    Node(Which),
 }
 
 /// What a fault does to a call.
@@ -95,6 +98,8 @@ pub enum Delivery {
 #[derive(Default)]
 pub(super) struct Faults {
     script: Vec<Fault>,
+    /// Those on instances.
+    pub(super) nodes: NodeFaults,
 }
 
 impl Faults {
@@ -102,10 +107,9 @@ impl Faults {
         self.script.push(fault);
     }
 
-    /// What befalls this call.
-    pub(super) fn take(&mut self, service: &str, operation: &str, caller: &Caller) -> Option<Effect> {
-        let fault =
-            self.script.iter_mut().find(|fault| fault.count > 0 && fault.matches(service, operation, caller))?;
+    /// What befalls this call. An instance that calls has its number.
+    pub(super) fn take(&mut self, call: Called<'_>) -> Option<Effect> {
+        let fault = self.script.iter_mut().find(|fault| fault.count > 0 && fault.matches(call))?;
         if fault.skip > 0 {
             fault.skip -= 1;
             return None;
@@ -115,15 +119,26 @@ impl Faults {
     }
 }
 
+/// A call, as far as faults look at it.
+#[derive(Clone, Copy)]
+pub(super) struct Called<'a> {
+    pub(super) service: &'a str,
+    pub(super) operation: &'a str,
+    pub(super) caller: &'a Caller,
+    /// The calling instance's number in the order of launches.
+    pub(super) number: Option<usize>,
+}
+
 impl Fault {
-    fn matches(&self, service: &str, operation: &str, caller: &Caller) -> bool {
-        let who = match self.caller {
-            None => true,
-            Some(Who::Instance) => matches!(caller, Caller::Instance(_)),
-            Some(Who::User) => matches!(caller, Caller::User),
+    fn matches(&self, call: Called<'_>) -> bool {
+        let who = match (&self.caller, call.caller) {
+            (None, _) | (Some(Who::Instance), Caller::Instance(_)) | (Some(Who::User), Caller::User) => true,
+            (Some(Who::Node(Which::Id(id))), Caller::Instance(caller)) => id == caller,
+            (Some(Who::Node(Which::Number(number))), Caller::Instance(_)) => call.number == Some(*number),
+            (Some(_), _) => false,
         };
-        who && self.service.as_deref().is_none_or(|wanted| wanted == service)
-            && self.operation.as_deref().is_none_or(|wanted| wanted == operation)
+        who && self.service.as_deref().is_none_or(|wanted| wanted == call.service)
+            && self.operation.as_deref().is_none_or(|wanted| covers(wanted, call.operation))
     }
 }
 
@@ -178,7 +193,11 @@ mod tests {
     use super::*;
 
     fn script(faults: serde_json::Value) -> Faults {
-        Faults { script: serde_json::from_value(faults).expect("faults") }
+        Faults { script: serde_json::from_value(faults).expect("faults"), ..Faults::default() }
+    }
+
+    fn call<'a>(service: &'a str, operation: &'a str, caller: &'a Caller) -> Called<'a> {
+        Called { service, operation, caller, number: None }
     }
 
     #[test]
@@ -186,7 +205,7 @@ mod tests {
         let mut faults = script(json!([
             {"service": "batch", "operation": "SubmitJob", "skip": 1, "count": 2, "effect": "throttle"},
         ]));
-        let mut hit = || faults.take("batch", "SubmitJob", &Caller::User).is_some();
+        let mut hit = || faults.take(call("batch", "SubmitJob", &Caller::User)).is_some();
         assert_eq!([hit(), hit(), hit(), hit()], [false, true, true, false]);
     }
 
@@ -196,10 +215,24 @@ mod tests {
             {"service": "ecs", "operation": "StopTask", "caller": "instance", "effect": {"hang": {"secs": 3}}},
         ]));
         let instance = Caller::Instance("i-1".into());
-        assert_eq!(faults.take("ecs", "StopTask", &Caller::User), None);
-        assert_eq!(faults.take("batch", "StopTask", &instance), None);
-        assert_eq!(faults.take("ecs", "ListTasks", &instance), None);
-        assert_eq!(faults.take("ecs", "StopTask", &instance), Some(Effect::Hang { secs: 3 }));
+        assert_eq!(faults.take(call("ecs", "StopTask", &Caller::User)), None);
+        assert_eq!(faults.take(call("batch", "StopTask", &instance)), None);
+        assert_eq!(faults.take(call("ecs", "ListTasks", &instance)), None);
+        assert_eq!(faults.take(call("ecs", "StopTask", &instance)), Some(Effect::Hang { secs: 3 }));
+    }
+
+    #[test]
+    fn a_fault_can_be_one_instances_and_of_many_operations() {
+        let mut faults = script(json!([
+            {"operation": "Describe*", "caller": {"node": "i-1"}, "count": 9, "effect": "throttle"},
+            {"operation": "ListTasks", "caller": {"node": 2}, "count": 9, "effect": "throttle"},
+        ]));
+        let (first, second) = (Caller::Instance("i-1".into()), Caller::Instance("i-2".into()));
+        let from_second = |operation| Called { number: Some(2), ..call("ecs", operation, &second) };
+        assert!(faults.take(call("ecs", "DescribeTasks", &first)).is_some());
+        assert!(faults.take(from_second("DescribeTasks")).is_none());
+        assert!(faults.take(from_second("ListTasks")).is_some());
+        assert!(faults.take(call("ecs", "ListTasks", &Caller::User)).is_none());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use super::node_faults::{self, Asked as About, NodeAnswer, NodeEffect, Place, Way};
 use super::{Cloud, Request, Response, ec2};
 use crate::wire::http_date;
 
@@ -20,9 +21,16 @@ const MAX_TTL: i64 = 21_600;
 /// What IMDS keeps of one instance.
 #[derive(Default)]
 pub(crate) struct Host {
-    /// Tokens and when they expire.
-    tokens: Vec<(String, Timestamp)>,
+    tokens: Vec<Token>,
     asked: Vec<Asked>,
+}
+
+struct Token {
+    text: String,
+    /// When it expires.
+    until: Timestamp,
+    /// How many requests it is still good for, where a fault made them few.
+    uses: Option<u32>,
 }
 
 /// A request that an instance's IMDS got.
@@ -37,7 +45,7 @@ pub struct Asked {
     pub path: String,
     /// Whether it carried a token, good or not.
     pub with_token: bool,
-    /// The status of the answer.
+    /// The status of the answer; 0 when there was none.
     pub status: u16,
 }
 
@@ -47,59 +55,116 @@ pub fn asked<'a>(cloud: &'a Cloud, instance: &str) -> &'a [Asked] {
     ec2::instance(cloud, instance).map_or(&[], |instance| &instance.imds.asked)
 }
 
-/// Answers a request that came to this instance's IMDS. The answer carries its own Date.
+/// Answers a request that came to this instance's IMDS, faults apart. The answer carries its own Date.
 pub fn respond(cloud: &mut Cloud, now: Timestamp, instance: &str, request: &Request) -> Response {
-    cloud.advance(now);
-    let mut response = match request.method.as_str() {
-        "PUT" => put(cloud, now, instance, request),
-        "GET" | "HEAD" => get(cloud, now, instance, request),
-        _ => page(405, "Method Not Allowed"),
+    let response = dated(cloud, now, SignedDuration::ZERO, instance, request);
+    note(cloud, now, instance, request, response.status);
+    response
+}
+
+/// Answers a request that came to this instance's IMDS, as the fault script lets it.
+pub fn answer(cloud: &mut Cloud, now: Timestamp, instance: &str, request: &Request) -> NodeAnswer {
+    let operation = if request.method == "PUT" { "token" } else { &request.path };
+    let number = ec2::number(cloud, instance);
+    let fault = cloud.faults.nodes.take(now, About { place: Place::Imds, operation, instance, number });
+    let mut usual = || dated(cloud, now, SignedDuration::ZERO, instance, request);
+    let answer = match fault {
+        None => usual().into(),
+        Some(NodeEffect::Status(status)) => headed(page_of(status), now).into(),
+        Some(NodeEffect::ClockOff { secs }) => {
+            dated(cloud, now, SignedDuration::from_secs(secs.into()), instance, request).into()
+        }
+        Some(NodeEffect::ShortToken { uses }) => {
+            let response = usual();
+            let newest = ec2::instance_mut(cloud, instance).and_then(|found| found.imds.tokens.last_mut());
+            if let Some(token) = newest.filter(|token| token.text.as_bytes() == response.body) {
+                token.uses = Some(uses);
+            }
+            response.into()
+        }
+        Some(effect) => node_faults::befall(effect, usual),
     };
-    response.headers.push(("date".to_owned(), http_date(now)));
+    let status = if matches!(answer.way, Way::CutAfter { .. }) { 0 } else { answer.response.status };
+    note(cloud, now, instance, request, status);
+    answer
+}
+
+/// The answer by a clock that is off by so much.
+fn dated(cloud: &mut Cloud, now: Timestamp, off: SignedDuration, instance: &str, request: &Request) -> Response {
+    cloud.advance(now);
+    let response = match request.method.as_str() {
+        "PUT" => put(cloud, now, instance, request),
+        "GET" | "HEAD" => get(cloud, now, off, instance, request),
+        _ => page_of(405),
+    };
+    headed(response, now + off)
+}
+
+fn headed(mut response: Response, date: Timestamp) -> Response {
+    response.headers.push(("date".to_owned(), http_date(date)));
     response.headers.push(("server".to_owned(), "EC2ws".to_owned()));
+    response
+}
+
+fn note(cloud: &mut Cloud, now: Timestamp, instance: &str, request: &Request, status: u16) {
     if let Some(found) = ec2::instance_mut(cloud, instance) {
         found.imds.asked.push(Asked {
             at: now,
             method: request.method.clone(),
             path: request.path.clone(),
             with_token: request.header(TOKEN_HEADER).is_some(),
-            status: response.status,
+            status,
         });
     }
-    response
 }
 
 /// PUT /latest/api/token. A request that a proxy forwarded gets none.
 fn put(cloud: &mut Cloud, now: Timestamp, instance: &str, request: &Request) -> Response {
     if request.path != "/latest/api/token" {
-        return page(405, "Method Not Allowed");
+        return page_of(405);
     }
     if request.header("x-forwarded-for").is_some() {
-        return page(403, "Forbidden");
+        return page_of(403);
     }
     let ttl = request.header(TTL_HEADER).and_then(|text| text.trim().parse::<i64>().ok());
-    let Some(ttl) = ttl.filter(|ttl| (1..=MAX_TTL).contains(ttl)) else { return page(400, "Bad Request") };
+    let Some(ttl) = ttl.filter(|ttl| (1..=MAX_TTL).contains(ttl)) else { return page_of(400) };
     let token = format!("AQAAA{}==", cloud.ids.hex(49));
-    let Some(found) = ec2::instance_mut(cloud, instance) else { return page(404, "Not Found") };
-    found.imds.tokens.retain(|(_, until)| *until > now);
-    found.imds.tokens.push((token.clone(), now + SignedDuration::from_secs(ttl)));
+    let Some(found) = ec2::instance_mut(cloud, instance) else { return page_of(404) };
+    found.imds.tokens.retain(|token| token.until > now);
+    let until = now + SignedDuration::from_secs(ttl);
+    found.imds.tokens.push(Token { text: token.clone(), until, uses: None });
     let mut response = text("text/plain", token.into_bytes());
     response.headers.push((TTL_HEADER.to_owned(), ttl.to_string()));
     response
 }
 
-fn get(cloud: &Cloud, now: Timestamp, instance: &str, request: &Request) -> Response {
-    let Some(found) = ec2::instance(cloud, instance) else { return page(404, "Not Found") };
-    let token = request.header(TOKEN_HEADER);
-    if !found.imds.tokens.iter().any(|(known, until)| Some(known.as_str()) == token && *until > now) {
-        return page(401, "Unauthorized");
+fn get(cloud: &mut Cloud, now: Timestamp, off: SignedDuration, instance: &str, request: &Request) -> Response {
+    let Some(found) = ec2::instance_mut(cloud, instance) else { return page_of(404) };
+    if !found.imds.admits(now, request.header(TOKEN_HEADER)) {
+        return page_of(401);
     }
+    let Some(found) = ec2::instance(cloud, instance) else { return page_of(404) };
     let path = percent_encoding::percent_decode_str(&request.path).decode_utf8_lossy();
-    match tree::look_up(cloud, found, now, &path) {
+    match tree::look_up(cloud, found, tree::Times { now, off }, &path) {
         Some(tree::Found::Text(body)) => text("text/plain", body.into_bytes()),
         Some(tree::Found::Json(body)) => text("application/json", body.into_bytes()),
         Some(tree::Found::Bytes(body)) => text("application/octet-stream", body),
-        None => page(404, "Not Found"),
+        None => page_of(404),
+    }
+}
+
+impl Host {
+    /// Whether this token is good; it is used up by that.
+    fn admits(&mut self, now: Timestamp, token: Option<&str>) -> bool {
+        let known = self.tokens.iter_mut().find(|known| Some(known.text.as_str()) == token && known.until > now);
+        match known {
+            None => false,
+            Some(Token { uses: Some(0), .. }) => false,
+            Some(known) => {
+                known.uses = known.uses.map(|uses| uses - 1);
+                true
+            }
+        }
     }
 }
 
@@ -108,7 +173,8 @@ fn text(content_type: &str, body: Vec<u8>) -> Response {
 }
 
 /// Errors come as a small page.
-fn page(status: u16, title: &str) -> Response {
+fn page_of(status: u16) -> Response {
+    let title = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error");
     let body = format!(
         "<?xml version=\"1.0\" encoding=\"iso-8859-1\"?>\n\
          <!DOCTYPE html PUBLIC \"-//W3C//DTD XHTML 1.0 Transitional//EN\" \

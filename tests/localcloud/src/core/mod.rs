@@ -18,6 +18,7 @@ pub mod faults;
 pub mod iam;
 pub mod ids;
 pub mod imds;
+pub mod node_faults;
 pub mod options;
 mod page;
 pub mod record;
@@ -32,6 +33,7 @@ mod testing;
 pub use effect::Effect;
 pub use error::AwsError;
 pub use faults::{Delivery, Fault};
+pub use node_faults::NodeFault;
 pub use options::Options;
 pub use record::{Call, Event};
 pub use request::{Caller, Request, Response};
@@ -124,7 +126,13 @@ impl Cloud {
             region: request.region().unwrap_or(&self.options.region).to_owned(),
         };
         let service = request.service();
-        let fault = self.faults.take(service, &faults::operation(request), &context.caller);
+        let number = match &context.caller {
+            Caller::Instance(instance) => ec2::number(self, instance),
+            Caller::Anonymous | Caller::User => None,
+        };
+        let operation = faults::operation(request);
+        let call = faults::Called { service, operation: &operation, caller: &context.caller, number };
+        let fault = self.faults.take(call);
         let (handled, delivery) = match fault {
             Some(effect) => self.faulty(effect, service, &context, request),
             None => (self.dispatch(service, &context, request), Delivery::AtOnce),
@@ -184,6 +192,11 @@ impl Cloud {
     /// Adds a fault to the script.
     pub fn add_fault(&mut self, fault: Fault) {
         self.faults.add(fault);
+    }
+
+    /// Adds a fault on instances to the script.
+    pub fn add_node_fault(&mut self, fault: NodeFault) {
+        self.faults.nodes.add(fault);
     }
 
     /// Empties the fault script.

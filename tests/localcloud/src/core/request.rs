@@ -18,7 +18,7 @@ pub struct Request {
 }
 
 /// An HTTP response.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Response {
     /// The status.
     pub status: u16,

@@ -90,6 +90,8 @@ pub struct Instance {
     pub(super) block_end: Option<Timestamp>,
     pub(super) ended: Option<(Timestamp, How)>,
     pub(crate) imds: imds::Host,
+    /// Its place in the order of all launches, from 1.
+    pub(super) number: usize,
 }
 
 /// What is next in an instance's life.
@@ -236,6 +238,7 @@ pub(super) fn launch(
         block_end,
         ended: None,
         imds: imds::Host::default(),
+        number: cloud.ec2.launched as usize,
         spec,
     };
     cloud.ec2.instances.push(instance);

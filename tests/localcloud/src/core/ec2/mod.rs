@@ -138,6 +138,11 @@ pub fn instance<'a>(cloud: &'a Cloud, id: &str) -> Option<&'a Instance> {
     cloud.ec2.find(id)
 }
 
+/// The instance's place in the order of all launches, from 1.
+pub(super) fn number(cloud: &Cloud, id: &str) -> Option<usize> {
+    cloud.ec2.find(id).map(|instance| instance.number)
+}
+
 /// Whether `spotblock-agent` is baked into the instance's image.
 #[must_use]
 pub fn carries_agent(cloud: &Cloud, id: &str) -> bool {

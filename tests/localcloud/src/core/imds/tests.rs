@@ -52,6 +52,69 @@ impl Instance {
     }
 }
 
+fn befallen(host: &mut Instance, fault: Value) {
+    host.world.cloud.add_node_fault(serde_json::from_value(fault).expect("a fault"));
+}
+
+impl Instance {
+    /// A GET with the token, as the fault script lets it.
+    fn answered(&mut self, path: &str) -> NodeAnswer {
+        let headers = vec![(TOKEN_HEADER.to_owned(), self.token.clone())];
+        let request = Request { method: "GET".to_owned(), path: path.to_owned(), headers, ..Request::default() };
+        answer(&mut self.world.cloud, self.world.now, &self.id, &request)
+    }
+}
+
+/// Catches: a fault that is served and not written down, or one without the Date that the real service always sends.
+#[test]
+fn faults_befall_the_agents_requests_and_are_recorded() {
+    let mut host = Instance::launched();
+    let path = "/latest/meta-data/instance-id";
+    for effect in [json!({"status": 503}), json!("garbage"), json!("half"), json!({"hang": {"secs": 3}})] {
+        befallen(&mut host, json!({"service": "imds", "operation": path, "node": 1, "effect": effect}));
+    }
+    let first = host.answered(path);
+    assert_eq!((first.response.status, first.way), (503, Way::Whole));
+    assert!(first.response.headers.iter().any(|(name, _)| name == "date"));
+    assert!(host.answered(path).response.body.contains(&0xff));
+    let half = host.answered(path);
+    assert_eq!((half.way, half.response.body), (Way::Half, host.id.clone().into_bytes()));
+    assert_eq!(host.answered(path).way, Way::CutAfter { secs: 3 });
+    assert_eq!(host.answered(path).response.body, host.id.clone().into_bytes());
+    let statuses: Vec<u16> = asked(&host.world.cloud, &host.id).iter().rev().map(|asked| asked.status).collect();
+    assert_eq!(statuses[..5], [200, 0, 200, 200, 503]);
+}
+
+#[test]
+fn a_token_can_be_good_for_a_few_requests_only() {
+    let mut host = Instance::launched();
+    befallen(&mut host, json!({"service": "imds", "operation": "token", "effect": {"short-token": {"uses": 2}}}));
+    let headers = vec![(TTL_HEADER.to_owned(), "60".to_owned())];
+    let put = Request { method: "PUT".into(), path: "/latest/api/token".into(), headers, ..Request::default() };
+    let token = answer(&mut host.world.cloud, host.world.now, &host.id, &put).response.body;
+    let old = std::mem::replace(&mut host.token, String::from_utf8(token).expect("a token"));
+    assert_eq!([(); 4].map(|()| host.get("/latest/user-data").0), [200, 200, 401, 401]);
+    host.token = old;
+    assert_eq!(host.get("/latest/user-data").0, 200, "others are as good as ever");
+}
+
+/// Catches: a Date that is off alone, which no host ever sees: AWS's times agree with each other.
+#[test]
+fn a_clock_that_is_off_is_off_in_all_that_is_told() {
+    let mut host = Instance::launched();
+    let path = "/latest/dynamic/instance-identity/document";
+    let launched = |body: &[u8]| {
+        let document: Value = serde_json::from_slice(body).expect("JSON");
+        document["pendingTime"].as_str().and_then(|time| time.parse::<Timestamp>().ok()).expect("a time")
+    };
+    let right = launched(&host.answered(path).response.body);
+    befallen(&mut host, json!({"service": "imds", "count": 9, "effect": {"clock-off": {"secs": -7200}}}));
+    let off = host.answered(path).response;
+    assert_eq!(launched(&off.body), right - SignedDuration::from_hours(2));
+    let date = off.headers.iter().find(|(name, _)| name == "date").expect("a Date");
+    assert_eq!(date.1, http_date(host.world.now - SignedDuration::from_hours(2)));
+}
+
 #[test]
 fn a_token_needs_a_time_to_live_and_no_proxy() {
     let mut host = Instance::launched();

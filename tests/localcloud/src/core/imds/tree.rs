@@ -15,6 +15,19 @@ const CREDENTIALS: SignedDuration = SignedDuration::from_hours(6);
 /// The versions that clients may put first in a path.
 const VERSIONS: [&str; 3] = ["latest", "2021-07-15", "2009-04-04"];
 
+/// What time it is, and by how much the times that are told are off.
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    pub(super) now: Timestamp,
+    pub(super) off: SignedDuration,
+}
+
+impl Times {
+    fn told(self, at: Timestamp) -> String {
+        (at + self.off).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    }
+}
+
 /// What is at a path.
 pub(super) enum Found {
     Text(String),
@@ -23,7 +36,7 @@ pub(super) enum Found {
 }
 
 /// Looks a path up, version included; directories may be asked for with and without a slash.
-pub(super) fn look_up(cloud: &Cloud, instance: &Instance, now: Timestamp, path: &str) -> Option<Found> {
+pub(super) fn look_up(cloud: &Cloud, instance: &Instance, times: Times, path: &str) -> Option<Found> {
     let path = path.trim_start_matches('/');
     let (version, rest) = path.split_once('/').unwrap_or((path, ""));
     if path.is_empty() {
@@ -36,7 +49,7 @@ pub(super) fn look_up(cloud: &Cloud, instance: &Instance, now: Timestamp, path: 
     if rest == "user-data" {
         return instance.user_data().map(|bytes| Found::Bytes(bytes.to_vec()));
     }
-    let leaves = leaves(cloud, instance, now);
+    let leaves = leaves(cloud, instance, times);
     match leaves.iter().find(|(name, _)| name == rest) {
         Some((_, text)) if text.starts_with(['{', '[']) => Some(Found::Json(text.clone())),
         Some((_, text)) => Some(Found::Text(text.clone())),
@@ -65,9 +78,9 @@ fn listing(leaves: &[(String, String)], directory: &str, instance: &Instance) ->
 }
 
 /// Everything but user data, by path below the version.
-fn leaves(cloud: &Cloud, instance: &Instance, now: Timestamp) -> Vec<(String, String)> {
+fn leaves(cloud: &Cloud, instance: &Instance, times: Times) -> Vec<(String, String)> {
     let mut leaves: Vec<(String, String)> = Vec::new();
-    leaves.push(("dynamic/instance-identity/document".to_owned(), identity(cloud, instance)));
+    leaves.push(("dynamic/instance-identity/document".to_owned(), identity(cloud, instance, times)));
     let mut add = |name: &str, text: String| leaves.push((format!("meta-data/{name}"), text));
     for (name, text) in plain(cloud, instance) {
         add(name, text);
@@ -78,19 +91,19 @@ fn leaves(cloud: &Cloud, instance: &Instance, now: Timestamp) -> Vec<(String, St
     for (key, value) in ec2::tags_of(cloud, &instance.id) {
         add(&format!("tags/instance/{key}"), value);
     }
-    for (name, text) in signals(instance) {
+    for (name, text) in signals(instance, times) {
         add(name, text);
     }
     if let Some(profile) = instance.profile() {
         let info = json!({
             "Code": "Success",
-            "LastUpdated": seconds(now),
+            "LastUpdated": times.told(times.now),
             "InstanceProfileArn": profile.arn,
             "InstanceProfileId": profile.id,
         });
         add("iam/info", info.to_string());
         if let Some(role) = &profile.role {
-            add(&format!("iam/security-credentials/{role}"), credentials(instance, now));
+            add(&format!("iam/security-credentials/{role}"), credentials(instance, times));
         }
     }
     leaves
@@ -142,22 +155,22 @@ fn network(cloud: &Cloud, instance: &Instance) -> Vec<(&'static str, String)> {
 }
 
 /// What is there only when AWS has something to say.
-fn signals(instance: &Instance) -> Vec<(&'static str, String)> {
+fn signals(instance: &Instance, times: Times) -> Vec<(&'static str, String)> {
     let mut signals = Vec::new();
     if let Some(notice) = &instance.notice {
-        let action = json!({ "action": notice.action, "time": seconds(notice.taken_at) });
+        let action = json!({ "action": notice.action, "time": times.told(notice.taken_at) });
         signals.push(("spot/instance-action", action.to_string()));
         if notice.action == "terminate" {
-            signals.push(("spot/termination-time", seconds(notice.taken_at)));
+            signals.push(("spot/termination-time", times.told(notice.taken_at)));
         }
     }
     if let Some(since) = instance.rebalance {
-        signals.push(("events/recommendations/rebalance", json!({ "noticeTime": seconds(since) }).to_string()));
+        signals.push(("events/recommendations/rebalance", json!({ "noticeTime": times.told(since) }).to_string()));
     }
     signals
 }
 
-fn identity(cloud: &Cloud, instance: &Instance) -> String {
+fn identity(cloud: &Cloud, instance: &Instance, times: Times) -> String {
     let document = json!({
         "accountId": cloud.options.account,
         "architecture": instance.image().architecture,
@@ -169,7 +182,7 @@ fn identity(cloud: &Cloud, instance: &Instance) -> String {
         "instanceId": instance.id,
         "instanceType": instance.instance_type().name,
         "kernelId": null,
-        "pendingTime": seconds(instance.launch_time),
+        "pendingTime": times.told(instance.launch_time),
         "privateIp": instance.private_ip,
         "ramdiskId": null,
         "region": cloud.options.region,
@@ -180,20 +193,16 @@ fn identity(cloud: &Cloud, instance: &Instance) -> String {
 }
 
 /// Keys that the cloud recognises as this instance's, as good as AWS's for whoever only signs with them.
-fn credentials(instance: &Instance, now: Timestamp) -> String {
+fn credentials(instance: &Instance, times: Times) -> String {
     let id = instance.id.trim_start_matches("i-").to_uppercase();
     let document = json!({
         "Code": "Success",
-        "LastUpdated": seconds(now),
+        "LastUpdated": times.told(times.now),
         "Type": "AWS-HMAC",
         "AccessKeyId": format!("{NODE_KEY_PREFIX}{id}"),
         "SecretAccessKey": format!("local-cloud-secret-of-{id}"),
         "Token": format!("local-cloud-session-of-{id}"),
-        "Expiration": seconds(now + CREDENTIALS),
+        "Expiration": times.told(times.now + CREDENTIALS),
     });
     format!("{document:#}")
-}
-
-fn seconds(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
