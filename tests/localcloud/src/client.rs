@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use crate::core::record::What;
-pub use crate::core::{Call, Caller, Event, Fault, Options};
+pub use crate::core::{Call, Caller, Event, Fault, NodeFault, Options};
 
 /// One node, as `GET /_localcloud/nodes` gives it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

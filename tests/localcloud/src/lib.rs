@@ -26,7 +26,7 @@
 //! | `GET /_localcloud/nodes` | the nodes ([`client::NodeInfo`]) |
 //! | `GET /_localcloud/options` | how the cloud behaves ([`client::Options`]) |
 //! | `PATCH /_localcloud/options` | changes it by a JSON merge patch, such as `{"spot-block": "refuse"}` or `{"block-ends-in": "PT45S"}` |
-//! | `POST /_localcloud/faults` | adds a fault ([`client::Fault`]) or a list of them to the script |
+//! | `POST /_localcloud/faults` | adds a fault ([`client::Fault`], [`client::NodeFault`]) or a list of them to the script |
 //! | `DELETE /_localcloud/faults` | empties the script |
 //! | `POST /_localcloud/nodes/ID/power-off` | powers the host off from inside |
 //! | `POST /_localcloud/nodes/ID/vanish` | the host is gone, and EC2 and ECS learn of it late |
@@ -35,9 +35,16 @@
 //! | `POST /_localcloud/nodes/ID/kill-agent` | SIGKILL to the agent, which is started again |
 //! | `POST /_localcloud/nodes/ID/stop-agent` | SIGTERM to the agent, which is started again |
 //!
-//! A fault: `{"service": "batch", "operation": "SubmitJob", "caller": "user", "skip": 1, "count": 2, "effect":
+//! A fault of AWS's calls: `{"service": "batch", "operation": "SubmitJob", "caller": "user", "skip": 1, "count": 2, "effect":
 //! "throttle"}`; further effects are `{"fail": {"code": "...", "status": 400, "message": "..."}}`, `{"hang": {"secs":
-//! 5}}`, `"lost-answer"` and `{"slow": {"millis": 500}}`.
+//! 5}}`, `"lost-answer"` and `{"slow": {"millis": 500}}`. The caller can be one instance, `{"node": "i-..."}`, and the
+//! operation the beginning of many: `"Describe*"`.
+//!
+//! A fault on instances: `{"service": "imds", "operation": "/latest/meta-data/spot/*", "node": 1, "secs": 5, "effect":
+//! {"status": 503}}`. The service is `imds` or `introspection`, the operation a path or `token`, the node an id or, before
+//! it has one, its number in the order of launches. With `secs` the fault holds for that long, from the first request on
+//! that it hits. The effects, see [`core::node_faults::NodeEffect`]: `{"status": 401}`, `{"hang": {"secs": 5}}`,
+//! `"garbage"`, `"half"`, `"refuse"`, `{"short-token": {"uses": 5}}`, `{"clock-off": {"secs": 21600}}`, `"null-arn"`.
 
 pub mod client;
 pub mod core;

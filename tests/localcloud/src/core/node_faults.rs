@@ -244,10 +244,9 @@ pub(super) fn befall(effect: NodeEffect, response: impl FnOnce() -> Response) ->
             Response { status: 200, headers: Vec::new(), body }.into()
         }
         NodeEffect::Half => NodeAnswer { response: response(), way: Way::Half },
-        NodeEffect::Status(_)
-        | NodeEffect::ShortToken { .. }
-        | NodeEffect::ClockOff { .. }
-        | NodeEffect::NullArn => response().into(),
+        NodeEffect::Status(_) | NodeEffect::ShortToken { .. } | NodeEffect::ClockOff { .. } | NodeEffect::NullArn => {
+            response().into()
+        }
     }
 }
 

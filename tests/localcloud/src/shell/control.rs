@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Shell, clock};
-use crate::core::{Fault, ec2};
+use crate::core::{Fault, NodeFault, ec2};
 
 /// The controls' routes.
 pub(super) fn router() -> Router<Arc<Shell>> {
@@ -57,12 +57,33 @@ async fn change_options(State(shell): State<Arc<Shell>>, body: Bytes) -> Respons
 
 /// One fault, or a list of them.
 async fn add_fault(State(shell): State<Arc<Shell>>, body: Bytes) -> Response {
-    let faults = serde_json::from_slice::<Vec<Fault>>(&body)
-        .or_else(|_| serde_json::from_slice::<Fault>(&body).map(|fault| vec![fault]));
-    answer(faults.map_err(|error| error.to_string()).map(|faults| {
+    answer(faults(&body).map_err(|error| error.to_string()).map(|faults| {
         let mut cloud = shell.cloud();
-        faults.into_iter().for_each(|fault| cloud.add_fault(fault));
+        for fault in faults {
+            match fault {
+                AnyFault::Call(fault) => cloud.add_fault(fault),
+                AnyFault::Node(fault) => cloud.add_node_fault(fault),
+            }
+        }
     }))
+}
+
+/// A line of the fault script, told by its service.
+enum AnyFault {
+    Call(Fault),
+    Node(NodeFault),
+}
+
+fn faults(body: &[u8]) -> Result<Vec<AnyFault>, serde_json::Error> {
+    let faults = match serde_json::from_slice(body)? {
+        Value::Array(faults) => faults,
+        fault => vec![fault],
+    };
+    let read = |fault: Value| match fault["service"].as_str() {
+        Some("imds" | "introspection") => serde_json::from_value(fault).map(AnyFault::Node),
+        _ => serde_json::from_value(fault).map(AnyFault::Call),
+    };
+    faults.into_iter().map(read).collect()
 }
 
 async fn clear_faults(State(shell): State<Arc<Shell>>) -> Response {
@@ -155,6 +176,26 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// Catches: an effect that a service can't have, taken and never seen.
+    #[test]
+    fn faults_are_told_by_their_service_and_held_to_its_effects() {
+        let list = json!([
+            {"service": "imds", "effect": {"status": 401}},
+            {"service": "ecs", "effect": "throttle"},
+            {"effect": "lost-answer"},
+        ]);
+        let read = faults(list.to_string().as_bytes()).expect("faults");
+        assert!(matches!(read[..], [AnyFault::Node(_), AnyFault::Call(_), AnyFault::Call(_)]));
+        assert_eq!(faults(br#"{"service": "introspection", "effect": "null-arn"}"#).expect("a fault").len(), 1);
+        for wrong in [
+            json!({"service": "imds", "effect": "throttle"}),
+            json!({"service": "ecs", "effect": {"status": 500}}),
+            json!({"service": "imds", "caller": "user", "effect": "half"}),
+        ] {
+            assert!(faults(wrong.to_string().as_bytes()).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_merge_patch_changes_adds_and_removes() {

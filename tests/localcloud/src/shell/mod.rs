@@ -3,6 +3,7 @@
 //! - [`server`]: one port for all of AWS; `control` answers the paths below `/_localcloud/`
 //! - `node`: a launched instance: root folder, IMDS, the agent's process (`agent`), containers, and the stand-in for
 //!   the ECS agent (`ecs_agent`)
+//! - `port`: a node's port, which can refuse connections
 //! - `process`: process groups, so that nothing is left
 //! - `clock`: the only reader of the clock
 //!
@@ -21,6 +22,7 @@ pub mod clock;
 mod control;
 mod ecs_agent;
 mod node;
+mod port;
 mod process;
 pub mod server;
 

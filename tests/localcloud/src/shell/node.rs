@@ -20,11 +20,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::agent::{AgentSettings, supervise};
-use super::ecs_agent::{EcsAgent, Port};
+use super::ecs_agent::EcsAgent;
+use super::port::{Port, Wish};
 use super::process::Group;
 use super::{Shell, clock, server};
 use crate::client::NodeInfo;
 use crate::core::effect::Container;
+use crate::core::node_faults::{self, Place};
 use crate::core::{ec2, imds};
 
 /// How often the node looks for what the agent's commands left.
@@ -99,10 +101,10 @@ impl Node {
     }
 
     async fn run(self: &Arc<Self>, shell: &Arc<Shell>) -> anyhow::Result<()> {
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.context("listen for IMDS")?;
-        let imds_port = listener.local_addr()?.port();
+        let port = Port::reserve().context("reserve a port for IMDS")?;
+        let imds_port = port.number();
         *lock(&self.imds_port) = Some(imds_port);
-        self.spawn(serve_imds(Arc::clone(self), Arc::clone(shell), listener));
+        self.spawn(serve_imds(Arc::clone(self), Arc::clone(shell), port));
         let carries_agent =
             ec2::instance(&shell.cloud(), &self.instance).is_some_and(|instance| instance.image().carries_agent);
         if carries_agent {
@@ -275,20 +277,26 @@ fn agent_toml(root: &Path, introspection_port: u16) -> String {
 }
 
 /// Serves IMDS until the host is off.
-async fn serve_imds(node: Arc<Node>, shell: Arc<Shell>, listener: tokio::net::TcpListener) {
-    let mut phase = node.phase();
-    let app = axum::Router::new().fallback(answer_imds).with_state((Arc::clone(&node), shell));
-    let off = async move {
-        let _ = phase.wait_for(|phase| *phase == Phase::Off).await;
+async fn serve_imds(node: Arc<Node>, shell: Arc<Shell>, port: Port) {
+    let phase = node.phase();
+    let app = axum::Router::new().fallback(answer_imds).with_state((Arc::clone(&node), Arc::clone(&shell)));
+    let refuses = || node_faults::refuses(&mut shell.cloud(), clock::now(), Place::Imds, &node.instance);
+    let wish = || match *phase.borrow() {
+        Phase::Off => Wish::Closed,
+        Phase::Up | Phase::GoingDown if refuses() => Wish::Refusing,
+        Phase::Up | Phase::GoingDown => Wish::Open,
     };
-    if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(off).await {
+    if let Err(error) = port.serve(&app, wish).await {
         tracing::error!(instance = %node.instance, "IMDS: {error}");
     }
 }
 
 async fn answer_imds(State((node, shell)): State<(Arc<Node>, Arc<Shell>)>, request: HttpRequest) -> HttpResponse {
     match server::take(request).await {
-        Ok(request) => server::give(shell.act(|cloud| imds::respond(cloud, clock::now(), &node.instance, &request))),
+        Ok(request) => {
+            let answer = shell.act(|cloud| imds::answer(cloud, clock::now(), &node.instance, &request));
+            server::give_as(answer).await
+        }
         Err(error) => (axum::http::StatusCode::BAD_REQUEST, format!("{error:#}\n")).into_response(),
     }
 }

@@ -16,6 +16,7 @@ use axum::response::{IntoResponse as _, Response as HttpResponse};
 use tokio::net::TcpListener;
 
 use super::{Settings, Shell, clock, control};
+use crate::core::node_faults::{NodeAnswer, Way};
 use crate::core::{Cloud, Delivery, Options, Request, Response};
 
 /// More than any call needs.
@@ -96,6 +97,24 @@ pub(super) fn give(response: Response) -> HttpResponse {
     })
 }
 
+/// An answer of a node's own service onto the wire, as far as the fault script lets it.
+pub(super) async fn give_as(NodeAnswer { response, way }: NodeAnswer) -> HttpResponse {
+    match way {
+        Way::Whole => give(response),
+        Way::CutAfter { secs } => {
+            tokio::time::sleep(Duration::from_secs(secs.into())).await;
+            HttpResponse::new(Body::new(Cut))
+        }
+        Way::Half => {
+            let mut response = response;
+            let mut body = std::mem::take(&mut response.body);
+            response.headers.push(("content-length".to_owned(), body.len().to_string()));
+            body.truncate(body.len() / 2);
+            give(response).map(|_| Body::new(Half::of(body.into())))
+        }
+    }
+}
+
 /// A body that fails before its first byte: the server closes the connection, and the answer's head, not yet flushed,
 /// goes with it.
 struct Cut;
@@ -109,5 +128,33 @@ impl HttpBody for Cut {
         _: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, io::Error>>> {
         Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into())))
+    }
+}
+
+/// A body that fails after this much. What is there reaches the client first.
+struct Half {
+    first: Option<Bytes>,
+    flushed: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl Half {
+    fn of(first: Bytes) -> Self {
+        Self { first: Some(first), flushed: Box::pin(tokio::time::sleep(Duration::from_millis(50))) }
+    }
+}
+
+impl HttpBody for Half {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, io::Error>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(http_body::Frame::data(first))));
+        }
+        // The server sends what it has while it waits for more.
+        self.flushed.as_mut().poll(context).map(|()| Some(Err(io::ErrorKind::ConnectionReset.into())))
     }
 }

@@ -1,101 +1,86 @@
 //! The ECS agent's introspection: `/v1/metadata` and `/v1/tasks`, in the real one's shapes.
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
-use axum::routing::get;
-use axum::{Json, Router};
-use serde::Deserialize;
+use axum::Router;
+use axum::extract::{Request as HttpRequest, State};
+use axum::response::{IntoResponse as _, Response as HttpResponse};
 use serde_json::{Value, json};
-use tokio::net::TcpSocket;
 use tokio::sync::watch;
 
 use super::{Inner, Status, VERSION, lock};
+use crate::core::Response;
+use crate::core::node_faults::{self, Place};
+use crate::shell::port::Wish;
+use crate::shell::{Shell, clock, server};
 
-/// The port of introspection. While nobody listens it is held by a socket that is bound and refuses connections, so
-/// that no other program gets its number.
-pub(in crate::shell) struct Port {
-    number: u16,
-    held: Option<TcpSocket>,
+/// What introspection needs to know.
+#[derive(Clone)]
+pub(super) struct Site {
+    pub(super) instance: String,
+    pub(super) inner: Arc<Inner>,
+    pub(super) shell: Arc<Shell>,
 }
 
-impl Port {
-    pub(in crate::shell) fn reserve() -> io::Result<Self> {
-        let socket = bind(0)?;
-        Ok(Self { number: socket.local_addr()?.port(), held: Some(socket) })
-    }
-
-    pub(in crate::shell) fn number(&self) -> u16 {
-        self.number
-    }
-
-    /// Holds the number again after a server has ended.
-    pub(super) fn take_back(&mut self) -> io::Result<()> {
-        if self.held.is_none() {
-            self.held = Some(bind(self.number)?);
+/// Serves until `stopped`.
+pub(super) async fn serve(site: Site, stopped: watch::Receiver<bool>) {
+    let Site { instance, inner, shell } = site.clone();
+    let app = Router::new().fallback(answer).with_state(Arc::new(site));
+    let wish = || {
+        let refuses = || node_faults::refuses(&mut shell.cloud(), clock::now(), Place::Introspection, &instance);
+        if *stopped.borrow() {
+            Wish::Closed
+        } else if refuses() {
+            Wish::Refusing
+        } else {
+            Wish::Open
         }
-        Ok(())
-    }
-
-    fn listen(&mut self) -> io::Result<tokio::net::TcpListener> {
-        match self.held.take() {
-            Some(socket) => socket.listen(64),
-            None => bind(self.number)?.listen(64),
-        }
-    }
-}
-
-fn bind(port: u16) -> io::Result<TcpSocket> {
-    let socket = TcpSocket::new_v4()?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(SocketAddr::from(([127, 0, 0, 1], port)))?;
-    Ok(socket)
-}
-
-/// Listens, and gives what serves until `stopped`.
-pub(super) fn open(
-    inner: &Arc<Inner>,
-    mut stopped: watch::Receiver<bool>,
-) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    let listener = lock(&inner.port).listen()?;
-    let app = Router::new()
-        .route("/", get(|| async { Json(json!({"AvailableCommands": ["/v1/metadata", "/v1/tasks", "/license"]})) }))
-        .route("/v1/metadata", get(metadata))
-        .route("/v1/tasks", get(tasks))
-        .with_state(Arc::clone(inner));
-    Ok(async move {
-        let stop = async move {
-            let _ = stopped.wait_for(|stopped| *stopped).await;
-        };
-        if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(stop).await {
-            tracing::error!("introspection: {error}");
-        }
-    })
-}
-
-async fn metadata(State(inner): State<Arc<Inner>>) -> Json<Value> {
-    let arn = match &*lock(&inner.status) {
-        Status::Registered { arn, .. } => Some(arn.clone()),
-        _ => None,
     };
-    Json(json!({
-        "Cluster": *lock(&inner.cluster),
-        "ContainerInstanceArn": arn,
-        "Version": format!("Amazon ECS Agent - v{VERSION} (*localcloud)"),
-    }))
+    if let Err(error) = inner.port.serve(&app, wish).await {
+        tracing::error!(%instance, "introspection: {error}");
+    }
 }
 
-#[derive(Deserialize)]
-struct Filter {
-    taskarn: Option<String>,
+async fn answer(State(site): State<Arc<Site>>, request: HttpRequest) -> HttpResponse {
+    let (path, query) = (request.uri().path().to_owned(), request.uri().query().unwrap_or_default().to_owned());
+    let answer = {
+        let mut cloud = site.shell.cloud();
+        let usual = || site.inner.introspect(&path, &query);
+        node_faults::introspected(&mut cloud, clock::now(), &site.instance, &path, usual)
+    };
+    server::give_as(answer).await.into_response()
 }
 
-async fn tasks(State(inner): State<Arc<Inner>>, Query(filter): Query<Filter>) -> Json<Value> {
-    let tasks = inner.containers.introspect();
-    match filter.taskarn {
-        None => Json(json!({"Tasks": tasks})),
-        Some(arn) => Json(tasks.into_iter().find(|task| task["Arn"] == arn.as_str()).unwrap_or_else(|| json!({}))),
+impl Inner {
+    fn introspect(&self, path: &str, query: &str) -> Response {
+        let body = match path {
+            "/v1/metadata" => self.metadata(),
+            "/v1/tasks" => self.tasks(query),
+            "/" => json!({"AvailableCommands": ["/v1/metadata", "/v1/tasks", "/license"]}),
+            _ => return Response { status: 404, ..Response::default() },
+        };
+        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        Response { status: 200, headers, body: body.to_string().into_bytes() }
+    }
+
+    fn metadata(&self) -> Value {
+        let arn = match &*lock(&self.status) {
+            Status::Registered { arn, .. } => Some(arn.clone()),
+            _ => None,
+        };
+        json!({
+            "Cluster": *lock(&self.cluster),
+            "ContainerInstanceArn": arn,
+            "Version": format!("Amazon ECS Agent - v{VERSION} (*localcloud)"),
+        })
+    }
+
+    /// All tasks, or the one that is asked for.
+    fn tasks(&self, query: &str) -> Value {
+        let tasks = self.containers.introspect();
+        match form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "taskarn") {
+            None => json!({"Tasks": tasks}),
+            Some((_, arn)) => tasks.into_iter().find(|task| task["Arn"] == *arn).unwrap_or_else(|| json!({})),
+        }
     }
 }

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use self::config::Config;
 use self::containers::Containers;
-pub(super) use self::introspection::Port;
+use super::port::Port;
 use super::{Shell, clock};
 use crate::core::effect::Container;
 
@@ -83,7 +83,7 @@ pub(super) struct EcsAgent {
 
 /// What a run and its introspection share.
 struct Inner {
-    port: Mutex<Port>,
+    port: Port,
     status: Mutex<Status>,
     /// What it was told about its cluster, for introspection.
     cluster: Mutex<String>,
@@ -98,7 +98,7 @@ struct Run {
 impl EcsAgent {
     pub(super) fn new(instance: &str, root: &Path, port: Port) -> Self {
         let inner = Inner {
-            port: Mutex::new(port),
+            port,
             status: Mutex::new(Status::Stopped),
             cluster: Mutex::default(),
             containers: Containers::new(instance),
@@ -176,7 +176,7 @@ impl EcsAgent {
     }
 
     pub(super) fn port(&self) -> u16 {
-        lock(&self.inner.port).number()
+        self.inner.port.number()
     }
 
     pub(super) fn live_containers(&self) -> usize {
@@ -211,20 +211,13 @@ impl AgentRun {
         }
         self.inner.containers.set_stop_timeout(config.stop_timeout);
         lock(&self.inner.cluster).clone_from(&config.cluster);
-        let introspection = match introspection::open(&self.inner, self.stopped.clone()) {
-            Ok(server) => tokio::spawn(server),
-            Err(error) => {
-                tracing::error!(instance = %self.instance, "introspection: {error}");
-                return self.inner.set(Status::Exited(1));
-            }
-        };
+        let (instance, inner, shell) = (self.instance.clone(), Arc::clone(&self.inner), Arc::clone(&self.shell));
+        let site = introspection::Site { instance, inner, shell };
+        let introspection = tokio::spawn(introspection::serve(site, self.stopped.clone()));
         if let Some(arn) = self.join(&config, saved.map(|saved| saved.container_instance)).await {
             self.serve(config.cluster, arn).await;
         }
         let _ = introspection.await;
-        if let Err(error) = lock(&self.inner.port).take_back() {
-            tracing::error!(instance = %self.instance, "the introspection port is lost: {error}");
-        }
     }
 
     /// Boots and registers; nothing when it was stopped meanwhile.
