@@ -32,9 +32,9 @@ target/venv/.ready: tests/peers/requirements.txt
 	target/venv/bin/pip install --quiet --disable-pip-version-check --requirement tests/peers/requirements.txt
 	touch $@
 
-dist:  ## the agent as it goes onto an instance: small, for this machine's architecture
-	cargo build --locked --package node-agent --profile agent
-	ls -l target/agent/spotblock-agent
+dist:  ## the agent's packages, into target/dist: tarball, .deb, .rpm, SBOM, SHA256SUMS (ARCH=aarch64 for Graviton)
+	packaging/dist.sh $(ARCH)
+	packaging/check.sh
 
 clean:  ## remove all that was built
 	cargo clean

@@ -4,8 +4,45 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::core::imds::Asked;
 pub use crate::core::record::What;
 pub use crate::core::{Call, Caller, Event, Fault, NodeFault, Options};
+
+/// One instance, as `GET /_localcloud/hosts` gives it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct HostInfo {
+    /// The EC2 instance's id.
+    pub instance: String,
+    /// Whether EC2 has not ended it.
+    pub alive: bool,
+    /// Its address in its subnet, by which its metadata service knows it.
+    pub address: String,
+    /// The address of its network interface.
+    pub mac: String,
+    /// Its image.
+    pub image: String,
+}
+
+/// What a host that somebody else boots is to run, as `GET /_localcloud/hosts/ID/tasks` gives it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct HostTask {
+    /// The task's ARN.
+    pub task: String,
+    /// Whether it is to stop.
+    pub stop: bool,
+    /// The container's name in the task definition.
+    pub name: String,
+    /// The task definition's family.
+    pub family: String,
+    /// The task definition's revision.
+    pub revision: String,
+    /// The container's command.
+    pub command: Vec<String>,
+    /// The container's environment.
+    pub environment: Vec<(String, String)>,
+}
 
 /// One node, as `GET /_localcloud/nodes` gives it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -35,6 +35,22 @@
 //! | `POST /_localcloud/nodes/ID/kill-agent` | SIGKILL to the agent, which is started again |
 //! | `POST /_localcloud/nodes/ID/stop-agent` | SIGTERM to the agent, which is started again |
 //!
+//! # Hosts that somebody else boots
+//!
+//! With `--metadata-at ADDRESS:PORT` in place of `--agent` no node is started: each launched instance waits for a host
+//! that is booted elsewhere, such as a container with its own network. All of them ask for their metadata at that
+//! address, and are told apart by theirs.
+//!
+//! | request | what it does |
+//! |---|---|
+//! | `GET /_localcloud/hosts` | the instances, with their addresses ([`client::HostInfo`]) |
+//! | `GET /_localcloud/hosts/ID/tasks` | what the host's ECS agent is to run and to stop ([`client::HostTask`]) |
+//! | `GET /_localcloud/hosts/ID/asked` | every request to its metadata service ([`client::Asked`]) |
+//! | `POST /_localcloud/hosts/ID/power-off` | the host has powered itself off |
+//! | `POST /_localcloud/hosts/ID/ecs-connected`, `ecs-gone` | its ECS agent has connected to ECS, or is gone |
+//!
+//! # Faults
+//!
 //! A fault of AWS's calls: `{"service": "batch", "operation": "SubmitJob", "caller": "user", "skip": 1, "count": 2, "effect":
 //! "throttle"}`; further effects are `{"fail": {"code": "...", "status": 400, "message": "..."}}`, `{"hang": {"secs":
 //! 5}}`, `"lost-answer"` and `{"slow": {"millis": 500}}`. The caller can be one instance, `{"node": "i-..."}`, and the

@@ -35,7 +35,7 @@ enum Command {
 
 #[derive(Args)]
 struct Serve {
-    /// The address to listen at; loopback alone is accepted.
+    /// The address to listen at; loopback alone is accepted, unless the hosts are booted elsewhere.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     address: IpAddr,
     /// The port to listen at; 0 takes a free one.
@@ -45,8 +45,11 @@ struct Serve {
     #[arg(long)]
     dir: Option<PathBuf>,
     /// The program that nodes run as their agent.
-    #[arg(long)]
-    agent: PathBuf,
+    #[arg(long, required_unless_present = "metadata_at")]
+    agent: Option<PathBuf>,
+    /// Start no nodes: the hosts are booted elsewhere, and this address is theirs to ask for metadata.
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "agent")]
+    metadata_at: Option<SocketAddr>,
     /// Whether spot requests with a duration are granted, as AWS did, or refused, as it does.
     #[arg(long, value_enum, default_value_t = Answer::Grant)]
     spot_block: Answer,
@@ -95,12 +98,15 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
     let options = options(&serve)?;
     let address = SocketAddr::new(serve.address, serve.port);
     let stop = until_stopped(serve.until_stdin_closes)?;
-    anyhow::ensure!(serve.agent.is_file(), "--agent {}: there is no such program", serve.agent.display());
+    let agent = serve.agent.unwrap_or_default();
+    let is_there = serve.metadata_at.is_some() || agent.is_file();
+    anyhow::ensure!(is_there, "--agent {}: there is no such program", agent.display());
     let is_ours = serve.dir.is_none();
     let dir = folder(serve.dir)?;
     let settings = Settings {
         dir: dir.clone(),
-        agent: std::path::absolute(&serve.agent).context("the agent's path")?,
+        agent: std::path::absolute(&agent).unwrap_or(agent),
+        metadata_at: serve.metadata_at,
         rust_log: serve.log,
         path: serve.path,
     };

@@ -12,8 +12,8 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Shell, clock};
-use crate::core::{Fault, NodeFault, ec2};
+use super::{Shell, clock, hosts as booted_elsewhere};
+use crate::core::{Fault, NodeFault, ec2, imds};
 
 /// The controls' routes.
 pub(super) fn router() -> Router<Arc<Shell>> {
@@ -21,6 +21,10 @@ pub(super) fn router() -> Router<Arc<Shell>> {
         .route("/_localcloud/calls", get(calls))
         .route("/_localcloud/events", get(events))
         .route("/_localcloud/nodes", get(nodes))
+        .route("/_localcloud/hosts", get(hosts))
+        .route("/_localcloud/hosts/{instance}/tasks", get(host_tasks))
+        .route("/_localcloud/hosts/{instance}/asked", get(host_asked))
+        .route("/_localcloud/hosts/{instance}/{action}", post(act_on_host))
         .route("/_localcloud/options", get(options).patch(change_options))
         .route("/_localcloud/faults", post(add_fault).delete(clear_faults))
         .route("/_localcloud/nodes/{instance}/{action}", post(act_on_node))
@@ -37,6 +41,31 @@ async fn events(State(shell): State<Arc<Shell>>) -> Response {
 async fn nodes(State(shell): State<Arc<Shell>>) -> Response {
     let nodes: Vec<_> = shell.nodes().iter().map(|node| node.info()).collect();
     json(&nodes)
+}
+
+async fn hosts(State(shell): State<Arc<Shell>>) -> Response {
+    json(&booted_elsewhere::info(&shell))
+}
+
+async fn host_tasks(State(shell): State<Arc<Shell>>, Path(instance): Path<String>) -> Response {
+    json(&shell.hosts.as_ref().map(|hosts| hosts.tasks(&instance)).unwrap_or_default())
+}
+
+/// What the instance's metadata service was asked.
+async fn host_asked(State(shell): State<Arc<Shell>>, Path(instance): Path<String>) -> Response {
+    json(imds::asked(&shell.cloud(), &instance))
+}
+
+/// What becomes of a host that is booted elsewhere.
+async fn act_on_host(State(shell): State<Arc<Shell>>, Path((instance, action)): Path<(String, String)>) -> Response {
+    let now = clock::now();
+    match action.as_str() {
+        "power-off" => shell.act(|cloud| ec2::power_off(cloud, now, &instance)),
+        "ecs-connected" => shell.act(|cloud| cloud.agent_connected(now, &instance, true)),
+        "ecs-gone" => shell.act(|cloud| cloud.agent_connected(now, &instance, false)),
+        _ => return (StatusCode::NOT_FOUND, format!("hosts have no {action}\n")).into_response(),
+    }
+    answer(Ok(()))
 }
 
 async fn options(State(shell): State<Arc<Shell>>) -> Response {

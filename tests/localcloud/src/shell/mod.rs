@@ -4,6 +4,7 @@
 //! - `node`: a launched instance: root folder, IMDS, the agent's process (`agent`), containers, and the stand-in for
 //!   the ECS agent (`ecs_agent`)
 //! - `port`: a node's port, which can refuse connections
+//! - `hosts`: instead of nodes, hosts that somebody else boots
 //! - `process`: process groups, so that nothing is left
 //! - `clock`: the only reader of the clock
 //!
@@ -11,6 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,11 +23,13 @@ mod agent;
 pub mod clock;
 mod control;
 mod ecs_agent;
+mod hosts;
 mod node;
 mod port;
 mod process;
 pub mod server;
 
+use hosts::Hosts;
 use node::Node;
 
 /// How often time passes for the cloud.
@@ -42,6 +46,8 @@ pub struct Settings {
     pub agent: PathBuf,
     /// The agent's log filter.
     pub rust_log: Option<String>,
+    /// Where the metadata of all instances is served, if somebody else boots their hosts.
+    pub metadata_at: Option<SocketAddr>,
     /// The search path that the nodes' processes get.
     pub path: OsString,
 }
@@ -53,11 +59,13 @@ pub struct Shell {
     url: String,
     cloud: Mutex<Cloud>,
     nodes: Mutex<BTreeMap<String, Arc<Node>>>,
+    hosts: Option<Hosts>,
 }
 
 impl Shell {
     fn new(cloud: Cloud, settings: Settings, url: String) -> Arc<Self> {
-        Arc::new(Self { settings, url, cloud: Mutex::new(cloud), nodes: Mutex::default() })
+        let hosts = settings.metadata_at.map(|_| Hosts::default());
+        Arc::new(Self { settings, url, cloud: Mutex::new(cloud), nodes: Mutex::default(), hosts })
     }
 
     /// The cloud, for one call. A panic in one request must not end the others, so a poisoned lock is taken too.
@@ -85,19 +93,24 @@ impl Shell {
         let effects = self.cloud().take_effects();
         for effect in effects {
             match effect {
-                Effect::StartNode { instance } => self.start_node(instance),
+                Effect::StartNode { instance } if self.hosts.is_none() => self.start_node(instance),
+                Effect::StartNode { instance } => tracing::info!(%instance, "launched: its host is booted elsewhere"),
                 Effect::EndNode { instance } => {
                     if let Some(node) = self.node(&instance) {
                         node.end();
                     }
                 }
                 Effect::RunTask { instance, task, container } => {
-                    if let Some(node) = self.node(&instance) {
+                    if let Some(hosts) = &self.hosts {
+                        hosts.run_task(instance, task, container);
+                    } else if let Some(node) = self.node(&instance) {
                         node.run_task(self, &task, &container);
                     }
                 }
                 Effect::StopTask { instance, task } => {
-                    if let Some(node) = self.node(&instance) {
+                    if let Some(hosts) = &self.hosts {
+                        hosts.stop_task(&instance, &task);
+                    } else if let Some(node) = self.node(&instance) {
                         node.stop_task(&task);
                     }
                 }

@@ -15,7 +15,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response as HttpResponse};
 use tokio::net::TcpListener;
 
-use super::{Settings, Shell, clock, control};
+use super::{Settings, Shell, clock, control, hosts};
 use crate::core::node_faults::{NodeAnswer, Way};
 use crate::core::{Cloud, Delivery, Options, Request, Response};
 
@@ -25,7 +25,7 @@ const MAX_BODY: usize = 16 * 1024 * 1024;
 /// Listens at `address`, calls `ready` with the URL, and serves until `stop` is done; then ends all nodes.
 ///
 /// # Errors
-/// When `address` isn't loopback or can't be bound, or the server fails.
+/// When `address` isn't loopback while nodes are started here, or can't be bound, or the server fails.
 pub async fn serve(
     address: SocketAddr,
     options: Options,
@@ -33,13 +33,22 @@ pub async fn serve(
     ready: impl FnOnce(&str) -> io::Result<()>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    ensure!(address.ip().is_loopback(), "{address} is not loopback: nodes run whatever a caller asks for");
+    let metadata_at = settings.metadata_at;
+    let is_safe = address.ip().is_loopback() || metadata_at.is_some();
+    ensure!(is_safe, "{address} is not loopback: nodes run whatever a caller asks for");
     let listener = TcpListener::bind(address).await.with_context(|| format!("listen at {address}"))?;
     let url = format!("http://{}", listener.local_addr()?);
     let shell = Shell::new(Cloud::new(options), settings, url.clone());
     let app = control::router().fallback(aws).with_state(Arc::clone(&shell));
+    let metadata = async {
+        match metadata_at {
+            Some(address) => hosts::serve_metadata(Arc::clone(&shell), address).await,
+            None => std::future::pending().await,
+        }
+    };
     ready(&url).context("say where the cloud is")?;
     tokio::select! {
+        served = metadata => served?,
         served = async { axum::serve(listener, app).await } => served.context("serve")?,
         () = shell.tick() => {}
         () = stop => {}

@@ -143,6 +143,12 @@ pub(super) fn number(cloud: &Cloud, id: &str) -> Option<usize> {
     cloud.ec2.find(id).map(|instance| instance.number)
 }
 
+/// All instances that can be described.
+#[must_use]
+pub fn all(cloud: &Cloud) -> &[Instance] {
+    &cloud.ec2.instances
+}
+
 /// Whether `spotblock-agent` is baked into the instance's image.
 #[must_use]
 pub fn carries_agent(cloud: &Cloud, id: &str) -> bool {

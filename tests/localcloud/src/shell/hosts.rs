@@ -1,0 +1,94 @@
+//! Hosts that somebody else boots: for a launched instance nothing is started here. The cloud serves the metadata of all
+//! of them at one address, as it is on EC2, and tells who asks by the address that the instance has in its subnet.
+//!
+//! An ECS agent on such a host registers and reports over ECS's own protocol. What it should run it asks for at
+//! `/_localcloud/hosts/ID/tasks`, in place of the socket that ECS holds with the real one.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Context as _;
+use axum::extract::{ConnectInfo, Request as HttpRequest, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response as HttpResponse};
+use tokio::net::TcpListener;
+
+use super::{Shell, clock, server};
+use crate::client::{HostInfo, HostTask};
+use crate::core::effect::Container;
+use crate::core::{ec2, imds};
+
+/// What the hosts are to run, by instance and task.
+#[derive(Default)]
+pub(super) struct Hosts {
+    tasks: Mutex<BTreeMap<String, BTreeMap<String, HostTask>>>,
+}
+
+impl Hosts {
+    pub(super) fn run_task(&self, instance: String, task: String, container: Container) {
+        let Container { name, family, revision, command, environment } = container;
+        let wanted = HostTask { task: task.clone(), stop: false, name, family, revision, command, environment };
+        self.lock().entry(instance).or_default().entry(task).or_insert(wanted);
+    }
+
+    pub(super) fn stop_task(&self, instance: &str, task: &str) {
+        if let Some(wanted) = self.lock().get_mut(instance).and_then(|tasks| tasks.get_mut(task)) {
+            wanted.stop = true;
+        }
+    }
+
+    /// All that this host was ever given.
+    pub(super) fn tasks(&self, instance: &str) -> Vec<HostTask> {
+        self.lock().get(instance).map(|tasks| tasks.values().cloned().collect()).unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, BTreeMap<String, HostTask>>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Every instance, for whoever boots them.
+pub(super) fn info(shell: &Shell) -> Vec<HostInfo> {
+    let cloud = shell.cloud();
+    let hosts = ec2::all(&cloud).iter().map(|instance| HostInfo {
+        instance: instance.id.clone(),
+        alive: instance.alive(),
+        address: instance.private_ip.clone(),
+        mac: instance.mac.clone(),
+        image: instance.image().id.to_owned(),
+    });
+    hosts.collect()
+}
+
+/// Serves the metadata of all instances at `address`.
+///
+/// # Errors
+/// When it can't be bound, or the server fails.
+pub(super) async fn serve_metadata(shell: Arc<Shell>, address: SocketAddr) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(address).await.with_context(|| format!("serve metadata at {address}"))?;
+    let app = axum::Router::new().fallback(answer).with_state(shell);
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, app).await.context("serve metadata")
+}
+
+async fn answer(
+    State(shell): State<Arc<Shell>>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    request: HttpRequest,
+) -> HttpResponse {
+    let request = match server::take(request).await {
+        Ok(request) => request,
+        Err(error) => return (StatusCode::BAD_REQUEST, format!("{error:#}\n")).into_response(),
+    };
+    let address = from.ip().to_string();
+    let mut cloud = shell.cloud();
+    let asking = ec2::all(&cloud).iter().find(|instance| instance.alive() && instance.private_ip == address);
+    let Some(instance) = asking.map(|instance| instance.id.clone()) else {
+        return (StatusCode::NOT_FOUND, format!("no instance has the address {address}\n")).into_response();
+    };
+    let response = imds::respond(&mut cloud, clock::now(), &instance, &request);
+    drop(cloud);
+    shell.perform();
+    server::give(response)
+}
