@@ -1,5 +1,5 @@
 # What people run. Each target sets up what it needs; everything it makes is below target/.
-.PHONY: demo test lint build dist clean help
+.PHONY: demo test lint build snapshots dist clean help
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 16
@@ -25,6 +25,9 @@ lint:  ## formatting and clippy, without a single warning
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check licenses bans sources; \
 	else echo "cargo deny is not installed: licences and sources are not checked (cargo install --locked cargo-deny)"; fi
+
+snapshots:  ## write help texts and error messages anew into provisioner/fixtures, to be looked at in the diff
+	SPOTBLOCK_WRITE_SNAPSHOTS=1 cargo test --locked --quiet --package provisioner --lib snapshot
 
 # What others wrote, to hold our wire protocols against: the AWS CLI, and botocore's models of each service.
 target/venv/.ready: tests/peers/requirements.txt

@@ -6,6 +6,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub mod help;
+mod more;
+
+pub use help::{command, parse};
+pub use more::{Completions, Man, Shell};
+
 /// Brings fixed-length blocks of EC2 capacity to AWS Batch, and ends them.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "spotblock", version, propagate_version = true, max_term_width = 120)]
@@ -34,14 +40,18 @@ pub struct Global {
     /// Another endpoint for all AWS services, such as a local cloud's; left out, AWS_ENDPOINT_URL
     #[arg(long, global = true, env = "SPOTBLOCK_ENDPOINT_URL", value_name = "URL")]
     pub endpoint_url: Option<String>,
-    /// How results are written to stdout
+    /// How results are written to stdout: table or json
     #[arg(long, short, global = true, env = "SPOTBLOCK_OUTPUT", value_enum, default_value = "table")]
+    #[arg(hide_possible_values = true)]
     pub output: Output,
     /// No progress bars, as NO_COLOR asks for
     // With its value behind `=` only: it would take the command for one.
     #[arg(long, global = true, env = "NO_COLOR", hide_env = true)]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "1")]
     pub no_color: Option<OsString>,
+    /// Show each call to AWS with its request id; -vv also where it goes, and each attempt as it begins
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
 }
 
 /// How results are written.
@@ -58,8 +68,6 @@ pub enum Output {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Make the environment, bring a block, and wait until its instances have joined the cluster
-    ///
-    /// It continues the live block if there is one, and changes nothing that is right already.
     Up(Up),
     /// Show what `up` would do
     Plan(Plan),
@@ -78,6 +86,10 @@ pub enum Command {
     Down(Down),
     /// Write a commented spotblock.toml to start from
     Init(Init),
+    /// Print what a shell needs to complete spotblock's command line
+    Completions(Completions),
+    /// Print the man page, or write those of all commands into a folder
+    Man(Man),
 }
 
 /// `up`.
@@ -173,8 +185,8 @@ pub enum Env {
 /// `user-data`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct UserData {
-    /// The form: the script alone, ready for the API, or a MIME message
-    #[arg(long, value_enum)]
+    /// The form: script (alone), base64 (whole, for the API) or mime (whole)
+    #[arg(long, value_enum, hide_possible_values = true)]
     pub format: Option<Format>,
     /// The ECS cluster's ARN or name; left out, AWS is asked for the environment's
     #[arg(long, value_name = "ARN")]

@@ -75,6 +75,7 @@ mod sim;
 mod testing;
 
 use args::{BlockFlags, Cli, Command, Global};
+use aws::calls::CallLog;
 use aws::{Account, Aws, Place};
 use brake::Brake;
 use clock::Clock;
@@ -94,6 +95,8 @@ pub struct Ports {
     pub time: SharedTimeSource,
     /// Where credentials come from.
     pub account: Account,
+    /// Who is told of each call; [`run`] fills it in for `-v`.
+    pub calls: CallLog,
     /// Results.
     pub stdout: Box<dyn Write>,
     /// Progress and errors.
@@ -114,13 +117,18 @@ pub async fn run(cli: Cli, mut ports: Ports) -> u8 {
     let ui = Ui::new(out, err, cli.global.output, ports.terminal && !plain);
     let brake = Brake::default();
     ports.http = brake.over(&ports.http);
+    let (lines, told) = tokio::sync::mpsc::unbounded_channel();
+    ports.calls = CallLog::new(cli.global.verbose, ports.time.clone(), lines);
+    ui.also_tell(told);
     let mut interrupts = std::mem::replace(&mut ports.interrupts, tokio::sync::mpsc::unbounded_channel().1);
     // Dropping the command's future stops it between any two steps, or on a second Ctrl-C in a call whose answer is
     // then lost: both are what a run has to be able to continue from anyway.
     let outcome = tokio::select! {
         outcome = Box::pin(execute(&cli, &ports, &ui, &brake)) => outcome,
+        never = ui.telling() => match never {},
         () = interrupted(&mut interrupts, &brake, &ui) => Err(Error::Interrupted { next: go_on(&cli.command) }),
     };
+    ui.tell_calls();
     match outcome {
         Ok(code) => code,
         Err(error) => {
@@ -156,7 +164,12 @@ fn go_on(command: &Command) -> String {
         Command::Submit(_) => {
             "look with `spotblock status` how many jobs are in the queue: the same command again would submit all of them"
         }
-        Command::Plan(_) | Command::UserData(_) | Command::Status | Command::Init(_) => "nothing was changed",
+        Command::Plan(_)
+        | Command::UserData(_)
+        | Command::Status
+        | Command::Init(_)
+        | Command::Completions(_)
+        | Command::Man(_) => "nothing was changed",
     };
     text.to_owned()
 }
@@ -165,6 +178,11 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Brake) -> Result<u8>
     if let Command::Init(args) = &cli.command {
         let path = cli.global.config.clone().unwrap_or_else(|| PathBuf::from("spotblock.toml"));
         return commands::init::run(ui, &path, args);
+    }
+    match &cli.command {
+        Command::Completions(args) => return commands::completions::completions(ui, args.shell),
+        Command::Man(args) => return commands::completions::man(ui, args.folder.as_deref()),
+        _ => {}
     }
     let settings = Settings::load(&cli.global, block_flags(&cli.command))?;
     let clock = Clock::new(ports.time.clone(), ports.sleep.clone(), brake.clone());
@@ -182,7 +200,7 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Brake) -> Result<u8>
         Command::Request(args) => commands::request::run(&session, args).await,
         Command::Status => commands::status::run(&session).await,
         Command::Down(args) => commands::down::run(&session, args).await,
-        Command::Init(_) | Command::UserData(_) => Ok(0),
+        Command::Init(_) | Command::UserData(_) | Command::Completions(_) | Command::Man(_) => Ok(0),
     }
 }
 

@@ -7,15 +7,15 @@ use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use clap::Parser as _;
 use spotblock::Ports;
-use spotblock::args::Cli;
+use spotblock::args;
 use spotblock::aws::Account;
+use spotblock::aws::calls::CallLog;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 fn main() -> std::io::Result<ExitCode> {
-    let cli = Cli::parse();
+    let cli = args::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let code = runtime.block_on(async { spotblock::run(cli, ports(interrupts())).await });
     // Not waited for: after an interrupt a name look-up may still be under way in a thread, for as long as it likes.
@@ -29,6 +29,7 @@ fn ports(interrupts: UnboundedReceiver<()>) -> Ports {
         sleep: SharedAsyncSleep::new(TokioSleep::new()),
         time: SharedTimeSource::new(SystemTimeSource::new()),
         account: Account::Chain,
+        calls: CallLog::default(),
         stdout: Box::new(std::io::stdout()),
         stderr: Box::new(std::io::stderr()),
         terminal: std::io::stderr().is_terminal(),

@@ -34,6 +34,7 @@ mod errors;
 mod faults;
 mod foreign;
 mod lives;
+mod messages;
 mod snapshot;
 mod stop;
 
@@ -246,6 +247,7 @@ impl World {
                 credentials: self.credentials.clone(),
                 endpoint: "http://cloud.invalid".to_owned(),
             },
+            calls: crate::aws::calls::CallLog::default(),
             stdout: Box::new(out.clone()),
             stderr: Box::new(err.clone()),
             terminal: false,

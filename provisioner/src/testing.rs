@@ -47,3 +47,18 @@ pub(crate) fn settings(more: &str) -> Settings {
     Settings::parse(Path::new("spotblock.toml"), &format!("{EXAMPLE}\n{more}"), &BlockFlags::default(), None)
         .expect("the example's settings")
 }
+
+/// Holds a text against the file of this name below `fixtures/`. `make snapshots` writes them anew.
+#[expect(clippy::disallowed_methods, reason = "whether to write them is said to the test, not to the program")]
+pub(crate) fn snapshot(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
+    if std::env::var_os("SPOTBLOCK_WRITE_SNAPSHOTS").is_some() {
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::write(&path, text).expect("written");
+    }
+    let wanted = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        wanted == text,
+        "{name} is not as it was; if it should change: `make snapshots`, then look at the diff\n{text}"
+    );
+}

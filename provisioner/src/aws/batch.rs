@@ -99,8 +99,8 @@ fn order(environment: &str) -> ComputeEnvironmentOrder {
 }
 
 impl Batch {
-    pub(super) fn new(config: &aws_config::SdkConfig) -> Self {
-        Self { client: Client::new(config) }
+    pub(super) fn new(base: &super::calls::Base) -> Self {
+        Self { client: super::calls::client!(aws_sdk_batch, base) }
     }
 
     /// A compute environment, if it is there.

@@ -76,8 +76,8 @@ impl Instance {
 }
 
 impl Ec2 {
-    pub(super) fn new(config: &aws_config::SdkConfig) -> Self {
-        Self { client: Client::new(config) }
+    pub(super) fn new(base: &super::calls::Base) -> Self {
+        Self { client: super::calls::client!(aws_sdk_ec2, base) }
     }
 
     /// Asks for a spot block. Everything in the request follows from the record, so that a repetition is equal to the

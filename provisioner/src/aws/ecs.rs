@@ -40,8 +40,8 @@ impl Member {
 }
 
 impl Ecs {
-    pub(super) fn new(config: &aws_config::SdkConfig) -> Self {
-        Self { client: Client::new(config) }
+    pub(super) fn new(base: &super::calls::Base) -> Self {
+        Self { client: super::calls::client!(aws_sdk_ecs, base) }
     }
 
     /// The cluster's container instances by their EC2 instance. A cluster that is gone has none.

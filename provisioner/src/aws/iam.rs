@@ -73,8 +73,8 @@ fn sdk_tags(tags: &BTreeMap<String, String>) -> Vec<Tag> {
 }
 
 impl Iam {
-    pub(super) fn new(config: &aws_config::SdkConfig) -> Self {
-        Self { client: Client::new(config) }
+    pub(super) fn new(base: &super::calls::Base) -> Self {
+        Self { client: super::calls::client!(aws_sdk_iam, base) }
     }
 
     /// A role, if it is there.

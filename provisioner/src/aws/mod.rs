@@ -15,6 +15,7 @@ use crate::Ports;
 use crate::error::{Error, Result};
 
 pub mod batch;
+pub mod calls;
 pub mod ec2;
 pub mod ecs;
 pub mod iam;
@@ -77,12 +78,13 @@ impl Aws {
             next: "set `region` in spotblock.toml, give --region, or set AWS_REGION".to_owned(),
         })?;
         check_endpoint(config.endpoint_url())?;
+        let base = calls::Base { sdk: config, calls: ports.calls.clone() };
         Ok(Self {
-            ec2: ec2::Ec2::new(&config),
-            batch: batch::Batch::new(&config),
-            ecs: ecs::Ecs::new(&config),
-            iam: iam::Iam::new(&config),
-            ssm: ssm::Ssm::new(&config),
+            ec2: ec2::Ec2::new(&base),
+            batch: batch::Batch::new(&base),
+            ecs: ecs::Ecs::new(&base),
+            iam: iam::Iam::new(&base),
+            ssm: ssm::Ssm::new(&base),
             region,
         })
     }

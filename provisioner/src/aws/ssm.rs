@@ -11,8 +11,8 @@ pub struct Ssm {
 }
 
 impl Ssm {
-    pub(super) fn new(config: &aws_config::SdkConfig) -> Self {
-        Self { client: Client::new(config) }
+    pub(super) fn new(base: &super::calls::Base) -> Self {
+        Self { client: super::calls::client!(aws_sdk_ssm, base) }
     }
 
     /// A parameter's value.

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::session::Session;
 use crate::settings::parse_duration;
 
+pub mod completions;
 pub mod down;
 pub mod env;
 pub mod init;

@@ -1,13 +1,16 @@
 //! What people see: results on stdout, progress on stderr, and errors as they are read.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::fmt::Display;
 use std::io::Write;
+use std::task::Poll;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::args::Output;
 use crate::error::{Error, Result};
@@ -24,6 +27,8 @@ pub struct Ui {
     /// The wait that goes on, drawn. Each wait gets a bar of its own: one that was finished draws itself again when used.
     bar: RefCell<Option<ProgressBar>>,
     said: RefCell<String>,
+    /// Lines about calls that `-v` asks for.
+    calls: RefCell<Option<UnboundedReceiver<String>>>,
 }
 
 impl Ui {
@@ -37,6 +42,7 @@ impl Ui {
             terminal,
             bar: RefCell::default(),
             said: RefCell::default(),
+            calls: RefCell::default(),
         }
     }
 
@@ -46,8 +52,40 @@ impl Ui {
         Self::new(Box::new(std::io::sink()), Box::new(std::io::sink()), Output::Table, false)
     }
 
+    /// From now on these lines are said too, before whatever is said after them.
+    pub fn also_tell(&self, lines: UnboundedReceiver<String>) {
+        *self.calls.borrow_mut() = Some(lines);
+    }
+
+    /// Says the lines that come while nothing else is said; never ends.
+    pub async fn telling(&self) -> Infallible {
+        std::future::poll_fn(|context| {
+            loop {
+                let line = match self.calls.borrow_mut().as_mut() {
+                    Some(lines) => lines.poll_recv(context),
+                    None => Poll::Pending,
+                };
+                let Poll::Ready(Some(line)) = line else { return Poll::Pending };
+                self.write(&line);
+            }
+        })
+        .await
+    }
+
     /// A line of progress. A stderr that can't be written is nothing to stop for.
     pub fn say(&self, line: impl Display) {
+        self.tell_calls();
+        self.write(&line);
+    }
+
+    /// Says what was not yet said about calls.
+    pub fn tell_calls(&self) {
+        while let Some(Ok(call)) = self.calls.borrow_mut().as_mut().map(UnboundedReceiver::try_recv) {
+            self.write(&call);
+        }
+    }
+
+    fn write(&self, line: &dyn Display) {
         let write = || {
             let _ = writeln!(self.err.borrow_mut(), "{line}");
         };

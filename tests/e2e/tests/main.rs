@@ -6,6 +6,7 @@ mod agent;
 mod aws_cli;
 mod demo;
 mod first_example;
+mod help;
 mod interrupted;
 mod lives;
 mod no_aws;

@@ -1,0 +1,150 @@
+//! The command line as help, completions and man pages show it: with examples, and without what happens to be set in
+//! the caller's environment.
+
+use clap::{Command, CommandFactory as _, FromArgMatches as _};
+
+use super::Cli;
+
+/// Examples by command. A test parses each of them.
+const EXAMPLES: &[(&str, &[&str])] = &[
+    (
+        "up",
+        &[
+            "spotblock up                            # continues the live block, if there is one",
+            "spotblock up --duration 2h -o json      # a flag beats its key in spotblock.toml",
+            "spotblock up --new                      # another block beside the live one",
+        ],
+    ),
+    (
+        "plan",
+        &[
+            "spotblock plan                          # what `up` would do, and the block's timeline",
+            "spotblock plan --detailed-exitcode      # 10 when there is something to do",
+        ],
+    ),
+    ("env apply", &["spotblock env apply"]),
+    ("env show", &["spotblock env show -o json"]),
+    (
+        "user-data",
+        &[
+            "spotblock user-data --format mime",
+            "spotblock user-data --cluster arn:aws:ecs:us-east-1:123456789012:cluster/c    # asks nothing of AWS",
+        ],
+    ),
+    ("submit", &["spotblock submit -j hello-world", "spotblock submit -j hello-world --env GREETING=hi -- echo hello"]),
+    ("request", &["spotblock request --instances 3"]),
+    ("status", &["spotblock status", "spotblock status -o json"]),
+    (
+        "down",
+        &[
+            "spotblock down                          # ends the blocks; the environment stays, and costs nothing",
+            "spotblock down --block sb-1f2c3d4e5f",
+            "spotblock down --all                    # removes what spotblock made for the environment",
+        ],
+    ),
+    ("init", &["spotblock init", "spotblock init --config gpu.toml"]),
+    (
+        "completions",
+        &[
+            "spotblock completions bash > ~/.local/share/bash-completion/completions/spotblock",
+            "spotblock completions zsh > ~/.zfunc/_spotblock",
+            "spotblock completions fish > ~/.config/fish/completions/spotblock.fish",
+        ],
+    ),
+    ("man", &["spotblock man | man -l -", "spotblock man ~/.local/share/man/man1"]),
+];
+
+/// The command line.
+#[must_use]
+pub fn command() -> Command {
+    tidy(Cli::command(), "").after_help(
+        "Start with `spotblock init`, then `spotblock plan`. `spotblock help COMMAND` has examples of each command.",
+    )
+}
+
+/// Reads this process's command line; ends it on `--help`, `--version` and what can't be read.
+#[must_use]
+pub fn parse() -> Cli {
+    let matches = command().get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+fn tidy(command: Command, path: &str) -> Command {
+    let command = match EXAMPLES.iter().find(|(name, _)| *name == path) {
+        Some((_, lines)) => command.after_help(format!("Examples:\n  {}", lines.join("\n  "))),
+        None => command,
+    };
+    command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(|child| {
+        let path = format!("{path} {}", child.get_name());
+        tidy(child, path.trim_start())
+    })
+}
+
+/// Each command with its path, `up` or `env apply`, those without commands of their own only.
+#[cfg(test)]
+pub(crate) fn leaves(command: &Command, path: &str) -> Vec<(String, Command)> {
+    let children: Vec<_> = command.get_subcommands().filter(|child| child.get_name() != "help").collect();
+    if children.is_empty() {
+        return vec![(path.to_owned(), command.clone())];
+    }
+    let below = |child: &&Command| leaves(child, format!("{path} {}", child.get_name()).trim_start());
+    children.iter().flat_map(below).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::testing::snapshot;
+
+    #[test]
+    fn every_command_has_examples_and_each_of_them_is_a_command_line() {
+        for (path, _) in leaves(&command(), "") {
+            assert!(EXAMPLES.iter().any(|(name, _)| *name == path), "{path} has no example");
+        }
+        for (path, lines) in EXAMPLES {
+            for line in *lines {
+                let words: Vec<_> = line.split(['#', '|', '>']).next().unwrap_or_default().split_whitespace().collect();
+                assert!(words.join(" ").starts_with(&format!("spotblock {path}")), "{line} under {path}");
+                if let Err(error) = Cli::try_parse_from(&words) {
+                    panic!("{line}: {error}");
+                }
+            }
+        }
+    }
+
+    /// Catches: a flag that changes its name or meaning without anybody having wanted it.
+    #[test]
+    fn the_help_of_every_command_is_as_it_was_snapshot() {
+        let whole = built();
+        snapshot("help/spotblock.txt", &page(&mut whole.clone()));
+        for (path, leaf) in leaves(&whole, "") {
+            snapshot(&format!("help/{}.txt", path.replace(' ', "-")), &page(&mut leaf.clone()));
+        }
+    }
+
+    /// With the flags of every command in every command.
+    fn built() -> Command {
+        let mut whole = command();
+        whole.build();
+        whole
+    }
+
+    fn page(command: &mut Command) -> String {
+        let text = command.clone().term_width(80).render_help().to_string();
+        text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n") + "\n"
+    }
+
+    /// Catches: an option whose help makes the long form spread over two screens.
+    #[test]
+    fn short_and_long_help_are_the_same() {
+        for (path, _) in leaves(&command(), "") {
+            let [short, long] = ["-h", "--help"].map(|flag| {
+                let words = ["spotblock"].into_iter().chain(path.split(' ')).chain([flag]);
+                command().try_get_matches_from(words).expect_err("help").to_string()
+            });
+            assert_eq!(short, long, "{path}");
+        }
+    }
+}
