@@ -1,6 +1,4 @@
-"""SSM, Scheduler and S3, and how each service says that calls come too fast."""
-
-from datetime import UTC, datetime, timedelta
+"""SSM and S3, and how each service says that calls come too fast."""
 
 from cloud import Cloud
 from ledger import Ledger, Service
@@ -11,7 +9,6 @@ IMAGE = f"{IMAGES}/amazon-linux-2023/recommended/image_id"
 
 def run(cloud: Cloud, ledger: Ledger) -> None:
     parameters(Service(cloud, "ssm", ledger))
-    schedules(Service(cloud, "scheduler", ledger))
     objects(Service(cloud, "s3", ledger))
     throttling(cloud, ledger)
 
@@ -26,45 +23,6 @@ def parameters(ssm: Service) -> None:
     ssm.refused("GetParameters", "ValidationException", Names=[f"/{number}" for number in range(11)])
     ssm.refused("GetParametersByPath", "ValidationException", Path="x")
     ssm.refused("GetParametersByPath", "InvalidNextToken", Path="/x", NextToken="foreign")
-
-
-def schedules(scheduler: Service) -> None:
-    end = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=3)
-    schedule = {
-        "ActionAfterCompletion": "DELETE",
-        "Description": "ends a block",
-        "EndDate": end,
-        "FlexibleTimeWindow": {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 5},
-        "GroupName": "default",
-        "ScheduleExpression": "at(2030-01-01T00:00:00)",
-        "ScheduleExpressionTimezone": "UTC",
-        "StartDate": end - timedelta(hours=1),
-        "State": "ENABLED",
-        "Target": {
-            "Arn": "arn:aws:scheduler:::aws-sdk:ec2:terminateInstances",
-            "Input": '{"InstanceIds": ["i-1"]}',
-            "RetryPolicy": {"MaximumRetryAttempts": 3, "MaximumEventAgeInSeconds": 600},
-            "RoleArn": "arn:aws:iam::123456789012:role/BatchServiceRole",
-        },
-    }
-    for number in range(3):
-        scheduler.call("CreateSchedule", Name=f"end-{number}", ClientToken=f"t-{number}", **schedule)
-    scheduler.call("UpdateSchedule", Name="end-0", **schedule)
-    got = scheduler.call("GetSchedule", Name="end-0")
-    for name, value in schedule.items():
-        scheduler.check("GetSchedule", got.get(name) == value, f"{name} came back as {got.get(name)}")
-    scheduler.pages("ListSchedules", 1, at_least=3, NamePrefix="end-", State="ENABLED", GroupName="default")
-
-    odd = schedule | {"ScheduleExpression": "tomorrow"}
-    nowhere = schedule | {"GroupName": "nowhere"}
-    scheduler.refused("CreateSchedule", "ConflictException", Name="end-0", **schedule)
-    scheduler.refused("CreateSchedule", "ValidationException", Name="other", **odd)
-    scheduler.refused("CreateSchedule", "ResourceNotFoundException", Name="other", **nowhere)
-    scheduler.refused("UpdateSchedule", "ResourceNotFoundException", Name="nobody", **schedule)
-    scheduler.refused("GetSchedule", "ResourceNotFoundException", Name="nobody")
-    scheduler.refused("ListSchedules", "ResourceNotFoundException", GroupName="nowhere")
-    scheduler.call("DeleteSchedule", Name="end-0")
-    scheduler.refused("DeleteSchedule", "ResourceNotFoundException", Name="end-0")
 
 
 def objects(s3: Service) -> None:

@@ -22,6 +22,7 @@ import probe
 import scenario_batch
 import scenario_ec2
 import scenario_iam
+import scenario_scheduler
 import scenario_small
 import selftest
 from botocore import xform_name
@@ -29,7 +30,7 @@ from cloud import ROOT, Cloud, running
 from ledger import Ledger
 
 SERVICES = ["batch", "ec2", "ecs", "iam", "s3", "scheduler", "ssm", "sts"]
-SCENARIOS = [scenario_iam, scenario_ec2, scenario_batch, scenario_small]
+SCENARIOS = [scenario_iam, scenario_ec2, scenario_batch, scenario_scheduler, scenario_small]
 
 # Waiters for what can't be reached here, though their operation is known.
 NEVER_REACHED = {"ec2.instance_stopped": "spot instances that are one-time can't be stopped"}

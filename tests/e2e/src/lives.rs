@@ -129,7 +129,7 @@ fn subject(what: &What) -> Option<&str> {
         | What::InterruptionNotice { instance, .. }
         | What::Process { instance, .. }
         | What::Gone { instance, .. } => Some(instance),
-        What::Launched { .. } | What::Job { .. } => None,
+        What::Launched { .. } | What::Job { .. } | What::Schedule { .. } => None,
     }
 }
 

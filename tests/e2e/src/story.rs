@@ -50,6 +50,12 @@ impl Story {
             }
             What::InterruptionNotice { instance, .. } => format!("{}  AWS will take it", self.name(instance)),
             What::Gone { instance, how } => format!("{}  gone ({how})", self.name(instance)),
+            What::Schedule { schedule, change, error } => {
+                format!(
+                    "schedule {schedule}  {change}{}",
+                    error.iter().map(|error| format!(": {error}")).collect::<String>()
+                )
+            }
             What::Job { name, status, attempt, instance, exit_code, reason, .. } => {
                 let place = instance.as_deref().map(|instance| format!(" on {}", self.name(instance)));
                 match (status.as_str(), exit_code) {

@@ -49,6 +49,13 @@
 //! | `POST /_localcloud/hosts/ID/power-off` | the host has powered itself off |
 //! | `POST /_localcloud/hosts/ID/ecs-connected`, `ecs-gone` | its ECS agent has connected to ECS, or is gone |
 //!
+//! # Schedules
+//!
+//! A one-time schedule of EventBridge Scheduler fires `pace.schedule-ms` after its time: it takes its role, which has to
+//! trust `scheduler.amazonaws.com`, and calls `ec2:terminateInstances` or `ec2:deleteFleets` if the role's inline
+//! policies allow it on each resource. The call is recorded with the caller `scheduler`, and what came of it is an
+//! event. Recurring schedules are kept and never fire.
+//!
 //! # Faults
 //!
 //! A fault of AWS's calls: `{"service": "batch", "operation": "SubmitJob", "caller": "user", "skip": 1, "count": 2, "effect":

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::node_faults::{NodeFaults, Which, covers};
-use super::{AwsError, Caller, Context, Handled, Request, Response, batch};
+use super::{AwsError, Caller, Context, Handled, Request, Response, batch, scheduler};
 use crate::wire;
 
 /// One line of the fault script.
@@ -46,6 +46,8 @@ pub enum Who {
     User,
     /// Those with this instance's credentials.
     Node(Which),
+    /// Those that schedules make.
+    Scheduler,
 }
 
 /// What a fault does to a call.
@@ -132,7 +134,10 @@ pub(super) struct Called<'a> {
 impl Fault {
     fn matches(&self, call: Called<'_>) -> bool {
         let who = match (&self.caller, call.caller) {
-            (None, _) | (Some(Who::Instance), Caller::Instance(_)) | (Some(Who::User), Caller::User) => true,
+            (None, _)
+            | (Some(Who::Instance), Caller::Instance(_))
+            | (Some(Who::User), Caller::User)
+            | (Some(Who::Scheduler), Caller::Scheduler) => true,
             (Some(Who::Node(Which::Id(id))), Caller::Instance(caller)) => id == caller,
             (Some(Who::Node(Which::Number(number))), Caller::Instance(_)) => call.number == Some(*number),
             (Some(_), _) => false,
@@ -143,13 +148,14 @@ impl Fault {
 }
 
 /// The operation a request asks for, told before its service has parsed it: from the target header, the path or the
-/// form. Scheduler and S3 give the method, such as `GET`.
+/// form. S3 gives the method, such as `GET`.
 pub(super) fn operation(request: &Request) -> String {
     if let Some(target) = wire::json::target(request) {
         return target.to_owned();
     }
     match request.service() {
         "batch" => batch::operation(request),
+        "scheduler" => scheduler::operation(request).to_owned(),
         "ec2" | "iam" | "sts" => form_urlencoded::parse(&request.body)
             .find(|(key, _)| key == "Action")
             .map(|(_, value)| value.into_owned())

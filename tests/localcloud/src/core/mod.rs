@@ -67,6 +67,8 @@ pub struct Context {
     pub caller: Caller,
     /// The region in the request's credential scope.
     pub region: String,
+    /// Why the caller may not: known beforehand for calls that a service makes with somebody's role.
+    pub refusal: Option<AwsError>,
 }
 
 /// An operation's outcome, before it is recorded.
@@ -119,16 +121,24 @@ impl Cloud {
     /// Answers one request, records the call, and says what the fault script wants done with the answer.
     pub fn answer(&mut self, request: &Request, now: Timestamp) -> Answer {
         self.advance(now);
+        let answer = self.call(request, now, None);
+        self.advance(now);
+        answer
+    }
+
+    /// One call by itself, without letting time pass; `refusal` is what IAM says against it.
+    fn call(&mut self, request: &Request, now: Timestamp, refusal: Option<AwsError>) -> Answer {
         let context = Context {
             now,
             request_id: self.ids.request_id(),
             caller: request.caller(),
             region: request.region().unwrap_or(&self.options.region).to_owned(),
+            refusal,
         };
         let service = request.service();
         let number = match &context.caller {
             Caller::Instance(instance) => ec2::number(self, instance),
-            Caller::Anonymous | Caller::User => None,
+            Caller::Anonymous | Caller::User | Caller::Scheduler => None,
         };
         let operation = faults::operation(request);
         let call = faults::Called { service, operation: &operation, caller: &context.caller, number };
@@ -148,11 +158,13 @@ impl Cloud {
             error: handled.error,
             request_id: context.request_id,
         });
-        self.advance(now);
         Answer { response: handled.response, delivery }
     }
 
     fn dispatch(&mut self, service: &str, context: &Context, request: &Request) -> Handled {
+        if let Some(refusal) = &context.refusal {
+            return faults::failed(service, context, request, refusal);
+        }
         match service {
             "ec2" => ec2::handle(self, context, request),
             "iam" => iam::handle(self, context, request),
@@ -206,6 +218,14 @@ impl Cloud {
 
     /// Lets everything happen that is due by `now`.
     pub fn advance(&mut self, now: Timestamp) {
+        while let Some(at) = scheduler::next_due(self).filter(|at| *at <= now) {
+            self.advance_services(at);
+            scheduler::fire(self, at);
+        }
+        self.advance_services(now);
+    }
+
+    fn advance_services(&mut self, now: Timestamp) {
         ec2::advance(self, now);
         ecs::advance(self, now);
         batch::advance(self, now);
@@ -216,7 +236,8 @@ impl Cloud {
     #[must_use]
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         let ec2 = ec2::next_due(self).filter(|due| *due > now);
-        [ec2, ecs::next_due(self, now), batch::next_due(self, now)].into_iter().flatten().min()
+        let scheduler = scheduler::next_due(self).filter(|due| *due > now);
+        [ec2, ecs::next_due(self, now), batch::next_due(self, now), scheduler].into_iter().flatten().min()
     }
 
     /// The ECS agent of this instance has connected to ECS or lost its connection. What is to reach it waits until

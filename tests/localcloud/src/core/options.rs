@@ -75,6 +75,8 @@ pub struct Pace {
     pub profile_ms: u64,
     /// From the ECS agent's start to its registration.
     pub ecs_start_ms: u64,
+    /// From a schedule's time to its call.
+    pub schedule_ms: u64,
 }
 
 impl Default for Pace {
@@ -91,6 +93,7 @@ impl Default for Pace {
             host_loss_ms: 3_000,
             profile_ms: 1_500,
             ecs_start_ms: 400,
+            schedule_ms: 500,
         }
     }
 }

@@ -102,6 +102,15 @@ pub enum What {
         /// The reason for the status.
         reason: Option<String>,
     },
+    /// A one-time schedule's time came.
+    Schedule {
+        /// Its name.
+        schedule: String,
+        /// `fired`: its call succeeded; `retries`: it will be made again; `failed`: it won't.
+        change: String,
+        /// AWS's code, or what else went wrong.
+        error: Option<String>,
+    },
     /// A container's process began or ended on a node, as opposed to what ECS has been told.
     Process {
         /// The instance.

@@ -38,10 +38,28 @@ pub enum Caller {
     User,
     /// The role of this instance, through the credentials that its IMDS gave out.
     Instance(String),
+    /// EventBridge Scheduler, with the role of a schedule.
+    Scheduler,
 }
 
 /// Access keys that a node's IMDS gives out begin with this, followed by the instance id in upper case without `i-`.
 pub const NODE_KEY_PREFIX: &str = "ASIANODE";
+
+/// The access key of the calls that schedules make.
+const SCHEDULER_KEY: &str = "ASIASCHEDULER0000000";
+
+/// A form that a schedule sends to a service.
+pub(super) fn from_scheduler(service: &str, region: &str, body: Vec<u8>) -> Request {
+    let scope = format!("{SCHEDULER_KEY}/20260101/{region}/{service}/aws4_request");
+    let authorization = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host");
+    Request {
+        method: "POST".to_owned(),
+        path: "/".to_owned(),
+        headers: vec![("authorization".to_owned(), authorization)],
+        body,
+        ..Request::default()
+    }
+}
 
 impl Request {
     /// A header's value; `name` in lower case.
@@ -75,6 +93,7 @@ impl Request {
     pub fn caller(&self) -> Caller {
         match self.scope() {
             None => Caller::Anonymous,
+            Some(parts) if parts[0] == SCHEDULER_KEY => Caller::Scheduler,
             Some(parts) => match parts[0].strip_prefix(NODE_KEY_PREFIX) {
                 Some(id) => Caller::Instance(format!("i-{}", id.to_lowercase())),
                 None => Caller::User,

@@ -165,7 +165,12 @@ pub(super) fn instance_mut<'a>(cloud: &'a mut Cloud, id: &str) -> Option<&'a mut
     cloud.ec2.find_mut(id)
 }
 
-/// The instance's tags, in the order of their keys.
+/// Whether something of this id exists that can carry tags.
+pub(super) fn exists(cloud: &Cloud, id: &str) -> bool {
+    tags::resource_type(cloud, id).is_ok()
+}
+
+/// The tags of an instance or anything else, in the order of their keys.
 pub(super) fn tags_of(cloud: &Cloud, id: &str) -> Vec<(String, String)> {
     let tags = cloud.ec2.tags.get(id).into_iter().flatten();
     tags.map(|(key, value)| (key.clone(), value.clone())).collect()

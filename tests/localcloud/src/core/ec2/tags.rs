@@ -144,7 +144,7 @@ pub(super) fn describe(cloud: &mut Cloud, _: &Context, parameters: Value) -> Res
 }
 
 /// The type of a resource that exists, or the error that AWS gives for one that doesn't.
-fn resource_type(cloud: &Cloud, id: &str) -> Result<&'static str, AwsError> {
+pub(super) fn resource_type(cloud: &Cloud, id: &str) -> Result<&'static str, AwsError> {
     let ec2 = &cloud.ec2;
     let (exists, kind, code, what) = match id.split_once('-').map_or("", |(prefix, _)| prefix) {
         "i" => (ec2.find(id).is_some(), "instance", "InvalidInstanceID.NotFound", "instance ID"),

@@ -2,8 +2,10 @@
 //!
 //! - `roles.rs`, `policies.rs`, `profiles.rs`: the operations
 //! - `document.rs`: AWS's checks on policy documents
+//! - `evaluate.rs`: whether a role's policies allow a call
 //!
-//! Every signed caller may do everything: policies are kept and given back, not enforced.
+//! Every signed caller may do everything: policies are kept and given back. They are enforced where a service takes a
+//! role by itself, as EventBridge Scheduler does.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -12,12 +14,14 @@ use super::{AwsError, Cloud, Context, Handled, Options, Request};
 use crate::wire::query;
 
 mod document;
+mod evaluate;
 mod policies;
 mod profiles;
 mod roles;
 #[cfg(test)]
 mod tests;
 
+pub(super) use evaluate::{Ask, role_allows, service_may_assume};
 pub(crate) use profiles::{UsableProfile, usable_profile};
 
 /// When the example account's roles were made: long enough ago to be usable.
