@@ -130,16 +130,22 @@ pub struct BlockFlags {
     /// How long, such as 3h
     #[arg(long, env = "SPOTBLOCK_DURATION")]
     pub duration: Option<String>,
-    /// The instance type
+    /// An instance type, the preferred first; can be repeated
     #[arg(long = "instance-type", env = "SPOTBLOCK_INSTANCE_TYPES", value_name = "TYPE", value_delimiter = ',')]
     pub instance_types: Option<Vec<String>>,
-    /// Where to buy: spot-block
+    /// Where to buy, such as spot-block; can be repeated: the next is asked for what the one before lacks
     #[arg(long = "source", env = "SPOTBLOCK_SOURCES", value_name = "SOURCE", value_delimiter = ',')]
     pub sources: Option<Vec<String>>,
+    /// So many instances are enough; left out, it is all or nothing
+    #[arg(long, env = "SPOTBLOCK_PARTIAL", value_name = "K")]
+    pub partial: Option<u32>,
+    /// Let a source fill what the one before it left open
+    #[arg(long, env = "SPOTBLOCK_MIX")]
+    pub mix: bool,
     /// Dollars per instance-hour
     #[arg(long, env = "SPOTBLOCK_MAX_PRICE", value_name = "DOLLARS")]
     pub max_price: Option<f64>,
-    /// The subnet
+    /// A subnet; can be repeated
     #[arg(long = "subnet", env = "SPOTBLOCK_SUBNETS", value_name = "SUBNET", value_delimiter = ',')]
     pub subnets: Option<Vec<String>>,
     /// A security group; can be repeated

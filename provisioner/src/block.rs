@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
+use node_contract::Source;
 use node_contract::names::tag;
 use serde::Serialize;
 
@@ -11,7 +12,7 @@ use crate::aws::ec2::{Instance, SpotRequest};
 use crate::capacity::{self, Standing};
 use crate::error::Result;
 use crate::ownership::Marks;
-use crate::record::Record;
+use crate::record::{Record, attempt_of};
 
 /// A block.
 #[derive(Clone, Debug)]
@@ -143,9 +144,39 @@ impl Block {
         }
         match &self.record {
             Some(record) if record.outcome.is_some() => Life::Refused,
-            Some(record) if self.requests.is_empty() && now < record.terms.late() => Life::Recorded,
+            Some(record) if now < record.terms.late() && self.may_still_be_bought(record) => Life::Recorded,
             _ => Life::Ended,
         }
+    }
+
+    /// Whether an attempt is left of which nothing has come.
+    fn may_still_be_bought(&self, record: &Record) -> bool {
+        let Some(attempt) = record.attempt() else { return false };
+        let of_it = |made: Option<u32>| made == Some(attempt.number);
+        let bought = |it: &SpotRequest| of_it(attempt_of(&it.tags)) && capacity::standing(it) != Standing::Failed;
+        !self.requests.iter().any(bought) && !self.instances.iter().any(|it| of_it(self.attempt_of(it)))
+    }
+
+    /// The attempt that brought an instance: its spot request's, for a request's tags don't reach its instance.
+    #[must_use]
+    pub fn attempt_of(&self, instance: &Instance) -> Option<u32> {
+        let brought = |it: &&SpotRequest| it.instance.as_ref() == Some(&instance.id);
+        let tags = self.requests.iter().find(brought).map_or(&instance.tags, |request| &request.tags);
+        attempt_of(tags)
+    }
+
+    /// The source that brought an instance.
+    #[must_use]
+    pub fn source_of(&self, instance: &Instance) -> Option<Source> {
+        let number = self.attempt_of(instance)?;
+        let attempts = self.record.as_ref()?.terms.attempts();
+        attempts.into_iter().find(|attempt| attempt.number == number).map(|attempt| attempt.source)
+    }
+
+    /// Whether anything was bought, or asked for.
+    #[must_use]
+    pub fn has_anything(&self) -> bool {
+        !self.requests.is_empty() || !self.instances.is_empty()
     }
 
     /// Whether something of it is up or may still come up.
@@ -162,7 +193,11 @@ impl Block {
     /// When an instance's block ends: its launch plus the duration.
     #[must_use]
     pub fn end_of(&self, instance: &Instance) -> Option<Timestamp> {
-        instance.launched.checked_add(self.record.as_ref()?.terms.duration).ok()
+        let terms = &self.record.as_ref()?.terms;
+        match self.source_of(instance).and_then(capacity::of) {
+            Some(source) => source.end(terms, instance.launched),
+            None => instance.launched.checked_add(terms.duration).ok(),
+        }
     }
 }
 
@@ -188,7 +223,7 @@ pub(crate) mod tests {
 
     pub(crate) fn request(id: &str, state: &str, code: &str, instance: Option<&str>) -> SpotRequest {
         let (state, code, instance) = (state.into(), code.into(), instance.map(str::to_owned));
-        SpotRequest { id: id.into(), state, code, instance, tags: terms().resource_tags(), ..SpotRequest::default() }
+        SpotRequest { id: id.into(), state, code, instance, tags: terms().tags_of(1), ..SpotRequest::default() }
     }
 
     pub(crate) fn instance(id: &str, state: &str, request: Option<&str>) -> Instance {
@@ -206,7 +241,8 @@ pub(crate) mod tests {
 
     fn record() -> Record {
         let (template, name) = (Ours::just_made("lt-1"), "spotblock-spot-block-test-1".into());
-        Record { template, name, number: 1, created: at(0), terms: terms(), outcome: None, reported: None }
+        let refused = Vec::new();
+        Record { template, name, number: 1, created: at(0), terms: terms(), refused, outcome: None, reported: None }
     }
 
     fn block(requests: Vec<SpotRequest>, instances: Vec<Instance>) -> Block {

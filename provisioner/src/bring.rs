@@ -1,10 +1,9 @@
 //! Step 8: a block, from its record to instances that have joined the cluster.
 //!
 //! 1. the live block's record is continued, or the next one is created ([`record_of`]); whoever creates it first wins
-//! 2. what the record says is bought, under its client token ([`purchase`]); what was bought already is adopted
-//! 3. the requests are waited for ([`fulfilment`])
-//! 4. instances of ours are tagged
-//! 5. each one's container instance is waited for ([`join`])
+//! 2. what the record says is bought, source by source (`bring/ladder.rs`); what was bought already is adopted
+//! 3. instances of ours are tagged, and each one's container instance is waited for (`bring/join.rs`)
+//! 4. all or nothing: where too few come, the others are given back (`bring/release.rs`)
 
 use std::time::Duration;
 
@@ -13,9 +12,8 @@ use base64::prelude::BASE64_STANDARD;
 use jiff::SignedDuration;
 
 use crate::aws::batch::ComputeEnvironment;
-use crate::aws::ec2::{Named, SpotRequest};
+use crate::aws::ec2::Named;
 use crate::block::{self, Block, Life};
-use crate::capacity::{self, Standing};
 use crate::desired::Desired;
 use crate::error::{Error, Result};
 use crate::names;
@@ -26,13 +24,15 @@ use crate::user_data;
 use crate::wait::{Bound, Seen};
 
 mod join;
-mod purchase;
+mod ladder;
+mod release;
+mod template;
 
-use join::{ended_early, join};
-use purchase::{Fulfilment, fulfilment, nothing_came, purchase};
+use join::{Joined, ended_early, join};
+use ladder::Climbed;
 
 /// A new profile takes seconds to be usable `[I]`; a describe after a creation, less.
-const SETTLE_LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const SETTLE_LIMIT: Duration = Duration::from_secs(120);
 /// A wait for requests that turn up late: as long as they may, and a little more so that the last look comes after it.
 const LATE: Duration = Duration::from_secs(70);
 /// How many names are tried when others are taken by foreign launch templates.
@@ -60,19 +60,13 @@ pub async fn bring(
     options: Options,
 ) -> Result<Record> {
     let block = record_of(session, desired, environment, options).await?;
-    let Some(record) = &block.record else { return Err(lost_record(&block.id)) };
-    let fresh = block.requests.is_empty();
-    let bought = bought(session, &block, record).await?;
-    let Fulfilment { requests, held } = fulfilment(session, record, &bought).await?;
-    let failed: Vec<&SpotRequest> = requests.iter().filter(|it| capacity::standing(it) == Standing::Failed).collect();
-    if failed.len() == requests.len() {
-        return Err(nothing_came(session, record, &failed, held).await);
-    }
-    let result = joined(session, record, &environment.cluster, &requests, options.join, fresh).await;
+    let Some(record) = block.record.clone() else { return Err(lost_record(&block.id)) };
+    let climbed = ladder::climb(session, block, record).await?;
+    let result = joined(session, &climbed, &environment.cluster, options.join).await;
     if let Err(Error::State { .. } | Error::Capacity { .. } | Error::TimedOut { .. }) = &result {
-        report(session, record, "not as asked for").await;
+        report(session, &climbed.record, "not as asked for").await;
     }
-    result.map(|()| record.clone())
+    result.map(|()| climbed.record)
 }
 
 /// Writes down that the user is told how the block came up: from now on `--new` means another. It is the last that a
@@ -89,49 +83,19 @@ pub async fn report(session: &Session<'_>, record: &Record, how: &str) {
     }
 }
 
-/// The spot requests of the block. Where AWS doesn't show all of them, the purchase is repeated: under the same token it
-/// gives those that were made before.
-async fn bought(session: &Session<'_>, block: &Block, record: &Record) -> Result<Vec<SpotRequest>> {
-    let wanted = usize::try_from(record.terms.instances).unwrap_or(usize::MAX);
-    if block.requests.len() < wanted && session.now() < record.terms.valid_until {
-        return purchase(session, record).await;
-    }
-    Ok(block.requests.clone())
-}
-
 /// Waits until the instances have joined, and judges what came.
-async fn joined(
-    session: &Session<'_>,
-    record: &Record,
-    cluster: &str,
-    requests: &[SpotRequest],
-    limit: Duration,
-    fresh: bool,
-) -> Result<()> {
-    let failed: Vec<&SpotRequest> = requests.iter().filter(|it| capacity::standing(it) == Standing::Failed).collect();
-    let gone = join(session, record, cluster, requests, limit).await?;
-    match ended_early(record, &gone) {
+async fn joined(session: &Session<'_>, climbed: &Climbed, cluster: &str, limit: Duration) -> Result<()> {
+    let record = &climbed.record;
+    let expected = usize::try_from(climbed.instances).unwrap_or(usize::MAX);
+    let mut seen = Joined { joined: 0, gone: Vec::new() };
+    join(session, record, cluster, expected, limit, &mut seen).await?;
+    match ended_early(record, &seen.gone) {
         // In a block that goes on it is nothing new: an instance may have left, or been ended by somebody.
-        Some(error) if !fresh => session.ui.warn(error),
+        Some(error) if record.reported.is_some() => session.ui.warn(error),
         Some(error) => return Err(error),
         None => {}
     }
-    match failed.as_slice() {
-        [] => Ok(()),
-        [first, ..] => Err(Error::Capacity {
-            what: format!(
-                "block {} has {} of {} instances: spot request {} ended with {} ({})",
-                record.terms.block,
-                requests.len() - failed.len(),
-                record.terms.instances,
-                first.id,
-                first.code,
-                first.message
-            ),
-            source: None,
-            next: "those that came have joined and work; `spotblock up --new` starts another block for more".to_owned(),
-        }),
-    }
+    Ok(())
 }
 
 fn lost_record(id: &str) -> Error {
@@ -210,20 +174,20 @@ fn say_what_stays(session: &Session<'_>, terms: &Terms) {
 
 /// The block, unless its request is no longer valid and none was made: that only shows after a while.
 async fn in_time(session: &Session<'_>, block: &Block, record: &Record) -> Result<Option<Block>> {
-    if !block.requests.is_empty() || session.now() < record.terms.valid_until {
+    if block.has_anything() || session.now() < record.terms.closes() {
         return Ok(Some(block.clone()));
     }
     let bound = Bound {
-        what: format!("spot requests of block {} that may have been made in time", block.id),
+        what: format!("purchases of block {} that may have been made in time", block.id),
         limit: LATE,
         next: String::new(),
     };
     let look = async || {
         let seen = block::again(session.aws, session.environment(), &block.id, Some(record.clone())).await?;
-        Ok(match seen.requests.is_empty() {
-            false => Seen::Done(Some(seen)),
-            true if session.now() >= record.terms.late() => Seen::Done(None),
-            true => Seen::NotYet("none is shown".to_owned()),
+        Ok(match seen.has_anything() {
+            true => Seen::Done(Some(seen)),
+            false if session.now() >= record.terms.late() => Seen::Done(None),
+            false => Seen::NotYet("nothing is shown".to_owned()),
         })
     };
     session.waits.until(session.ui, bound, look).await
@@ -268,32 +232,34 @@ async fn new_block(
 ) -> Result<(Terms, LaunchData)> {
     let (settings, now) = (session.settings, session.now());
     let site = observe::site(session.aws, settings).await?;
-    let valid_until = now.checked_add(options.valid_for).unwrap_or(now);
+    // EC2 keeps whole seconds.
+    let opened = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now);
     let terms = Terms {
         block: format!("sb-{}", session.waits.hex(10)),
         environment: session.environment().to_owned(),
         instances: settings.block.instances,
         duration: settings.block.duration,
         max_price: settings.block.max_price.clone(),
-        // EC2 keeps whole seconds.
-        valid_until: jiff::Timestamp::from_second(valid_until.as_second()).unwrap_or(valid_until),
-        source: settings.block.source,
-        attempt: 1,
+        opened,
+        valid_until: opened.checked_add(options.valid_for).unwrap_or(opened),
+        sources: settings.block.sources.clone(),
+        types: settings.block.instance_types.clone(),
+        subnets: settings.block.subnets.clone(),
+        partial: settings.block.partial,
+        mix: settings.block.mix,
         user_tags: settings.environment.tags.clone(),
     };
     let of = user_data::Block {
         id: &terms.block,
         region: &session.aws.region,
         cluster: &environment.cluster,
-        source: terms.source,
+        source: settings.block.first_source(),
     };
     let root = settings.block.root_volume_gib.map(|gib| (site.image.root_device.clone(), gib));
     let launch = LaunchData {
         image: site.image.id,
-        instance_type: settings.block.instance_type.clone(),
         key_name: settings.block.key_name.clone(),
         security_groups: settings.block.security_groups.clone(),
-        subnet: settings.block.subnet.clone(),
         zone: settings.block.zone.clone(),
         instance_profile: desired.profile.name().to_owned(),
         user_data: BASE64_STANDARD.encode(user_data::whole(settings, of)?),

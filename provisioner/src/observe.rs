@@ -110,25 +110,28 @@ fn not_there(what: &str, name: &str, key: &str) -> Error {
     }
 }
 
-/// Looks at where a new block would be launched: the image, and whether subnet, zone and security groups agree.
+/// Looks at where a new block would be launched: the image, and whether subnets, zone and security groups agree.
 ///
 /// # Errors
 /// When a call fails, or they disagree.
 pub async fn site(aws: &Aws, settings: &Settings) -> Result<Site> {
     let block = &settings.block;
-    let subnet = aws.ec2.subnet(&block.subnet).await?;
-    if let Some(zone) = block.zone.as_ref().filter(|zone| **zone != subnet.zone) {
+    let subnets = aws.ec2.subnets(&block.subnets).await?;
+    if let (Some(zone), Some(other)) =
+        (&block.zone, subnets.iter().find(|subnet| block.zone.as_ref().is_some_and(|zone| *zone != subnet.zone)))
+    {
         return Err(Error::Usage {
-            what: format!("[block] zone is {zone}, but subnet {} is in {}", subnet.id, subnet.zone),
-            next: "leave zone out, or give a subnet of that zone".to_owned(),
+            what: format!("[block] zone is {zone}, but subnet {} is in {}", other.id, other.zone),
+            next: "leave zone out, or give subnets of that zone".to_owned(),
         });
     }
-    for group in aws.ec2.groups(&block.security_groups).await? {
-        if group.vpc != subnet.vpc {
+    let groups = aws.ec2.groups(&block.security_groups).await?;
+    for subnet in &subnets {
+        if let Some(group) = groups.iter().find(|group| group.vpc != subnet.vpc) {
             let (id, vpc) = (&group.id, &group.vpc);
             return Err(Error::Usage {
                 what: format!("security group {id} is in {vpc}, but subnet {} is in {}", subnet.id, subnet.vpc),
-                next: "give security groups of the subnet's VPC".to_owned(),
+                next: "give security groups and subnets of one VPC".to_owned(),
             });
         }
     }

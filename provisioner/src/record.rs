@@ -1,31 +1,50 @@
 //! A block's record: an EC2 launch template, created before anything is bought.
 //!
 //! Its name, `spotblock-<environment>-<n>`, is a create-if-absent that every account has. Its data freezes what is
-//! launched; its tags freeze the block's id, attempt, count, duration, price, source and the time until which the
-//! request is valid. A purchase takes its parameters from here and never from spotblock.toml, and its client token is
-//! a hash of id, source and attempt: asked again, AWS gives the old result instead of selling twice.
+//! launched; its tags freeze the block's id, count, duration, price, the ladder of sources with their types and subnets,
+//! and the time until which requests are valid. From these follow the attempts, one for each pool of each source in turn
+//! (`record/attempt.rs`). A purchase takes its parameters from here and never from spotblock.toml, and its client token
+//! is a hash of id, source and attempt: asked again, AWS gives the old result instead of selling twice.
+//!
+//! Later tags say how far the ladder was climbed: which attempts were refused, and what they brought all the same.
 
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use node_contract::{Source, names::tag};
-use sha2::{Digest as _, Sha256};
 
 use crate::block::LATE;
+use crate::capacity;
 use crate::error::{Error, Result};
 use crate::ownership::Ours;
+
+mod attempt;
+mod refused;
+
+pub use attempt::{Attempt, Pool, attempt_of};
+pub use refused::Refused;
 
 const INSTANCES: &str = "spotblock:instances";
 const DURATION: &str = "spotblock:duration";
 const MAX_PRICE: &str = "spotblock:max-price";
+const OPENED: &str = "spotblock:opened";
 const VALID_UNTIL: &str = "spotblock:valid-until";
-const SOURCE: &str = "spotblock:source";
-const ATTEMPT: &str = "spotblock:attempt";
+const SOURCES: &str = "spotblock:sources";
+const TYPES: &str = "spotblock:types";
+const SUBNETS: &str = "spotblock:subnets";
+const PARTIAL: &str = "spotblock:partial";
+const MIX: &str = "spotblock:mix";
+/// The tag of what an attempt bought: its number.
+pub const ATTEMPT: &str = "spotblock:attempt";
 /// The tag that says how a purchase ended that brought nothing.
 pub const OUTCOME: &str = "spotblock:outcome";
 /// The tag that says that a run has told its user how the block came up. Until then `--new` goes on with it: a run that
 /// was killed and is run again with the same words must not buy twice.
 pub const REPORTED: &str = "spotblock:reported";
+/// A tag's value has up to 256 characters `[V]`.
+pub const TAG_VALUE: usize = 256;
+/// How long after the last request's validity a further source is still asked.
+const NEXT_SOURCE: SignedDuration = SignedDuration::from_mins(10);
 
 /// What a block is, from its record's tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,12 +59,20 @@ pub struct Terms {
     pub duration: SignedDuration,
     /// Dollars per instance-hour.
     pub max_price: Option<String>,
-    /// How long the request stays open.
+    /// When the record was written, in whole seconds.
+    pub opened: Timestamp,
+    /// How long requests stay open.
     pub valid_until: Timestamp,
-    /// Where it is bought.
-    pub source: Source,
-    /// Which attempt at it this is, from 1.
-    pub attempt: u32,
+    /// Where it is bought: the first that has it.
+    pub sources: Vec<Source>,
+    /// The instance types, the preferred first.
+    pub types: Vec<String>,
+    /// The subnets.
+    pub subnets: Vec<String>,
+    /// So many instances are enough; left out, all of them are needed.
+    pub partial: Option<u32>,
+    /// Whether one source may fill what another left open.
+    pub mix: bool,
     /// The user's tags for everything.
     pub user_tags: BTreeMap<String, String>,
 }
@@ -63,6 +90,8 @@ pub struct Record {
     pub created: Timestamp,
     /// The terms.
     pub terms: Terms,
+    /// What the sources refused, in the ladder's order.
+    pub refused: Vec<Refused>,
     /// How the purchase ended, where it brought nothing.
     pub outcome: Option<String>,
     /// How the block came up, once a run has told its user.
@@ -74,14 +103,10 @@ pub struct Record {
 pub struct LaunchData {
     /// The image's id.
     pub image: String,
-    /// The instance type.
-    pub instance_type: String,
     /// The key pair.
     pub key_name: Option<String>,
     /// The security groups.
     pub security_groups: Vec<String>,
-    /// The subnet.
-    pub subnet: String,
     /// The Availability Zone.
     pub zone: Option<String>,
     /// The instance profile's name.
@@ -93,17 +118,30 @@ pub struct LaunchData {
 }
 
 impl Terms {
-    /// The token of this purchase: 40 hexadecimal digits, where EC2 takes up to 64 ASCII characters.
+    /// Whether one source, or one pool of it, may fill what another left open.
     #[must_use]
-    pub fn client_token(&self) -> String {
-        let hash = Sha256::digest(format!("{}|{}|{}", self.block, self.source, self.attempt));
-        hash.iter().take(20).map(|byte| format!("{byte:02x}")).collect()
+    pub fn fills_gaps(&self) -> bool {
+        self.mix || self.partial.is_some()
     }
 
-    /// From when on no request of this purchase can turn up any more.
+    /// How many instances are enough.
+    #[must_use]
+    pub fn least(&self) -> u32 {
+        self.partial.unwrap_or(self.instances)
+    }
+
+    /// From when on no attempt begins. A single request is made while it is valid; a further source is asked for some
+    /// time after a request that was held to its end.
+    #[must_use]
+    pub fn closes(&self) -> Timestamp {
+        let more = if self.attempts().len() > 1 { NEXT_SOURCE } else { SignedDuration::ZERO };
+        self.valid_until.checked_add(more).unwrap_or(Timestamp::MAX)
+    }
+
+    /// From when on no request of this block can turn up any more.
     #[must_use]
     pub fn late(&self) -> Timestamp {
-        self.valid_until.checked_add(LATE).unwrap_or(Timestamp::MAX)
+        self.closes().checked_add(LATE).unwrap_or(Timestamp::MAX)
     }
 
     /// The tags of everything that belongs to this block.
@@ -119,21 +157,23 @@ impl Terms {
     /// The record's tags.
     #[must_use]
     pub fn to_tags(&self) -> BTreeMap<String, String> {
-        let mut tags = self.user_tags.clone();
+        let sources: Vec<String> = self.sources.iter().map(ToString::to_string).collect();
         let own = [
-            (tag::BLOCK, self.block.clone()),
-            (tag::ENVIRONMENT, self.environment.clone()),
-            (INSTANCES, self.instances.to_string()),
-            (DURATION, self.duration.to_string()),
-            (VALID_UNTIL, self.valid_until.to_string()),
-            (SOURCE, self.source.to_string()),
-            (ATTEMPT, self.attempt.to_string()),
+            (tag::BLOCK, Some(self.block.clone())),
+            (tag::ENVIRONMENT, Some(self.environment.clone())),
+            (INSTANCES, Some(self.instances.to_string())),
+            (DURATION, Some(self.duration.to_string())),
+            (OPENED, Some(self.opened.to_string())),
+            (VALID_UNTIL, Some(self.valid_until.to_string())),
+            (SOURCES, Some(sources.join(" "))),
+            (TYPES, Some(self.types.join(" "))),
+            (SUBNETS, Some(self.subnets.join(" "))),
+            (MAX_PRICE, self.max_price.clone()),
+            (PARTIAL, self.partial.map(|least| least.to_string())),
+            (MIX, self.mix.then(|| "true".to_owned())),
         ];
-        tags.extend(own.map(|(key, value)| (key.to_owned(), value)));
-        if let Some(price) = &self.max_price {
-            tags.insert(MAX_PRICE.to_owned(), price.clone());
-        }
-        tags
+        let given = own.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        self.user_tags.clone().into_iter().chain(given).collect()
     }
 
     /// Reads the record's tags back.
@@ -143,6 +183,14 @@ impl Terms {
     pub fn from_tags(name: &str, tags: &BTreeMap<String, String>) -> Result<Self> {
         let text = |key: &'static str| tags.get(key).cloned().ok_or_else(|| spoiled(name, key, "is missing"));
         let number = |key| text(key)?.parse::<u32>().map_err(|_| spoiled(name, key, "is not a number"));
+        let moment = |key| text(key)?.parse::<Timestamp>().map_err(|_| spoiled(name, key, "is not a time"));
+        let words = |key| Ok::<_, Error>(text(key)?.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        let several = |key| match words(key)? {
+            none if none.is_empty() => Err(spoiled(name, key, "is empty")),
+            some => Ok(some),
+        };
+        let sources = several(SOURCES)?.iter().map(|name| capacity::named(name)).collect::<Option<Vec<_>>>();
+        let partial = tags.contains_key(PARTIAL).then(|| number(PARTIAL)).transpose()?;
         let user_tags = tags.iter().filter(|(key, _)| !key.starts_with("spotblock:") && !key.starts_with("aws:"));
         let terms = Self {
             block: text(tag::BLOCK)?,
@@ -150,9 +198,13 @@ impl Terms {
             instances: number(INSTANCES)?,
             duration: text(DURATION)?.parse().map_err(|_| spoiled(name, DURATION, "is not a duration"))?,
             max_price: tags.get(MAX_PRICE).cloned(),
-            valid_until: text(VALID_UNTIL)?.parse().map_err(|_| spoiled(name, VALID_UNTIL, "is not a time"))?,
-            source: source(&text(SOURCE)?).ok_or_else(|| spoiled(name, SOURCE, "is not a source"))?,
-            attempt: number(ATTEMPT)?,
+            opened: moment(OPENED)?,
+            valid_until: moment(VALID_UNTIL)?,
+            sources: sources.ok_or_else(|| spoiled(name, SOURCES, "names what is not a source"))?,
+            types: several(TYPES)?,
+            subnets: several(SUBNETS)?,
+            partial,
+            mix: tags.contains_key(MIX),
             user_tags: user_tags.map(|(key, value)| (key.clone(), value.clone())).collect(),
         };
         if !node_contract::is_block_id(&terms.block) {
@@ -162,13 +214,29 @@ impl Terms {
     }
 }
 
-fn source(name: &str) -> Option<Source> {
-    [Source::SpotBlock, Source::Spot, Source::OnDemand, Source::Reservation, Source::CapacityBlock]
-        .into_iter()
-        .find(|source| source.to_string() == name)
+impl Record {
+    /// How many instances the attempts that are over have brought.
+    #[must_use]
+    pub fn got(&self) -> u32 {
+        self.refused.iter().map(|it| it.got).sum()
+    }
+
+    /// The attempt that is to be made now, or was made and is not known to have been refused; none where all were.
+    #[must_use]
+    pub fn attempt(&self) -> Option<Attempt> {
+        let through = self.refused.iter().map(|it| it.through).max().unwrap_or_default();
+        self.terms.attempts().into_iter().find(|attempt| attempt.number > through)
+    }
+
+    /// Whether what this attempt brought is kept. The attempt that goes on is; of those before it, only where the next
+    /// one fills a gap.
+    #[must_use]
+    pub fn keeps(&self, attempt: u32) -> bool {
+        self.terms.fills_gaps() || self.attempt().is_some_and(|it| it.number <= attempt)
+    }
 }
 
-fn spoiled(name: &str, key: &str, problem: &str) -> Error {
+pub(crate) fn spoiled(name: &str, key: &str, problem: &str) -> Error {
     Error::State {
         what: format!("launch template {name} is marked as a block's record, but its tag {key} {problem}"),
         next: "restore the tag, or delete the launch template if no instance of its block is left".to_owned(),
@@ -187,8 +255,12 @@ pub(crate) mod tests {
             duration: SignedDuration::from_hours(1),
             max_price: Some("0.03".into()),
             valid_until: "2026-11-24T10:10:00Z".parse().expect("a time"),
-            source: Source::SpotBlock,
-            attempt: 1,
+            opened: "2026-11-24T10:00:00Z".parse().expect("a time"),
+            sources: vec![Source::SpotBlock],
+            types: vec!["t2.micro".into()],
+            subnets: vec!["subnet-c8d30ae4".into()],
+            partial: None,
+            mix: false,
             user_tags: BTreeMap::from([("team".into(), "imaging".into())]),
         }
     }
@@ -198,31 +270,27 @@ pub(crate) mod tests {
         assert_eq!(Terms::from_tags("t", &terms().to_tags()).expect("its own tags"), terms());
         let free = Terms { max_price: None, user_tags: BTreeMap::new(), ..terms() };
         assert_eq!(Terms::from_tags("t", &free.to_tags()).expect("its own tags"), free);
+        let ladder = Terms {
+            sources: vec![Source::SpotBlock, Source::Spot, Source::OnDemand],
+            types: vec!["t2.micro".into(), "t3.micro".into()],
+            partial: Some(2),
+            mix: true,
+            ..terms()
+        };
+        assert_eq!(Terms::from_tags("t", &ladder.to_tags()).expect("its own tags"), ladder);
     }
 
     #[test]
     fn a_spoiled_record_is_not_guessed_at() {
-        for key in [tag::BLOCK, tag::ENVIRONMENT, INSTANCES, DURATION, VALID_UNTIL, SOURCE, ATTEMPT] {
+        for key in [tag::BLOCK, tag::ENVIRONMENT, INSTANCES, DURATION, OPENED, VALID_UNTIL, SOURCES, TYPES, SUBNETS] {
             let mut tags = terms().to_tags();
             tags.remove(key);
             let error = Terms::from_tags("t", &tags).expect_err(key);
             assert!(error.to_string().contains(key), "{error}");
-            tags.insert(key.into(), "?".into());
+            let free = [tag::ENVIRONMENT, TYPES, SUBNETS].contains(&key);
+            tags.insert(key.into(), if free { String::new() } else { "?".into() });
             assert!(key == tag::ENVIRONMENT || Terms::from_tags("t", &tags).is_err(), "{key}");
         }
-    }
-
-    /// Catches: a token that doesn't change with each of the three, or changes with anything else. The literal holds it
-    /// against a block that an older version bought.
-    #[test]
-    fn the_token_follows_from_id_source_and_attempt_alone() {
-        let token = terms().client_token();
-        assert_eq!(token, "dce2cdcfaf5d87223a27857dc9b2f6407d513f4e");
-        assert_ne!(Terms { block: "sb-0123456780".into(), ..terms() }.client_token(), token);
-        assert_ne!(Terms { attempt: 2, ..terms() }.client_token(), token);
-        assert_ne!(Terms { source: Source::OnDemand, ..terms() }.client_token(), token);
-        let other = Terms { instances: 9, max_price: None, valid_until: Timestamp::UNIX_EPOCH, ..terms() };
-        assert_eq!(other.client_token(), token);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! - `settings/raw.rs`: the file's shape
 //! - `settings/units.rs`: durations, sizes, prices
-//! - `settings/check.rs`: the rules, each with the line it is broken on
+//! - `settings/check.rs`: the rules, each with the line it is broken on; those of `[block]` in `settings/block.rs`
 //! - `settings/jobs.rs`: the rules of job definitions
 
 use std::collections::BTreeMap;
@@ -16,6 +16,7 @@ use crate::args::{BlockFlags, Global};
 use crate::error::{Error, Result};
 use crate::job_definition::JobDefinition;
 
+mod block;
 mod check;
 mod jobs;
 mod raw;
@@ -63,14 +64,18 @@ pub struct Block {
     pub instances: u32,
     /// How long.
     pub duration: SignedDuration,
-    /// The instance type.
-    pub instance_type: String,
-    /// Where to buy it.
-    pub source: Source,
+    /// The instance types, the preferred first.
+    pub instance_types: Vec<String>,
+    /// Where to buy it: the first that has it.
+    pub sources: Vec<Source>,
+    /// So many instances are enough; left out, all of them are needed.
+    pub partial: Option<u32>,
+    /// Whether one source may fill what another left open.
+    pub mix: bool,
     /// Dollars per instance-hour, as EC2 wants them; left out, EC2's default (the on-demand price).
     pub max_price: Option<String>,
-    /// The subnet.
-    pub subnet: String,
+    /// The subnets.
+    pub subnets: Vec<String>,
     /// The security groups.
     pub security_groups: Vec<String>,
     /// The Availability Zone, where it was given.
@@ -85,6 +90,14 @@ pub struct Block {
     pub release_when_idle: Option<SignedDuration>,
     /// The image.
     pub image: Image,
+}
+
+impl Block {
+    /// The source that is tried first.
+    #[must_use]
+    pub fn first_source(&self) -> Source {
+        self.sources.first().copied().unwrap_or(Source::SpotBlock)
+    }
 }
 
 /// An image.

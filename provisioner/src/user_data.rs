@@ -76,6 +76,15 @@ pub fn script(config: &NodeConfig, from: &AgentFrom) -> String {
     format!("#!/bin/sh\n# spotblock block {} of {}\n{settings}{body}", config.block, config.environment)
 }
 
+/// The same user data with other settings for the agent; none where the text has none to replace.
+#[must_use]
+pub fn told(text: &str, config: &NodeConfig) -> Option<String> {
+    let begin = text.find(node_contract::user_data::BEGIN)?;
+    let end = begin + text.get(begin..)?.find(node_contract::user_data::END)? + node_contract::user_data::END.len();
+    let settings = node_contract::user_data::embed(config);
+    Some(format!("{}{}{}", text.get(..begin)?, settings.trim_end(), text.get(end..)?))
+}
+
 /// Everything as a MIME message.
 #[must_use]
 pub fn mime(script: &str, extra: Option<&str>) -> String {
@@ -154,6 +163,20 @@ mod tests {
         ] {
             assert_eq!(node_contract::user_data::extract(&text).expect("the agent reads it"), config);
         }
+    }
+
+    /// Catches: a source whose instances are told that they came from another, and a script damaged on the way.
+    #[test]
+    fn another_source_changes_the_settings_and_nothing_else() {
+        let mut settings = settings("");
+        settings.agent.extra_user_data = Some("#cloud-config\npackages: [htop]\n".to_owned());
+        let text = whole(&settings, block()).expect("user data");
+        let mut config = node_config(&settings, block()).expect("settings");
+        assert_eq!(told(&text, &config).as_deref(), Some(text.as_str()), "the same settings change nothing");
+        config.source = Source::OnDemand;
+        let other = told(&text, &config).expect("settings to replace");
+        assert_eq!(other, text.replace("\"spot-block\"", "\"on-demand\""));
+        assert!(told("#!/bin/sh\n", &config).is_none());
     }
 
     /// Catches: a key of spotblock.toml that is read and then forgotten on its way to the agent.

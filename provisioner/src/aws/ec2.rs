@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::{text, time, to_sdk_time};
 use crate::error::{Kind, Result, failed};
 use crate::ownership::{Ours, ids};
-use crate::record::{LaunchData, Terms};
+use crate::record::{Attempt, LaunchData, Terms};
 
 mod network;
 mod records;
@@ -85,23 +85,28 @@ impl Ec2 {
     ///
     /// # Errors
     /// AWS's refusal among others.
-    pub async fn request_spot_block(&self, terms: &Terms, launch: &LaunchData) -> Result<Vec<SpotRequest>> {
+    pub async fn request_spot_block(
+        &self,
+        terms: &Terms,
+        attempt: &Attempt,
+        asked: u32,
+        launch: &LaunchData,
+    ) -> Result<()> {
         let minutes = i32::try_from(terms.duration.as_mins()).unwrap_or(i32::MAX);
-        let answer = self
-            .client
+        self.client
             .request_spot_instances()
-            .client_token(terms.client_token())
-            .instance_count(i32::try_from(terms.instances).unwrap_or(i32::MAX))
+            .client_token(terms.client_token(attempt))
+            .instance_count(i32::try_from(asked).unwrap_or(i32::MAX))
             .r#type(SpotInstanceType::OneTime)
             .block_duration_minutes(minutes)
             .set_spot_price(terms.max_price.clone())
-            .valid_until(to_sdk_time(terms.valid_until))
-            .launch_specification(launch_specification(launch))
-            .tag_specifications(specification(ResourceType::SpotInstancesRequest, &terms.resource_tags()))
+            .valid_until(to_sdk_time(attempt.valid_until))
+            .launch_specification(launch_specification(launch, attempt))
+            .tag_specifications(specification(ResourceType::SpotInstancesRequest, &terms.tags_of(attempt.number)))
             .send()
             .await
             .map_err(failed("ec2:RequestSpotInstances", format!("block {}", terms.block)))?;
-        Ok(answer.spot_instance_requests().iter().map(spot_request).collect())
+        Ok(())
     }
 
     /// The spot requests with this tag.
@@ -233,7 +238,7 @@ fn gone_is_fine(result: Result<()>) -> Result<()> {
     }
 }
 
-fn launch_specification(launch: &LaunchData) -> RequestSpotLaunchSpecification {
+fn launch_specification(launch: &LaunchData, attempt: &Attempt) -> RequestSpotLaunchSpecification {
     let root = launch.root_volume.as_ref().map(|(device, gib)| {
         let volume = EbsBlockDevice::builder()
             .volume_size(i32::try_from(*gib).unwrap_or(i32::MAX))
@@ -245,10 +250,10 @@ fn launch_specification(launch: &LaunchData) -> RequestSpotLaunchSpecification {
     let placement = launch.zone.as_ref().map(|zone| SpotPlacement::builder().availability_zone(zone).build());
     RequestSpotLaunchSpecification::builder()
         .image_id(&launch.image)
-        .instance_type(InstanceType::from(launch.instance_type.as_str()))
+        .set_instance_type(attempt.pool.types.first().map(|kind| InstanceType::from(kind.as_str())))
         .set_key_name(launch.key_name.clone())
         .set_security_group_ids(Some(launch.security_groups.clone()))
-        .subnet_id(&launch.subnet)
+        .set_subnet_id(attempt.pool.subnets.first().cloned())
         .set_placement(placement)
         .iam_instance_profile(IamInstanceProfileSpecification::builder().name(&launch.instance_profile).build())
         .set_block_device_mappings(root)

@@ -1,8 +1,11 @@
 //! Marking what came, and waiting until it has joined the cluster.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::aws::ec2::{Instance, SpotRequest};
+use crate::aws::ec2::Instance;
+use crate::aws::ecs::Member;
+use crate::block::{self, Block};
 use crate::error::{Error, Result};
 use crate::ownership::{Marks, Ours};
 use crate::record::Record;
@@ -10,58 +13,64 @@ use crate::session::Session;
 use crate::settings::AgentFrom;
 use crate::wait::{Bound, Seen};
 
-/// Marks instances of ours that are not marked yet: a spot request's tags don't reach them `[V]`.
-async fn mark(session: &Session<'_>, record: &Record, requests: &[SpotRequest], instances: &[Instance]) -> Result<()> {
-    let marks = Marks::of_block(session.environment(), &record.terms.block);
-    let unmarked: Vec<Ours> = instances
-        .iter()
-        .filter(|it| it.is_up() && !marks.are_on(&it.tags))
-        .filter_map(|it| marks.claim_instance(it, requests))
-        .collect();
-    if unmarked.is_empty() { Ok(()) } else { session.aws.ec2.tag(&unmarked, &record.terms.resource_tags()).await }
+/// What came of the wait.
+pub(super) struct Joined {
+    /// How many are connected container instances.
+    pub(super) joined: usize,
+    /// Those that ended meanwhile.
+    pub(super) gone: Vec<Instance>,
 }
 
-/// Waits until each instance is a connected container instance of the cluster, and gives those that ended meanwhile.
+/// Marks instances of ours that are not marked yet: a spot request's tags don't reach them `[V]`.
+async fn mark(session: &Session<'_>, record: &Record, block: &Block) -> Result<()> {
+    let marks = Marks::of_block(session.environment(), &record.terms.block);
+    let mut unmarked: BTreeMap<u32, Vec<Ours>> = BTreeMap::new();
+    for instance in block.instances.iter().filter(|it| it.is_up() && !marks.are_on(&it.tags)) {
+        let attempt = block.attempt_of(instance).unwrap_or_default();
+        unmarked.entry(attempt).or_default().extend(marks.claim_instance(instance, &block.requests));
+    }
+    for (attempt, instances) in unmarked {
+        session.aws.ec2.tag(&instances, &record.terms.tags_of(attempt)).await?;
+    }
+    Ok(())
+}
+
+/// Waits until each instance is a connected container instance of the cluster; `seen` is what was seen of it last.
 pub(super) async fn join(
     session: &Session<'_>,
     record: &Record,
     cluster: &str,
-    requests: &[SpotRequest],
+    expected: usize,
     limit: Duration,
-) -> Result<Vec<Instance>> {
-    let expected = requests.iter().filter(|it| it.instance.is_some()).count();
+    seen: &mut Joined,
+) -> Result<()> {
     let bound = Bound {
         what: format!("the instances of block {} to join the cluster", record.terms.block),
         limit,
         next: String::new(),
     };
     let mut absent = None;
-    let result = session
-        .waits
-        .until(session.ui, bound, async || {
-            let instances = session.aws.ec2.instances_of_requests(requests).await?;
-            mark(session, record, requests, &instances).await?;
-            if instances.len() < expected {
-                return Ok(Seen::NotYet(format!("{} of {expected} instances shown so far", instances.len())));
-            }
-            let members = session.aws.ecs.members(cluster).await?;
-            let joined = |it: &Instance| members.get(&it.id).is_some_and(crate::aws::ecs::Member::has_joined);
-            let missing: Vec<&Instance> = instances.iter().filter(|it| it.is_up() && !joined(it)).collect();
-            if let Some(first) = missing.first() {
-                absent = Some(first.id.clone());
-                let named: Vec<String> = missing.iter().take(5).map(|it| format!("{} ({})", it.id, it.state)).collect();
-                let here = instances.iter().filter(|it| joined(it)).count();
-                let rest = if missing.len() > 5 { ", ..." } else { "" };
-                return Ok(Seen::NotYet(format!(
-                    "{here} of {} joined; not yet: {}{rest}",
-                    instances.len(),
-                    named.join(", ")
-                )));
-            }
-            Ok(Seen::Done(instances.into_iter().filter(|it| !it.is_up()).collect()))
-        })
-        .await;
-    match result {
+    let look = async || {
+        let block = block::again(session.aws, session.environment(), &record.terms.block, Some(record.clone())).await?;
+        mark(session, record, &block).await?;
+        let kept = |it: &&Instance| block.attempt_of(it).is_none_or(|attempt| record.keeps(attempt));
+        let instances: Vec<&Instance> = block.instances.iter().filter(kept).collect();
+        if instances.len() < expected {
+            return Ok(Seen::NotYet(format!("{} of {expected} instances shown so far", instances.len())));
+        }
+        let members = session.aws.ecs.members(cluster).await?;
+        let joined = |it: &&&Instance| members.get(&it.id).is_some_and(Member::has_joined);
+        seen.joined = instances.iter().filter(|it| it.is_up() && joined(it)).count();
+        seen.gone = instances.iter().filter(|it| !it.is_up()).map(|it| (*it).clone()).collect();
+        let missing: Vec<&&Instance> = instances.iter().filter(|it| it.is_up() && !joined(it)).collect();
+        let Some(first) = missing.first() else { return Ok(Seen::Done(())) };
+        absent = Some(first.id.clone());
+        let named: Vec<String> = missing.iter().take(5).map(|it| format!("{} ({})", it.id, it.state)).collect();
+        let here = instances.iter().filter(joined).count();
+        let rest = if missing.len() > 5 { ", ..." } else { "" };
+        Ok(Seen::NotYet(format!("{here} of {} joined; not yet: {}{rest}", instances.len(), named.join(", "))))
+    };
+    match session.waits.until(session.ui, bound, look).await {
         Err(Error::TimedOut { what, limit, last, .. }) => {
             let next = why_not_joined(session, record, absent.as_deref().unwrap_or("INSTANCE")).await?;
             Err(Error::TimedOut { what, limit, last, next })
@@ -79,9 +88,10 @@ async fn why_not_joined(session: &Session<'_>, record: &Record, instance: &str) 
     };
     Ok(format!(
         "the block is bought and its clock runs. Check with `aws ec2 get-console-output --instance-id {instance} --latest` \
-         that {agent}, that subnet {} reaches ECS, and that the role of {} has the policy of the agent; then run the same \
+         that {agent}, that ECS can be reached from {}, and that the role of {} has the policy of the agent; then run the same \
          command again to wait on, or `spotblock down` to end the block",
-        launch.subnet, launch.instance_profile
+        record.terms.subnets.join(" and "),
+        launch.instance_profile
     ))
 }
 

@@ -1,33 +1,147 @@
-//! Where the capacity comes from: one file a source. This version has `spot-block`; settings refuse the others, so a
-//! record of another source was made by another version.
+//! Where the capacity comes from: one file a source, each a [`Capacity`]. Nothing else knows how a source is bought.
+//!
+//! - `refusal.rs`: what AWS's refusals mean, and which of them lead on to the next source
+//! - `spot_block.rs`: spot instances with a defined duration
+//!
+//! `bring/ladder.rs` climbs from one to the next.
 
-use node_contract::Source;
+use std::pin::Pin;
 
-use crate::aws::Aws;
-use crate::aws::ec2::SpotRequest;
-use crate::error::{Error, Result};
-use crate::record::{LaunchData, Record};
+use jiff::{SignedDuration, Timestamp};
+use node_contract::{NodeConfig, Source};
+use serde::Serialize;
 
+use crate::block::Block;
+use crate::bring::SETTLE_LIMIT;
+use crate::error::Result;
+use crate::record::{Attempt, LaunchData, Pool, Record, Terms};
+use crate::session::Session;
+use crate::wait::{Bound, Seen};
+
+pub mod refusal;
 pub mod spot_block;
 
-pub use spot_block::{Refusal, Standing, standing};
+pub use refusal::{Refusal, Short};
+pub use spot_block::{Standing, standing};
 
-/// Buys what the record says, or finds that it was bought already.
-///
-/// # Errors
-/// AWS's refusal; [`refusal`] tells what it means.
-pub async fn buy(aws: &Aws, record: &Record, launch: &LaunchData) -> Result<Vec<SpotRequest>> {
-    match record.terms.source {
-        Source::SpotBlock => aws.ec2.request_spot_block(&record.terms, launch).await,
-        source => Err(Error::State {
-            what: format!("block {} is to be bought as {source}, which this version can't", record.terms.block),
-            next: "use the version of spotblock that made it, or end it with `spotblock down`".to_owned(),
-        }),
-    }
+/// An answer that takes its time.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + 'a>>;
+
+/// What a source promises of the instances that it brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Guarantee {
+    /// In a word or two.
+    pub label: &'static str,
+    /// Who ends the instances at the block's end, first of all.
+    pub ended_by: &'static str,
 }
 
-/// What a failed purchase means.
+/// One attempt that is to be made.
+#[derive(Clone, Copy)]
+pub struct Buying<'a> {
+    /// The run.
+    pub session: &'a Session<'a>,
+    /// The block's record.
+    pub record: &'a Record,
+    /// The attempt.
+    pub attempt: &'a Attempt,
+    /// How many instances it is asked for.
+    pub asked: u32,
+    /// What is launched; its user data is this source's.
+    pub launch: &'a LaunchData,
+    /// The block as it was seen last: the attempt may have been made already.
+    pub block: &'a Block,
+}
+
+/// What came of an attempt.
+#[derive(Debug, Default)]
+pub struct Came {
+    /// How many instances are there, or on their way.
+    pub instances: u32,
+    /// Why there are fewer than asked for.
+    pub short: Option<Short>,
+}
+
+/// A source.
+pub trait Capacity: Sync {
+    /// Which one.
+    fn source(&self) -> Source;
+
+    /// What it promises.
+    fn guarantee(&self) -> Guarantee;
+
+    /// Why a block can't last so long, if it can't.
+    fn impossible(&self, duration: SignedDuration) -> Option<String>;
+
+    /// What is known beforehand, for `plan`.
+    fn foreseen(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The pools that are tried one after the other.
+    fn pools(&self, terms: &Terms) -> Vec<Pool>;
+
+    /// What the agent on its instances is told.
+    fn tell(&self, config: &mut NodeConfig) {
+        config.source = self.source();
+    }
+
+    /// When an instance's block ends: its launch plus the duration.
+    fn end(&self, terms: &Terms, launched: Timestamp) -> Option<Timestamp> {
+        launched.checked_add(terms.duration).ok()
+    }
+
+    /// Buys what the attempt says, or finds that it was bought already, and waits until it is known what came. Asked for
+    /// again it must not buy again.
+    ///
+    /// # Errors
+    /// What says nothing about the capacity: credentials, network, a wait that came to its end. A refusal is no error
+    /// but in [`Came::short`].
+    fn buy<'a>(&'a self, buying: Buying<'a>) -> Pending<'a, Came>;
+}
+
+static ALL: [&dyn Capacity; 1] = [&spot_block::SpotBlock];
+
+/// A source; none where this version doesn't have it.
 #[must_use]
-pub fn refusal(error: &Error) -> Refusal {
-    error.aws().map_or(Refusal::Passing, spot_block::refusal)
+pub fn of(source: Source) -> Option<&'static dyn Capacity> {
+    ALL.into_iter().find(|it| it.source() == source)
+}
+
+/// A source by its name, of this version or not.
+#[must_use]
+pub fn named(name: &str) -> Option<Source> {
+    [Source::SpotBlock, Source::Spot, Source::OnDemand, Source::Reservation, Source::CapacityBlock]
+        .into_iter()
+        .find(|source| source.to_string() == name)
+}
+
+/// The names of all sources that this version has.
+#[must_use]
+pub fn names() -> Vec<String> {
+    ALL.iter().map(|it| it.source().to_string()).collect()
+}
+
+/// A pool for each type in each subnet, the preferred type first.
+fn by_type_and_subnet(terms: &Terms) -> Vec<Pool> {
+    let pool = |kind: &String, subnet: &String| Pool { types: vec![kind.clone()], subnets: vec![subnet.clone()] };
+    terms.types.iter().flat_map(|kind| terms.subnets.iter().map(move |subnet| pool(kind, subnet))).collect()
+}
+
+/// A purchase, repeated while the instance profile is too new to be used.
+async fn with_profile<T>(session: &Session<'_>, launch: &LaunchData, ask: impl AsyncFn() -> Result<T>) -> Result<T> {
+    let bound = Bound {
+        what: format!("instance profile {} to be usable", launch.instance_profile),
+        limit: SETTLE_LIMIT,
+        next: format!(
+            "nothing was bought. Check `aws iam get-instance-profile --instance-profile-name {}`: it must exist and have \
+             a role; then run the same command again",
+            launch.instance_profile
+        ),
+    };
+    let look = async || match ask().await {
+        Err(error) if refusal::profile_too_new(&error) => Ok(Seen::NotYet(error.to_string())),
+        result => result.map(Seen::Done),
+    };
+    session.waits.until(session.ui, bound, look).await
 }

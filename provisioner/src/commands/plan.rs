@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::block;
 use crate::bring::{next_number, record_name};
+use crate::capacity;
 use crate::desired::Desired;
 use crate::error::Result;
 use crate::names;
@@ -52,7 +53,7 @@ pub async fn show(session: &Session<'_>, new: bool, detailed: bool) -> Result<u8
     let mut if_launched_now = None;
     if live.is_none() {
         observe::site(session.aws, settings).await?;
-        warnings.extend(foreseen(settings.block.source).map(str::to_owned));
+        warnings.extend(foreseen(&settings.block.sources));
         if_launched_now = Some(timeline(session)?);
     }
     let shown = Shown {
@@ -71,16 +72,23 @@ pub async fn show(session: &Session<'_>, new: bool, detailed: bool) -> Result<u8
 }
 
 fn timeline(session: &Session<'_>) -> Result<Timeline> {
-    let of = user_data::Block { id: "sb-0000", region: &session.aws.region, cluster: "c", source: Source::SpotBlock };
+    let source = session.settings.block.first_source();
+    let of = user_data::Block { id: "sb-0000", region: &session.aws.region, cluster: "c", source };
     Ok(Timeline::new(&user_data::node_config(session.settings, of)?, session.now()))
 }
 
-/// What is known beforehand about a source.
-fn foreseen(source: Source) -> Option<&'static str> {
-    (source == Source::SpotBlock).then_some(
-        "AWS has sold no spot blocks since the end of 2022: on AWS, `up` makes the environment and ends with exit code 3. \
-         This version has no other source to list in [block] sources yet",
-    )
+/// What is known beforehand about the sources.
+fn foreseen(sources: &[Source]) -> Vec<String> {
+    let mut all: Vec<String> =
+        sources.iter().filter_map(|source| capacity::of(*source)?.foreseen().map(str::to_owned)).collect();
+    if sources == [Source::SpotBlock] {
+        all.push(
+            "\"spot-block\" is the only source: on AWS, `up` makes the environment and ends with exit code 3. List others \
+             after it, such as \"spot\" or \"on-demand\""
+                .to_owned(),
+        );
+    }
+    all
 }
 
 fn text(shown: &Shown, now: Timestamp) -> String {

@@ -15,7 +15,7 @@ use crate::user_data::{self, Block};
 /// When a rule is broken or it is too long.
 pub fn render(settings: &Settings, args: &args::UserData, cluster: &str, region: &str, id: String) -> Result<String> {
     let id = args.block_id.clone().unwrap_or(id);
-    let block = Block { id: &id, region, cluster, source: settings.block.source };
+    let block = Block { id: &id, region, cluster, source: settings.block.first_source() };
     let whole = user_data::whole(settings, block)?;
     let extra = settings.agent.extra_user_data.as_deref();
     let script = user_data::script(&user_data::node_config(settings, block)?, &settings.agent.from);

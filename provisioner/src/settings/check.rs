@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use jiff::SignedDuration;
-use node_contract::{MIN_RELEASE_SECS, MIN_STOP_LEAD_SECS, Source};
+use node_contract::MIN_STOP_LEAD_SECS;
 use toml::Spanned;
 
-use super::raw::{Raw, RawAgent, RawBlock, RawEnvironment, RawFrom, Scalar};
-use super::{Agent, AgentFrom, Block, Environment, Image, Settings, jobs, line_of, units};
+use super::raw::{Raw, RawAgent, RawEnvironment, RawFrom, Scalar};
+use super::{Agent, AgentFrom, Block, Environment, Settings, jobs, line_of, units};
 use crate::args::BlockFlags;
 use crate::error::{Error, Result};
 use crate::job_definition::JobDefinition;
@@ -42,7 +42,7 @@ impl<'a> Check<'a> {
     }
 
     /// The flag (or its variable) before the file.
-    fn pick<T>(&self, flag: Option<T>, name: &str, key: &str, file: Option<Spanned<T>>) -> Option<Given<T>> {
+    pub(super) fn pick<T>(&self, flag: Option<T>, name: &str, key: &str, file: Option<Spanned<T>>) -> Option<Given<T>> {
         match flag {
             Some(value) => Some(Given { value, place: format!("{name} (or its variable)") }),
             None => file.map(|value| self.here(key, value)),
@@ -53,12 +53,17 @@ impl<'a> Check<'a> {
         self.problems.push(format!("{place}: {problem}"));
     }
 
+    /// How many problems were found so far.
+    pub(super) fn problems(&self) -> usize {
+        self.problems.len()
+    }
+
     /// The value, or a problem at its place.
     pub(super) fn take<T>(&mut self, place: &str, result: std::result::Result<T, String>) -> Option<T> {
         result.map_err(|problem| self.problem(place, problem)).ok()
     }
 
-    fn missing<T>(&mut self, key: &str, flag: &str) -> Option<T> {
+    pub(super) fn missing<T>(&mut self, key: &str, flag: &str) -> Option<T> {
         let place = self.path.display().to_string();
         self.problem(&place, format!("{key} is missing: set it in the file or with {flag}"));
         None
@@ -125,177 +130,6 @@ impl<'a> Check<'a> {
             self.problem(&value.place, format!("{key:?}: a key has 1 to 128 characters, a value up to 256"));
         }
         (key, value.value)
-    }
-
-    fn block(&mut self, raw: RawBlock, flags: &BlockFlags, gpus: bool, region: Option<&str>) -> Option<Block> {
-        let source = self.source(self.pick(flags.sources.clone(), "--source", "[block] sources", raw.sources));
-        let instances = self.instances(self.pick(
-            flags.instances.map(i64::from),
-            "--instances",
-            "[block] instances",
-            raw.instances,
-        ));
-        let duration = flags.duration.clone().map(Scalar::Text);
-        let duration = self.duration(self.pick(duration, "--duration", "[block] duration", raw.duration));
-        let types =
-            self.pick(flags.instance_types.clone(), "--instance-type", "[block] instance-types", raw.instance_types);
-        let instance_type = self.only_one(types, "instance-types", "--instance-type", "instance type", "");
-        let subnets = self.pick(flags.subnets.clone(), "--subnet", "[block] subnets", raw.subnets);
-        let subnet = self.only_one(subnets, "subnets", "--subnet", "subnet", "subnet-");
-        let groups = self.pick(
-            flags.security_groups.clone(),
-            "--security-group",
-            "[block] security-groups",
-            raw.security_groups,
-        );
-        let security_groups = self.groups(groups);
-        let price = self.pick(flags.max_price.map(Scalar::Float), "--max-price", "[block] max-price", raw.max_price);
-        let max_price = price.and_then(|price| self.take(&price.place, units::dollars(&price.value)));
-        let volume = raw.root_volume.map(|volume| self.here("[block] root-volume", volume));
-        let root_volume_gib = volume.and_then(|volume| self.take(&volume.place, units::gibibytes(&volume.value)));
-        let idle = raw.release_when_idle.map(|idle| self.here("[block] release-when-idle", idle));
-        let release_when_idle = idle.and_then(|idle| self.release_when_idle(idle));
-        let zone = self.zone(self.pick(flags.zone.clone(), "--zone", "[block] zone", raw.zone), region);
-        let image = self.image(self.pick(flags.image.clone(), "--image", "[block] image", raw.image), gpus);
-        let profile = self.pick(
-            flags.instance_profile.clone(),
-            "--instance-profile",
-            "[block] instance-profile",
-            raw.instance_profile,
-        );
-        if let Some(profile) = &profile
-            && profile.value.contains([':', '/'])
-        {
-            self.problem(
-                &profile.place,
-                format!("{:?} is not a name: give the profile's name, not its ARN", profile.value),
-            );
-        }
-        let key_name = self.pick(flags.key_name.clone(), "--key-name", "[block] key-name", raw.key_name);
-        Some(Block {
-            instances: instances?,
-            duration: duration?,
-            instance_type: instance_type?,
-            source: source?,
-            max_price,
-            subnet: subnet?,
-            security_groups: security_groups?,
-            zone,
-            key_name: key_name.map(|key| key.value),
-            instance_profile: profile.map(|profile| profile.value),
-            root_volume_gib,
-            release_when_idle,
-            image: image?,
-        })
-    }
-
-    fn release_when_idle(&mut self, given: Given<Scalar>) -> Option<SignedDuration> {
-        let idle = self.take(&given.place, units::duration(&given.value))?;
-        let floor = SignedDuration::from_secs(MIN_RELEASE_SECS.into());
-        if idle < floor {
-            self.problem(&given.place, format!("{idle:#} is under {floor:#}: instances would leave between two jobs"));
-        }
-        Some(idle)
-    }
-
-    fn source(&mut self, given: Option<Given<Vec<String>>>) -> Option<Source> {
-        let Some(given) = given else { return Some(Source::SpotBlock) };
-        const LATER: [&str; 4] = ["spot", "on-demand", "reservation", "capacity-block"];
-        for source in given.value.iter().filter(|source| *source != "spot-block") {
-            let problem = if LATER.contains(&source.as_str()) {
-                format!("{source:?} is not supported by this version yet: it knows \"spot-block\" only")
-            } else {
-                format!("{source:?} is not a source: this version knows \"spot-block\"")
-            };
-            self.problem(&given.place, problem);
-        }
-        if given.value.is_empty() {
-            self.problem(&given.place, "is empty: this version knows \"spot-block\"");
-        }
-        Some(Source::SpotBlock)
-    }
-
-    fn instances(&mut self, given: Option<Given<i64>>) -> Option<u32> {
-        let Some(given) = given else { return self.missing("[block] instances", "--instances") };
-        let count = u32::try_from(given.value).ok().filter(|count| (1..=1000).contains(count));
-        if count.is_none() {
-            self.problem(&given.place, format!("{} is not a number from 1 to 1000", given.value));
-        }
-        count
-    }
-
-    /// A spot block lasts 60, 120, 180, 240, 300 or 360 minutes `[V]`.
-    fn duration(&mut self, given: Option<Given<Scalar>>) -> Option<SignedDuration> {
-        let Some(given) = given else { return self.missing("[block] duration", "--duration") };
-        let duration = self.take(&given.place, units::duration(&given.value))?;
-        if duration.as_secs() % 3600 != 0 || !(1..=6).contains(&duration.as_hours()) {
-            let rule = "a spot block lasts 60, 120, 180, 240, 300 or 360 minutes";
-            self.problem(&given.place, format!("{duration:#} is not possible: {rule}"));
-            return None;
-        }
-        Some(duration)
-    }
-
-    /// Lists that hold exactly one entry where the source is a spot block.
-    fn only_one(
-        &mut self,
-        given: Option<Given<Vec<String>>>,
-        key: &str,
-        flag: &str,
-        what: &str,
-        prefix: &str,
-    ) -> Option<String> {
-        let Some(given) = given else { return self.missing(&format!("[block] {key}"), flag) };
-        match given.value.as_slice() {
-            [one] if one.len() > prefix.len() && one.starts_with(prefix) => Some(one.clone()),
-            [one] => {
-                self.problem(&given.place, format!("{one:?} is not a {what}: it begins with `{prefix}`"));
-                None
-            }
-            several => {
-                self.problem(&given.place, format!("a spot block has exactly one {what}, not {}", several.len()));
-                None
-            }
-        }
-    }
-
-    fn groups(&mut self, given: Option<Given<Vec<String>>>) -> Option<Vec<String>> {
-        let Some(given) = given else { return self.missing("[block] security-groups", "--security-group") };
-        if given.value.is_empty() {
-            self.problem(&given.place, "is empty: an instance needs at least one security group");
-        }
-        for group in given.value.iter().filter(|group| !group.starts_with("sg-")) {
-            self.problem(&given.place, format!("{group:?} is not a security group's id: it begins with `sg-`"));
-        }
-        Some(given.value)
-    }
-
-    fn zone(&mut self, given: Option<Given<String>>, region: Option<&str>) -> Option<String> {
-        let given = given?;
-        if let Some(region) = region
-            && !given.value.starts_with(region)
-        {
-            self.problem(&given.place, format!("{:?} is not in region {region:?}", given.value));
-        }
-        Some(given.value)
-    }
-
-    /// Left out, it is the ECS image that AWS recommends; the one for GPUs when a job definition needs some.
-    fn image(&mut self, given: Option<Given<String>>, gpus: bool) -> Option<Image> {
-        let Some(given) = given else {
-            let kind = if gpus { "amazon-linux-2023/gpu" } else { "amazon-linux-2023" };
-            return Some(Image::Parameter(format!("/aws/service/ecs/optimized-ami/{kind}/recommended/image_id")));
-        };
-        if given.value.starts_with("ami-") {
-            return Some(Image::Id(given.value));
-        }
-        match given.value.strip_prefix("ssm:") {
-            Some(parameter) if parameter.starts_with('/') => Some(Image::Parameter(parameter.to_owned())),
-            _ => {
-                self.problem(&given.place, format!("{:?} is neither `ami-...` nor `ssm:/...`", given.value));
-                None
-            }
-        }
     }
 
     fn agent(&mut self, raw: RawAgent, block: Option<&Block>, jobs: &[Given<JobDefinition>]) -> Option<Agent> {

@@ -71,6 +71,8 @@ pub(super) struct RawBlock {
     pub(super) duration: Option<Spanned<Scalar>>,
     pub(super) instance_types: Option<Spanned<Vec<String>>>,
     pub(super) sources: Option<Spanned<Vec<String>>>,
+    pub(super) partial: Option<Spanned<i64>>,
+    pub(super) mix: Option<Spanned<bool>>,
     pub(super) max_price: Option<Spanned<Scalar>>,
     pub(super) subnets: Option<Spanned<Vec<String>>>,
     pub(super) security_groups: Option<Spanned<Vec<String>>>,

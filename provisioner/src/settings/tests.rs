@@ -71,7 +71,7 @@ fn flags_beat_the_file() {
     };
     let settings = Settings::parse(Path::new("f"), EXAMPLE, &flags, None).expect("settings");
     assert_eq!((settings.block.instances, settings.block.duration), (20, SignedDuration::from_hours(3)));
-    assert_eq!((settings.block.max_price.as_deref(), settings.block.subnet.as_str()), (Some("0.05"), "subnet-1"));
+    assert_eq!((settings.block.max_price.as_deref(), settings.block.subnets[0].as_str()), (Some("0.05"), "subnet-1"));
     let flags = BlockFlags { duration: Some("61m".into()), ..BlockFlags::default() };
     let Err(Error::Settings(problems)) = Settings::parse(Path::new("f"), EXAMPLE, &flags, None) else {
         panic!("61 minutes")
@@ -144,15 +144,17 @@ fn each_bad_input_is_named_with_its_line_and_what_would_be_right() {
         ("max-price = 0.03", "max-price = -1", "above 0"),
         (
             "instance-types = [\"t2.micro\"]",
-            "instance-types = [\"t2.micro\", \"t3.micro\"]",
-            "a spot block has exactly one instance type, not 2",
+            "instance-types = [\"t2.micro\", \"t2.micro\"]",
+            "\"t2.micro\" is listed twice",
         ),
         ("subnets = [\"subnet-c8d30ae4\"]", "subnets = [\"a\"]", "it begins with `subnet-`"),
-        ("subnets = [\"subnet-c8d30ae4\"]", "subnets = []", "exactly one subnet, not 0"),
+        ("subnets = [\"subnet-c8d30ae4\"]", "subnets = []", "is empty: give at least one subnet"),
         ("security-groups = [\"sg-55964223\"]", "security-groups = [\"web\"]", "it begins with `sg-`"),
         ("zone = \"us-east-1c\"", "zone = \"eu-west-1c\"", "\"eu-west-1c\" is not in region \"us-east-1\""),
         ("image = \"ami-a7a242da\"", "image = \"latest\"", "\"latest\" is neither `ami-...` nor `ssm:/...`"),
-        ("sources = [\"spot-block\"]", "sources = [\"spot\"]", "\"spot\" is not supported by this version yet"),
+        ("sources = [\"spot-block\"]", "sources = [\"spot-block\", \"spot-block\"]", "\"spot-block\" is listed twice"),
+        ("instances = 1", "instances = 1\npartial = 2", "2 is not a number from 1 to instances, 1"),
+        ("instances = 1", "instances = 1\npartial = 0", "0 is not a number from 1 to instances, 1"),
         ("sources = [\"spot-block\"]", "sources = [\"cheap\"]", "\"cheap\" is not a source"),
         (
             "zone = \"us-east-1c\"",

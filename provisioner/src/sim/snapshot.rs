@@ -61,6 +61,7 @@ fn purchase(mut parameters: Value) -> String {
 fn tagged(id: &str, tags: &BTreeMap<String, String>) -> String {
     let mut tags = tags.clone();
     tags.remove("spotblock:valid-until");
+    tags.remove("spotblock:opened");
     format!("{} {tags:?}", id.split('-').next().unwrap_or_default())
 }
 

@@ -4,12 +4,13 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use node_contract::{NodeConfig, Timeline};
+use node_contract::{NodeConfig, Source, Timeline};
 use serde::Serialize;
 
 use super::table;
 use crate::aws::ecs::Member;
 use crate::block::{Block, Life};
+use crate::capacity::{self, Guarantee};
 use crate::error::Result;
 use crate::record::LaunchData;
 use crate::session::Session;
@@ -21,8 +22,14 @@ pub struct BlockView {
     pub id: String,
     /// Its record's name.
     pub record: Option<String>,
-    /// Where it was bought.
+    /// Where it was bought, or is to be.
     pub source: Option<String>,
+    /// The sources that are tried in turn.
+    pub sources: Vec<String>,
+    /// What that source promises.
+    pub guarantee: Option<Guarantee>,
+    /// What the sources refused.
+    pub refused: Vec<RefusedView>,
     /// Where it is in its life.
     pub life: Life,
     /// How the purchase ended, where it brought nothing.
@@ -41,6 +48,17 @@ pub struct BlockView {
     pub requests: Vec<RequestView>,
     /// Its instances.
     pub instances: Vec<InstanceView>,
+}
+
+/// What a source refused.
+#[derive(Clone, Debug, Serialize)]
+pub struct RefusedView {
+    /// The source.
+    pub source: String,
+    /// AWS's codes, each once.
+    pub codes: Vec<String>,
+    /// How many instances it brought all the same.
+    pub instances: u32,
 }
 
 /// A spot request.
@@ -67,6 +85,8 @@ pub struct InstanceView {
     pub instance_type: String,
     /// Its Availability Zone.
     pub zone: String,
+    /// The source that brought it.
+    pub source: Option<String>,
     /// Its launch.
     pub launched: Timestamp,
     /// When its block ends.
@@ -96,10 +116,14 @@ pub async fn of(
     let first = block.instances.iter().map(|it| it.launched).min();
     let timeline = launch.as_ref().and_then(agents_settings).zip(first).map(|(config, at)| Timeline::new(&config, at));
     let terms = block.record.as_ref().map(|record| &record.terms);
+    let source = where_bought(block);
     Ok(BlockView {
         id: block.id.clone(),
         record: block.record.as_ref().map(|record| record.name.clone()),
-        source: terms.map(|terms| terms.source.to_string()),
+        source: source.map(|source| source.to_string()),
+        sources: terms.map(|terms| terms.sources.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+        guarantee: source.and_then(capacity::of).map(|source| source.guarantee()),
+        refused: refused(block),
         life,
         outcome: block.record.as_ref().and_then(|record| record.outcome.clone()),
         wanted: terms.map(|terms| terms.instances),
@@ -127,6 +151,7 @@ pub async fn of(
                     state: it.state.clone(),
                     instance_type: it.instance_type.clone(),
                     zone: it.zone.clone(),
+                    source: block.source_of(it).map(|source| source.to_string()),
                     launched: it.launched,
                     end: block.end_of(it),
                     joined: member.is_some_and(Member::has_joined),
@@ -136,6 +161,19 @@ pub async fn of(
             })
             .collect(),
     })
+}
+
+/// The source of the instances that are up, or were; before there are any, the one that is tried.
+fn where_bought(block: &Block) -> Option<Source> {
+    let up = block.instances.iter().filter(|it| it.is_up()).chain(&block.instances);
+    let bought = up.filter_map(|it| block.source_of(it)).next();
+    let record = block.record.as_ref()?;
+    bought.or_else(|| record.attempt().map(|attempt| attempt.source)).or_else(|| record.terms.sources.last().copied())
+}
+
+fn refused(block: &Block) -> Vec<RefusedView> {
+    let all = block.record.iter().flat_map(|record| &record.refused);
+    all.map(|it| RefusedView { source: it.source.to_string(), codes: it.codes.clone(), instances: it.got }).collect()
 }
 
 /// The agent's settings in the record: what is shown is what the agent acts on.
@@ -164,6 +202,13 @@ pub fn text(block: &BlockView, now: Timestamp) -> String {
         moments.iter().filter_map(|(name, at)| at.map(|at| format!("{name} {}", moment(at, now)))).collect();
     // Two a line fit a terminal of 80 columns.
     lines.extend(shown.chunks(2).map(|pair| format!("  {}", pair.join(", "))));
+    if let (Some(it), true) = (&block.guarantee, block.life.goes_on()) {
+        lines.push(format!("  {}; ended by {}", it.label, it.ended_by));
+    }
+    for refused in &block.refused {
+        let brought = if refused.instances > 0 { format!(" after {}", refused.instances) } else { String::new() };
+        lines.push(format!("  {} refused{brought}: {}", refused.source, refused.codes.join(", ")));
+    }
     if !block.instances.is_empty() {
         let rows = block.instances.iter().map(|it| {
             let joined = match (&it.container_instance, it.joined) {

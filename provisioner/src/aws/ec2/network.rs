@@ -41,15 +41,19 @@ fn nothing_described(what: &str, id: &str) -> Error {
 }
 
 impl Ec2 {
-    /// One subnet.
+    /// Subnets, in the order of their ids here.
     ///
     /// # Errors
-    /// When it isn't there.
-    pub async fn subnet(&self, id: &str) -> Result<Subnet> {
-        let call = self.client.describe_subnets().subnet_ids(id);
-        let answer = call.send().await.map_err(failed("ec2:DescribeSubnets", id))?;
-        let subnet = answer.subnets().first().ok_or_else(|| nothing_described("subnet", id))?;
-        Ok(Subnet { id: id.to_owned(), zone: text(subnet.availability_zone()), vpc: text(subnet.vpc_id()) })
+    /// When one isn't there.
+    pub async fn subnets(&self, ids: &[String]) -> Result<Vec<Subnet>> {
+        let call = self.client.describe_subnets().set_subnet_ids(Some(ids.to_vec()));
+        let answer = call.send().await.map_err(failed("ec2:DescribeSubnets", ids.join(", ")))?;
+        let of = |id: &String| {
+            let found = answer.subnets().iter().find(|it| it.subnet_id() == Some(id));
+            let subnet = found.ok_or_else(|| nothing_described("subnet", id))?;
+            Ok(Subnet { id: id.clone(), zone: text(subnet.availability_zone()), vpc: text(subnet.vpc_id()) })
+        };
+        ids.iter().map(of).collect()
     }
 
     /// Security groups.

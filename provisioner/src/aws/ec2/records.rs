@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{
-    InstanceType, LaunchTemplate, LaunchTemplateBlockDeviceMappingRequest, LaunchTemplateEbsBlockDeviceRequest,
-    LaunchTemplateIamInstanceProfileSpecificationRequest, LaunchTemplateInstanceNetworkInterfaceSpecificationRequest,
-    LaunchTemplatePlacementRequest, RequestLaunchTemplateData, ResourceType, ResponseLaunchTemplateData, VolumeType,
+    LaunchTemplate, LaunchTemplateBlockDeviceMappingRequest, LaunchTemplateEbsBlockDeviceRequest,
+    LaunchTemplateHttpTokensState, LaunchTemplateIamInstanceProfileSpecificationRequest,
+    LaunchTemplateInstanceMetadataOptionsRequest, LaunchTemplateInstanceMetadataTagsState,
+    LaunchTemplatePlacementRequest, RequestLaunchTemplateData, ResourceType, ResponseLaunchTemplateData,
+    ShutdownBehavior, VolumeType,
 };
 use node_contract::names::tag;
 
@@ -14,7 +16,7 @@ use crate::aws::{text, time};
 use crate::error::{Error, Kind, Result, failed};
 use crate::names;
 use crate::ownership::Marks;
-use crate::record::{LaunchData, OUTCOME, REPORTED, Record, Terms};
+use crate::record::{LaunchData, OUTCOME, REPORTED, Record, Refused, Terms};
 
 impl Ec2 {
     /// The records of an environment's blocks, in the order of their numbers.
@@ -92,12 +94,13 @@ impl Ec2 {
         })
     }
 
-    /// Writes down how a purchase ended that brought nothing.
+    /// Writes down what a source refused, and how the purchase ended if that was the end of it.
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn set_outcome(&self, record: &Record, outcome: &str) -> Result<()> {
-        let tags = BTreeMap::from([(OUTCOME.to_owned(), outcome.to_owned())]);
+    pub async fn set_refused(&self, record: &Record, refused: &Refused, outcome: Option<&str>) -> Result<()> {
+        let outcome = outcome.map(|outcome| (OUTCOME.to_owned(), outcome.to_owned()));
+        let tags = outcome.into_iter().chain([refused.to_tag()]).collect();
         self.tag(std::slice::from_ref(&record.template), &tags).await
     }
 
@@ -145,17 +148,21 @@ fn record(environment: &str, template: &LaunchTemplate) -> Result<Option<Record>
         number,
         created: time(template.create_time()),
         terms: Terms::from_tags(&name, &tags)?,
+        refused: Refused::of_tags(&name, &tags)?,
         outcome: tags.get(OUTCOME).cloned(),
         reported: tags.get(REPORTED).cloned(),
         name,
     }))
 }
 
+/// What is launched, but for types and subnets: those are an attempt's. The agent reads tags through the metadata, which
+/// only version 2 of their service gives; containers with a network of their own are one hop too far from it. An instance
+/// that shuts itself down is gone.
 fn request_data(launch: &LaunchData) -> RequestLaunchTemplateData {
-    let interface = LaunchTemplateInstanceNetworkInterfaceSpecificationRequest::builder()
-        .device_index(0)
-        .subnet_id(&launch.subnet)
-        .set_groups(Some(launch.security_groups.clone()))
+    let metadata = LaunchTemplateInstanceMetadataOptionsRequest::builder()
+        .http_tokens(LaunchTemplateHttpTokensState::Required)
+        .http_put_response_hop_limit(1)
+        .instance_metadata_tags(LaunchTemplateInstanceMetadataTagsState::Enabled)
         .build();
     let placement =
         launch.zone.as_ref().map(|zone| LaunchTemplatePlacementRequest::builder().availability_zone(zone).build());
@@ -171,9 +178,10 @@ fn request_data(launch: &LaunchData) -> RequestLaunchTemplateData {
         LaunchTemplateIamInstanceProfileSpecificationRequest::builder().name(&launch.instance_profile).build();
     RequestLaunchTemplateData::builder()
         .image_id(&launch.image)
-        .instance_type(InstanceType::from(launch.instance_type.as_str()))
         .set_key_name(launch.key_name.clone())
-        .network_interfaces(interface)
+        .set_security_group_ids(Some(launch.security_groups.clone()))
+        .metadata_options(metadata)
+        .instance_initiated_shutdown_behavior(ShutdownBehavior::Terminate)
         .set_placement(placement)
         .iam_instance_profile(profile)
         .set_block_device_mappings(root)
@@ -182,17 +190,14 @@ fn request_data(launch: &LaunchData) -> RequestLaunchTemplateData {
 }
 
 fn response_data(data: &ResponseLaunchTemplateData) -> LaunchData {
-    let interface = data.network_interfaces().first();
     let root = data.block_device_mappings().first().and_then(|mapping| {
         let gib = u32::try_from(mapping.ebs()?.volume_size()?).ok()?;
         Some((text(mapping.device_name()), gib))
     });
     LaunchData {
         image: text(data.image_id()),
-        instance_type: text(data.instance_type().map(|it| it.as_str())),
         key_name: data.key_name().map(str::to_owned),
-        security_groups: interface.map(|interface| interface.groups().to_vec()).unwrap_or_default(),
-        subnet: text(interface.and_then(|interface| interface.subnet_id())),
+        security_groups: data.security_group_ids().to_vec(),
         zone: data.placement().and_then(|placement| placement.availability_zone()).map(str::to_owned),
         instance_profile: text(data.iam_instance_profile().and_then(|profile| profile.name())),
         user_data: text(data.user_data()),

@@ -1,0 +1,186 @@
+//! From attempt to attempt, in the order that the record froze, until enough instances are there.
+//!
+//! Before each attempt, whatever a refused one left is ended. What AWS refuses is written on the record before the next
+//! attempt begins, so that whoever goes on, after a crash too, begins where this run stopped. What an attempt asks for
+//! follows from the record alone: so does its repetition.
+
+use super::release::{self, Chosen};
+use super::template::Template;
+use crate::block::{self, Block};
+use crate::capacity::{self, Buying, Came, Refusal, Short};
+use crate::error::{Error, Result, human};
+use crate::record::{Attempt, Record, Refused};
+use crate::session::Session;
+
+/// A block for which nothing more is bought.
+pub(super) struct Climbed {
+    /// Its record.
+    pub(super) record: Record,
+    /// How many instances are there, or on their way.
+    pub(super) instances: u32,
+}
+
+/// Climbs until enough instances are there.
+///
+/// # Errors
+/// The last refusal, when no attempt is left; what says nothing about the capacity.
+pub(super) async fn climb(session: &Session<'_>, mut block: Block, mut record: Record) -> Result<Climbed> {
+    let template = Template::of(session, &record).await?;
+    let mut last = None;
+    let mut brought = false;
+    loop {
+        release::run(session, &block, &record, Chosen::Strays).await?;
+        let Some(attempt) = record.attempt().filter(|_| record.outcome.is_none()) else {
+            return exhausted(session, &block, record, last, brought).await;
+        };
+        let asked = record.terms.instances.saturating_sub(record.got());
+        let launch = template.launch_of(attempt.source)?;
+        announce(session, &record, &attempt, asked, &block);
+        let buying = Buying { session, record: &record, attempt: &attempt, asked, launch: &launch, block: &block };
+        let source = capacity::of(attempt.source).ok_or_else(|| unknown(&record, &attempt))?;
+        let came = source.buy(buying).await?;
+        let Some(short) = came.short else {
+            let instances = record.got() + came.instances;
+            return Ok(Climbed { record, instances });
+        };
+        brought |= came.instances > 0;
+        block = block::again(session.aws, session.environment(), &block.id, Some(record.clone())).await?;
+        let kept = if record.terms.fills_gaps() {
+            release::run(session, &block, &record, Chosen::OpenRequests(attempt.number)).await?;
+            block = block::again(session.aws, session.environment(), &block.id, Some(record.clone())).await?;
+            let of_it = |it: &&crate::aws::ec2::Instance| it.is_up() && block.attempt_of(it) == Some(attempt.number);
+            u32::try_from(block.instances.iter().filter(of_it).count()).unwrap_or(u32::MAX)
+        } else {
+            0
+        };
+        let came = Came { instances: kept, short: None };
+        written_down(session, &mut record, &attempt, &came, &short).await?;
+        block.record = Some(record.clone());
+        last = Some(short);
+    }
+}
+
+fn announce(session: &Session<'_>, record: &Record, attempt: &Attempt, asked: u32, block: &Block) {
+    let terms = &record.terms;
+    let made = block.requests.iter().map(|it| &it.tags).chain(block.instances.iter().map(|it| &it.tags));
+    if made.into_iter().any(|tags| crate::record::attempt_of(tags) == Some(attempt.number)) {
+        return;
+    }
+    session.ui.say(format_args!(
+        "requesting {asked} x {} for {} ({}{})",
+        attempt.shown(),
+        human(terms.duration.unsigned_abs()),
+        attempt.source,
+        terms.max_price.as_ref().map(|price| format!(", at most ${price} per instance-hour")).unwrap_or_default(),
+    ));
+}
+
+/// Writes a refusal on the record, and on the user's screen.
+async fn written_down(
+    session: &Session<'_>,
+    record: &mut Record,
+    attempt: &Attempt,
+    came: &Came,
+    short: &Short,
+) -> Result<()> {
+    let known = record.refused.iter().position(|it| it.source == attempt.source);
+    let mut refused = match known {
+        Some(at) => record.refused.remove(at),
+        None => Refused { source: attempt.source, through: 0, got: 0, codes: Vec::new() },
+    };
+    // What isn't sold at all isn't in another pool either.
+    refused.through = if short.refusal == Refusal::NotSold { attempt.last } else { attempt.number };
+    refused.got += came.instances;
+    if !refused.codes.contains(&short.code) {
+        refused.codes.push(short.code.clone());
+    }
+    record.refused.push(refused.clone());
+    let over = record.attempt().is_none() && record.got() < record.terms.least();
+    if over || !short.refusal.leads_on() {
+        record.outcome =
+            Some(format!("{}:{}", if short.failure.is_some() { "refused" } else { "not-fulfilled" }, short.code));
+    }
+    session.aws.ec2.set_refused(record, &refused, record.outcome.as_deref()).await?;
+    if let Some(next) = record.attempt().filter(|_| record.outcome.is_none()) {
+        let brought = if came.instances > 0 { format!(" brought {} and", came.instances) } else { String::new() };
+        session.ui.say(format_args!(
+            "{}{brought} refused {}: {}: {}; trying {} ({})",
+            attempt.source,
+            attempt.shown(),
+            short.code,
+            short.why,
+            next.source,
+            next.shown()
+        ));
+    }
+    Ok(())
+}
+
+/// No attempt is left: enough is there all the same, or nothing is to be left.
+async fn exhausted(
+    session: &Session<'_>,
+    block: &Block,
+    record: Record,
+    last: Option<Short>,
+    brought: bool,
+) -> Result<Climbed> {
+    if record.outcome.is_none() && record.terms.fills_gaps() && record.got() >= record.terms.least() {
+        let instances = record.got();
+        let (wanted, id) = (record.terms.instances, &record.terms.block);
+        session.ui.warn(format_args!("block {id} has {instances} of {wanted} instances: no source has more"));
+        return Ok(Climbed { record, instances });
+    }
+    release::run(session, block, &record, Chosen::All).await?;
+    Err(refused(&record, last, brought))
+}
+
+/// The error that a block ends with that no source sold.
+fn refused(record: &Record, last: Option<Short>, brought: bool) -> Error {
+    let terms = &record.terms;
+    let next = |advice: Option<&str>| {
+        let advice = advice.unwrap_or(
+            "Raise [block] max-price, ask for fewer instances or other types or subnets, list another source, or raise the \
+             account's quota",
+        );
+        let left = if brought { "what came was given back" } else { "nothing was bought" };
+        format!("{left}. {advice}; then run the same command again")
+    };
+    let came = if brought { "too few instances" } else { "no instance" };
+    let Some(short) = last else {
+        return Error::Capacity {
+            what: format!("AWS refused block {}: {}", terms.block, sources(record)),
+            source: None,
+            next: next(None),
+        };
+    };
+    match (short.refusal.leads_on(), short.failure) {
+        (false, Some(failure)) => Error::Aws(failure),
+        (false, None) => Error::State {
+            what: format!("{came} came for block {}: {}", terms.block, short.why),
+            next: next(Some("Change what AWS names")),
+        },
+        (true, source) => {
+            let several = terms.attempts().len() > 1;
+            let all = if several { format!(" (refused by {})", sources(record)) } else { String::new() };
+            let what = match &source {
+                Some(_) if short.refusal == Refusal::NotSold => format!("{}{all}", short.why),
+                Some(_) => format!("AWS has no capacity for block {} on these terms{all}", terms.block),
+                None => format!("{came} came for block {}: {}{all}", terms.block, short.why),
+            };
+            Error::Capacity { what, source, next: next(short.next) }
+        }
+    }
+}
+
+/// What each source answered.
+fn sources(record: &Record) -> String {
+    let all: Vec<String> = record.refused.iter().map(|it| format!("{}: {}", it.source, it.codes.join(", "))).collect();
+    all.join("; ")
+}
+
+fn unknown(record: &Record, attempt: &Attempt) -> Error {
+    Error::State {
+        what: format!("block {} is to be bought as {}, which this version can't", record.terms.block, attempt.source),
+        next: "use the version of spotblock that made it, or end it with `spotblock down`".to_owned(),
+    }
+}

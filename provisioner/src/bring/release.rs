@@ -1,0 +1,114 @@
+//! Giving back what isn't to be kept: cancel, describe again, terminate.
+
+use std::time::Duration;
+
+use crate::aws::ec2::{Instance, SpotRequest};
+use crate::block::{self, Block};
+use crate::capacity::{self, Standing};
+use crate::error::Result;
+use crate::ownership::{Marks, Ours, ids};
+use crate::record::{Record, attempt_of};
+use crate::session::Session;
+use crate::wait::{Bound, Seen};
+
+/// Instances take seconds to minutes to be terminated; what is waited for here is that AWS has begun.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// What is given back.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Chosen {
+    /// What attempts left whose refusal stands on the record, and that nothing is kept of.
+    Strays,
+    /// This attempt's requests that may still be fulfilled. What came of others stays.
+    OpenRequests(u32),
+    /// Everything.
+    All,
+}
+
+impl Chosen {
+    fn attempt(self, record: &Record, attempt: Option<u32>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Strays => attempt.is_some_and(|number| !record.keeps(number)),
+            Self::OpenRequests(number) => attempt == Some(number),
+        }
+    }
+
+    fn instances(self) -> bool {
+        !matches!(self, Self::OpenRequests(_))
+    }
+}
+
+/// Gives back what is chosen, also what comes up late, and waits until nothing of it may still come up.
+pub(super) async fn run(session: &Session<'_>, block: &Block, record: &Record, chosen: Chosen) -> Result<()> {
+    if left(block, record, chosen).is_none() {
+        return Ok(());
+    }
+    let bound = Bound {
+        what: format!("what is not kept of block {} to be given back", block.id),
+        limit: LIMIT,
+        next: "run the same command again, or `spotblock down` to end the block".to_owned(),
+    };
+    let (mut seen, mut asked) = (Some(block.clone()), Vec::new());
+    let look = async || {
+        let now = match seen.take() {
+            Some(seen) => seen,
+            None => block::again(session.aws, session.environment(), &block.id, Some(record.clone())).await?,
+        };
+        let Some(what) = left(&now, record, chosen) else { return Ok(Seen::Done(())) };
+        give_back(session, &now, record, chosen, &mut asked).await?;
+        Ok(Seen::NotYet(what))
+    };
+    session.waits.until(session.ui, bound, look).await
+}
+
+fn may_come(block: &Block, request: &SpotRequest) -> bool {
+    match capacity::standing(request) {
+        Standing::Holding => true,
+        Standing::Live => !block.instances.iter().any(|it| Some(&it.id) == request.instance.as_ref()),
+        Standing::Failed | Standing::Over => false,
+    }
+}
+
+/// What is left of it, in words.
+fn left(block: &Block, record: &Record, chosen: Chosen) -> Option<String> {
+    let request = |it: &&SpotRequest| chosen.attempt(record, attempt_of(&it.tags)) && may_come(block, it);
+    let requests = block.requests.iter().filter(request).count();
+    let instances = instances(block, record, chosen).len();
+    (requests + instances > 0).then(|| format!("{instances} instances and {requests} requests are left"))
+}
+
+fn instances<'a>(block: &'a Block, record: &Record, chosen: Chosen) -> Vec<&'a Instance> {
+    let is = |it: &&Instance| chosen.instances() && it.is_up() && chosen.attempt(record, block.attempt_of(it));
+    block.instances.iter().filter(is).collect()
+}
+
+/// `asked` are the instances that are on their way out already, whatever AWS still shows.
+async fn give_back(
+    session: &Session<'_>,
+    block: &Block,
+    record: &Record,
+    chosen: Chosen,
+    asked: &mut Vec<String>,
+) -> Result<()> {
+    let marks = Marks::of_block(session.environment(), &block.id);
+    let open = |it: &&SpotRequest| {
+        chosen.attempt(record, attempt_of(&it.tags)) && matches!(it.state.as_str(), "open" | "active" | "disabled")
+    };
+    let cancelled = |it: &&SpotRequest| chosen.instances() || capacity::standing(it) == Standing::Holding;
+    let requests = block.requests.iter().filter(open).filter(cancelled);
+    let requests: Vec<Ours> = requests.filter_map(|it| marks.claim(&it.id, &it.tags)).collect();
+    session.aws.ec2.cancel_spot_requests(&requests).await?;
+    let all: Vec<&Instance> =
+        instances(block, record, chosen).into_iter().filter(|it| !asked.contains(&it.id)).collect();
+    let unmarked = all.iter().filter(|it| !marks.are_on(&it.tags));
+    let unmarked: Vec<Ours> = unmarked.filter_map(|it| marks.claim_instance(it, &block.requests)).collect();
+    session.aws.ec2.tag(&unmarked, &marks.tags()).await?;
+    let end: Vec<Ours> = all.iter().filter_map(|it| marks.claim_instance(it, &block.requests)).collect();
+    if !end.is_empty() {
+        session.ui.say(format_args!("terminating {}", ids(&end).join(", ")));
+        session.aws.ec2.terminate(&end).await?;
+        asked.extend(ids(&end));
+    }
+    Ok(())
+}

@@ -1,0 +1,216 @@
+//! The rules of `[block]`.
+
+use jiff::SignedDuration;
+use node_contract::{MIN_RELEASE_SECS, Source};
+
+use super::check::{Check, Given};
+use super::raw::{RawBlock, Scalar};
+use super::{Block, Image, units};
+use crate::args::BlockFlags;
+use crate::capacity;
+use crate::record::TAG_VALUE;
+
+impl Check<'_> {
+    pub(super) fn block(
+        &mut self,
+        raw: RawBlock,
+        flags: &BlockFlags,
+        gpus: bool,
+        region: Option<&str>,
+    ) -> Option<Block> {
+        let sources = self.sources(self.pick(flags.sources.clone(), "--source", "[block] sources", raw.sources));
+        let instances = self.instances(self.pick(
+            flags.instances.map(i64::from),
+            "--instances",
+            "[block] instances",
+            raw.instances,
+        ));
+        let duration = flags.duration.clone().map(Scalar::Text);
+        let duration = self.pick(duration, "--duration", "[block] duration", raw.duration);
+        let duration = self.duration(duration, sources.as_deref().unwrap_or_default());
+        let types =
+            self.pick(flags.instance_types.clone(), "--instance-type", "[block] instance-types", raw.instance_types);
+        let instance_types = self.some(types, "instance-types", "--instance-type", "instance type", "");
+        let subnets = self.pick(flags.subnets.clone(), "--subnet", "[block] subnets", raw.subnets);
+        let subnets = self.some(subnets, "subnets", "--subnet", "subnet", "subnet-");
+        let partial = self.pick(flags.partial.map(i64::from), "--partial", "[block] partial", raw.partial);
+        let partial = partial.and_then(|given| self.partial(&given, instances));
+        let mix = self.pick(flags.mix.then_some(true), "--mix", "[block] mix", raw.mix);
+        let groups = self.pick(
+            flags.security_groups.clone(),
+            "--security-group",
+            "[block] security-groups",
+            raw.security_groups,
+        );
+        let security_groups = self.groups(groups);
+        let price = self.pick(flags.max_price.map(Scalar::Float), "--max-price", "[block] max-price", raw.max_price);
+        let max_price = price.and_then(|price| self.take(&price.place, units::dollars(&price.value)));
+        let volume = raw.root_volume.map(|volume| self.here("[block] root-volume", volume));
+        let root_volume_gib = volume.and_then(|volume| self.take(&volume.place, units::gibibytes(&volume.value)));
+        let idle = raw.release_when_idle.map(|idle| self.here("[block] release-when-idle", idle));
+        let release_when_idle = idle.and_then(|idle| self.release_when_idle(idle));
+        let zone = self.zone(self.pick(flags.zone.clone(), "--zone", "[block] zone", raw.zone), region);
+        let image = self.image(self.pick(flags.image.clone(), "--image", "[block] image", raw.image), gpus);
+        let profile = self.pick(
+            flags.instance_profile.clone(),
+            "--instance-profile",
+            "[block] instance-profile",
+            raw.instance_profile,
+        );
+        if let Some(profile) = &profile
+            && profile.value.contains([':', '/'])
+        {
+            self.problem(
+                &profile.place,
+                format!("{:?} is not a name: give the profile's name, not its ARN", profile.value),
+            );
+        }
+        let key_name = self.pick(flags.key_name.clone(), "--key-name", "[block] key-name", raw.key_name);
+        Some(Block {
+            instances: instances?,
+            duration: duration?,
+            instance_types: instance_types?,
+            sources: sources?,
+            partial,
+            mix: mix.is_some_and(|mix| mix.value),
+            max_price,
+            subnets: subnets?,
+            security_groups: security_groups?,
+            zone,
+            key_name: key_name.map(|key| key.value),
+            instance_profile: profile.map(|profile| profile.value),
+            root_volume_gib,
+            release_when_idle,
+            image: image?,
+        })
+    }
+
+    fn release_when_idle(&mut self, given: Given<Scalar>) -> Option<SignedDuration> {
+        let idle = self.take(&given.place, units::duration(&given.value))?;
+        let floor = SignedDuration::from_secs(MIN_RELEASE_SECS.into());
+        if idle < floor {
+            self.problem(&given.place, format!("{idle:#} is under {floor:#}: instances would leave between two jobs"));
+        }
+        Some(idle)
+    }
+
+    fn sources(&mut self, given: Option<Given<Vec<String>>>) -> Option<Vec<Source>> {
+        let Some(given) = given else { return Some(vec![Source::SpotBlock]) };
+        let known = capacity::names().iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+        let mut sources = Vec::new();
+        for name in &given.value {
+            let problem = match capacity::named(name) {
+                Some(source) if sources.contains(&source) => format!("{name:?} is listed twice"),
+                Some(source) if capacity::of(source).is_some() => {
+                    sources.push(source);
+                    continue;
+                }
+                Some(_) => format!("{name:?} is not supported by this version yet: it knows {known}"),
+                None => format!("{name:?} is not a source: this version knows {known}"),
+            };
+            self.problem(&given.place, problem);
+        }
+        if given.value.is_empty() {
+            self.problem(&given.place, format!("is empty: this version knows {known}"));
+        }
+        (!sources.is_empty()).then_some(sources)
+    }
+
+    fn instances(&mut self, given: Option<Given<i64>>) -> Option<u32> {
+        let Some(given) = given else { return self.missing("[block] instances", "--instances") };
+        let count = u32::try_from(given.value).ok().filter(|count| (1..=1000).contains(count));
+        if count.is_none() {
+            self.problem(&given.place, format!("{} is not a number from 1 to 1000", given.value));
+        }
+        count
+    }
+
+    /// What each source can do.
+    fn duration(&mut self, given: Option<Given<Scalar>>, sources: &[Source]) -> Option<SignedDuration> {
+        let Some(given) = given else { return self.missing("[block] duration", "--duration") };
+        let duration = self.take(&given.place, units::duration(&given.value))?;
+        let rules = sources.iter().filter_map(|source| capacity::of(*source)?.impossible(duration));
+        let rules: Vec<String> = rules.collect();
+        for rule in &rules {
+            self.problem(&given.place, format!("{duration:#} is not possible: {rule}"));
+        }
+        rules.is_empty().then_some(duration)
+    }
+
+    /// A list that holds something, each once, and not more than the record can.
+    fn some(
+        &mut self,
+        given: Option<Given<Vec<String>>>,
+        key: &str,
+        flag: &str,
+        what: &str,
+        prefix: &str,
+    ) -> Option<Vec<String>> {
+        let Some(given) = given else { return self.missing(&format!("[block] {key}"), flag) };
+        let known = self.problems();
+        if given.value.is_empty() {
+            self.problem(&given.place, format!("is empty: give at least one {what}"));
+        }
+        for (n, one) in given.value.iter().enumerate() {
+            if one.len() <= prefix.len() || !one.starts_with(prefix) || one.contains(char::is_whitespace) {
+                let rule = if prefix.is_empty() { String::new() } else { format!(": it begins with `{prefix}`") };
+                self.problem(&given.place, format!("{one:?} is not a {what}{rule}"));
+            }
+            if given.value.iter().take(n).any(|before| before == one) {
+                self.problem(&given.place, format!("{one:?} is listed twice"));
+            }
+        }
+        if given.value.join(" ").len() > TAG_VALUE {
+            self.problem(&given.place, format!("names too many: together they may have {TAG_VALUE} characters"));
+        }
+        (self.problems() == known).then_some(given.value)
+    }
+
+    fn partial(&mut self, given: &Given<i64>, instances: Option<u32>) -> Option<u32> {
+        let instances = instances?;
+        let partial = u32::try_from(given.value).ok().filter(|least| (1..=instances).contains(least));
+        if partial.is_none() {
+            self.problem(&given.place, format!("{} is not a number from 1 to instances, {instances}", given.value));
+        }
+        partial
+    }
+
+    fn groups(&mut self, given: Option<Given<Vec<String>>>) -> Option<Vec<String>> {
+        let Some(given) = given else { return self.missing("[block] security-groups", "--security-group") };
+        if given.value.is_empty() {
+            self.problem(&given.place, "is empty: an instance needs at least one security group");
+        }
+        for group in given.value.iter().filter(|group| !group.starts_with("sg-")) {
+            self.problem(&given.place, format!("{group:?} is not a security group's id: it begins with `sg-`"));
+        }
+        Some(given.value)
+    }
+
+    fn zone(&mut self, given: Option<Given<String>>, region: Option<&str>) -> Option<String> {
+        let given = given?;
+        if let Some(region) = region
+            && !given.value.starts_with(region)
+        {
+            self.problem(&given.place, format!("{:?} is not in region {region:?}", given.value));
+        }
+        Some(given.value)
+    }
+
+    /// Left out, it is the ECS image that AWS recommends; the one for GPUs when a job definition needs some.
+    fn image(&mut self, given: Option<Given<String>>, gpus: bool) -> Option<Image> {
+        let Some(given) = given else {
+            let kind = if gpus { "amazon-linux-2023/gpu" } else { "amazon-linux-2023" };
+            return Some(Image::Parameter(format!("/aws/service/ecs/optimized-ami/{kind}/recommended/image_id")));
+        };
+        if given.value.starts_with("ami-") {
+            return Some(Image::Id(given.value));
+        }
+        match given.value.strip_prefix("ssm:") {
+            Some(parameter) if parameter.starts_with('/') => Some(Image::Parameter(parameter.to_owned())),
+            _ => {
+                self.problem(&given.place, format!("{:?} is neither `ami-...` nor `ssm:/...`", given.value));
+                None
+            }
+        }
+    }
+}
