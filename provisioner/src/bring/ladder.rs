@@ -130,7 +130,8 @@ async fn exhausted(
         session.ui.warn(format_args!("block {id} has {instances} of {wanted} instances: no source has more"));
         return Ok(Climbed { record, instances });
     }
-    release::run(session, block, &record, Chosen::All).await?;
+    let block = block::again(session.aws, session.environment(), &block.id, Some(record.clone())).await?;
+    release::run(session, &block, &record, Chosen::All).await?;
     Err(refused(&record, last, brought))
 }
 
