@@ -339,7 +339,7 @@ async fn a_request_that_brings_nothing_says_why() {
         ),
         (
             "price-too-low",
-            Options { spot_price: 1.0, ..Options::default() },
+            Options { spot_price: Some(1.0), ..Options::default() },
             3,
             &[
                 "ended with schedule-expired",

@@ -65,7 +65,7 @@ async fn foreign_look_alikes_live_on_untouched() {
         world.register(instance, cluster["cluster"].as_str().expect("a cluster"));
     }
     // A spot request that is still open, with one of the marks.
-    world.cloud(|cloud| cloud.options.spot_price = 1.0);
+    world.cloud(|cloud| cloud.options.spot_price = Some(1.0));
     world.by_hand("ec2", &format!("Action=RequestSpotInstances&SpotPrice=0.01&{INSTANCE}"));
     // Templates: the name without the mark, the mark without the name.
     for name in ["spotblock-spot-block-test-7", "spotblock-of-somebody"] {

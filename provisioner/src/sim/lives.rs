@@ -130,7 +130,7 @@ async fn a_refused_block_ends_with_3_and_is_not_asked_for_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_never_fulfilled_ends_with_3_when_it_is_no_longer_valid() {
-    let world = World::new(Options { spot_price: 1.0, ..Options::default() });
+    let world = World::new(Options { spot_price: Some(1.0), ..Options::default() });
     let start = world.now();
     let run = world.run(&["up", "--valid-for", "5m"]).await;
     assert_eq!(run.code, 3, "{}", run.stderr);

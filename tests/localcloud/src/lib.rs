@@ -26,6 +26,7 @@
 //! | `GET /_localcloud/nodes` | the nodes ([`client::NodeInfo`]) |
 //! | `GET /_localcloud/options` | how the cloud behaves ([`client::Options`]) |
 //! | `PATCH /_localcloud/options` | changes it by a JSON merge patch, such as `{"spot-block": "refuse"}` or `{"block-ends-in": "PT45S"}` |
+//! |  | `{"capacity": {"c5.large/us-east-1a": 3, "*/us-east-1b/spot": 0}}`: how many instances can live at once, by type, zone and market; `{"on-demand-vcpus": 64, "spot-vcpus": 0}`: the account's quotas; `{"spot-price": 0.5}`: one price everywhere |
 //! | `POST /_localcloud/faults` | adds a fault ([`client::Fault`], [`client::NodeFault`]) or a list of them to the script |
 //! | `DELETE /_localcloud/faults` | empties the script |
 //! | `POST /_localcloud/nodes/ID/power-off` | powers the host off from inside |

@@ -92,7 +92,9 @@ pub fn answer(cloud: &mut Cloud, now: Timestamp, instance: &str, request: &Reque
 /// The answer by a clock that is off by so much.
 fn dated(cloud: &mut Cloud, now: Timestamp, off: SignedDuration, instance: &str, request: &Request) -> Response {
     cloud.advance(now);
+    let disabled = ec2::instance(cloud, instance).is_some_and(|found| !found.has_metadata());
     let response = match request.method.as_str() {
+        _ if disabled => page_of(403),
         "PUT" => put(cloud, now, instance, request),
         "GET" | "HEAD" => get(cloud, now, off, instance, request),
         _ => page_of(405),

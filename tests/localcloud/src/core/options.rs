@@ -1,5 +1,7 @@
 //! How the cloud behaves.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
@@ -19,12 +21,22 @@ pub struct Options {
     pub block_ends_in: Option<SignedDuration>,
     /// How long state changes take.
     pub pace: Pace,
-    /// The spot price in dollars per hour of every type.
-    pub spot_price: f64,
+    /// The spot price in dollars per hour of every type; left out, each type has its own in each zone.
+    pub spot_price: Option<f64>,
     /// How many further spot instances can be had.
     pub spot_capacity: Option<u32>,
     /// Spot requests are accepted, and fail when they are evaluated.
     pub spot_failure: Option<SpotFailure>,
+    /// The account's default of `InstanceMetadataTags`, for instances of whose metadata nothing is said: a spot
+    /// request can't say it. AWS's own default is no.
+    pub instance_metadata_tags: bool,
+    /// How many instances can run at once: `{"c5.large/us-east-1a": 3}`. A key is a type, a zone, and if wanted a
+    /// market (`spot`, `on-demand`), with `*` for any; all that fit count. What no key fits is without limit.
+    pub capacity: BTreeMap<String, u32>,
+    /// The account's quota of vCPUs of running on-demand instances.
+    pub on_demand_vcpus: Option<u32>,
+    /// The account's quota of vCPUs of running spot instances.
+    pub spot_vcpus: Option<u32>,
 }
 
 /// How a spot request fails that was accepted.
@@ -107,9 +119,13 @@ impl Default for Options {
             spot_block: SpotBlock::Grant,
             block_ends_in: None,
             pace: Pace::default(),
-            spot_price: 0.004,
+            spot_price: None,
             spot_capacity: None,
             spot_failure: None,
+            instance_metadata_tags: false,
+            capacity: BTreeMap::new(),
+            on_demand_vcpus: None,
+            spot_vcpus: None,
         }
     }
 }

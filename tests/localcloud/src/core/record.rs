@@ -82,7 +82,8 @@ pub enum What {
     Gone {
         /// The instance.
         instance: String,
-        /// `power-off`, `terminated`, `taken-by-aws`, `vanished`.
+        /// `power-off`, `terminated`, `taken-by-aws`, `vanished`; `stopped` when its host powered off and the instance
+        /// is kept, as one is whose shutdown behaviour isn't `terminate`.
         how: String,
     },
     /// A job's status changed.

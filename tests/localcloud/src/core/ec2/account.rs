@@ -1,26 +1,9 @@
-//! What the example account holds before anybody calls: network, key, images, and the types EC2 offers.
+//! What the example account holds before anybody calls: network, key and images.
 
 use serde_json::{Value, json};
 
 /// The zones of the region, by their letters.
 pub(super) const ZONES: [char; 6] = ['a', 'b', 'c', 'd', 'e', 'f'];
-
-/// An instance type as far as the local cloud cares.
-#[derive(Debug, PartialEq, Eq)]
-pub struct InstanceType {
-    /// AWS's name of it.
-    pub name: &'static str,
-    /// How many vCPUs it has.
-    pub vcpus: u32,
-    /// How much memory it has, in MiB.
-    pub memory_mib: u32,
-    /// How many GPUs it has.
-    pub gpus: u32,
-    /// `x86_64` or `arm64`.
-    pub architecture: &'static str,
-    gpu: &'static str,
-    gpu_memory_mib: u32,
-}
 
 /// An image.
 #[derive(Debug, PartialEq, Eq)]
@@ -136,31 +119,6 @@ const fn image(id: &'static str, name: &'static str, architecture: &'static str,
     Image { id, name, architecture, carries_agent: true, created }
 }
 
-/// Sizes as EC2's pages of instance types give them.
-pub(super) static TYPES: [InstanceType; 12] = [
-    cpu("t2.micro", 1, 1_024, "x86_64"),
-    cpu("t3.micro", 2, 1_024, "x86_64"),
-    cpu("t3.small", 2, 2_048, "x86_64"),
-    cpu("m5.large", 2, 8_192, "x86_64"),
-    cpu("c5.large", 2, 4_096, "x86_64"),
-    cpu("c5.4xlarge", 16, 32_768, "x86_64"),
-    cpu("m5.24xlarge", 96, 393_216, "x86_64"),
-    cpu("m6g.large", 2, 8_192, "arm64"),
-    cpu("c7g.large", 2, 4_096, "arm64"),
-    InstanceType { gpus: 1, gpu: "K80", gpu_memory_mib: 12_288, ..cpu("p2.xlarge", 4, 62_464, "x86_64") },
-    InstanceType { gpus: 1, gpu: "T4", gpu_memory_mib: 15_360, ..cpu("g4dn.xlarge", 4, 16_384, "x86_64") },
-    InstanceType { gpus: 1, gpu: "V100", gpu_memory_mib: 16_384, ..cpu("p3.2xlarge", 8, 62_464, "x86_64") },
-];
-
-const fn cpu(name: &'static str, vcpus: u32, memory_mib: u32, architecture: &'static str) -> InstanceType {
-    InstanceType { name, vcpus, memory_mib, gpus: 0, architecture, gpu: "", gpu_memory_mib: 0 }
-}
-
-/// The type of this name.
-pub(super) fn instance_type(name: &str) -> Option<&'static InstanceType> {
-    TYPES.iter().find(|row| row.name == name)
-}
-
 /// The image of this id.
 pub(super) fn image_by_id(id: &str) -> Option<&'static Image> {
     IMAGES.iter().find(|image| image.id == id)
@@ -184,33 +142,6 @@ pub(super) fn group_by_name(name: &str, vpc: &str) -> Option<&'static Group> {
 /// Where an instance goes that names no subnet: the zone's default one.
 pub(super) fn default_subnet(zone: char) -> Option<&'static Subnet> {
     SUBNETS.iter().find(|subnet| subnet.default && subnet.zone == zone)
-}
-
-impl InstanceType {
-    pub(super) fn answer(&self) -> Value {
-        let gpus = (self.gpus > 0).then(|| {
-            json!({
-                "gpus": [{
-                    "name": self.gpu, "manufacturer": "NVIDIA", "count": self.gpus,
-                    "memoryInfo": { "sizeInMiB": self.gpu_memory_mib },
-                }],
-                "totalGpuMemoryInMiB": self.gpus * self.gpu_memory_mib,
-            })
-        });
-        json!({
-            "instanceType": self.name,
-            "currentGeneration": !matches!(self.name, "t2.micro" | "p2.xlarge"),
-            "freeTierEligible": self.name.ends_with(".micro"),
-            "supportedUsageClasses": ["on-demand", "spot"],
-            "supportedRootDeviceTypes": ["ebs"],
-            "bareMetal": false,
-            "processorInfo": { "supportedArchitectures": [self.architecture] },
-            "vCpuInfo": { "defaultVCpus": self.vcpus },
-            "memoryInfo": { "sizeInMiB": self.memory_mib },
-            "instanceStorageSupported": false,
-            "gpuInfo": gpus,
-        })
-    }
 }
 
 impl Image {

@@ -1,12 +1,17 @@
-//! One instance and its life: pending, running, shutting-down, terminated, forgotten after an hour.
+//! One instance and its life: pending, running, shutting-down, terminated, forgotten after an hour. One that powers
+//! itself off and isn't told to terminate by that is stopped instead, and stays.
+
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::record::What;
 use super::super::{Cloud, Effect, Event, ecs, iam, imds};
-use super::account::{Image, InstanceType};
-use super::launch::LaunchSpec;
+use super::account::Image;
+use super::launch::{LaunchSpec, Shutdown};
 use super::spot;
+use super::tags::Tags;
+use super::types::InstanceType;
 
 /// How long before AWS takes an instance it says so.
 pub(super) const NOTICE: SignedDuration = SignedDuration::from_secs(120);
@@ -25,6 +30,48 @@ pub enum State {
     ShuttingDown,
     /// Gone.
     Terminated,
+    /// Powered off and kept; its host is dead already.
+    Stopping,
+    /// Powered off and kept.
+    Stopped,
+}
+
+/// How an instance is bought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Market {
+    /// By the hour, for as long as it runs.
+    OnDemand,
+    /// From what AWS has to spare, until it wants it back.
+    Spot,
+    /// Paid with a capacity block.
+    CapacityBlock,
+}
+
+impl Market {
+    /// Its name in IMDS and in a fleet's answers.
+    #[must_use]
+    pub fn life_cycle(self) -> &'static str {
+        match self {
+            Self::OnDemand => "on-demand",
+            Self::Spot => "spot",
+            Self::CapacityBlock => "capacity-block",
+        }
+    }
+}
+
+/// An instance that is to be launched.
+#[derive(Clone, Debug)]
+pub(super) struct Order {
+    pub(super) spec: Arc<LaunchSpec>,
+    pub(super) market: Market,
+    /// What brings it, for the record of events: a spot request, a fleet, or a RunInstances call's reservation.
+    pub(super) by: String,
+    pub(super) spot_request: Option<String>,
+    /// The reservation (`r-...`) of the instances that one call launches; left out, it has one of its own.
+    pub(super) reservation: Option<String>,
+    /// When it is a spot block: how long that is.
+    pub(super) block: Option<SignedDuration>,
+    pub(super) tags: Tags,
 }
 
 /// That AWS takes an instance, and when.
@@ -76,18 +123,23 @@ pub struct Instance {
     pub private_ip: String,
     /// Its network interface's address.
     pub mac: String,
+    /// How it was bought.
+    pub market: Market,
     /// The spot request that brought it.
     pub spot_request: Option<String>,
     /// That AWS takes it.
     pub notice: Option<Notice>,
     /// Since when AWS recommends to leave it.
     pub rebalance: Option<Timestamp>,
-    pub(super) spec: LaunchSpec,
+    pub(super) spec: Arc<LaunchSpec>,
     pub(super) interface: String,
+    /// The reservation (`r-...`) that its launch made.
+    pub(super) reservation: String,
     /// When its state changes by itself.
     pub(super) due: Option<Timestamp>,
     /// When AWS announces the end of its block.
     pub(super) block_end: Option<Timestamp>,
+    /// Since when its host is down, and why; of a stopped one too.
     pub(super) ended: Option<(Timestamp, How)>,
     pub(crate) imds: imds::Host,
     /// Its place in the order of all launches, from 1.
@@ -111,6 +163,8 @@ impl State {
             Self::Running => (16, "running"),
             Self::ShuttingDown => (32, "shutting-down"),
             Self::Terminated => (48, "terminated"),
+            Self::Stopping => (64, "stopping"),
+            Self::Stopped => (80, "stopped"),
         }
     }
 }
@@ -192,9 +246,26 @@ impl Instance {
         matches!(self.state, State::Pending | State::Running)
     }
 
+    /// Whether its metadata can be reached at all.
+    #[must_use]
+    pub fn has_metadata(&self) -> bool {
+        self.spec.metadata.enabled
+    }
+
+    /// Whether its tags can be read from its metadata.
+    #[must_use]
+    pub fn shows_tags(&self) -> bool {
+        self.spec.metadata.tags
+    }
+
+    /// A one-time spot instance that shuts itself down is terminated, whatever it was launched with.
+    fn stops_when_powered_off(&self) -> bool {
+        self.market == Market::OnDemand && self.spec.shutdown == Shutdown::Stop
+    }
+
     pub(super) fn next(&self) -> Option<(Timestamp, Change)> {
         if let Some((ended, _)) = self.ended
-            && self.due.is_none()
+            && self.state == State::Terminated
         {
             return Some((ended + MEMORY, Change::Forget));
         }
@@ -205,54 +276,50 @@ impl Instance {
     }
 }
 
-/// Launches an instance for a spot request; `block` is its length, if it is one.
-pub(super) fn launch(
-    cloud: &mut Cloud,
-    now: Timestamp,
-    spec: LaunchSpec,
-    request: &str,
-    block: Option<SignedDuration>,
-) -> String {
+/// Launches an instance; gives its id.
+pub(super) fn launch(cloud: &mut Cloud, now: Timestamp, order: Order) -> String {
     let id = cloud.ids.resource("i");
-    let dated_back = match (block, cloud.options.block_ends_in) {
-        (Some(length), Some(ends_in)) => now + ends_in - length,
-        _ => now,
-    };
-    // Whole seconds, as AWS gives them: everybody computes the same end from it.
-    let launch_time = Timestamp::from_second(dated_back.as_second()).unwrap_or(dated_back);
+    let Order { spec, market, by, spot_request, reservation, block, tags } = order;
+    let launch_time = launch_time(cloud, now, block);
     let block_end = block.map(|length| launch_time + length);
     let number = cloud.ec2.launched;
     cloud.ec2.launched += 1;
-    let instance = Instance {
+    if !tags.is_empty() {
+        cloud.ec2.tags.insert(id.clone(), tags);
+    }
+    cloud.ec2.instances.push(Instance {
         id: id.clone(),
         state: State::Pending,
         launch_time,
         // The first four and the last address of a subnet are AWS's.
         private_ip: format!("{}.{}", spec.subnet.network, 4 + number % 251),
         mac: mac(&cloud.ids.hex(10)),
-        spot_request: Some(request.to_owned()),
+        market,
+        spot_request,
         notice: None,
         rebalance: None,
         interface: cloud.ids.resource("eni"),
+        reservation: reservation.unwrap_or_else(|| format!("r-{}", id.trim_start_matches("i-"))),
         due: Some(now + pace(cloud)),
         block_end,
         ended: None,
         imds: imds::Host::default(),
         number: cloud.ec2.launched as usize,
         spec,
-    };
-    cloud.ec2.instances.push(instance);
-    cloud.event(Event {
-        at: now,
-        what: What::Launched {
-            instance: id.clone(),
-            launch_time,
-            by: request.to_owned(),
-            ends_at: block_end.map(|end| end + NOTICE),
-        },
     });
+    let ends_at = block_end.map(|end| end + NOTICE);
+    cloud.event(Event { at: now, what: What::Launched { instance: id.clone(), launch_time, by, ends_at } });
     cloud.effect(Effect::StartNode { instance: id.clone() });
     id
+}
+
+/// Whole seconds, as AWS gives them: everybody computes the same end from it. Options can date a block back.
+fn launch_time(cloud: &Cloud, now: Timestamp, block: Option<SignedDuration>) -> Timestamp {
+    let dated_back = match (block, cloud.options.block_ends_in) {
+        (Some(length), Some(ends_in)) => now + ends_in - length,
+        _ => now,
+    };
+    Timestamp::from_second(dated_back.as_second()).unwrap_or(dated_back)
 }
 
 fn mac(digits: &str) -> String {
@@ -271,7 +338,11 @@ pub(super) fn apply(cloud: &mut Cloud, at: Timestamp, index: usize, change: Chan
     match change {
         Change::Settle => {
             instance.due = None;
-            instance.state = if instance.ended.is_some() { State::Terminated } else { State::Running };
+            instance.state = match instance.state {
+                State::Pending | State::Running => State::Running,
+                State::ShuttingDown | State::Terminated => State::Terminated,
+                State::Stopping | State::Stopped => State::Stopped,
+            };
         }
         Change::AnnounceBlockEnd => {
             announce(cloud, at, &id, "terminate", at + NOTICE);
@@ -298,16 +369,27 @@ pub(super) fn announce(cloud: &mut Cloud, now: Timestamp, id: &str, action: &str
     cloud.event(Event { at: now, what: What::InterruptionNotice { instance: id.to_owned(), taken_at } });
 }
 
-/// Ends an instance that lives. Its host is dead from this moment, although the state goes through shutting-down: the
+/// Ends an instance. Its host is dead from this moment, although the state goes through shutting-down or stopping: the
 /// local cloud gives a host that is ended from outside no time.
 pub(super) fn end(cloud: &mut Cloud, now: Timestamp, id: &str, how: How) {
     let due = now + pace(cloud);
-    let Some(instance) = cloud.ec2.find_mut(id).filter(|instance| instance.alive()) else { return };
-    instance.state = State::ShuttingDown;
+    let Some(instance) = cloud.ec2.find_mut(id) else { return };
+    let alive = instance.alive();
+    let stopped = matches!(instance.state, State::Stopping | State::Stopped);
+    // A stopped one has nothing left but its record, and TerminateInstances ends that too.
+    let can_end = alive || (stopped && how == How::Terminated);
+    if !can_end {
+        return;
+    }
+    let stops = how == How::PowerOff && instance.stops_when_powered_off();
+    instance.state = if stops { State::Stopping } else { State::ShuttingDown };
     instance.due = Some(due);
     instance.ended = Some((now, how));
-    cloud.effect(Effect::EndNode { instance: id.to_owned() });
-    cloud.event(Event { at: now, what: What::Gone { instance: id.to_owned(), how: how.event().to_owned() } });
-    spot::instance_ended(cloud, now, id, how);
-    ecs::host_gone(cloud, now, id);
+    let what = if stops { "stopped" } else { how.event() };
+    cloud.event(Event { at: now, what: What::Gone { instance: id.to_owned(), how: what.to_owned() } });
+    if alive {
+        cloud.effect(Effect::EndNode { instance: id.to_owned() });
+        spot::instance_ended(cloud, now, id, how);
+        ecs::host_gone(cloud, now, id);
+    }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::{AwsError, Cloud, Context};
-use super::instance::{self, How, Instance, State};
+use super::instance::{self, How, Instance, Market, State};
 use super::page::{LIMITS, Selection};
 use super::{launch, tags, time};
 use crate::wire::query;
@@ -49,12 +49,12 @@ pub(super) fn describe(cloud: &mut Cloud, _: &Context, mut parameters: Value) ->
     let ids = query::take_list(&mut parameters, "InstanceId")?;
     let selection = Selection::read(parameters)?;
     let (page, next) = selected(cloud, &ids, &selection, |_| true)?;
-    // Each was launched alone, and so has a reservation of its own.
+    // Those of one launch share a reservation's id; each is listed alone, as AWS may do too.
     let reservations: Vec<Value> = page
         .into_iter()
         .map(|instance| {
             json!({
-                "reservationId": reservation(instance),
+                "reservationId": instance.reservation,
                 "ownerId": cloud.options.account,
                 "groupSet": [],
                 "instancesSet": [instance.answer(cloud)],
@@ -62,10 +62,6 @@ pub(super) fn describe(cloud: &mut Cloud, _: &Context, mut parameters: Value) ->
         })
         .collect();
     Ok(json!({ "reservationSet": reservations, "nextToken": next }))
-}
-
-fn reservation(instance: &Instance) -> String {
-    format!("r-{}", instance.id.trim_start_matches("i-"))
 }
 
 /// DescribeInstanceStatus: running instances, unless all are asked for.
@@ -128,6 +124,11 @@ fn zone(cloud: &Cloud, instance: &Instance) -> String {
     format!("{}{}", cloud.options.region, instance.zone())
 }
 
+/// Left out for on-demand instances.
+fn life_cycle(instance: &Instance) -> Option<&'static str> {
+    (instance.market != Market::OnDemand).then(|| instance.market.life_cycle())
+}
+
 /// What filters are held against.
 fn field(cloud: &Cloud, instance: &Instance, name: &str) -> Option<Vec<String>> {
     let one = |value: &str| Some(vec![value.to_owned()]);
@@ -137,7 +138,7 @@ fn field(cloud: &Cloud, instance: &Instance, name: &str) -> Option<Vec<String>> 
         "instance-state-name" => one(instance.state.answer().1),
         "instance-state-code" => one(&instance.state.answer().0.to_string()),
         "instance-type" => one(spec.instance_type.name),
-        "instance-lifecycle" => Some(instance.spot_request.iter().map(|_| "spot".to_owned()).collect()),
+        "instance-lifecycle" => Some(life_cycle(instance).into_iter().map(str::to_owned).collect()),
         "spot-instance-request-id" => Some(instance.spot_request.iter().cloned().collect()),
         "availability-zone" => one(&zone(cloud, instance)),
         "image-id" => one(spec.image.id),
@@ -152,7 +153,7 @@ fn field(cloud: &Cloud, instance: &Instance, name: &str) -> Option<Vec<String>> 
         "private-ip-address" => one(&instance.private_ip),
         "private-dns-name" => one(&instance.private_dns()),
         "launch-time" => one(&time(instance.launch_time)),
-        "reservation-id" => one(&reservation(instance)),
+        "reservation-id" => one(&instance.reservation),
         "owner-id" => one(&cloud.options.account),
         "architecture" => one(spec.image.architecture),
         _ => None,
@@ -203,7 +204,7 @@ impl Instance {
             "rootDeviceName": "/dev/xvda",
             "blockDeviceMapping": [],
             "virtualizationType": "hvm",
-            "instanceLifecycle": self.spot_request.as_ref().map(|_| "spot"),
+            "instanceLifecycle": life_cycle(self),
             "spotInstanceRequestId": self.spot_request,
             "clientToken": "",
             "tagSet": tags::answer(cloud.ec2.tags.get(&self.id)),
@@ -214,10 +215,7 @@ impl Instance {
             "enaSupport": true,
             "cpuOptions": { "coreCount": spec.instance_type.vcpus.div_ceil(2), "threadsPerCore": 2 },
             "hibernationOptions": { "configured": false },
-            "metadataOptions": {
-                "state": "applied", "httpTokens": "required", "httpPutResponseHopLimit": 2,
-                "httpEndpoint": "enabled", "instanceMetadataTags": "enabled",
-            },
+            "metadataOptions": spec.metadata.answer(),
         })
     }
 

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::{AwsError, Cloud, iam};
-use super::account::{self, Group, Image, InstanceType, Subnet};
+use super::account::{self, Group, Image, Subnet};
+use super::types::{self, InstanceType};
 use crate::wire::query;
 
 /// EC2's limit for user data, in bytes before base64.
@@ -108,7 +109,45 @@ pub(super) struct LaunchSpec {
     pub(super) key: Option<String>,
     pub(super) profile: Option<iam::UsableProfile>,
     pub(super) user_data: Option<Vec<u8>>,
+    pub(super) metadata: Metadata,
+    pub(super) shutdown: Shutdown,
     parameters: LaunchParameters,
+}
+
+/// What a host that powers itself off comes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Shutdown {
+    #[default]
+    Stop,
+    Terminate,
+}
+
+/// How an instance's metadata can be reached, and what is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Metadata {
+    pub(super) enabled: bool,
+    /// Whether a token has to be asked for; the local cloud's IMDS wants one in any case.
+    pub(super) token_required: bool,
+    pub(super) hop_limit: u32,
+    pub(super) tags: bool,
+}
+
+impl Metadata {
+    /// What an instance gets of whose metadata nothing was said: the account's defaults, and those of ECS's images.
+    pub(super) fn default_of(cloud: &Cloud) -> Self {
+        Self { enabled: true, token_required: true, hop_limit: 2, tags: cloud.options.instance_metadata_tags }
+    }
+
+    pub(super) fn answer(&self) -> Value {
+        json!({
+            "state": "applied",
+            "httpTokens": if self.token_required { "required" } else { "optional" },
+            "httpPutResponseHopLimit": self.hop_limit,
+            "httpEndpoint": if self.enabled { "enabled" } else { "disabled" },
+            "httpProtocolIpv6": "disabled",
+            "instanceMetadataTags": if self.tags { "enabled" } else { "disabled" },
+        })
+    }
 }
 
 fn invalid(message: impl Into<String>) -> AwsError {
@@ -116,8 +155,48 @@ fn invalid(message: impl Into<String>) -> AwsError {
 }
 
 impl LaunchParameters {
+    /// Lays over what a fleet says about one way to launch. A subnet goes to the network interface where there is one.
+    pub(super) fn override_with(
+        &mut self,
+        image: Option<&String>,
+        instance_type: Option<&String>,
+        subnet: Option<&String>,
+        zone: Option<&String>,
+    ) {
+        let lay_over = |over: Option<&String>, own: &mut Option<String>| {
+            if let Some(over) = over {
+                *own = Some(over.clone());
+            }
+        };
+        lay_over(image, &mut self.image_id);
+        lay_over(instance_type, &mut self.instance_type);
+        lay_over(zone, &mut self.placement.availability_zone);
+        match self.network_interface.first_mut() {
+            Some(interface) => lay_over(subnet, &mut interface.subnet_id),
+            None => lay_over(subnet, &mut self.subnet_id),
+        }
+    }
+
+    /// What an interface says of subnet and groups can't be said a second time beside it.
+    fn check_interfaces(&self) -> Result<(), AwsError> {
+        let what = if self.network_interface.is_empty() {
+            None
+        } else if self.subnet_id.is_some() {
+            Some("subnet ID")
+        } else if !self.security_group_id.is_empty() || !self.security_group.is_empty() {
+            Some("security groups")
+        } else {
+            None
+        };
+        let Some(what) = what else { return Ok(()) };
+        let message =
+            format!("Network interfaces and an instance-level {what} may not be specified on the same request");
+        Err(AwsError::new("InvalidParameterCombination", message))
+    }
+
     /// Holds the parameters against the account and AWS's rules.
     pub(super) fn resolve(self, cloud: &Cloud, now: Timestamp) -> Result<LaunchSpec, AwsError> {
+        self.check_interfaces()?;
         let image = self.image()?;
         let instance_type = self.instance_type()?;
         if image.architecture != instance_type.architecture {
@@ -136,6 +215,8 @@ impl LaunchParameters {
             key: self.key()?,
             profile: self.profile(cloud, now)?,
             user_data: self.user_data()?,
+            metadata: Metadata::default_of(cloud),
+            shutdown: Shutdown::default(),
             parameters: self,
         })
     }
@@ -155,7 +236,7 @@ impl LaunchParameters {
     /// m1.small is what EC2 takes when nothing is said; it is gone from the local cloud.
     fn instance_type(&self) -> Result<&'static InstanceType, AwsError> {
         let name = self.instance_type.as_deref().unwrap_or("m1.small");
-        account::instance_type(name).ok_or_else(|| invalid(format!("Invalid value '{name}' for InstanceType.")))
+        types::find(name).ok_or_else(|| invalid(format!("Invalid value '{name}' for InstanceType.")))
     }
 
     /// The subnet can stand with its network interface instead.

@@ -4,7 +4,10 @@
 //! - `launch.rs`: launch parameters and AWS's checks on them
 //! - `spot.rs`, `spot_life.rs`: spot requests, and what becomes of them
 //! - `instance.rs`: an instance's life; `instances.rs`: the operations on them
-//! - `network.rs`, `tags.rs`, `templates.rs`: the other operations
+//! - `templates.rs`, `template_launch.rs`: launch templates, and what a launch from one comes to
+//! - `fleets.rs`, `fleet_request.rs`, `fleet_life.rs`: fleets: the operations, what is asked for, where it is launched
+//! - `types.rs`, `prices.rs`, `capacity.rs`: the types on offer, what they cost, how many are left
+//! - `network.rs`, `tags.rs`: the other operations
 //! - `page.rs`: filters and pages, for all of them
 
 use jiff::{SignedDuration, Timestamp};
@@ -14,21 +17,29 @@ use super::{AwsError, Cloud, Context, Handled, Options, Request};
 use crate::wire::query;
 
 mod account;
+mod capacity;
+mod fleet_life;
+mod fleet_request;
+mod fleets;
 mod instance;
 mod instances;
 mod launch;
 mod network;
 mod page;
+mod prices;
 mod spot;
 mod spot_life;
 mod tags;
+mod template_launch;
 mod templates;
 #[cfg(test)]
 mod tests;
+mod types;
 
 pub(crate) use account::ECS_IMAGES;
-pub use account::{Image, InstanceType};
-pub use instance::{Instance, Notice, Placed, State};
+pub use account::Image;
+pub use instance::{Instance, Market, Notice, Placed, State};
+pub use types::InstanceType;
 
 /// EC2's state.
 #[derive(Default)]
@@ -39,6 +50,8 @@ pub struct Ec2 {
     spot: Vec<spot::SpotRequest>,
     spot_tokens: Vec<spot::Token>,
     templates: Vec<templates::LaunchTemplate>,
+    /// In the order of their creation.
+    fleets: Vec<fleets::Fleet>,
     /// Of any resource, by its id.
     tags: std::collections::BTreeMap<String, tags::Tags>,
     /// How many instances were ever launched.
@@ -88,6 +101,10 @@ fn operation(cloud: &mut Cloud, context: &Context, action: &str, mut parameters:
         "DescribeLaunchTemplates" => templates::describe,
         "DescribeLaunchTemplateVersions" => templates::describe_versions,
         "DeleteLaunchTemplate" => templates::delete,
+        "CreateFleet" => fleets::create,
+        "DescribeFleets" => fleets::describe,
+        "DescribeFleetInstances" => fleets::describe_instances,
+        "DeleteFleets" => fleets::delete,
         _ => {
             let message = format!("The action {action} is not valid for this web service.");
             return Err(AwsError::new("InvalidAction", message));
@@ -189,6 +206,10 @@ pub fn vanish(cloud: &mut Cloud, now: Timestamp, id: &str) {
 /// AWS announces that it takes the instance at `taken_at`; `action` is `terminate`, `stop` or `hibernate`, all of
 /// which end the host here.
 pub fn interrupt(cloud: &mut Cloud, now: Timestamp, id: &str, action: &str, taken_at: Timestamp) {
+    // AWS takes only spot instances back.
+    if !cloud.ec2.find(id).is_some_and(|instance| instance.market == Market::Spot) {
+        return;
+    }
     instance::announce(cloud, now, id, action, taken_at);
     spot::marked_for_termination(cloud, now, id);
 }

@@ -6,9 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::super::{AwsError, Cloud, Context};
-use super::account::{self, Group, IMAGES, Image, InstanceType, KEY_PAIRS, SUBNETS, Subnet, TYPES, VPCS, ZONES};
+use super::account::{self, Group, IMAGES, Image, KEY_PAIRS, SUBNETS, Subnet, VPCS, ZONES};
 use super::page::{LIMITS, Selection};
-use super::{spot, tags, time};
+use super::types::{self, InstanceType, TYPES};
+use super::{prices, tags, time};
 use crate::wire::query;
 
 /// The account that owns Amazon's ECS images.
@@ -262,8 +263,7 @@ fn image_row(cloud: &Cloud, image: &Image) -> Row {
 /// DescribeInstanceTypes. Its pages have at most 100.
 pub(super) fn instance_types(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
     let wanted = query::take_list(&mut parameters, "InstanceType")?;
-    let unknown: Vec<&str> =
-        wanted.iter().map(String::as_str).filter(|name| account::instance_type(name).is_none()).collect();
+    let unknown: Vec<&str> = wanted.iter().map(String::as_str).filter(|name| types::find(name).is_none()).collect();
     if !unknown.is_empty() {
         let message = format!("The following supplied instance types do not exist: [{}]", unknown.join(", "));
         return Err(AwsError::new("InvalidInstanceType", message));
@@ -273,14 +273,7 @@ pub(super) fn instance_types(cloud: &mut Cloud, _: &Context, mut parameters: Val
         id: it.name.to_owned(),
         name: String::new(),
         answer: it.answer(),
-        fields: vec![
-            ("instance-type", it.name.to_owned()),
-            ("processor-info.supported-architecture", it.architecture.to_owned()),
-            ("vcpu-info.default-vcpus", it.vcpus.to_string()),
-            ("memory-info.size-in-mib", it.memory_mib.to_string()),
-            ("supported-usage-class", "spot".to_owned()),
-            ("supported-usage-class", "on-demand".to_owned()),
-        ],
+        fields: it.fields(),
     };
     list(cloud, &wanted, parameters, 5..=100, "instanceTypeSet", TYPES.iter().map(row).collect())
 }
@@ -343,8 +336,8 @@ pub(super) fn spot_price_history(
         for letter in ZONES {
             let name = format!("{}{letter}", cloud.options.region);
             let of_linux = products.is_empty() || products.iter().any(|product| product.starts_with("Linux/UNIX"));
-            if of_linux && zone.as_ref().is_none_or(|zone| *zone == name) {
-                rows.push(price_row(cloud, context.now, instance_type, name));
+            if of_linux && instance_type.is_offered(letter) && zone.as_ref().is_none_or(|zone| *zone == name) {
+                rows.push(price_row(cloud, context.now, instance_type, letter));
             }
         }
     }
@@ -352,8 +345,9 @@ pub(super) fn spot_price_history(
     list(cloud, &Wanted::default(), parameters, 1..=1000, "spotPriceHistorySet", rows)
 }
 
-fn price_row(cloud: &Cloud, now: Timestamp, instance_type: &InstanceType, zone: String) -> Row {
-    let price = spot::dollars(cloud.options.spot_price);
+fn price_row(cloud: &Cloud, now: Timestamp, instance_type: &InstanceType, letter: char) -> Row {
+    let zone = format!("{}{letter}", cloud.options.region);
+    let price = prices::dollars(prices::spot(cloud, instance_type, letter));
     let since = time(now - SignedDuration::from_hours(1));
     Row {
         id: String::new(),

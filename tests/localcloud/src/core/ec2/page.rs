@@ -105,7 +105,7 @@ fn read_token(token: &str) -> Result<usize, AwsError> {
 }
 
 /// EC2's patterns: `*` stands for any characters, `?` for one.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
     match pattern.chars().next() {
         None => text.is_empty(),
         Some('*') => {

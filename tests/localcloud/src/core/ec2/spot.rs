@@ -1,6 +1,7 @@
 //! Spot requests: the operations on them, and AWS's checks. What becomes of a request is in `spot_life.rs`.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -10,6 +11,7 @@ use super::super::options::SpotBlock;
 use super::super::{AwsError, Cloud, Context};
 use super::launch::{LaunchParameters, LaunchSpec};
 use super::page::{LIMITS, Selection};
+use super::prices::{self, dollars};
 use super::tags::{self, TagSpecification};
 use super::{millis, time};
 use crate::wire::query;
@@ -60,7 +62,7 @@ pub(super) struct SpotRequest {
     pub(super) persistent: bool,
     pub(super) valid_from: Option<Timestamp>,
     pub(super) valid_until: Timestamp,
-    pub(super) spec: LaunchSpec,
+    pub(super) spec: Arc<LaunchSpec>,
     pub(super) instance: Option<String>,
     launch_group: Option<String>,
     zone_group: Option<String>,
@@ -70,7 +72,7 @@ pub(super) struct SpotRequest {
 /// A price as it was written, and what it comes to in dollars an hour.
 #[derive(Clone, Debug)]
 pub(super) struct Price {
-    text: String,
+    pub(super) text: String,
     pub(super) dollars: f64,
 }
 
@@ -151,7 +153,7 @@ fn create(cloud: &mut Cloud, now: Timestamp, request: Parameters, parameters: Va
         return Err(invalid("Value (0) for parameter instanceCount is invalid. Expecting a value greater than 0."));
     }
     let tags = tags::of_specifications(&request.tag_specification, "spot-instances-request")?;
-    let spec = request.launch_specification.resolve(cloud, now)?;
+    let spec = Arc::new(request.launch_specification.resolve(cloud, now)?);
     let mut ids = Vec::new();
     for _ in 0..count {
         let id = format!("sir-{}", cloud.ids.hex(8));
@@ -214,7 +216,7 @@ fn check_block(cloud: &Cloud, request: &Parameters) -> Result<Option<SignedDurat
 }
 
 /// A price is a positive decimal number.
-fn price(text: &str) -> Result<Price, AwsError> {
+pub(super) fn price(text: &str) -> Result<Price, AwsError> {
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let dollars = text.parse::<f64>().ok().filter(|dollars| plain && *dollars > 0.0);
     dollars.map(|dollars| Price { text: text.to_owned(), dollars }).ok_or_else(|| {
@@ -334,11 +336,43 @@ fn answers(cloud: &Cloud, wanted: impl Fn(&SpotRequest) -> bool) -> Vec<Value> {
 }
 
 impl SpotRequest {
+    /// The request that a launch from a fleet or by RunInstances makes: one-time, and fulfilled at once.
+    pub(super) fn of_launch(
+        id: String,
+        now: Timestamp,
+        spec: Arc<LaunchSpec>,
+        price: Option<Price>,
+        instance: String,
+    ) -> Self {
+        Self {
+            id,
+            created: now,
+            state: State::Active,
+            status: Status::Fulfilled,
+            updated: now,
+            due: None,
+            price,
+            block: None,
+            persistent: false,
+            valid_from: None,
+            valid_until: now + DEFAULT_VALIDITY,
+            spec,
+            instance: Some(instance),
+            launch_group: None,
+            zone_group: None,
+            interruption: "terminate".to_owned(),
+        }
+    }
+
     fn answer(&self, cloud: &Cloud) -> Value {
         let options = &cloud.options;
         let zone = format!("{}{}", options.region, self.spec.subnet.zone);
-        // Without a price of their own, requests pay up to the on-demand price; here ten times the spot price.
-        let price = self.price.as_ref().map_or_else(|| dollars(options.spot_price * 10.0), |price| price.text.clone());
+        let spot_price = prices::spot(cloud, self.spec.instance_type, self.spec.subnet.zone);
+        // Without a price of their own, requests pay up to the on-demand price.
+        let price = self
+            .price
+            .as_ref()
+            .map_or_else(|| dollars(prices::on_demand(self.spec.instance_type)), |price| price.text.clone());
         json!({
             "spotInstanceRequestId": self.id,
             "spotPrice": price,
@@ -347,7 +381,7 @@ impl SpotRequest {
             "status": {
                 "code": self.status.code(),
                 "updateTime": time(self.updated),
-                "message": self.status.message(self.price.as_ref().map(|price| price.text.as_str()), options.spot_price),
+                "message": self.status.message(self.price.as_ref().map(|price| price.text.as_str()), spot_price),
             },
             "availabilityZoneGroup": self.zone_group,
             "launchGroup": self.launch_group,
@@ -362,12 +396,7 @@ impl SpotRequest {
             "instanceInterruptionBehavior": self.interruption,
             "blockDurationMinutes": self.block.map(|length| length.as_mins()),
             "actualBlockHourlyPrice":
-                self.block.and(self.instance.as_ref()).map(|_| dollars(options.spot_price)),
+                self.block.and(self.instance.as_ref()).map(|_| dollars(spot_price)),
         })
     }
-}
-
-/// A price with six decimals, as EC2 writes it.
-pub(super) fn dollars(amount: f64) -> String {
-    format!("{amount:.6}")
 }

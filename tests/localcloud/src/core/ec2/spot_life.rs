@@ -1,13 +1,16 @@
 //! What becomes of a spot request: evaluated, held, fulfilled, cancelled, expired, and what it shows of its
 //! instance's end. AWS's status codes, with their messages in its words or near them [A].
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::super::Cloud;
 use super::super::options::{Pace, SpotFailure};
-use super::instance::{self, How};
-use super::millis;
+use super::instance::{self, How, Market, Order};
 use super::spot::{SpotRequest, State};
+use super::tags::Tags;
+use super::{capacity, millis, prices};
 
 /// The status of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,9 +176,11 @@ pub(super) fn apply(cloud: &mut Cloud, at: Timestamp, index: usize, change: Chan
 
 /// Why the request can't be fulfilled now.
 fn obstacle(cloud: &Cloud, spot: &SpotRequest) -> Option<Status> {
-    if spot.price.as_ref().is_some_and(|price| price.dollars < cloud.options.spot_price) {
+    let (instance_type, zone) = (spot.spec.instance_type, spot.spec.subnet.zone);
+    let spot_price = prices::spot(cloud, instance_type, zone);
+    if spot.price.as_ref().is_some_and(|price| price.dollars < spot_price) {
         Some(Status::PriceTooLow)
-    } else if cloud.options.spot_capacity == Some(0) {
+    } else if capacity::Claims::default().free(cloud, instance_type, zone, Market::Spot) == Some(0) {
         Some(Status::CapacityNotAvailable)
     } else {
         None
@@ -214,8 +219,16 @@ fn fulfill(cloud: &mut Cloud, now: Timestamp, index: usize) {
     spot.state = State::Active;
     spot.set(Status::Fulfilled, now);
     spot.due = None;
-    let (spec, id, block) = (spot.spec.clone(), spot.id.clone(), spot.block);
-    let instance = instance::launch(cloud, now, spec, &id, block);
+    let order = Order {
+        spec: Arc::clone(&spot.spec),
+        market: Market::Spot,
+        by: spot.id.clone(),
+        spot_request: Some(spot.id.clone()),
+        reservation: None,
+        block: spot.block,
+        tags: Tags::new(),
+    };
+    let instance = instance::launch(cloud, now, order);
     cloud.ec2.spot[index].instance = Some(instance);
 }
 

@@ -35,16 +35,28 @@ pub(super) struct TagSpecification {
 
 /// The tags of the specifications, all of which have to be for `resource_type`.
 pub(super) fn of_specifications(specifications: &[TagSpecification], resource_type: &str) -> Result<Tags, AwsError> {
+    check_kinds(specifications, &[resource_type])?;
+    of_kind(specifications, resource_type)
+}
+
+/// The tags of those specifications that are for `resource_type`; what is for others is left alone.
+pub(super) fn of_kind(specifications: &[TagSpecification], resource_type: &str) -> Result<Tags, AwsError> {
     let mut tags = Tags::new();
-    for specification in specifications {
-        if specification.resource_type != resource_type {
-            let message =
-                format!("'{}' is not a valid taggable resource type for this operation.", specification.resource_type);
-            return Err(AwsError::new("InvalidParameterValue", message));
-        }
+    for specification in specifications.iter().filter(|it| it.resource_type == resource_type) {
         merge(&mut tags, &specification.tag)?;
     }
     Ok(tags)
+}
+
+/// Refuses specifications for other types of resources than these.
+pub(super) fn check_kinds(specifications: &[TagSpecification], allowed: &[&str]) -> Result<(), AwsError> {
+    match specifications.iter().find(|it| !allowed.contains(&it.resource_type.as_str())) {
+        None => Ok(()),
+        Some(TagSpecification { resource_type, .. }) => {
+            let message = format!("'{resource_type}' is not a valid taggable resource type for this operation.");
+            Err(AwsError::new("InvalidParameterValue", message))
+        }
+    }
 }
 
 /// Adds tags after checking AWS's rules on them.
@@ -53,7 +65,7 @@ fn merge(tags: &mut Tags, added: &[Tag]) -> Result<(), AwsError> {
         let value = value.clone().unwrap_or_default();
         let problem = if key.is_empty() {
             Some("Tag key cannot be empty.".to_owned())
-        } else if key.to_lowercase().starts_with("aws:") {
+        } else if is_reserved(key) {
             Some("Tag keys starting with 'aws:' are reserved for internal use".to_owned())
         } else if key.chars().count() > 128 {
             Some("Tag key exceeds the maximum length of 128 characters".to_owned())
@@ -67,11 +79,17 @@ fn merge(tags: &mut Tags, added: &[Tag]) -> Result<(), AwsError> {
         }
         tags.insert(key.clone(), value);
     }
-    if tags.len() > MAX_TAGS {
+    // AWS's own don't count.
+    if tags.keys().filter(|key| !is_reserved(key)).count() > MAX_TAGS {
         let message = format!("The maximum number of Tags for a resource has been reached: {MAX_TAGS}");
         return Err(AwsError::new("TagLimitExceeded", message));
     }
     Ok(())
+}
+
+/// AWS's own tags, which nobody else sets or deletes.
+fn is_reserved(key: &str) -> bool {
+    key.to_lowercase().starts_with("aws:")
 }
 
 /// A resource's tags as answers give them.
@@ -108,10 +126,14 @@ pub(super) fn delete(cloud: &mut Cloud, _: &Context, parameters: Value) -> Resul
     for id in &request.resource_id {
         resource_type(cloud, id)?;
     }
+    if let Some(reserved) = request.tag.iter().find(|tag| is_reserved(&tag.key)) {
+        let message = format!("Tag keys starting with 'aws:' are reserved for internal use: {}", reserved.key);
+        return Err(AwsError::new("InvalidParameterValue", message));
+    }
     for id in &request.resource_id {
         let Some(tags) = cloud.ec2.tags.get_mut(id) else { continue };
         if request.tag.is_empty() {
-            tags.clear();
+            tags.retain(|key, _| is_reserved(key));
         }
         tags.retain(|key, value| {
             !request.tag.iter().any(|tag| tag.key == *key && tag.value.as_ref().is_none_or(|wanted| wanted == value))
@@ -160,6 +182,7 @@ pub(super) fn resource_type(cloud: &Cloud, id: &str) -> Result<&'static str, Aws
             "InvalidLaunchTemplateId.NotFound",
             "launch template ID",
         ),
+        "fleet" => (ec2.fleets.iter().any(|it| it.id == id), "fleet", "InvalidFleetId.NotFound", "fleet ID"),
         "subnet" => (account::subnet_by_id(id).is_some(), "subnet", "InvalidSubnetID.NotFound", "subnet ID"),
         "vpc" => (account::VPCS.iter().any(|vpc| vpc.id == id), "vpc", "InvalidVpcID.NotFound", "vpc ID"),
         "sg" => (account::group_by_id(id).is_some(), "security-group", "InvalidGroup.NotFound", "security group"),

@@ -1,4 +1,4 @@
-//! Launch templates. What one holds is kept whole and given back; nothing is launched from one here.
+//! Launch templates. What one holds is kept whole and given back; what is launched from one is in `template_launch.rs`.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -16,7 +16,10 @@ pub(super) struct LaunchTemplate {
     name: String,
     created: Timestamp,
     description: Option<String>,
+    /// As answers write it.
     data: Value,
+    /// As it was requested.
+    pub(super) requested: Value,
     token: Option<(String, Value)>,
 }
 
@@ -60,7 +63,8 @@ pub(super) fn create(cloud: &mut Cloud, context: &Context, parameters: Value) ->
         name: request.launch_template_name,
         created: context.now,
         description: request.version_description,
-        data: answer_form(Value::Object(request.launch_template_data)),
+        data: answer_form(Value::Object(request.launch_template_data.clone())),
+        requested: Value::Object(request.launch_template_data),
         token: request.client_token.map(|token| (token, parameters)),
     };
     if !tags.is_empty() {
@@ -154,9 +158,8 @@ pub(super) fn describe_versions(
     }
     let selection = Selection::read(parameters)?;
     let template = which.find_shown(cloud, context)?;
-    if let Some(unknown) = versions.iter().find(|version| !matches!(version.as_str(), "1" | "$Latest" | "$Default")) {
-        let message = format!("Could not find launch template version {unknown} for {}.", template.id);
-        return Err(AwsError::new("InvalidLaunchTemplateId.VersionNotFound", message));
+    for version in &versions {
+        template.check_version(version)?;
     }
     let version = json!({
         "launchTemplateId": template.id,
@@ -183,10 +186,22 @@ pub(super) fn delete(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> R
     Ok(json!({ "launchTemplate": answer }))
 }
 
+/// The template that a launch names, which has to have the version.
+pub(super) fn to_launch<'a>(
+    cloud: &'a Cloud,
+    context: &Context,
+    which: &Which,
+    version: Option<&str>,
+) -> Result<&'a LaunchTemplate, AwsError> {
+    let template = which.find_shown(cloud, context)?;
+    template.check_version(version.unwrap_or("$Default"))?;
+    Ok(template)
+}
+
 /// One template, by its id or its name.
-struct Which {
-    id: Option<String>,
-    name: Option<String>,
+pub(super) struct Which {
+    pub(super) id: Option<String>,
+    pub(super) name: Option<String>,
 }
 
 impl Which {
@@ -251,6 +266,14 @@ fn creator(cloud: &Cloud) -> String {
 }
 
 impl LaunchTemplate {
+    fn check_version(&self, version: &str) -> Result<(), AwsError> {
+        if matches!(version, "1" | "$Latest" | "$Default") {
+            return Ok(());
+        }
+        let message = format!("Could not find launch template version {version} for {}.", self.id);
+        Err(AwsError::new("InvalidLaunchTemplateId.VersionNotFound", message))
+    }
+
     fn is_shown(&self, cloud: &Cloud, now: Timestamp) -> bool {
         now >= self.created + millis(cloud.options.pace.template_ms)
     }

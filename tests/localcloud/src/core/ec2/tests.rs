@@ -12,6 +12,7 @@ use super::super::testing::{World, all, between, contains};
 use super::super::{Effect, Options};
 use super::{State, instance};
 
+mod fleets;
 mod resources;
 
 /// The request of the example this project began with.
@@ -208,7 +209,7 @@ fn price_and_capacity_hold_a_request_until_they_allow_it() {
     world.wait_ms(60_000);
     assert!(contains(&describe(&mut world, &late), "<code>capacity-not-available</code>"));
     world.cloud.options.spot_capacity = Some(5);
-    world.cloud.options.spot_price = 0.0005;
+    world.cloud.options.spot_price = Some(0.0005);
     world.wait_ms(1);
     world.wait_ms(2_000);
     for id in [cheap, late] {

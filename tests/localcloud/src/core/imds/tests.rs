@@ -16,7 +16,10 @@ struct Instance {
 
 impl Instance {
     fn launched() -> Self {
-        let mut world = World::new();
+        Self::launched_in(World::new())
+    }
+
+    fn launched_in(mut world: World) -> Self {
         world.query(
             "ec2",
             "Action=RequestSpotInstances&BlockDurationMinutes=60&LaunchSpecification.ImageId=ami-a7a242da\
@@ -231,7 +234,9 @@ fn the_roles_credentials_are_recognised_as_the_instances() {
 
 #[test]
 fn signals_and_tags_appear_when_they_are_given() {
-    let mut host = Instance::launched();
+    let mut world = World::new();
+    world.cloud.options.instance_metadata_tags = true;
+    let mut host = Instance::launched_in(world);
     let (now, id) = (host.world.now, host.id.clone());
     ec2::rebalance(&mut host.world.cloud, now, &id);
     ec2::interrupt(&mut host.world.cloud, now, &id, "terminate", now + SignedDuration::from_secs(120));

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::super::Cloud;
-use super::super::ec2::{self, Instance};
+use super::super::ec2::{self, Instance, Market};
 use super::super::request::NODE_KEY_PREFIX;
 
 /// How long the role's credentials are good for.
@@ -88,7 +88,8 @@ fn leaves(cloud: &Cloud, instance: &Instance, times: Times) -> Vec<(String, Stri
     for (name, text) in network(cloud, instance) {
         add(&format!("network/interfaces/macs/{}/{name}", instance.mac), text);
     }
-    for (key, value) in ec2::tags_of(cloud, &instance.id) {
+    let tags = if instance.shows_tags() { ec2::tags_of(cloud, &instance.id) } else { Vec::new() };
+    for (key, value) in tags {
         add(&format!("tags/instance/{key}"), value);
     }
     for (name, text) in signals(instance, times) {
@@ -111,14 +112,13 @@ fn leaves(cloud: &Cloud, instance: &Instance, times: Times) -> Vec<(String, Stri
 
 fn plain(cloud: &Cloud, instance: &Instance) -> Vec<(&'static str, String)> {
     let region = &cloud.options.region;
-    let life_cycle = if instance.spot_request.is_some() { "spot" } else { "on-demand" };
     let mut plain = vec![
         ("ami-id", instance.image().id.to_owned()),
         ("ami-launch-index", "0".to_owned()),
         ("hostname", instance.private_dns()),
         ("instance-action", "none".to_owned()),
         ("instance-id", instance.id.clone()),
-        ("instance-life-cycle", life_cycle.to_owned()),
+        ("instance-life-cycle", instance.market.life_cycle().to_owned()),
         ("instance-type", instance.instance_type().name.to_owned()),
         ("local-hostname", instance.private_dns()),
         ("local-ipv4", instance.private_ip.clone()),
@@ -157,7 +157,7 @@ fn network(cloud: &Cloud, instance: &Instance) -> Vec<(&'static str, String)> {
 /// What is there only when AWS has something to say.
 fn signals(instance: &Instance, times: Times) -> Vec<(&'static str, String)> {
     let mut signals = Vec::new();
-    if let Some(notice) = &instance.notice {
+    if let Some(notice) = instance.notice.as_ref().filter(|_| instance.market == Market::Spot) {
         let action = json!({ "action": notice.action, "time": times.told(notice.taken_at) });
         signals.push(("spot/instance-action", action.to_string()));
         if notice.action == "terminate" {

@@ -89,7 +89,9 @@ fn what_an_account_has_is_described_and_what_it_hasnt_is_not_found() {
     assert!(contains(&types, "<count>1</count>"));
     assert_eq!(all(&world.query("ec2", "Action=DescribeAvailabilityZones"), "zoneName").len(), 6);
     let history = "Action=DescribeSpotPriceHistory&InstanceType.1=t2.micro&AvailabilityZone=us-east-1c";
-    assert_eq!(all(&world.query("ec2", history), "spotPrice"), ["0.004000"]);
+    assert_eq!(all(&world.query("ec2", history), "spotPrice"), ["0.004500"]);
+    world.cloud.options.spot_price = Some(0.02);
+    assert_eq!(all(&world.query("ec2", history), "spotPrice"), ["0.020000"]);
     assert_eq!(all(&world.query("ec2", "Action=DescribeImages&Owner.1=self"), "imageId").len(), 2);
     for (form, code) in [
         ("Action=DescribeSubnets&SubnetId.1=subnet-0", "InvalidSubnetID.NotFound"),
