@@ -86,6 +86,8 @@ pub enum Command {
     Down(Down),
     /// Write a commented spotblock.toml to start from
     Init(Init),
+    /// Print the JSON schema of spotblock.toml, for editors
+    Schema,
     /// Print what a shell needs to complete spotblock's command line
     Completions(Completions),
     /// Print the man page, or write those of all commands into a folder
@@ -270,6 +272,12 @@ pub struct Init {
     /// Overwrite the file
     #[arg(long)]
     pub force: bool,
+    /// Don't ask AWS what the account has
+    #[arg(long)]
+    pub offline: bool,
+    /// The instance type; the image follows its architecture
+    #[arg(long, value_name = "TYPE")]
+    pub instance_type: Option<String>,
 }
 
 #[cfg(test)]

@@ -168,6 +168,7 @@ fn go_on(command: &Command) -> String {
         | Command::UserData(_)
         | Command::Status
         | Command::Init(_)
+        | Command::Schema
         | Command::Completions(_)
         | Command::Man(_) => "nothing was changed",
     };
@@ -177,16 +178,22 @@ fn go_on(command: &Command) -> String {
 async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Brake) -> Result<u8> {
     if let Command::Init(args) = &cli.command {
         let path = cli.global.config.clone().unwrap_or_else(|| PathBuf::from("spotblock.toml"));
-        return commands::init::run(ui, &path, args);
+        let waits = waits(ports, brake);
+        let place = Place {
+            region: cli.global.region.clone(),
+            profile: cli.global.profile.clone(),
+            endpoint_url: cli.global.endpoint_url.clone(),
+        };
+        return Box::pin(commands::init::run(ui, &waits, &path, args, Aws::connect(ports, place))).await;
     }
     match &cli.command {
+        Command::Schema => return commands::schema::run(ui),
         Command::Completions(args) => return commands::completions::completions(ui, args.shell),
         Command::Man(args) => return commands::completions::man(ui, args.folder.as_deref()),
         _ => {}
     }
     let settings = Settings::load(&cli.global, block_flags(&cli.command))?;
-    let clock = Clock::new(ports.time.clone(), ports.sleep.clone(), brake.clone());
-    let waits = Waits::new(clock, ports.seed);
+    let waits = waits(ports, brake);
     if let Command::UserData(args) = &cli.command {
         return print_user_data(cli, ports, ui, &settings, &waits, args).await;
     }
@@ -200,8 +207,12 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Brake) -> Result<u8>
         Command::Request(args) => commands::request::run(&session, args).await,
         Command::Status => commands::status::run(&session).await,
         Command::Down(args) => commands::down::run(&session, args).await,
-        Command::Init(_) | Command::UserData(_) | Command::Completions(_) | Command::Man(_) => Ok(0),
+        Command::Init(_) | Command::UserData(_) | Command::Schema | Command::Completions(_) | Command::Man(_) => Ok(0),
     }
+}
+
+fn waits(ports: &Ports, brake: &Brake) -> Waits {
+    Waits::new(Clock::new(ports.time.clone(), ports.sleep.clone(), brake.clone()), ports.seed)
 }
 
 /// With a given cluster it needs no AWS at all.

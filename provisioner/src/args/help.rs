@@ -42,7 +42,15 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "spotblock down --all                    # removes what spotblock made for the environment",
         ],
     ),
-    ("init", &["spotblock init", "spotblock init --config gpu.toml"]),
+    (
+        "init",
+        &[
+            "spotblock init                          # with the default VPC's subnet, group and key of your region",
+            "spotblock init --config gpu.toml --instance-type g5.xlarge",
+            "spotblock init --offline                # placeholders, no call",
+        ],
+    ),
+    ("schema", &["spotblock schema > spotblock.schema.json"]),
     (
         "completions",
         &[

@@ -15,6 +15,7 @@ use crate::error::{Kind, Result, failed};
 use crate::ownership::{Ours, ids};
 use crate::record::{Attempt, LaunchData, Terms};
 
+mod account;
 mod network;
 mod records;
 

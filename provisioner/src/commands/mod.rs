@@ -14,6 +14,7 @@ pub mod env;
 pub mod init;
 pub mod plan;
 pub mod request;
+pub mod schema;
 pub mod status;
 pub mod submit;
 pub mod up;

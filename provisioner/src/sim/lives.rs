@@ -250,3 +250,26 @@ async fn init_writes_a_file_once() {
     assert_eq!(world.run(&["init", "--config", &path]).await.code, 2);
     assert_eq!(world.run(&["init", "--config", &path, "--force"]).await.code, 0);
 }
+
+/// Catches: a file out of `init` that needs to be filled in although AWS could be asked.
+#[tokio::test(start_paused = true)]
+async fn what_init_finds_out_is_a_file_that_plan_accepts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = super::fresh_path(folder.path());
+    let world = World::new(Options::default());
+    let run = world.run(&["init", "--config", &path, "--region", "us-east-1", "--instance-type", "t2.micro"]).await;
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stderr.contains("with what region us-east-1 has"), "{}", run.stderr);
+    let plan = world.run(&["plan", "--config", &path]).await;
+    assert_eq!(plan.code, 0, "{}\n{}", plan.stderr, std::fs::read_to_string(&path).expect("the file"));
+
+    let other = folder.path().join("offline.toml");
+    let other = other.to_str().expect("a path");
+    let calls = world.calls();
+    assert_eq!(world.run(&["init", "--config", other, "--offline"]).await.code, 0);
+    assert_eq!(world.calls(), calls, "no call");
+    world.cut_off();
+    let run = world.run(&["init", "--config", &path, "--region", "us-east-1", "--force"]).await;
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stderr.contains("the file has placeholders"), "{}", run.stderr);
+}
