@@ -119,9 +119,20 @@ impl BootClock {
         Anchor { boot_id: self.boot_id.clone(), booted_at, source }
     }
 
+    /// The id of this boot; empty if the kernel doesn't tell.
+    #[must_use]
+    pub fn boot_id(&self) -> &str {
+        &self.boot_id
+    }
+
     /// Takes up an anchor of this boot. Returns false, and changes nothing, when it is of another one.
     pub fn resume(&self, anchor: &Anchor) -> bool {
-        let same = !self.boot_id.is_empty() && anchor.boot_id == self.boot_id;
+        self.resume_in(anchor, &self.boot_id)
+    }
+
+    /// The same where this boot is known by an id that may be another one than this process sees.
+    pub fn resume_in(&self, anchor: &Anchor, boot_id: &str) -> bool {
+        let same = !boot_id.is_empty() && anchor.boot_id == boot_id;
         if same {
             self.count_from(anchor.booted_at, anchor.source);
         }

@@ -1,6 +1,11 @@
 //! The guard: the host goes down for a reason of its own, such as a person's `reboot`, and its tasks have to be stopped
 //! while the ECS agent and Docker still live. It is the stop stage of [`mod@crate::run`], with a host that it only
-//! watches: whoever takes the host down does the rest.
+//! watches ([`bystander`]): whoever takes the host down does the rest.
+
+mod bystander;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,22 +15,23 @@ use jiff::SignedDuration;
 use node_contract::names;
 use tokio::sync::Notify;
 
-use crate::adapters::host::CommandHost;
 use crate::adapters::imds::Imds;
 use crate::adapters::introspection::Introspection;
 use crate::adapters::state_file::StateFile;
+use crate::boot::{Boot, Found};
 use crate::clock::BootClock;
-use crate::lifecycle::{EcsUnit, InstanceStatus, Phase, Registration};
-use crate::ports::{
-    Answer, Clock as _, Cluster as _, ClusterError, Details, EcsAgent as _, Host, HostError, NoHooks, Ports, Saved,
-    StateStore, StoreError, Supervisor,
-};
+use crate::lifecycle::{InstanceStatus, Phase, Registration, State};
+use crate::ports::{Cluster as _, ClusterError, EcsAgent as _, NoHooks, Ports, SAVED_VERSION, Saved, StateStore as _};
 use crate::run::{self, Node};
 use crate::settings::Settings;
 use crate::{StartError, adapters};
+use bystander::{Bystander, Nobody};
 
 /// How long the ECS agent has to tell whether it is registered.
 const LOOK: Duration = Duration::from_secs(3);
+
+/// How long IMDS has to tell what the agent couldn't save.
+const FIND_OUT: Duration = Duration::from_secs(10);
 
 /// Stops the host's tasks and waits until ECS knows it, for at most `within`. Where the agent leaves or has left there is
 /// nothing to do, nor where it hasn't joined.
@@ -40,34 +46,44 @@ pub async fn stop(settings: Settings, within: SignedDuration) -> Result<(), Star
         return Ok(());
     }
     let Saved { identity, mut config, mut state, .. } = saved;
-    let now = clock.now();
-    state.timeline = state.timeline.interrupted(now, now.checked_add(within).unwrap_or(now));
     state.registration = registration;
     let reason = format!("Host EC2 (instance {}) leaves: the host goes down", identity.instance);
     config.stop_reason.get_or_insert(reason);
 
     let host = crate::host(&settings, &clock, &config, &identity, state.timeline);
-    let cluster = Arc::new(crate::ecs(&settings, http, &imds, &clock, &config, &identity));
-    let left = Arc::new(Notify::new());
+    let cluster = crate::ecs(&settings, http, &imds, &clock, &config, &identity);
     let ports = Ports {
         clock,
         metadata: imds,
         ecs_agent: Arc::new(introspection),
-        cluster,
-        host: Arc::new(Bystander { host, left: Arc::clone(&left) }),
+        cluster: Arc::new(cluster),
+        host: Arc::new(host),
         supervisor: Arc::new(Nobody),
         store: Arc::new(Nobody),
         hooks: Arc::new(NoHooks),
     };
     let rules = crate::rules(&settings, &config, &identity);
     tracing::info!(block = config.block, instance = identity.instance, "the host goes down: its tasks are stopped");
-    let over = async {
-        if tokio::time::timeout(within.unsigned_abs(), left.notified()).await.is_err() {
-            tracing::warn!("the host goes down before all tasks have been stopped");
-        }
-    };
-    run::run(Node { identity, config, rules }, state, ports, over).await;
+    if !stop_tasks(Node { identity, config, rules }, state, ports, within).await {
+        tracing::warn!("the host goes down before all tasks have been stopped");
+    }
     Ok(())
+}
+
+/// Lives the stop stage until nothing is left to be done, or for `within`. Returns whether it came to its end.
+async fn stop_tasks(node: Node, mut state: State, ports: Ports, within: SignedDuration) -> bool {
+    let now = ports.clock.now();
+    state.timeline = state.timeline.interrupted(now, now.checked_add(within).unwrap_or(now));
+    let left = Arc::new(Notify::new());
+    let Ports { host, cluster, .. } = ports.clone();
+    let bystander = Arc::new(Bystander { host, cluster, left: Arc::clone(&left) });
+    let ports = Ports { host: Arc::<Bystander>::clone(&bystander), cluster: bystander, ..ports };
+    let mut in_time = false;
+    let over = async {
+        in_time = tokio::time::timeout(within.unsigned_abs(), left.notified()).await.is_ok();
+    };
+    run::run(node, state, ports, over).await;
+    in_time
 }
 
 /// Sets this instance DRAINING, as anybody could from outside; the agent that runs sees it and leaves when the tasks have
@@ -117,92 +133,50 @@ struct Here {
 }
 
 impl Here {
-    /// `None` without a state that the agent has saved.
+    /// `None` where there is no block.
     async fn find(settings: &Settings) -> Result<Option<Self>, StartError> {
-        let saved = match StateFile::new(settings.root.join(names::path::STATE)).load().await {
-            Ok(Some(saved)) => saved,
-            Ok(None) => {
-                tracing::info!("there is no block on this host");
-                return Ok(None);
-            }
-            Err(error) => {
-                tracing::error!(%error, "without the agent's state there is nothing to go by");
-                return Ok(None);
-            }
-        };
         let clock = Arc::new(BootClock::new());
-        clock.resume(&saved.anchor);
         let http = adapters::http_client();
         let imds = Imds::new(settings.imds_endpoint.clone(), adapters::plain_http_client(), Arc::clone(&clock));
         let imds = Arc::new(imds.map_err(StartError::Metadata)?);
         let introspection =
             Introspection::new(settings.introspection_url.clone()).map_err(StartError::Introspection)?;
         let answer = tokio::time::timeout(LOOK, introspection.registration()).await;
-        let registration = answer.ok().and_then(Result::ok).flatten().or_else(|| saved.state.registration.clone());
+        let registered = answer.ok().and_then(Result::ok).flatten();
+
+        let loaded = StateFile::new(settings.root.join(names::path::STATE)).load().await;
+        let saved = loaded.unwrap_or_else(|error| {
+            tracing::error!(%error, "the agent's state can't be read");
+            None
+        });
+        let saved = match saved {
+            Some(saved) => {
+                clock.resume(&saved.anchor);
+                Some(saved)
+            }
+            // A disk that was full: the instance is in a cluster all the same.
+            None if registered.is_some() => found_anew(settings, &clock, &imds).await,
+            None => None,
+        };
+        let Some(saved) = saved else {
+            tracing::info!("there is no block on this host");
+            return Ok(None);
+        };
+        let registration = registered.or_else(|| saved.state.registration.clone());
         Ok(Some(Self { saved, clock, http, imds, introspection, registration }))
     }
 }
 
-/// A host that is taken down by somebody else.
-struct Bystander {
-    host: CommandHost,
-    left: Arc<Notify>,
-}
-
-impl Host for Bystander {
-    fn start_ecs(&self) -> Answer<'_, Result<(), HostError>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn stop_ecs(&self) -> Answer<'_, Result<(), HostError>> {
-        // The first thing that leaving does: all tasks have been stopped, or there is no time left for them.
-        self.left.notify_one();
-        Box::pin(async { Ok(()) })
-    }
-
-    fn repair_ecs(&self) -> Answer<'_, Result<(), HostError>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn show_ecs(&self) -> Answer<'_, Result<EcsUnit, HostError>> {
-        self.host.show_ecs()
-    }
-
-    fn stop_containers(&self, grace: SignedDuration) -> Answer<'_, Result<(), HostError>> {
-        self.host.stop_containers(grace)
-    }
-
-    fn warn<'a>(&'a self, details: &'a Details) -> Answer<'a, Result<(), HostError>> {
-        self.host.warn(details)
-    }
-
-    fn power_off(&self) -> Answer<'_, Result<(), HostError>> {
-        self.left.notify_one();
-        Box::pin(async { Ok(()) })
-    }
-}
-
-/// The agent has a service manager and a state file of its own, and may still be using both.
-struct Nobody;
-
-impl Supervisor for Nobody {
-    fn ready(&self) {}
-
-    fn status(&self, _: &str) {}
-
-    fn alive(&self) {}
-
-    fn expects_alive_every(&self) -> Option<Duration> {
-        None
-    }
-}
-
-impl StateStore for Nobody {
-    fn load(&self) -> Answer<'_, Result<Option<Saved>, StoreError>> {
-        Box::pin(async { Ok(None) })
-    }
-
-    fn save<'a>(&'a self, _: &'a Saved) -> Answer<'a, Result<(), StoreError>> {
-        Box::pin(async { Ok(()) })
-    }
+/// What the agent would have saved, as its beginning.
+async fn found_anew(settings: &Settings, clock: &Arc<BootClock>, imds: &Arc<Imds>) -> Option<Saved> {
+    let boot = Boot {
+        metadata: imds.as_ref(),
+        clock,
+        store: &Nobody,
+        supervisor: &Nobody,
+        given: settings.block.clone(),
+        max_life: settings.max_life,
+    };
+    let Found { identity, config, anchor, state } = tokio::time::timeout(FIND_OUT, boot.find_out()).await.ok()?;
+    Some(Saved { version: SAVED_VERSION, identity, config, anchor, state })
 }

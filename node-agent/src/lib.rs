@@ -109,6 +109,7 @@ pub async fn run(settings: Settings, problems: Problems, stop: impl Future<Outpu
     let http = adapters::http_client();
     let clock = Arc::new(BootClock::new());
     problems.goes_by(Arc::<BootClock>::clone(&clock));
+    note_boot(&settings.root, &clock);
     let imds = Imds::new(settings.imds_endpoint.clone(), adapters::plain_http_client(), Arc::clone(&clock));
     let imds = Arc::new(imds.map_err(StartError::Metadata)?);
     let introspection = Introspection::new(settings.introspection_url.clone()).map_err(StartError::Introspection)?;
@@ -259,7 +260,18 @@ fn rules(settings: &Settings, config: &NodeConfig, identity: &Identity) -> Rules
     }
 }
 
+/// Writes down by which id this boot is known here.
+fn note_boot(root: &Path, clock: &BootClock) {
+    let path = root.join(names::path::BOOT_ID);
+    let known = std::fs::read(&path).is_ok_and(|known| known == clock.boot_id().as_bytes());
+    if !known && let Err(error) = std::fs::write(&path, clock.boot_id()) {
+        tracing::warn!(path = %path.display(), %error, "the boot's id can't be written down");
+    }
+}
+
 /// Whether the block of this host is over ([`timer::is_due`]).
 pub async fn is_due(root: &Path) -> bool {
-    timer::is_due(&StateFile::new(root.join(names::path::STATE)), &BootClock::new()).await
+    let agent_saw = std::fs::read_to_string(root.join(names::path::BOOT_ID)).ok();
+    let state = StateFile::new(root.join(names::path::STATE));
+    timer::is_due(&state, &BootClock::new(), agent_saw.as_deref()).await
 }

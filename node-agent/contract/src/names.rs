@@ -37,6 +37,9 @@ pub mod path {
     pub const HOOKS: &str = "etc/spotblock/hooks.d";
     /// Held by the one `spotblock-agent` that keeps the instance.
     pub const LOCK: &str = "run/spotblock/agent.lock";
+    /// The id of this boot, as the agent sees it: `run` is emptied at each boot. In a container its sandbox can show it
+    /// another one than a process outside sees.
+    pub const BOOT_ID: &str = "run/spotblock/boot-id";
     /// Where it tells its status.
     pub const SOCKET: &str = "run/spotblock/agent.sock";
     /// Where the power-off timer's units are written.

@@ -40,12 +40,11 @@ impl StateFile {
 
     async fn write(&self, json: Vec<u8>) -> Result<(), StoreError> {
         let mut late = self.late.lock().await;
-        if let Some(writing) = late.as_mut() {
-            // One write at a time, or an old state could come to lie over a newer one.
-            let done = tokio::time::timeout(PATIENCE, writing).await;
-            done.map_err(|_| self.failed("write", "an earlier write still hangs"))?.ok();
-            *late = None;
+        // One write at a time, or an old state could come to lie over a newer one. A disk that hangs is waited for once.
+        if late.as_ref().is_some_and(|writing| !writing.is_finished()) {
+            return Err(self.failed("write", "an earlier write still hangs"));
         }
+        *late = None;
         let path = self.path.clone();
         let mut writing = tokio::task::spawn_blocking(move || write(&path, &json));
         match tokio::time::timeout(PATIENCE, &mut writing).await {

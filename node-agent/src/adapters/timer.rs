@@ -146,10 +146,12 @@ pub fn moment(state: &State) -> Timestamp {
 }
 
 /// Whether the block is over, as far as the agent's state tells. Without it, or in another boot, it is: the timer's own
-/// word counts then.
-pub async fn is_due(store: &dyn StateStore, clock: &BootClock) -> bool {
+/// word counts then. `agent_saw` is the id by which the agent knows this boot, if it has run in it.
+pub async fn is_due(store: &dyn StateStore, clock: &BootClock, agent_saw: Option<&str>) -> bool {
+    let is_this_boot =
+        |anchor| clock.resume(anchor) || agent_saw.is_some_and(|boot_id| clock.resume_in(anchor, boot_id));
     match store.load().await {
-        Ok(Some(saved)) if clock.resume(&saved.anchor) => {
+        Ok(Some(saved)) if is_this_boot(&saved.anchor) => {
             // The timer goes by whole seconds, and may come a moment early.
             clock.now().checked_add(SignedDuration::from_secs(2)).is_ok_and(|now| moment(&saved.state) <= now)
         }

@@ -63,6 +63,7 @@ async fn the_block_is_found_or_its_absence_is_named() {
     let dir = tempfile::tempdir().expect("a folder");
     let settings = settings(dir.path());
     let world = World::at(at("2026-11-24T10:00:00Z"));
+    world.facts().identity = None;
     let (identity, config, found) = block(&settings, world.as_ref()).await;
     assert_eq!((identity, config), (None, None));
     assert_eq!(verdict_of(&found, "imds").verdict, Verdict::Fail);

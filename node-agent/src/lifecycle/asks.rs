@@ -41,6 +41,9 @@ const STOP_ECS_AGENT: SignedDuration = SignedDuration::from_secs(60);
 /// The shortest limit for anything: less than this is no time.
 const SHORTEST: SignedDuration = SignedDuration::from_millis(500);
 
+/// The longest time for ECS to take a StopTask.
+const STOP_TASK: SignedDuration = SignedDuration::from_secs(15);
+
 /// The longest time for a request while leaving.
 const LEAVE_REQUEST: SignedDuration = SignedDuration::from_secs(20);
 
@@ -199,15 +202,17 @@ fn ask_to_drain(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
 }
 
 fn ask_to_stop(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
+    // One that hangs must leave time for another before the containers are stopped without ECS.
+    let limit = (state.patience() / 2).clamp(SHORTEST, STOP_TASK);
     let may_have_ended = state.phase == Phase::Stopping && !state.host_known && !state.is_silent(now);
     let Some(of) = &state.registration else { return };
     for (arn, task) in &mut state.tasks {
         let wait = may_have_ended && task.on_host == Some(super::OnHost::Live);
         let due = !wait && task.stop.is_none_or(|stop| stop.is_due(now));
         if task.is_live() && due {
-            task.stop.get_or_insert_default().after(now, ANSWER);
+            task.stop.get_or_insert_default().after(now, limit + SignedDuration::from_secs(1));
             task.stop_since.get_or_insert(now);
-            actions.push(Action::StopTask { of: of.clone(), task: arn.clone() });
+            actions.push(Action::StopTask { of: of.clone(), task: arn.clone(), limit });
         }
     }
 }

@@ -164,6 +164,8 @@ pub enum Action {
         of: Registration,
         /// The task's ARN.
         task: String,
+        /// How long ECS has to take it.
+        limit: SignedDuration,
     },
     /// Stop the ECS agent, within this time.
     StopEcsAgent(SignedDuration),

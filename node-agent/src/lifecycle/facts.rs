@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::asks::{KILL_AGAIN, LEAVE_TRIES, REGISTER, STOP_AGAIN};
 use super::{Ask, Event, Idle, InstanceStatus, LeaveStep, OnHost, Outcome, Phase, Registration, Rules, State, Survey};
@@ -10,6 +10,9 @@ use super::{Ask, Event, Idle, InstanceStatus, LeaveStep, OnHost, Outcome, Phase,
 /// The ECS agent's exit code for "Data mismatch": it has registered in another cluster than its settings name. systemd
 /// doesn't start it again.
 const DATA_MISMATCH: i32 = 5;
+
+/// What is left after a notice whose time has passed: enough for SIGTERM, SIGKILL and the report.
+const LATE_NOTICE: SignedDuration = SignedDuration::from_secs(20);
 
 impl Rules {
     pub(super) fn learn(&self, state: &mut State, now: Timestamp, event: Event) {
@@ -24,6 +27,9 @@ impl Rules {
             Event::Registered(registration) => self.registered(state, registration),
             Event::Notice { taken_at } => {
                 state.noticed = true;
+                // A time that has passed can't be true, and tasks are to have their stop all the same.
+                let late = now.checked_add(LATE_NOTICE).unwrap_or(Timestamp::MAX);
+                let taken_at = if taken_at > now { taken_at } else { late };
                 state.timeline = state.timeline.interrupted(now, taken_at);
             }
             Event::Limited { until } => self.limited(state, now, until),
@@ -217,9 +223,9 @@ impl State {
     /// Deregistering by force ends whatever ECS takes for running with a reason of its own, "Container instance
     /// deregistration forced by user" [A], which no retry rule knows: the job would be lost. Where a task has neither
     /// ended for ECS nor been given the agent's reason, the instance is left to ECS, which says `Host EC2 (instance i-...)
-    /// terminated.` once it is gone.
+    /// terminated.` once it is gone. One that ECS says has ended and that the host shows as live has not.
     fn deregister_or_not(&self) -> LeaveStep {
-        let is_settled = |task: &super::Task| task.stopped_for_ecs || task.stop_taken;
+        let is_settled = |task: &super::Task| task.is_over() || task.stop_taken;
         if self.tasks.values().all(is_settled) { LeaveStep::Deregister } else { LeaveStep::Done }
     }
 
@@ -292,7 +298,8 @@ fn seen_on_host(state: &mut State, now: Timestamp, tasks: Option<BTreeMap<String
     state.host_known = true;
     state.silent_since = None;
     for task in state.tasks.values_mut() {
-        task.on_host = None;
+        // What has stopped stays so, even if it isn't listed any more.
+        task.on_host = task.on_host.filter(|seen| *seen == OnHost::Stopped);
     }
     if state.phase <= Phase::Serving {
         state.tasks.retain(|arn, _| tasks.contains_key(arn));

@@ -83,10 +83,11 @@ impl Rules {
 }
 
 impl State {
-    /// Whether a registration was found after leaving without having served, with tasks, in time to stop them.
+    /// Whether a registration was found after leaving without having served, with tasks that live or whose end ECS doesn't
+    /// know, in time to stop them.
     fn has_late_tasks(&self, now: Timestamp) -> bool {
         let looked = matches!(self.leave, LeaveStep::Deregister | LeaveStep::Done);
-        self.look && looked && self.live_tasks() > 0 && now < self.leave_at()
+        self.look && looked && self.tasks.values().any(|task| !task.is_over()) && now < self.leave_at()
     }
 
     /// Whether waiting for ECS is of no use: it took no StopTask for a task that lives, or the ECS agent that would carry

@@ -44,9 +44,9 @@ pub(super) async fn act(node: &Node, ports: &Ports, action: Action) -> Event {
         Action::Survey { of, tasks } => {
             Event::Surveyed(ecs("asking ECS about the tasks", LIMIT, ports.cluster.survey(&of, &tasks)).await)
         }
-        Action::StopTask { of, task } => {
+        Action::StopTask { of, task, limit } => {
             let reason = node.stop_reason();
-            let asked = ecs("stopping a task", LIMIT, ports.cluster.stop_task(&of, &task, &reason)).await;
+            let asked = ecs("stopping a task", limit, ports.cluster.stop_task(&of, &task, &reason)).await;
             if asked.is_ok() {
                 tracing::info!(task, "ECS was asked to stop the task");
             }

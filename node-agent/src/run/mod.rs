@@ -31,8 +31,9 @@ const FIRST_LOOK: Duration = Duration::from_secs(3);
 /// How far the wall clock's skew has to move before it is reported again.
 const SKEW: SignedDuration = SignedDuration::from_secs(2);
 
-/// The longest that saving the state may hold up what is to be done.
-const SAVE_LIMIT: Duration = Duration::from_secs(5);
+/// The longest that saving the state may hold up what is to be done: less than the shortest time that StopTask has to
+/// find a hearing.
+const SAVE_LIMIT: Duration = Duration::from_millis(2_500);
 
 /// What is known of this instance and doesn't change.
 #[derive(Clone, Debug)]
@@ -89,6 +90,7 @@ struct Agent {
     events: mpsc::Sender<Event>,
     view: watch::Sender<View>,
     told: String,
+    saves: u64,
     save_fails: bool,
     skew: SignedDuration,
 }
@@ -106,6 +108,7 @@ impl Agent {
             events,
             view,
             told: String::new(),
+            saves: 0,
             save_fails: false,
             skew: SignedDuration::ZERO,
         }
@@ -135,7 +138,7 @@ impl Agent {
         set.spawn(watchers::signals::watch(Arc::clone(&ports.metadata), is_spot, line()));
         set.spawn(watchers::tasks::watch(Arc::clone(&ports.ecs_agent), line()));
         let (host, agent, ecs) = (Arc::clone(&ports.host), Arc::clone(&ports.ecs_agent), Arc::clone(&ports.cluster));
-        set.spawn(watchers::joining::watch(host, agent, ecs, line()));
+        set.spawn(watchers::joining::watch(host, Arc::clone(&ports.metadata), agent, ecs, line()));
         set.spawn(watchers::registration::watch(Arc::clone(&ports.ecs_agent), line()));
         set.spawn(watchers::registration::watch_status(Arc::clone(&ports.cluster), status, line()));
         set
@@ -144,9 +147,14 @@ impl Agent {
     /// Takes an event, and every transition that is due after it.
     async fn take(&mut self, event: Event) {
         let now = self.ports.clock.now();
+        let before = self.saves;
         self.step(now, event).await;
         while self.node.rules.is_restless(&self.state, now) {
             self.step(now, Event::Tick).await;
+        }
+        if self.save_fails && self.saves == before {
+            // Nothing may change for an hour: what the disk didn't take then is tried again.
+            self.save().await;
         }
         self.tell(now);
     }
@@ -228,6 +236,7 @@ impl Agent {
 
     /// Saves the state. A disk that fails holds nothing up: the block's end doesn't wait for it.
     async fn save(&mut self) {
+        self.saves += 1;
         let saved = Saved {
             version: SAVED_VERSION,
             identity: self.node.identity.clone(),

@@ -1,6 +1,7 @@
 //! Whole lives in a fake world, on paused time.
 
 mod crashes;
+mod every_point;
 mod faults;
 mod ports;
 mod signals;
@@ -233,6 +234,19 @@ async fn a_full_disk_stops_nothing() {
     live(&world, testing::state()).await;
     assert_eq!(clock(world.first("drain")), "10:15:00");
     assert!(world.first("power-off").expect("powered off") < today("10:16:00"));
+}
+
+/// Catches: a restart long after the disk was full for a moment, that finds a state from before.
+#[tokio::test(start_paused = true)]
+async fn what_the_disk_did_not_take_is_saved_as_soon_as_it_does() {
+    let world = World::at(today("10:00:00"));
+    world.facts().disk_fails = true;
+    later(&world, 60_000, |facts| facts.disk_fails = false);
+    let saved = async {
+        tokio::time::sleep(Duration::from_secs(70)).await;
+        assert_eq!(saved_state(&world).phase, Phase::Serving, "nothing has changed for a minute");
+    };
+    run(node(), testing::state(), world.ports(), saved).await;
 }
 
 #[tokio::test(start_paused = true)]

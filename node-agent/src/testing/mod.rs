@@ -3,7 +3,7 @@
 pub(crate) mod http;
 mod world;
 
-pub(crate) use world::{Facts, FakeTask, Trouble, World};
+pub(crate) use world::{Facts, FakeTask, REPORT, Trouble, World};
 
 use jiff::{SignedDuration, Timestamp};
 use node_contract::{End, NodeConfig, Source, Timeline, VERSION};
@@ -63,4 +63,10 @@ pub(crate) fn anchor() -> Anchor {
 
 pub(crate) fn saved() -> Saved {
     Saved { version: SAVED_VERSION, identity: identity(), config: config(), anchor: anchor(), state: state() }
+}
+
+/// What a fresh process finds on the disk: what isn't written isn't there afterwards.
+pub(crate) fn as_on_disk(saved: &Saved) -> Saved {
+    let json = serde_json::to_string(saved).expect("JSON");
+    serde_json::from_str(&json).expect("its own JSON")
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Line, answer};
 use crate::lifecycle::{EcsUnit, Event, Outcome, Phase};
-use crate::ports::{Cluster, EcsAgent, Host};
+use crate::ports::{Cluster, EcsAgent, Host, Metadata};
 
 /// How often the service manager is asked about the ECS agent.
 const UNIT: Duration = Duration::from_secs(10);
@@ -19,7 +19,13 @@ const AGAIN: u32 = 3;
 const ECS: Duration = Duration::from_secs(20);
 
 /// Looks into it until the instance has joined, or never will.
-pub async fn watch(host: Arc<dyn Host>, ecs_agent: Arc<dyn EcsAgent>, cluster: Arc<dyn Cluster>, line: Line) {
+pub async fn watch(
+    host: Arc<dyn Host>,
+    metadata: Arc<dyn Metadata>,
+    ecs_agent: Arc<dyn EcsAgent>,
+    cluster: Arc<dyn Cluster>,
+    line: Line,
+) {
     let mut told = String::new();
     for look in 1_u32.. {
         tokio::time::sleep(UNIT).await;
@@ -32,7 +38,8 @@ pub async fn watch(host: Arc<dyn Host>, ecs_agent: Arc<dyn EcsAgent>, cluster: A
         });
         line.emit(Event::EcsUnitSeen(unit)).await;
         if look >= LATE && (look - LATE).is_multiple_of(AGAIN) {
-            let Some(why) = why(unit, ecs_agent.as_ref(), cluster.as_ref()).await else { continue };
+            let why = why(unit, metadata.as_ref(), ecs_agent.as_ref(), cluster.as_ref()).await;
+            let Some(why) = why else { continue };
             if why != told {
                 tracing::warn!(why, "the ECS agent has not registered");
                 told.clone_from(&why);
@@ -43,12 +50,23 @@ pub async fn watch(host: Arc<dyn Host>, ecs_agent: Arc<dyn EcsAgent>, cluster: A
 }
 
 /// Why, by the first thing that is not as it should be; `None` when it has registered.
-async fn why(unit: EcsUnit, ecs_agent: &dyn EcsAgent, cluster: &dyn Cluster) -> Option<String> {
+async fn why(
+    unit: EcsUnit,
+    metadata: &dyn Metadata,
+    ecs_agent: &dyn EcsAgent,
+    cluster: &dyn Cluster,
+) -> Option<String> {
     if unit.runs == Some(false) {
         let exit = unit.exit.map_or_else(String::new, |code| format!(", its last exit code was {code}"));
         return Some(format!("the ECS agent doesn't run{exit} (see journalctl -u ecs)"));
     }
-    match answer(ecs_agent.registration()).await {
+    let registration = answer(ecs_agent.registration()).await;
+    if !matches!(registration, Ok(Some(_)))
+        && let Err(error) = answer(metadata.identity()).await
+    {
+        return Some(format!("IMDS doesn't answer, so the ECS agent has neither identity nor credentials: {error}"));
+    }
+    match registration {
         Ok(Some(_)) => None,
         // Before it has registered the real one listens to nobody; so this alone tells nothing.
         Ok(None) | Err(_) => Some(match tokio::time::timeout(ECS, cluster.find()).await {

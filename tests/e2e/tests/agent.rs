@@ -104,3 +104,22 @@ async fn an_instance_that_is_drained_from_inside_leaves_when_its_job_has_ended()
     assert_eq!((job.status.as_str(), job.attempts.len()), ("SUCCEEDED", 1), "{job:?}");
     world.cloud.stop().await.expect("it ends");
 }
+
+/// Catches: a disk that was full when the agent saved, so that a host which goes down takes its job with it unannounced.
+#[tokio::test]
+async fn the_guard_needs_no_saved_state() {
+    let world = World::new("one-node.toml", &["--block-ends-in", "300s"]).await;
+    world.spotblock(&["up"]).await.success().expect("up");
+    world.submit("guarded", 200, &[]).await;
+    world.until("the job runs", |events| job_is(events, "guarded", "RUNNING")).await;
+    let host = Host::of(&world).await;
+    std::fs::write(host.node.root.join("var/lib/spotblock/state.json"), "{").expect("spoilt");
+    let (code, _, said) = host.agent(&["guard", "--stop", "--within", "30s"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    let stopped = |job: &e2e::lives::Job| job.name == "guarded" && job.attempts[0].ended.is_some();
+    let events = world.until("the job's end", |events| e2e::lives::jobs(events).values().any(stopped)).await;
+    let job = e2e::lives::jobs(&events).into_values().find(|job| job.name == "guarded").expect("the job");
+    let reason = job.attempts[0].reason.clone().expect("a reason");
+    assert!(reason.ends_with("the host goes down"), "{reason}");
+    world.cloud.stop().await.expect("it ends");
+}

@@ -109,16 +109,19 @@ async fn the_timer_is_early_only_where_the_agents_own_clock_says_so() {
     saved.state.timeline.end = clock.now() + SignedDuration::from_mins(10);
     let dir = tempfile::tempdir().expect("a folder");
     let store = crate::adapters::state_file::StateFile::new(dir.path().join("state.json"));
-    assert!(is_due(&store, &clock).await, "no state");
+    assert!(is_due(&store, &clock, None).await, "no state");
     store.save(&saved).await.expect("saved");
-    assert!(!is_due(&store, &clock).await, "the block goes on");
+    assert!(!is_due(&store, &clock, None).await, "the block goes on");
     saved.state.timeline.end = clock.now() - GRACE;
     store.save(&saved).await.expect("saved");
-    assert!(is_due(&store, &clock).await, "it is over");
+    assert!(is_due(&store, &clock, None).await, "it is over");
     saved.state.timeline.end = clock.now() + SignedDuration::from_mins(10);
     saved.anchor.boot_id = "another".into();
     store.save(&saved).await.expect("saved");
-    assert!(is_due(&store, &clock).await, "a state of another boot");
+    assert!(is_due(&store, &clock, None).await, "a state of another boot");
+    assert!(is_due(&store, &clock, Some("a third")).await, "a state of another boot still");
+    // Catches: containers, where the agent's sandbox shows the kernel's boot id and the timer's service the container's.
+    assert!(!is_due(&store, &clock, Some("another")).await, "the agent knows this boot by another id");
 }
 
 #[test]

@@ -67,6 +67,20 @@ fn a_notice_drains_and_stops_in_the_same_step() {
     assert_eq!(life.state.timeline.end, taken_at);
 }
 
+/// Catches: a notice that is read late, or says what can't be, and for which jobs die without a warning.
+#[test]
+fn a_notice_of_a_time_that_has_passed_still_leaves_tasks_their_stop() {
+    let mut life = Life::serving();
+    life.step(on_host(&[("t", OnHost::Live)]));
+    let taken_at = life.now - secs(3600);
+    let actions = life.step(Event::Notice { taken_at });
+    assert_eq!((life.state.phase, stops(&actions)), (Phase::Stopping, vec!["t"]));
+    let end = life.state.timeline.end;
+    assert_eq!(end, life.now + secs(20));
+    life.after(5).step(Event::Notice { taken_at });
+    assert_eq!(life.state.timeline.end, end, "it is read again, and moves nothing away");
+}
+
 #[test]
 fn after_a_notice_while_joining_what_got_through_is_stopped() {
     let mut life = Life::new();

@@ -3,13 +3,14 @@
 use super::*;
 use crate::lifecycle::InstanceStatus;
 use crate::ports::Cluster as _;
+use crate::testing::Trouble;
 
-/// Lives until so many more things were done, and is then killed as by SIGKILL: before the next one. Returns whether it
+/// Lives until so many more calls were made, and is then killed as by SIGKILL: before the next one. Returns whether it
 /// came to that.
 async fn live_until_killed(world: &Arc<World>, state: State, things: usize) -> bool {
     {
         let mut facts = world.facts();
-        facts.dies_after = Some(facts.acts + things);
+        facts.trouble = Some((facts.acts + things, Trouble::DiesBefore));
     }
     let killed = tokio::select! {
         () = run(node(), state, world.ports(), std::future::pending()) => false,
@@ -17,16 +18,13 @@ async fn live_until_killed(world: &Arc<World>, state: State, things: usize) -> b
         () = world.off.notified() => false,
     };
     let mut facts = world.facts();
-    (facts.dies_after, facts.dead) = (None, false);
+    (facts.trouble, facts.dead) = (None, false);
     killed
 }
 
 /// What a fresh process finds on the disk.
 fn resumed(world: &World) -> State {
-    let saved = world.facts().saved.clone();
-    // As the file does: what isn't written isn't there afterwards.
-    let json = serde_json::to_string(&saved).expect("JSON");
-    let saved: Option<crate::ports::Saved> = serde_json::from_str(&json).expect("its own JSON");
+    let saved = world.facts().saved.clone().map(|saved| testing::as_on_disk(&saved));
     saved.map_or_else(testing::state, |saved| saved.state)
 }
 
@@ -46,24 +44,6 @@ fn world_with_tasks() -> Arc<World> {
     world.facts().tasks.insert("long".into(), FakeTask::until(today("18:00:00")));
     world.facts().tasks.insert("short".into(), FakeTask::until(today("10:40:00")));
     world
-}
-
-/// Catches: any place in a life from which a restart doesn't finish: between saving and acting, between acting and its
-/// outcome, and before the first save.
-#[tokio::test(start_paused = true)]
-async fn killed_after_any_thing_it_asked_for_the_agent_comes_to_the_same_end() {
-    let world = world_with_tasks();
-    live(&world, testing::state()).await;
-    // The last is the save at the end of the test, when the host is off.
-    let all = world.facts().acts - 1;
-    // Most are looks at the status, every 15 s: of them some. All of those at the beginning and around the end.
-    for things in (0..all).filter(|things| *things < 20 || things % 17 == 0 || things + 25 > all) {
-        let world = world_with_tasks();
-        assert!(live_until_killed(&world, testing::state(), things).await, "{things} of {all}");
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        live(&world, resumed(&world)).await;
-        check(&world, &format!("killed after {things} things"));
-    }
 }
 
 /// systemd starts it again each time, after a second.

@@ -79,7 +79,11 @@ async fn an_ecs_agent_of_another_cluster_is_repaired_and_joins() {
 #[tokio::test(start_paused = true)]
 async fn why_an_instance_has_not_joined_is_found_out_and_told() {
     type Spoil = fn(&World);
-    let cases: [(Spoil, &str); 4] = [
+    let cases: [(Spoil, &str); 5] = [
+        (
+            |world| (world.facts().never_registers, world.facts().imds_fails) = (true, 99),
+            "IMDS doesn't answer, so the ECS agent has neither identity nor credentials: IMDS identity: HTTP 503",
+        ),
         (|world| world.facts().ecs_exit = Some(1), "the ECS agent doesn't run, its last exit code was 1"),
         (|world| world.facts().never_registers = true, "ECS can be reached, the ECS agent has not registered"),
         (
