@@ -214,7 +214,6 @@ fn tried(kind: &Kind) -> (usize, Vec<String>) {
 /// Catches: any place in a life from which a restart doesn't finish, anything that is asked for once only or waited for
 /// without a limit, and anything that is done on one side's word.
 #[test]
-#[expect(clippy::print_stdout, reason = "how many points were tried is worth knowing")]
 fn killed_failed_hung_or_lied_to_at_any_call_the_agent_comes_to_the_same_end() {
     let results: Vec<(usize, Vec<String>)> = std::thread::scope(|scope| {
         let kinds: Vec<_> = KINDS.iter().map(|kind| scope.spawn(move || tried(kind))).collect();
