@@ -24,7 +24,7 @@ REGION = "us-east-1"
 PACE = {
     "batch-ms": 400, "spot-ms": 300, "consistency-ms": 500, "instance-ms": 150, "placement-ms": 50,
     "delivery-ms": 50, "report-ms": 50, "host-loss-ms": 300, "profile-ms": 100, "ecs-start-ms": 100,
-    "schedule-ms": 100,
+    "schedule-ms": 100, "reservation-ms": 100, "payment-ms": 200,
 }
 
 # Nothing of the machine's own settings may decide whom these clients talk to.

@@ -23,6 +23,7 @@ import scenario_batch
 import scenario_ec2
 import scenario_ec2_fleets
 import scenario_iam
+import scenario_reservations
 import scenario_scheduler
 import scenario_small
 import selftest
@@ -31,7 +32,10 @@ from cloud import ROOT, Cloud, running
 from ledger import Ledger
 
 SERVICES = ["batch", "ec2", "ecs", "iam", "s3", "scheduler", "ssm", "sts"]
-SCENARIOS = [scenario_iam, scenario_ec2, scenario_ec2_fleets, scenario_batch, scenario_scheduler, scenario_small]
+SCENARIOS = [
+    scenario_iam, scenario_ec2, scenario_ec2_fleets, scenario_reservations, scenario_batch,
+    scenario_scheduler, scenario_small,
+]
 
 # Waiters for what can't be reached here, though their operation is known.
 NEVER_REACHED = {"ec2.instance_stopped": "spot instances that are one-time can't be stopped"}

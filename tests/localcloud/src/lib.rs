@@ -50,6 +50,13 @@
 //! | `POST /_localcloud/hosts/ID/power-off` | the host has powered itself off |
 //! | `POST /_localcloud/hosts/ID/ecs-connected`, `ecs-gone` | its ECS agent has connected to ECS, or is gone |
 //!
+//! # Reserved capacity
+//!
+//! A capacity reservation is active `pace.reservation-ms` after its creation, and holds capacity and quota. A capacity
+//! block is paid after `pace.payment-ms`, active from its start on, and its instances are ended half an hour before its
+//! end. Blocks start at 11:30 UTC; the options `capacity-block-starts-in` (such as `PT0S`) and `block-ends-in` (the
+//! blocks on offer have begun, and are taken back that soon) spare a rehearsal the waiting.
+//!
 //! # Schedules
 //!
 //! A one-time schedule of EventBridge Scheduler fires `pace.schedule-ms` after its time: it takes its role, which has to

@@ -17,8 +17,11 @@ pub struct Options {
     pub region: String,
     /// Whether spot requests with a duration are granted, as AWS did, or refused, as AWS does.
     pub spot_block: SpotBlock,
-    /// Start blocks this near to their end, by dating the launch back.
+    /// Start blocks this near to their end, by dating the launch back. Capacity blocks on offer have begun already, and
+    /// their instances are taken back this soon.
     pub block_ends_in: Option<SignedDuration>,
+    /// How soon the first capacity block on offer starts; left out, they all start at 11:30 UTC, as most of AWS's do.
+    pub capacity_block_starts_in: Option<SignedDuration>,
     /// How long state changes take.
     pub pace: Pace,
     /// The spot price in dollars per hour of every type; left out, each type has its own in each zone.
@@ -87,6 +90,10 @@ pub struct Pace {
     pub profile_ms: u64,
     /// From the ECS agent's start to its registration.
     pub ecs_start_ms: u64,
+    /// From a capacity reservation's creation to its being active.
+    pub reservation_ms: u64,
+    /// From the purchase of a capacity block or an extension to its being paid.
+    pub payment_ms: u64,
     /// From a schedule's time to its call.
     pub schedule_ms: u64,
 }
@@ -105,6 +112,8 @@ impl Default for Pace {
             host_loss_ms: 3_000,
             profile_ms: 1_500,
             ecs_start_ms: 400,
+            reservation_ms: 300,
+            payment_ms: 800,
             schedule_ms: 500,
         }
     }
@@ -118,6 +127,7 @@ impl Default for Options {
             region: "us-east-1".to_owned(),
             spot_block: SpotBlock::Grant,
             block_ends_in: None,
+            capacity_block_starts_in: None,
             pace: Pace::default(),
             spot_price: None,
             spot_capacity: None,

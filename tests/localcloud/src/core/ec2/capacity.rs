@@ -4,6 +4,7 @@ use super::super::{AwsError, Cloud};
 use super::instance::Market;
 use super::launch::LaunchSpec;
 use super::page::matches;
+use super::reservations;
 use super::types::InstanceType;
 
 /// What a call is about to launch, before it does: it holds capacity already.
@@ -41,7 +42,7 @@ impl Claims {
     }
 
     /// How many more the account's quota allows; `None` is any number.
-    fn allowed(&self, cloud: &Cloud, instance_type: &InstanceType, market: Market) -> Option<u32> {
+    pub(super) fn allowed(&self, cloud: &Cloud, instance_type: &InstanceType, market: Market) -> Option<u32> {
         let quota = match market {
             Market::OnDemand => cloud.options.on_demand_vcpus?,
             Market::Spot => cloud.options.spot_vcpus?,
@@ -60,7 +61,8 @@ impl Claims {
     ) -> u32 {
         let living = cloud.ec2.instances.iter().filter(|it| it.alive());
         let living = living.map(|it| (it.instance_type(), it.zone(), it.market, 1));
-        let all = living.chain(self.0.iter().copied());
+        // A reservation holds what doesn't run in it yet.
+        let all = living.chain(reservations::held(cloud)).chain(self.0.iter().copied());
         let fitting = all.filter(|(kind, zone, market, _)| fits(kind, *zone, *market));
         fitting.map(|(kind, _, _, count)| weight(kind) * count).sum()
     }
@@ -103,7 +105,12 @@ pub(super) fn take_spot(cloud: &mut Cloud, count: u32) {
 impl Shortage {
     /// AWS's error for it. When a single launch runs into it, AWS answers a missing capacity with status 500.
     pub(super) fn error(self, cloud: &Cloud, spec: &LaunchSpec, market: Market) -> AwsError {
-        let name = spec.instance_type.name;
+        self.error_at(cloud, spec.instance_type, spec.subnet.zone, market)
+    }
+
+    /// The same for a type in a zone.
+    pub(super) fn error_at(self, cloud: &Cloud, instance_type: &InstanceType, zone: char, market: Market) -> AwsError {
+        let name = instance_type.name;
         match (self, market) {
             (Self::Quota, Market::Spot) => {
                 AwsError::new("MaxSpotInstanceCountExceeded", "Max spot instance count exceeded")
@@ -125,7 +132,7 @@ impl Shortage {
             )
             .with_status(500),
             (Self::Capacity, _) => {
-                let zone = format!("{}{}", cloud.options.region, spec.subnet.zone);
+                let zone = format!("{}{zone}", cloud.options.region);
                 AwsError::new(
                     "InsufficientInstanceCapacity",
                     format!(

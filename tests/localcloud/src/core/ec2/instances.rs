@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::super::{AwsError, Cloud, Context};
 use super::instance::{self, How, Instance, Market, State};
 use super::page::{LIMITS, Selection};
-use super::{launch, tags, time};
+use super::{launch, reservations, tags, time};
 use crate::wire::query;
 
 /// All ids have to be known, or nothing is done to any.
@@ -154,6 +154,9 @@ fn field(cloud: &Cloud, instance: &Instance, name: &str) -> Option<Vec<String>> 
         "private-dns-name" => one(&instance.private_dns()),
         "launch-time" => one(&time(instance.launch_time)),
         "reservation-id" => one(&instance.reservation),
+        "capacity-reservation-id" => {
+            Some(reservations::of_instance(cloud, &instance.id).into_iter().map(str::to_owned).collect())
+        }
         "owner-id" => one(&cloud.options.account),
         "architecture" => one(spec.image.architecture),
         _ => None,
@@ -167,15 +170,20 @@ fn reason(instance: &Instance) -> Option<(String, &'static str, &'static str)> {
     Some(match how {
         How::Terminated => (initiated(), "Client.UserInitiatedShutdown", "User initiated shutdown"),
         How::PowerOff => (String::new(), "Client.InstanceInitiatedShutdown", "Instance initiated shutdown"),
+        // Nothing says how AWS shows it [A].
+        How::Taken { .. } if instance.market == Market::CapacityBlock => {
+            (String::new(), "Server.CapacityBlockExpired", "The capacity block has expired")
+        }
         How::Taken { .. } => (String::new(), "Server.SpotInstanceTermination", "Spot instance termination"),
         How::Vanished => (String::new(), "Server.InternalError", "Internal error"),
     })
 }
 
 impl Instance {
-    fn answer(&self, cloud: &Cloud) -> Value {
+    pub(super) fn answer(&self, cloud: &Cloud) -> Value {
         let spec = &self.spec;
         let reason = reason(self);
+        let reservation = reservations::of_instance(cloud, &self.id);
         // An ended instance has left the network, as at AWS.
         let placed = |value: &str| self.alive().then(|| value.to_owned());
         json!({
@@ -206,6 +214,11 @@ impl Instance {
             "virtualizationType": "hvm",
             "instanceLifecycle": life_cycle(self),
             "spotInstanceRequestId": self.spot_request,
+            "capacityReservationId": reservation,
+            "capacityReservationSpecification": match reservation {
+                Some(id) => json!({ "capacityReservationTarget": { "capacityReservationId": id } }),
+                None => json!({ "capacityReservationPreference": "open" }),
+            },
             "clientToken": "",
             "tagSet": tags::answer(cloud.ec2.tags.get(&self.id)),
             "hypervisor": "xen",

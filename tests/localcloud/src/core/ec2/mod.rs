@@ -6,6 +6,7 @@
 //! - `instance.rs`: an instance's life; `instances.rs`: the operations on them
 //! - `templates.rs`, `template_launch.rs`: launch templates, and what a launch from one comes to
 //! - `fleets.rs`, `fleet_request.rs`, `fleet_life.rs`: fleets: the operations, what is asked for, where it is launched
+//! - `run.rs`: RunInstances; `reservations.rs`, `capacity_blocks.rs`: capacity that is held for it
 //! - `types.rs`, `prices.rs`, `capacity.rs`: the types on offer, what they cost, how many are left
 //! - `network.rs`, `tags.rs`: the other operations
 //! - `page.rs`: filters and pages, for all of them
@@ -18,6 +19,7 @@ use crate::wire::query;
 
 mod account;
 mod capacity;
+mod capacity_blocks;
 mod fleet_life;
 mod fleet_request;
 mod fleets;
@@ -27,6 +29,8 @@ mod launch;
 mod network;
 mod page;
 mod prices;
+mod reservations;
+mod run;
 mod spot;
 mod spot_life;
 mod tags;
@@ -52,6 +56,11 @@ pub struct Ec2 {
     templates: Vec<templates::LaunchTemplate>,
     /// In the order of their creation.
     fleets: Vec<fleets::Fleet>,
+    /// Of both kinds, in the order of their creation.
+    reservations: Vec<reservations::Reservation>,
+    /// Capacity blocks and extensions that were offered and not bought.
+    offerings: Vec<capacity_blocks::Offering>,
+    run_tokens: Vec<run::Token>,
     /// Of any resource, by its id.
     tags: std::collections::BTreeMap<String, tags::Tags>,
     /// How many instances were ever launched.
@@ -101,6 +110,17 @@ fn operation(cloud: &mut Cloud, context: &Context, action: &str, mut parameters:
         "DescribeLaunchTemplates" => templates::describe,
         "DescribeLaunchTemplateVersions" => templates::describe_versions,
         "DeleteLaunchTemplate" => templates::delete,
+        "RunInstances" => run::run,
+        "CreateCapacityReservation" => reservations::create,
+        "DescribeCapacityReservations" => reservations::describe,
+        "ModifyCapacityReservation" => reservations::modify,
+        "CancelCapacityReservation" => reservations::cancel,
+        "DescribeCapacityBlockOfferings" => capacity_blocks::offerings,
+        "PurchaseCapacityBlock" => capacity_blocks::purchase,
+        "DescribeCapacityBlocks" => capacity_blocks::describe,
+        "DescribeCapacityBlockExtensionOfferings" => capacity_blocks::extension_offerings,
+        "PurchaseCapacityBlockExtension" => capacity_blocks::purchase_extension,
+        "DescribeCapacityBlockExtensionHistory" => capacity_blocks::extension_history,
         "CreateFleet" => fleets::create,
         "DescribeFleets" => fleets::describe,
         "DescribeFleetInstances" => fleets::describe_instances,
@@ -124,6 +144,7 @@ pub(super) fn advance(cloud: &mut Cloud, now: Timestamp) {
         match thing {
             Thing::Instance(index, change) => instance::apply(cloud, at, index, change),
             Thing::Request(index, change) => spot_life::apply(cloud, at, index, change),
+            Thing::Reservation(index, change) => reservations::apply(cloud, at, index, change),
         }
     }
     spot_life::retry_holding(cloud, now);
@@ -133,6 +154,7 @@ pub(super) fn advance(cloud: &mut Cloud, now: Timestamp) {
 enum Thing {
     Instance(usize, instance::Change),
     Request(usize, spot_life::Change),
+    Reservation(usize, reservations::Change),
 }
 
 fn next(cloud: &Cloud) -> Option<(Timestamp, Thing)> {
@@ -140,7 +162,9 @@ fn next(cloud: &Cloud) -> Option<(Timestamp, Thing)> {
     let instances = instances.filter_map(|(i, it)| it.next().map(|(at, change)| (at, Thing::Instance(i, change))));
     let requests = cloud.ec2.spot.iter().enumerate();
     let requests = requests.filter_map(|(i, it)| it.next().map(|(at, change)| (at, Thing::Request(i, change))));
-    instances.chain(requests).min_by_key(|(at, _)| *at)
+    let reserved = cloud.ec2.reservations.iter().enumerate();
+    let reserved = reserved.filter_map(|(i, it)| it.next().map(|(at, change)| (at, Thing::Reservation(i, change))));
+    instances.chain(requests).chain(reserved).min_by_key(|(at, _)| *at)
 }
 
 /// The next moment at which something is due in EC2.

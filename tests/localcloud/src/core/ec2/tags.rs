@@ -183,6 +183,18 @@ pub(super) fn resource_type(cloud: &Cloud, id: &str) -> Result<&'static str, Aws
             "launch template ID",
         ),
         "fleet" => (ec2.fleets.iter().any(|it| it.id == id), "fleet", "InvalidFleetId.NotFound", "fleet ID"),
+        "cr" => (
+            ec2.reservations.iter().any(|it| it.id == id),
+            "capacity-reservation",
+            "InvalidCapacityReservationId.NotFound",
+            "capacity reservation ID",
+        ),
+        "cb" => (
+            ec2.reservations.iter().any(|it| it.block.as_ref().is_some_and(|block| block.id == id)),
+            "capacity-block",
+            "InvalidCapacityBlockId.NotFound",
+            "capacity block ID",
+        ),
         "subnet" => (account::subnet_by_id(id).is_some(), "subnet", "InvalidSubnetID.NotFound", "subnet ID"),
         "vpc" => (account::VPCS.iter().any(|vpc| vpc.id == id), "vpc", "InvalidVpcID.NotFound", "vpc ID"),
         "sg" => (account::group_by_id(id).is_some(), "security-group", "InvalidGroup.NotFound", "security group"),

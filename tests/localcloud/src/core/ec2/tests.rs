@@ -13,6 +13,7 @@ use super::super::{Effect, Options};
 use super::{State, instance};
 
 mod fleets;
+mod reservations;
 mod resources;
 
 /// The request of the example this project began with.
