@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::aws::batch::{ComputeEnvironment, Queue};
 use crate::desired::Desired;
 use crate::error::{Error, Kind, Result};
@@ -48,7 +50,7 @@ async fn perform(session: &Session<'_>, desired: &Desired, action: &Action) -> R
     match action {
         Action::Nothing | Action::StartBlock => Ok(()),
         Action::ServiceRole(name) => {
-            let role = role_of_ours(session, desired, name, "batch.amazonaws.com").await?;
+            let role = role_of_ours(session, desired, name, &policy::trust("batch.amazonaws.com")).await?;
             aws.iam.attach(&role, &policy::batch_service_policy(names::partition(&aws.region))).await
         }
         Action::CreateEnvironment => {
@@ -77,6 +79,8 @@ async fn perform(session: &Session<'_>, desired: &Desired, action: &Action) -> R
         }
         Action::Register(definition) => aws.batch.register(definition, tags).await,
         Action::InstanceProfile(name) => instance_profile(session, desired, name).await,
+        Action::SchedulerRole(name) => scheduler_role(session, desired, name).await,
+        Action::ScheduleGroup(name) => schedule_group(session, desired, name).await,
     }
 }
 
@@ -89,8 +93,8 @@ fn claimed(desired: &Desired, kind: &str, name: &str, tags: &BTreeMap<String, St
 }
 
 /// The role of this name, made now or by an earlier run.
-async fn role_of_ours(session: &Session<'_>, desired: &Desired, name: &str, service: &str) -> Result<Ours> {
-    if let Some(made) = session.aws.iam.create_role(name, service, &desired.tags).await? {
+async fn role_of_ours(session: &Session<'_>, desired: &Desired, name: &str, trust: &Value) -> Result<Ours> {
+    if let Some(made) = session.aws.iam.create_role(name, trust, &desired.tags).await? {
         return Ok(made);
     }
     let role = session.aws.iam.role(name).await?.ok_or_else(|| not_shown("role", name))?;
@@ -155,7 +159,7 @@ fn is_about_role(message: &str) -> bool {
 async fn instance_profile(session: &Session<'_>, desired: &Desired, name: &str) -> Result<()> {
     let iam = &session.aws.iam;
     let environment = environment_valid(session, &desired.environment).await?;
-    let role = role_of_ours(session, desired, name, "ec2.amazonaws.com").await?;
+    let role = role_of_ours(session, desired, name, &policy::trust("ec2.amazonaws.com")).await?;
     iam.put_policy(&role, &policy::instance(&environment.cluster)).await?;
     if let Some(made) = iam.create_profile(name, &desired.tags).await? {
         return role_into_profile(session, &made, name).await;
@@ -170,6 +174,24 @@ async fn instance_profile(session: &Session<'_>, desired: &Desired, name: &str) 
         iam.remove_role(&ours, other).await?;
     }
     role_into_profile(session, &ours, name).await
+}
+
+async fn scheduler_role(session: &Session<'_>, desired: &Desired, name: &str) -> Result<()> {
+    // Of all that a user writes or AWS gives, only the cluster's ARN has the account for certain.
+    let environment = environment_valid(session, &desired.environment).await?;
+    let account = policy::account(&environment.cluster);
+    let partition = names::partition(&session.aws.region);
+    let trust = policy::trust_schedules(partition, account, &names::schedule_group(&desired.environment));
+    let role = role_of_ours(session, desired, name, &trust).await?;
+    session.aws.iam.put_policy(&role, &policy::scheduler(partition, account, &desired.environment)).await
+}
+
+async fn schedule_group(session: &Session<'_>, desired: &Desired, name: &str) -> Result<()> {
+    if session.aws.scheduler.create_group(name, &desired.tags).await?.is_some() {
+        return Ok(());
+    }
+    let group = session.aws.scheduler.group(name).await?.ok_or_else(|| not_shown("schedule group", name))?;
+    claimed(desired, "schedule group", name, &group.tags).map(|_| ())
 }
 
 /// A profile has one role at most, so the repetition of a call whose answer was lost is refused: it is in already.

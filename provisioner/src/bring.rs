@@ -14,6 +14,7 @@ use jiff::SignedDuration;
 use crate::aws::batch::ComputeEnvironment;
 use crate::aws::ec2::Named;
 use crate::block::{self, Block, Life};
+use crate::defence::Defence;
 use crate::desired::Desired;
 use crate::error::{Error, Result};
 use crate::names;
@@ -28,7 +29,7 @@ mod ladder;
 mod release;
 mod template;
 
-use join::{Joined, ended_early, join};
+use join::{Expected, Joined, ended_early, join};
 use ladder::Climbed;
 
 /// A new profile takes seconds to be usable `[I]`; a describe after a creation, less.
@@ -59,10 +60,12 @@ pub async fn bring(
     environment: &ComputeEnvironment,
     options: Options,
 ) -> Result<Record> {
+    // Before anything is bought: what is bought is to have its third line of defence.
+    let defence = Defence::prepare(session, desired).await?;
     let block = record_of(session, desired, environment, options).await?;
     let Some(record) = block.record.clone() else { return Err(lost_record(&block.id)) };
     let climbed = ladder::climb(session, block, record).await?;
-    let result = joined(session, &climbed, &environment.cluster, options.join).await;
+    let result = joined(session, &climbed, &environment.cluster, defence.as_ref(), options.join).await;
     if let Err(Error::State { .. } | Error::Capacity { .. } | Error::TimedOut { .. }) = &result {
         report(session, &climbed.record, "not as asked for").await;
     }
@@ -84,11 +87,17 @@ pub async fn report(session: &Session<'_>, record: &Record, how: &str) {
 }
 
 /// Waits until the instances have joined, and judges what came.
-async fn joined(session: &Session<'_>, climbed: &Climbed, cluster: &str, limit: Duration) -> Result<()> {
+async fn joined(
+    session: &Session<'_>,
+    climbed: &Climbed,
+    cluster: &str,
+    defence: Option<&Defence>,
+    limit: Duration,
+) -> Result<()> {
     let record = &climbed.record;
     let expected = usize::try_from(climbed.instances).unwrap_or(usize::MAX);
     let mut seen = Joined { joined: 0, gone: Vec::new() };
-    join(session, record, cluster, expected, limit, &mut seen).await?;
+    join(session, record, Expected { cluster, instances: expected, defence, limit }, &mut seen).await?;
     match ended_early(record, &seen.gone) {
         // In a block that goes on it is nothing new: an instance may have left, or been ended by somebody.
         Some(error) if record.reported.is_some() => session.ui.warn(error),

@@ -27,6 +27,15 @@ impl Choice {
     }
 }
 
+/// What schedules need that end a block's instances.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scheduler {
+    /// The group that they are in, which is made.
+    pub group: String,
+    /// The role as which they call EC2.
+    pub role: Choice,
+}
+
 /// The resources around a block.
 #[derive(Clone, Debug)]
 pub struct Desired {
@@ -42,6 +51,8 @@ pub struct Desired {
     pub definitions: Vec<JobDefinition>,
     /// The instances' profile.
     pub profile: Choice,
+    /// What schedules need; nothing where there are to be none.
+    pub scheduler: Option<Scheduler>,
     /// Tags for everything that is made.
     pub tags: BTreeMap<String, String>,
 }
@@ -60,6 +71,10 @@ impl Desired {
             priority: settings.environment.queue_priority,
             definitions: settings.job_definitions.clone(),
             profile: choice(&settings.block.instance_profile, names::instance_role(&environment)),
+            scheduler: settings.environment.schedules.then(|| Scheduler {
+                group: names::schedule_group(&environment),
+                role: choice(&settings.environment.scheduler_role, names::scheduler_role(&environment)),
+            }),
             tags,
             environment,
         }

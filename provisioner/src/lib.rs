@@ -54,6 +54,7 @@ pub mod bring;
 pub mod capacity;
 pub mod clock;
 pub mod commands;
+pub mod defence;
 pub mod desired;
 pub mod error;
 pub mod job_definition;

@@ -3,8 +3,10 @@
 /// The longest name of an environment: a launch template's name has up to 128 characters, and ours adds `spotblock-`
 /// and a number.
 pub const LONGEST: usize = 110;
-/// The same where roles are made for it: a role's name has up to 64, and ours adds `spotblock-` and `-instance`.
-pub const LONGEST_WITH_ROLES: usize = 45;
+/// The same where roles are made for it: a role's name has up to 64, and ours adds `spotblock-` and `-scheduler`.
+pub const LONGEST_WITH_ROLES: usize = 44;
+/// The same where there is a group of schedules: its name has up to 64, and ours adds `spotblock-`.
+pub const LONGEST_WITH_SCHEDULES: usize = 54;
 /// The name of the instance role's inline policy.
 pub const POLICY: &str = "spotblock";
 
@@ -18,6 +20,18 @@ pub fn service_role(environment: &str) -> String {
 #[must_use]
 pub fn instance_role(environment: &str) -> String {
     format!("spotblock-{environment}-instance")
+}
+
+/// The role as which schedules end instances.
+#[must_use]
+pub fn scheduler_role(environment: &str) -> String {
+    format!("spotblock-{environment}-scheduler")
+}
+
+/// The group of the environment's schedules.
+#[must_use]
+pub fn schedule_group(environment: &str) -> String {
+    format!("spotblock-{environment}")
 }
 
 /// The record of an environment's block with this number.

@@ -8,7 +8,8 @@ use crate::aws::Aws;
 use crate::aws::batch::{ComputeEnvironment, Queue, Registered};
 use crate::aws::ec2::Image;
 use crate::aws::iam::{Profile, Role};
-use crate::desired::{Choice, Desired};
+use crate::aws::scheduler::Group;
+use crate::desired::{Choice, Desired, Scheduler};
 use crate::error::{Error, Result};
 use crate::names;
 use crate::policy;
@@ -31,6 +32,12 @@ pub struct Observed {
     pub instance_role: Option<Role>,
     /// Its policy of ours.
     pub instance_policy: Option<Value>,
+    /// The group of schedules; looked at only where there are to be some, like the next two.
+    pub schedule_group: Option<Group>,
+    /// The role of schedules; looked at only where it is made.
+    pub scheduler_role: Option<Role>,
+    /// Its policy of ours.
+    pub scheduler_policy: Option<Value>,
     /// The instances' profile.
     pub profile: Option<Profile>,
     /// The ARNs of job roles that were given by name.
@@ -87,7 +94,27 @@ pub async fn observe(aws: &Aws, desired: &Desired) -> Result<Observed> {
             }
         }
     }
+    if let Some(scheduler) = &desired.scheduler {
+        observe_scheduler(aws, scheduler, &mut observed).await?;
+    }
     Ok(observed)
+}
+
+async fn observe_scheduler(aws: &Aws, scheduler: &Scheduler, observed: &mut Observed) -> Result<()> {
+    observed.schedule_group = aws.scheduler.group(&scheduler.group).await?;
+    match &scheduler.role {
+        Choice::Existing(arn) if arn.starts_with("arn:") => {}
+        Choice::Existing(name) => {
+            aws.iam.role(name).await?.ok_or_else(|| not_there("role", name, "[environment] scheduler-role"))?;
+        }
+        Choice::Made(name) => {
+            observed.scheduler_role = aws.iam.role(name).await?;
+            if observed.scheduler_role.is_some() {
+                observed.scheduler_policy = aws.iam.policy(name).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn service_role(aws: &Aws, choice: &Choice) -> Result<Option<Role>> {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::aws::batch::{ComputeEnvironment, Queue};
-use crate::desired::{Choice, Desired};
+use crate::desired::{Choice, Desired, Scheduler};
 use crate::error::{Error, Result};
 use crate::job_definition::JobDefinition;
 use crate::observe::Observed;
@@ -61,6 +61,10 @@ pub enum Action {
     Register(Box<JobDefinition>),
     /// Make the instances' role and profile, or what of them is missing.
     InstanceProfile(String),
+    /// Make the role of schedules, or what of it is missing.
+    SchedulerRole(String),
+    /// Make the group that schedules are in.
+    ScheduleGroup(String),
     /// Buy a block.
     StartBlock,
 }
@@ -128,6 +132,10 @@ pub fn environment(desired: &Desired, observed: &Observed) -> Plan {
         vec![service_role(desired, observed), compute_environment(desired, observed), queue(desired, observed)];
     steps.extend(desired.definitions.iter().map(|wanted| definition(wanted, observed)));
     steps.push(profile(desired, observed));
+    if let Some(wanted) = &desired.scheduler {
+        steps.push(schedule_group(desired, wanted, observed));
+        steps.push(scheduler_role(desired, wanted, observed));
+    }
     Plan { steps }
 }
 
@@ -306,6 +314,44 @@ fn profile(desired: &Desired, observed: &Observed) -> Step {
     if changes.is_empty() {
         return Step::keep(4, KIND, name);
     }
+    Step::new(4, KIND, name, Verdict::Change { changes }, action)
+}
+
+fn schedule_group(desired: &Desired, wanted: &Scheduler, observed: &Observed) -> Step {
+    const KIND: &str = "schedule group";
+    let step = |verdict, action| Step::new(4, KIND, &wanted.group, verdict, action);
+    match &observed.schedule_group {
+        None => step(Verdict::Create, Action::ScheduleGroup(wanted.group.clone())),
+        Some(group) if !desired.marks().are_on(&group.tags) => {
+            let next = "give another [environment] name, or do without with [environment] schedules = false";
+            step(refuse("is there, but was not made by spotblock", next), Action::Nothing)
+        }
+        Some(group) if !group.active => {
+            step(refuse("is being deleted", "run the same command again when it is gone, in a minute"), Action::Nothing)
+        }
+        Some(_) => Step::keep(4, KIND, &wanted.group),
+    }
+}
+
+fn scheduler_role(desired: &Desired, wanted: &Scheduler, observed: &Observed) -> Step {
+    const KIND: &str = "scheduler role";
+    let name = match &wanted.role {
+        Choice::Existing(name) => return Step::keep(4, KIND, name),
+        Choice::Made(name) => name,
+    };
+    let action = Action::SchedulerRole(name.clone());
+    let Some(role) = &observed.scheduler_role else { return Step::new(4, KIND, name, Verdict::Create, action) };
+    if !desired.marks().are_on(&role.tags) {
+        let next = "name it in [environment] scheduler-role if it is to be used";
+        return Step::new(4, KIND, name, refuse("is there, but was not made by spotblock", next), Action::Nothing);
+    }
+    // The partition and the account are in the role's own ARN.
+    let partition = role.arn.split(':').nth(1).unwrap_or_default();
+    let right = policy::scheduler(partition, policy::account(&role.arn), &desired.environment);
+    if observed.scheduler_policy.as_ref() == Some(&right) {
+        return Step::keep(4, KIND, name);
+    }
+    let changes = vec![change("policy", "differs", "what ends the environment's instances")];
     Step::new(4, KIND, name, Verdict::Change { changes }, action)
 }
 

@@ -1,6 +1,7 @@
 //! The policies of the roles that are made: as little as the agent and the ECS agent need, since every job on the
 //! instance can use them too.
 
+use node_contract::names::tag;
 use serde_json::{Value, json};
 
 /// Who may assume a role.
@@ -10,6 +11,41 @@ pub fn trust(service: &str) -> Value {
         "Version": "2012-10-17",
         "Statement": [{"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}],
     })
+}
+
+/// Who may assume the scheduler's role: EventBridge Scheduler, for schedules of this group of this account.
+#[must_use]
+pub fn trust_schedules(partition: &str, account: &str, group: &str) -> Value {
+    let mut trust = trust("scheduler.amazonaws.com");
+    trust["Statement"][0]["Condition"] = json!({
+        "StringEquals": {"aws:SourceAccount": account},
+        "ArnLike": {"aws:SourceArn": format!("arn:{partition}:scheduler:*:{account}:schedule-group/{group}")},
+    });
+    trust
+}
+
+/// The scheduler's role: it ends instances and fleets that carry the environment's mark, and can do nothing else.
+#[must_use]
+pub fn scheduler(partition: &str, account: &str, environment: &str) -> Value {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Sid": "EndWhatIsOfTheEnvironment",
+            "Effect": "Allow",
+            "Action": ["ec2:DeleteFleets", "ec2:TerminateInstances"],
+            "Resource": [
+                format!("arn:{partition}:ec2:*:{account}:fleet/*"),
+                format!("arn:{partition}:ec2:*:{account}:instance/*"),
+            ],
+            "Condition": {"StringEquals": {format!("aws:ResourceTag/{}", tag::ENVIRONMENT): environment}},
+        }],
+    })
+}
+
+/// The account in an ARN.
+#[must_use]
+pub fn account(arn: &str) -> &str {
+    arn.split(':').nth(4).unwrap_or_default()
 }
 
 /// What AWS attaches to Batch's service role.
@@ -93,5 +129,22 @@ mod tests {
                 assert!(!action.contains('*') && !action.starts_with("iam:"), "{action}");
             }
         }
+    }
+
+    /// Catches: a schedule's role that could end somebody else's instances, or be taken for somebody else's schedule.
+    #[test]
+    fn the_schedulers_role_ends_what_carries_the_mark_and_nothing_else() {
+        let policy = scheduler("aws", "123456789012", "blocks");
+        let statement = &policy["Statement"][0];
+        assert_eq!(policy["Statement"].as_array().map(Vec::len), Some(1));
+        assert_eq!(statement["Action"], json!(["ec2:DeleteFleets", "ec2:TerminateInstances"]));
+        assert_eq!(
+            statement["Condition"],
+            json!({"StringEquals": {"aws:ResourceTag/spotblock:environment": "blocks"}})
+        );
+        let trust = trust_schedules("aws", "123456789012", "spotblock-blocks");
+        assert_eq!(trust["Statement"][0]["Principal"]["Service"], "scheduler.amazonaws.com");
+        assert_eq!(trust["Statement"][0]["Condition"]["StringEquals"]["aws:SourceAccount"], "123456789012");
+        assert_eq!(account("arn:aws:ecs:us-east-1:123456789012:cluster/c"), "123456789012");
     }
 }

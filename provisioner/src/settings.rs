@@ -49,6 +49,10 @@ pub struct Environment {
     pub name: String,
     /// Batch's service role, by name or ARN; left out, one is made.
     pub service_role: Option<String>,
+    /// Whether schedules at AWS end a block's instances when all else has failed.
+    pub schedules: bool,
+    /// The role as which they do, by name or ARN; left out, one is made.
+    pub scheduler_role: Option<String>,
     /// The queue's name.
     pub queue: String,
     /// The queue's priority.

@@ -90,21 +90,21 @@ impl Iam {
         }))
     }
 
-    /// Creates a role that `service` may assume, and gives it; `None` when there is one of this name already.
+    /// Creates a role with this trust policy, and gives it; `None` when there is one of this name already.
     ///
     /// # Errors
     /// When the call fails otherwise.
     pub async fn create_role(
         &self,
         name: &str,
-        service: &str,
+        trust: &Value,
         tags: &BTreeMap<String, String>,
     ) -> Result<Option<Ours>> {
         let result = self
             .client
             .create_role()
             .role_name(name)
-            .assume_role_policy_document(crate::policy::trust(service).to_string())
+            .assume_role_policy_document(trust.to_string())
             .description("Made by spotblock")
             .set_tags(Some(sdk_tags(tags)))
             .send()

@@ -19,6 +19,7 @@ pub mod calls;
 pub mod ec2;
 pub mod ecs;
 pub mod iam;
+pub mod scheduler;
 pub mod ssm;
 
 /// Where credentials, region and endpoint come from.
@@ -57,6 +58,8 @@ pub struct Aws {
     pub ecs: ecs::Ecs,
     /// IAM.
     pub iam: iam::Iam,
+    /// EventBridge Scheduler.
+    pub scheduler: scheduler::Scheduler,
     /// Systems Manager.
     pub ssm: ssm::Ssm,
     /// The region.
@@ -84,6 +87,7 @@ impl Aws {
             batch: batch::Batch::new(&base),
             ecs: ecs::Ecs::new(&base),
             iam: iam::Iam::new(&base),
+            scheduler: scheduler::Scheduler::new(&base),
             ssm: ssm::Ssm::new(&base),
             region,
         })

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::aws::ec2::Instance;
 use crate::aws::ecs::Member;
 use crate::block::{self, Block};
+use crate::defence::Defence;
 use crate::error::{Error, Result};
 use crate::ownership::{Marks, Ours};
 use crate::record::Record;
@@ -19,6 +20,18 @@ pub(super) struct Joined {
     pub(super) joined: usize,
     /// Those that ended meanwhile.
     pub(super) gone: Vec<Instance>,
+}
+
+/// What is waited for.
+pub(super) struct Expected<'a> {
+    /// The ECS cluster.
+    pub(super) cluster: &'a str,
+    /// How many instances.
+    pub(super) instances: usize,
+    /// What ends them if all else fails.
+    pub(super) defence: Option<&'a Defence>,
+    /// How long.
+    pub(super) limit: Duration,
 }
 
 /// Marks instances of ours that are not marked yet: a spot request's tags don't reach them `[V]`.
@@ -39,17 +52,17 @@ async fn mark(session: &Session<'_>, record: &Record, block: &Block) -> Result<(
 pub(super) async fn join(
     session: &Session<'_>,
     record: &Record,
-    cluster: &str,
-    expected: usize,
-    limit: Duration,
+    expected: Expected<'_>,
     seen: &mut Joined,
 ) -> Result<()> {
+    let Expected { cluster, instances: expected, defence, limit } = expected;
     let bound = Bound {
         what: format!("the instances of block {} to join the cluster", record.terms.block),
         limit,
         next: String::new(),
     };
     let mut absent = None;
+    let mut unsecured = defence;
     let look = async || {
         let block = block::again(session.aws, session.environment(), &record.terms.block, Some(record.clone())).await?;
         mark(session, record, &block).await?;
@@ -57,6 +70,10 @@ pub(super) async fn join(
         let instances: Vec<&Instance> = block.instances.iter().filter(kept).collect();
         if instances.len() < expected {
             return Ok(Seen::NotYet(format!("{} of {expected} instances shown so far", instances.len())));
+        }
+        if let Some(defence) = unsecured {
+            defence.secure(session, &block).await?;
+            unsecured = None;
         }
         let members = session.aws.ecs.members(cluster).await?;
         let joined = |it: &&&Instance| members.get(&it.id).is_some_and(Member::has_joined);

@@ -12,6 +12,8 @@ use crate::args;
 use crate::aws::ec2::{Instance, SpotRequest};
 use crate::block::{self, Block, Life};
 use crate::capacity::{self, Standing};
+use crate::defence;
+use crate::desired::Desired;
 use crate::error::{Error, Result};
 use crate::ownership::{Marks, Ours, ids};
 use crate::session::Session;
@@ -30,6 +32,7 @@ pub(super) struct Ended {
     blocks: Vec<String>,
     instances: Vec<String>,
     cancelled: Vec<String>,
+    schedules: Vec<String>,
     pub(super) removed: Vec<String>,
     pub(super) kept: Vec<String>,
 }
@@ -77,6 +80,9 @@ async fn end(session: &Session<'_>, block: &Block, ended: &mut Ended) -> Result<
     session.aws.ec2.cancel_spot_requests(&cancel).await?;
     ended.cancelled.extend(ids(&cancel));
     instances_ended(session, block, ended).await?;
+    // Until here they would have ended what a killed run left.
+    let desired = Desired::new(session.settings);
+    ended.schedules.extend(defence::forget(session, &desired, &block.id).await?);
     if let Some(record) = &block.record {
         session.aws.ec2.delete_record(record).await?;
     }

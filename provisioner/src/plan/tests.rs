@@ -5,6 +5,7 @@ use node_contract::names::tag;
 use super::*;
 use crate::aws::batch::Registered;
 use crate::aws::iam::{Profile, Role};
+use crate::aws::scheduler::Group;
 use crate::testing::settings;
 
 const CLUSTER: &str = "arn:aws:ecs:us-east-1:123456789012:cluster/c";
@@ -51,6 +52,13 @@ fn right() -> Observed {
         definitions: desired.definitions.iter().map(|it| (it.name.clone(), registered(it))).collect(),
         service_role: Some(Role { name: "BatchServiceRole".into(), arn: ROLE.into(), tags: BTreeMap::new() }),
         profile: Some(Profile { name: "ecsInstanceRole".into(), roles: vec!["r".into()], tags: BTreeMap::new() }),
+        schedule_group: Some(Group { name: "spotblock-spot-block-test".into(), active: true, tags: ours() }),
+        scheduler_role: Some(Role {
+            name: "spotblock-spot-block-test-scheduler".into(),
+            arn: "arn:aws:iam::123456789012:role/spotblock-spot-block-test-scheduler".into(),
+            tags: ours(),
+        }),
+        scheduler_policy: Some(policy::scheduler("aws", "123456789012", "spot-block-test")),
         ..Observed::default()
     }
 }
@@ -63,7 +71,7 @@ fn verdicts(plan: &Plan) -> Vec<(&str, &Verdict)> {
 fn a_right_environment_is_kept() {
     let plan = environment(&desired(), &right());
     assert!(!plan.has_changes(), "{plan:?}");
-    assert_eq!(plan.steps.len(), 5);
+    assert_eq!(plan.steps.len(), 7);
 }
 
 #[test]
@@ -73,7 +81,8 @@ fn an_empty_account_gets_everything_in_the_order_that_batch_needs() {
     desired.profile = Choice::Made("spotblock-spot-block-test-instance".into());
     let plan = environment(&desired, &Observed::default());
     let kinds: Vec<&str> = plan.steps.iter().map(|step| step.resource).collect();
-    assert_eq!(kinds, ["service role", "compute environment", "job queue", "job definition", "instance profile"]);
+    let around = ["service role", "compute environment", "job queue", "job definition", "instance profile"];
+    assert_eq!(kinds, [&around[..], &["schedule group", "scheduler role"]].concat());
     assert!(plan.steps.iter().all(|step| step.verdict == Verdict::Create), "{plan:?}");
     assert!(plan.possible().is_ok());
 }
@@ -101,7 +110,7 @@ fn drift_is_shown_by_field() {
 #[test]
 fn what_cannot_or_must_not_be_changed_is_refused_with_its_reason() {
     type Spoil = fn(&mut Observed);
-    let cases: [(&str, Spoil); 7] = [
+    let cases: [(&str, Spoil); 10] = [
         ("is MANAGED", |o| o.environment.as_mut().expect("one").kind = "MANAGED".into()),
         ("is INVALID: role is gone", |o| {
             let environment = o.environment.as_mut().expect("one");
@@ -122,6 +131,15 @@ fn what_cannot_or_must_not_be_changed_is_refused_with_its_reason() {
             queue.priority = 5;
             queue.tags.clear();
         }),
+        ("schedule group spotblock-spot-block-test is being deleted", |o| {
+            o.schedule_group.as_mut().expect("one").active = false;
+        }),
+        ("schedule group spotblock-spot-block-test is there, but was not made by spotblock", |o| {
+            o.schedule_group.as_mut().expect("one").tags.clear();
+        }),
+        ("scheduler role spotblock-spot-block-test-scheduler is there, but was not made by spotblock", |o| {
+            o.scheduler_role.as_mut().expect("one").tags.clear();
+        }),
     ];
     for (part, spoil) in cases {
         let mut observed = right();
@@ -139,6 +157,22 @@ fn a_right_environment_that_was_made_by_hand_is_used() {
     observed.environment.as_mut().expect("one").tags.clear();
     observed.queue.as_mut().expect("one").tags.clear();
     assert!(!environment(&desired(), &observed).has_changes());
+}
+
+/// Catches: a role of schedules that kept a policy of before, and ends nothing.
+#[test]
+fn the_schedulers_role_gets_its_policy_back_and_is_not_made_where_none_is_wanted() {
+    let mut observed = right();
+    observed.scheduler_policy = None;
+    let plan = environment(&desired(), &observed);
+    assert!(matches!(verdicts(&plan)[6], ("scheduler role", Verdict::Change { .. })), "{plan:?}");
+    let mut settings = settings("");
+    settings.environment.scheduler_role = Some("mine".into());
+    let plan = environment(&Desired::new(&settings), &observed);
+    assert_eq!(verdicts(&plan)[6], ("scheduler role", &Verdict::Keep), "it is the user's");
+    settings.environment.schedules = false;
+    let plan = environment(&Desired::new(&settings), &Observed { schedule_group: None, ..observed });
+    assert!(!plan.has_changes() && plan.steps.len() == 5, "{plan:?}");
 }
 
 #[test]

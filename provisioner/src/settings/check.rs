@@ -93,7 +93,12 @@ impl<'a> Check<'a> {
 
     fn environment(&mut self, raw: RawEnvironment) -> Option<Environment> {
         let name = self.here("[environment] name", raw.name);
-        let longest = if raw.service_role.is_none() { names::LONGEST_WITH_ROLES } else { names::LONGEST };
+        let schedules = raw.schedules.is_none_or(Spanned::into_inner);
+        let longest = match (&raw.service_role, schedules, &raw.scheduler_role) {
+            (None, ..) | (_, true, None) => names::LONGEST_WITH_ROLES,
+            (Some(_), true, Some(_)) => names::LONGEST_WITH_SCHEDULES,
+            (Some(_), false, _) => names::LONGEST,
+        };
         let name_ok = jobs::is_batch_name(&name.value) && name.value.len() <= longest;
         if !name_ok {
             let rule = "letters, digits, `-` and `_`, and begins with a letter or digit";
@@ -115,6 +120,8 @@ impl<'a> Check<'a> {
         Some(Environment {
             name: name.value,
             service_role: raw.service_role.map(Spanned::into_inner),
+            schedules,
+            scheduler_role: raw.scheduler_role.map(Spanned::into_inner),
             queue: queue.value,
             queue_priority: queue_priority?,
             tags,

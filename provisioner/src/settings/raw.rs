@@ -22,6 +22,8 @@ pub(super) struct Raw {
 pub(super) struct RawEnvironment {
     pub(super) name: Spanned<String>,
     pub(super) service_role: Option<Spanned<String>>,
+    pub(super) schedules: Option<Spanned<bool>>,
+    pub(super) scheduler_role: Option<Spanned<String>>,
     pub(super) queue: RawQueue,
     #[serde(default)]
     pub(super) tags: BTreeMap<String, Spanned<String>>,

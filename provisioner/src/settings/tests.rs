@@ -177,7 +177,7 @@ fn each_bad_input_is_named_with_its_line_and_what_would_be_right() {
             "-1 is not a number from 0 up",
         ),
         ("service-role = \"BatchServiceRole\"", "tags = { \"aws:x\" = \"1\" }", "are not yours"),
-        ("name = \"spot-block-test\"", "name = \"spot.block\"", "must be 1 to 110 letters"),
+        ("name = \"spot-block-test\"", "name = \"spot.block\"", "must be 1 to 44 letters"),
     ];
     for (from, to, expected) in cases {
         let found = problems(from, to);

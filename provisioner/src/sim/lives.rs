@@ -157,7 +157,7 @@ async fn down_all_leaves_nothing_that_was_made_and_all_that_was_not() {
     let world = World::with_config(Options::default(), &config);
     let run = world.run(&["up"]).await;
     assert_eq!(run.code, 0, "{}", run.stderr);
-    assert_eq!(world.accepted("CreateRole").len(), 2);
+    assert_eq!(world.accepted("CreateRole").len(), 3);
     let plan = world.run(&["plan", "--detailed-exitcode"]).await;
     assert_eq!(plan.code, 0, "made roles are kept: {}", plan.stdout);
     let down = world.run(&["down", "--all", "--output", "json"]).await;
@@ -170,10 +170,12 @@ async fn down_all_leaves_nothing_that_was_made_and_all_that_was_not() {
         "DeleteComputeEnvironment",
         "DeregisterJobDefinition",
         "DeleteInstanceProfile",
+        "DeleteSchedule",
+        "DeleteScheduleGroup",
     ] {
         assert_eq!(world.accepted(operation).len(), 1, "{operation}");
     }
-    assert_eq!(world.accepted("DeleteRole").len(), 2);
+    assert_eq!(world.accepted("DeleteRole").len(), 3);
     let plan = json(&world.run(&["plan", "--output", "json"]).await.stdout);
     let steps = plan["steps"].as_array().expect("steps");
     assert!(steps.iter().all(|step| step["verdict"] == "create"), "{plan}");

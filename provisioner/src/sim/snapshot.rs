@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use localcloud::core::ec2;
+use localcloud::core::{Call, ec2};
 use node_contract::names::tag;
 use serde_json::Value;
 
@@ -17,6 +17,8 @@ pub(super) struct Snapshot {
     instances: Vec<String>,
     /// The tags of every instance, request and record.
     tags: Vec<String>,
+    /// The schedules that are left, by what they call and as whom.
+    schedules: Vec<String>,
     /// What a further `up` would do around the block, and about it.
     plan: String,
 }
@@ -39,7 +41,8 @@ impl Snapshot {
         purchases.sort();
         let mut tags: Vec<String> = tags.iter().map(|(id, tags)| plain(&tagged(id, tags))).collect();
         tags.sort();
-        Self { purchases, instances: world.instances(), tags, plan: plain(&plan["steps"].to_string()) }
+        let schedules = schedules(world).into_iter().map(|it| plain(&it)).collect();
+        Self { purchases, instances: world.instances(), tags, schedules, plan: plain(&plan["steps"].to_string()) }
     }
 
     pub(super) fn bought(&self) -> usize {
@@ -56,6 +59,18 @@ fn purchase(mut parameters: Value) -> String {
     let bytes = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, data.as_str().expect("user data"));
     *data = String::from_utf8(bytes.expect("base64")).expect("text").into();
     parameters.to_string()
+}
+
+fn schedules(world: &World) -> Vec<String> {
+    let deleted = world.accepted("DeleteSchedule");
+    let left = |call: &&Call| deleted.iter().all(|it| it.parameters["Name"] != call.parameters["Name"]);
+    let made = world.accepted("CreateSchedule");
+    let mut made: Vec<&Call> = made.iter().filter(left).collect();
+    // The repetition of a call whose answer was lost is accepted as well.
+    made.dedup_by_key(|call| call.parameters["Name"].clone());
+    made.iter()
+        .map(|call| format!("{} as {}", call.parameters["Target"]["Arn"], call.parameters["Target"]["RoleArn"]))
+        .collect()
 }
 
 fn tagged(id: &str, tags: &BTreeMap<String, String>) -> String {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Ended;
 use crate::aws::batch::JOB_STATES;
-use crate::desired::{Choice, Desired};
+use crate::desired::{Choice, Desired, Scheduler};
 use crate::error::{Error, Result};
 use crate::names;
 use crate::policy;
@@ -55,6 +55,9 @@ pub(super) async fn remove(session: &Session<'_>, ended: &mut Ended) -> Result<(
         profile(session, &desired, name, ended).await?;
     } else {
         ended.kept.push(format!("instance profile {}, which is yours", desired.profile.name()));
+    }
+    if let Some(scheduler) = &desired.scheduler {
+        schedules(session, &desired, scheduler, ended).await?;
     }
     if let Choice::Made(name) = &desired.service_role {
         service_role(session, &desired, name, ended).await
@@ -178,6 +181,11 @@ async fn profile(session: &Session<'_>, desired: &Desired, name: &str, ended: &m
             ended.kept.push(foreign("instance profile", name));
         }
     }
+    role_with_policy(session, desired, name, ended).await
+}
+
+async fn role_with_policy(session: &Session<'_>, desired: &Desired, name: &str, ended: &mut Ended) -> Result<()> {
+    let iam = &session.aws.iam;
     let Some(role) = iam.role(name).await? else { return Ok(()) };
     let Some(ours) = desired.marks().claim(name, &role.tags) else {
         ended.kept.push(foreign("role", name));
@@ -187,6 +195,33 @@ async fn profile(session: &Session<'_>, desired: &Desired, name: &str, ended: &m
     iam.delete_role(&ours).await?;
     ended.removed.push(format!("role {name}"));
     Ok(())
+}
+
+async fn schedules(session: &Session<'_>, desired: &Desired, scheduler: &Scheduler, ended: &mut Ended) -> Result<()> {
+    let (aws, name) = (&session.aws.scheduler, &scheduler.group);
+    if let Some(group) = aws.group(name).await? {
+        if let Some(ours) = desired.marks().claim(name, &group.tags) {
+            aws.delete_group(&ours).await?;
+            let what = bound(format!("schedule group {name} to be gone"));
+            session
+                .waits
+                .until(session.ui, what, async || match aws.group(name).await? {
+                    Some(_) => Ok(Seen::NotYet("DELETING".to_owned())),
+                    None => Ok(Seen::Done(())),
+                })
+                .await?;
+            ended.removed.push(format!("schedule group {name}"));
+        } else {
+            ended.kept.push(foreign("schedule group", name));
+        }
+    }
+    match &scheduler.role {
+        Choice::Made(role) => role_with_policy(session, desired, role, ended).await,
+        Choice::Existing(role) => {
+            ended.kept.push(format!("role {role}, which is yours"));
+            Ok(())
+        }
+    }
 }
 
 async fn service_role(session: &Session<'_>, desired: &Desired, name: &str, ended: &mut Ended) -> Result<()> {
