@@ -19,8 +19,8 @@
 //!    that cloud-init runs. From here on `spotblock-agent` has everything it needs; its manual is node-agent/src/lib.rs.
 //! 8. `capacity/` buys what the record says, under a client token that follows from it: asked again, AWS sells nothing
 //!    twice. `capacity/spot_block.rs` judges AWS's answers.
-//! 9. `bring.rs` waits for the spot requests, marks their instances with the block's tags, and waits until each is a
-//!    connected container instance of the cluster.
+//! 9. `bring.rs` waits for the spot requests, marks their instances with the block's tags, has them ended by a schedule at
+//!    AWS if all else fails (`defence.rs`), and waits until each is a connected container instance of the cluster.
 //! 10. `ui/` prints the result to stdout; progress, warnings and errors went to stderr.
 //!
 //! The commands are in `commands/`, one file each: `submit` (step 7) puts jobs into the queue, `status` shows, `down`

@@ -28,6 +28,7 @@ use connector::Connector;
 mod at_once;
 mod connector;
 mod crash;
+mod defence;
 mod denied;
 mod drift;
 mod errors;
