@@ -27,6 +27,13 @@ def account(ec2: Service) -> None:
     images = ec2.pages("DescribeImages", 5)
     ec2.pages("DescribeInstanceTypes", 5, at_least=3)
     ec2.pages("DescribeSpotPriceHistory", 10, InstanceTypes=["t2.micro", "t3.micro"], StartTime=datetime.now(UTC))
+    offered = ec2.pages(
+        "DescribeInstanceTypeOfferings", 5, LocationType="availability-zone",
+        Filters=[{"Name": "instance-type", "Values": ["c5.large", "c7g.large"]}],
+    )
+    where = {one["Location"] for one in offered if one["InstanceType"] == "c7g.large"}
+    ec2.check("DescribeInstanceTypeOfferings", "us-east-1e" not in where and "us-east-1a" in where, f"{where}")
+    ec2.refused("DescribeInstanceTypeOfferings", "InvalidParameterValue", LocationType="street")
     # There are fewer than the smallest page holds.
     vpcs = ec2.pages("DescribeVpcs", 5, at_least=1)
     groups = ec2.pages("DescribeSecurityGroups", 5, at_least=1)

@@ -1,4 +1,6 @@
-"""SSM and S3, and how each service says that calls come too fast."""
+"""SSM, the price list and S3, and how each service says that calls come too fast."""
+
+import json
 
 from cloud import Cloud
 from ledger import Ledger, Service
@@ -9,6 +11,7 @@ IMAGE = f"{IMAGES}/amazon-linux-2023/recommended/image_id"
 
 def run(cloud: Cloud, ledger: Ledger) -> None:
     parameters(Service(cloud, "ssm", ledger))
+    prices(Service(cloud, "pricing", ledger))
     objects(Service(cloud, "s3", ledger))
     throttling(cloud, ledger)
 
@@ -23,6 +26,22 @@ def parameters(ssm: Service) -> None:
     ssm.refused("GetParameters", "ValidationException", Names=[f"/{number}" for number in range(11)])
     ssm.refused("GetParametersByPath", "ValidationException", Path="x")
     ssm.refused("GetParametersByPath", "InvalidNextToken", Path="/x", NextToken="foreign")
+
+
+def prices(pricing: Service) -> None:
+    def products(**fields: str) -> dict:
+        filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in fields.items()]
+        return {"ServiceCode": "AmazonEC2", "Filters": filters}
+
+    wanted = {"operatingSystem": "Linux", "tenancy": "Shared", "preInstalledSw": "NA", "capacitystatus": "Used"}
+    found = pricing.call("GetProducts", **products(instanceType="c5.large", regionCode="us-east-1", **wanted))["PriceList"]
+    pricing.check("GetProducts", len(found) == 1, f"{len(found)} products for one type: {found}")
+    [term] = json.loads(found[0])["terms"]["OnDemand"].values()
+    [dimension] = term["priceDimensions"].values()
+    pricing.check("GetProducts", float(dimension["pricePerUnit"]["USD"]) == 0.085, f"{dimension}")
+    pricing.pages("GetProducts", 2, **products(instanceType="c5.large"))
+    pricing.refused("GetProducts", "InvalidParameterException", ServiceCode="AmazonEC3")
+    pricing.refused("GetProducts", "InvalidNextTokenException", ServiceCode="AmazonEC2", NextToken="foreign")
 
 
 def objects(s3: Service) -> None:

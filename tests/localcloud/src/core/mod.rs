@@ -21,6 +21,7 @@ pub mod imds;
 pub mod node_faults;
 pub mod options;
 mod page;
+pub mod pricing;
 pub mod record;
 pub mod request;
 pub mod s3;
@@ -170,6 +171,7 @@ impl Cloud {
             "iam" => iam::handle(self, context, request),
             "sts" => sts::handle(self, context, request),
             "ssm" => ssm::handle(self, context, request),
+            "pricing" => pricing::handle(self, context, request),
             "ecs" => ecs::handle(self, context, request),
             "batch" => batch::handle(self, context, request),
             "scheduler" => scheduler::handle(self, context, request),

@@ -76,6 +76,8 @@ pub struct Pace {
     pub consistency_ms: u64,
     /// After its creation, how long a launch template is not shown; its name is taken at once.
     pub template_ms: u64,
+    /// After its launch, how long an instance is not shown.
+    pub instance_shown_ms: u64,
     /// An instance, from pending to running, and from shutting-down to terminated.
     pub instance_ms: u64,
     /// From RUNNABLE to a task on an instance: the scheduler's round.
@@ -105,6 +107,7 @@ impl Default for Pace {
             spot_ms: 1_200,
             consistency_ms: 300,
             template_ms: 0,
+            instance_shown_ms: 0,
             instance_ms: 700,
             placement_ms: 500,
             delivery_ms: 200,

@@ -66,6 +66,11 @@ impl World {
         self.outcome(&signed("ssm", targeted("AmazonSSM", operation, parameters)))
     }
 
+    /// A call of the price list's service.
+    pub(crate) fn pricing(&mut self, operation: &str, parameters: &Value) -> Result<Value, Failure> {
+        self.outcome(&signed("pricing", targeted("AWSPriceListService", operation, parameters)))
+    }
+
     /// A call of Scheduler; a query string can follow the path.
     pub(crate) fn scheduler(&mut self, method: &str, path: &str, body: &Value) -> Result<Value, Failure> {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));

@@ -49,7 +49,7 @@ pub fn rest_error(service: &str, request_id: &str, error: &AwsError) -> Response
 /// The member with an error's text, which AWS's models spell in two ways.
 fn text_member(service: &str, code: &str) -> &'static str {
     match (service, code) {
-        ("scheduler", _) | ("ssm", "InvalidNextToken") => "Message",
+        ("scheduler" | "pricing", _) | ("ssm", "InvalidNextToken") => "Message",
         _ => "message",
     }
 }

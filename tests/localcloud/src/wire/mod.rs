@@ -1,6 +1,6 @@
 //! What AWS's protocols share.
 //!
-//! - [`json`]: JSON 1.1 (ECS, SSM) and REST JSON (Batch, Scheduler)
+//! - [`json`]: JSON 1.1 (ECS, SSM, Pricing) and REST JSON (Batch, Scheduler)
 //! - [`query`]: form bodies of EC2, IAM and STS, as nested JSON
 //! - [`xml`]: the answers of EC2, IAM, STS and S3
 
@@ -18,7 +18,7 @@ pub(crate) fn error(service: &str, context: &Context, error: &AwsError) -> Respo
         "ec2" => xml::ec2_error(&context.request_id, error),
         "iam" | "sts" => xml::query_error(service, &context.request_id, error),
         "batch" | "scheduler" => json::rest_error(service, &context.request_id, error),
-        "ecs" | "ssm" => json::target_error(service, &context.request_id, error),
+        "ecs" | "ssm" | "pricing" => json::target_error(service, &context.request_id, error),
         _ => xml::s3_error(&context.request_id, error),
     }
 }

@@ -88,6 +88,15 @@ impl Claims {
     }
 }
 
+/// The refusal of a type that its zone doesn't have; its code differs from call to call.
+pub(super) fn not_offered(code: &str, cloud: &Cloud, spec: &LaunchSpec) -> AwsError {
+    let message = format!(
+        "Your requested instance type ({}) is not supported in your requested Availability Zone ({}{}).",
+        spec.instance_type.name, cloud.options.region, spec.subnet.zone
+    );
+    AwsError::new(code, message)
+}
+
 /// Whether an option's key, `TYPE/ZONE` or `TYPE/ZONE/MARKET`, is about this.
 fn key_fits(key: &str, name: &str, zone: &str, market: Market) -> bool {
     let mut parts = key.split('/');

@@ -262,11 +262,7 @@ impl Planner<'_> {
             return Some(AwsError::new("SpotMaxPriceTooLow", message));
         }
         if !spec.instance_type.is_offered(spec.subnet.zone) {
-            let message = format!(
-                "Your requested instance type ({}) is not supported in your requested Availability Zone ({}{}).",
-                spec.instance_type.name, self.cloud.options.region, spec.subnet.zone
-            );
-            return Some(AwsError::new("InvalidFleetConfiguration", message));
+            return Some(capacity::not_offered("InvalidFleetConfiguration", self.cloud, spec));
         }
         None
     }

@@ -193,7 +193,7 @@ impl Fleet {
         }
     }
 
-    fn instances(&self) -> impl Iterator<Item = &String> {
+    pub(super) fn instances(&self) -> impl Iterator<Item = &String> {
         self.groups.iter().flat_map(|group| &group.instances)
     }
 

@@ -135,6 +135,8 @@ pub struct Instance {
     pub(super) interface: String,
     /// The reservation (`r-...`) that its launch made.
     pub(super) reservation: String,
+    /// Until when it isn't shown yet.
+    pub(super) shown_from: Timestamp,
     /// When its state changes by itself.
     pub(super) due: Option<Timestamp>,
     /// When AWS announces the end of its block.
@@ -300,6 +302,7 @@ pub(super) fn launch(cloud: &mut Cloud, now: Timestamp, order: Order) -> String 
         rebalance: None,
         interface: cloud.ids.resource("eni"),
         reservation: reservation.unwrap_or_else(|| format!("r-{}", id.trim_start_matches("i-"))),
+        shown_from: now + super::millis(cloud.options.pace.instance_shown_ms),
         due: Some(now + pace(cloud)),
         block_end,
         ended: None,

@@ -14,17 +14,21 @@ fn check_ids(cloud: &Cloud, ids: &[String]) -> Result<(), AwsError> {
         return Err(AwsError::new("InvalidInstanceID.Malformed", format!("Invalid id: \"{id}\"")));
     }
     let unknown: Vec<&str> = ids.iter().filter(|id| cloud.ec2.find(id).is_none()).map(String::as_str).collect();
-    let message = match unknown.as_slice() {
-        [] => return Ok(()),
+    if unknown.is_empty() { Ok(()) } else { Err(not_found(&unknown)) }
+}
+
+fn not_found(ids: &[&str]) -> AwsError {
+    let message = match ids {
         [id] => format!("The instance ID '{id}' does not exist"),
         ids => format!("The instance IDs '{}' do not exist", ids.join(", ")),
     };
-    Err(AwsError::new("InvalidInstanceID.NotFound", message))
+    AwsError::new("InvalidInstanceID.NotFound", message)
 }
 
 /// The instances that a Describe operation asks for. Ids and MaxResults exclude each other.
 fn selected<'a>(
     cloud: &'a Cloud,
+    context: &Context,
     ids: &[String],
     selection: &Selection,
     passes: impl Fn(&Instance) -> bool,
@@ -34,8 +38,12 @@ fn selected<'a>(
         return Err(AwsError::new("InvalidParameterCombination", message));
     }
     check_ids(cloud, ids)?;
+    let hidden = |instance: &&Instance| instance.shown_from > context.now;
+    if let Some(young) = cloud.ec2.instances.iter().filter(hidden).find(|it| ids.contains(&it.id)) {
+        return Err(not_found(&[young.id.as_str()]));
+    }
     let mut found = Vec::new();
-    for instance in &cloud.ec2.instances {
+    for instance in cloud.ec2.instances.iter().filter(|instance| !hidden(instance)) {
         let wanted = (ids.is_empty() || ids.contains(&instance.id)) && passes(instance);
         if wanted && selection.accepts(cloud.ec2.tags.get(&instance.id), |name| field(cloud, instance, name))? {
             found.push(instance);
@@ -45,10 +53,10 @@ fn selected<'a>(
 }
 
 /// DescribeInstances.
-pub(super) fn describe(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn describe(cloud: &mut Cloud, context: &Context, mut parameters: Value) -> Result<Value, AwsError> {
     let ids = query::take_list(&mut parameters, "InstanceId")?;
     let selection = Selection::read(parameters)?;
-    let (page, next) = selected(cloud, &ids, &selection, |_| true)?;
+    let (page, next) = selected(cloud, context, &ids, &selection, |_| true)?;
     // Those of one launch share a reservation's id; each is listed alone, as AWS may do too.
     let reservations: Vec<Value> = page
         .into_iter()
@@ -65,11 +73,11 @@ pub(super) fn describe(cloud: &mut Cloud, _: &Context, mut parameters: Value) ->
 }
 
 /// DescribeInstanceStatus: running instances, unless all are asked for.
-pub(super) fn describe_status(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn describe_status(cloud: &mut Cloud, context: &Context, mut parameters: Value) -> Result<Value, AwsError> {
     let ids = query::take_list(&mut parameters, "InstanceId")?;
     let all = query::take_flag(&mut parameters, "IncludeAllInstances")?;
     let selection = Selection::read(parameters)?;
-    let (page, next) = selected(cloud, &ids, &selection, |instance| all || instance.state == State::Running)?;
+    let (page, next) = selected(cloud, context, &ids, &selection, |instance| all || instance.state == State::Running)?;
     let statuses: Vec<Value> = page
         .into_iter()
         .map(|instance| {

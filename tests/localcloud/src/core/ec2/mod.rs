@@ -7,7 +7,8 @@
 //! - `templates.rs`, `template_launch.rs`: launch templates, and what a launch from one comes to
 //! - `fleets.rs`, `fleet_request.rs`, `fleet_life.rs`: fleets: the operations, what is asked for, where it is launched
 //! - `run.rs`: RunInstances; `reservations.rs`, `capacity_blocks.rs`: capacity that is held for it
-//! - `types.rs`, `prices.rs`, `capacity.rs`: the types on offer, what they cost, how many are left
+//! - `types.rs`, `prices.rs`, `capacity.rs`: the types on offer, what they cost, how many are left;
+//!   `offers.rs`: the operations that tell of types and prices
 //! - `network.rs`, `tags.rs`: the other operations
 //! - `page.rs`: filters and pages, for all of them
 
@@ -27,6 +28,7 @@ mod instance;
 mod instances;
 mod launch;
 mod network;
+mod offers;
 mod page;
 mod prices;
 mod reservations;
@@ -43,6 +45,7 @@ mod types;
 pub(crate) use account::ECS_IMAGES;
 pub use account::Image;
 pub use instance::{Instance, Market, Notice, Placed, State};
+pub(crate) use prices::on_demand as on_demand_price;
 pub use types::InstanceType;
 
 /// EC2's state.
@@ -103,9 +106,10 @@ fn operation(cloud: &mut Cloud, context: &Context, action: &str, mut parameters:
         "DescribeSecurityGroups" => network::security_groups,
         "DescribeKeyPairs" => network::key_pairs,
         "DescribeImages" => network::images,
-        "DescribeInstanceTypes" => network::instance_types,
+        "DescribeInstanceTypes" => offers::instance_types,
+        "DescribeInstanceTypeOfferings" => offers::instance_type_offerings,
         "DescribeAvailabilityZones" => network::availability_zones,
-        "DescribeSpotPriceHistory" => network::spot_price_history,
+        "DescribeSpotPriceHistory" => offers::spot_price_history,
         "CreateLaunchTemplate" => templates::create,
         "DescribeLaunchTemplates" => templates::describe,
         "DescribeLaunchTemplateVersions" => templates::describe_versions,
@@ -171,6 +175,11 @@ fn next(cloud: &Cloud) -> Option<(Timestamp, Thing)> {
 #[must_use]
 pub fn next_due(cloud: &Cloud) -> Option<Timestamp> {
     next(cloud).map(|(at, _)| at)
+}
+
+/// All instance types on offer.
+pub(super) fn types() -> &'static [InstanceType] {
+    &types::TYPES
 }
 
 /// An instance, while it can be described.

@@ -1,35 +1,33 @@
-//! What an account has to launch into: networks, groups, keys, images, types, zones and prices.
+//! What an account has to launch into: networks, groups, keys, images and zones. What is on offer is in `offers.rs`.
 
 use std::ops::RangeInclusive;
 
-use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::super::{AwsError, Cloud, Context};
 use super::account::{self, Group, IMAGES, Image, KEY_PAIRS, SUBNETS, Subnet, VPCS, ZONES};
 use super::page::{LIMITS, Selection};
-use super::types::{self, InstanceType, TYPES};
-use super::{prices, tags, time};
+use super::tags;
 use crate::wire::query;
 
 /// The account that owns Amazon's ECS images.
 const AMAZON: &str = "591542846629";
 
 /// One thing of the account: how it is asked for, how it is answered, and what filters are held against.
-struct Row {
-    id: String,
-    name: String,
-    answer: Value,
-    fields: Vec<(&'static str, String)>,
+pub(super) struct Row {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) answer: Value,
+    pub(super) fields: Vec<(&'static str, String)>,
 }
 
 /// What is asked for, and the error when it isn't there.
 #[derive(Default)]
-struct Wanted {
-    ids: Vec<String>,
-    names: Vec<String>,
-    code: &'static str,
-    what: &'static str,
+pub(super) struct Wanted {
+    pub(super) ids: Vec<String>,
+    pub(super) names: Vec<String>,
+    pub(super) code: &'static str,
+    pub(super) what: &'static str,
 }
 
 impl Wanted {
@@ -59,7 +57,7 @@ impl Wanted {
 }
 
 /// The wanted rows that pass the filters, one page of them, in an element called `set`.
-fn list(
+pub(super) fn list(
     cloud: &Cloud,
     wanted: &Wanted,
     parameters: Value,
@@ -158,7 +156,7 @@ fn subnet_row(cloud: &Cloud, subnet: &Subnet) -> Row {
 }
 
 /// An id such as use1-az3: which zone has which differs from account to account.
-fn zone_id(letter: char) -> String {
+pub(super) fn zone_id(letter: char) -> String {
     let number = ZONES.iter().position(|zone| *zone == letter).unwrap_or_default() + 1;
     format!("use1-az{number}")
 }
@@ -260,24 +258,6 @@ fn image_row(cloud: &Cloud, image: &Image) -> Row {
     }
 }
 
-/// DescribeInstanceTypes. Its pages have at most 100.
-pub(super) fn instance_types(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
-    let wanted = query::take_list(&mut parameters, "InstanceType")?;
-    let unknown: Vec<&str> = wanted.iter().map(String::as_str).filter(|name| types::find(name).is_none()).collect();
-    if !unknown.is_empty() {
-        let message = format!("The following supplied instance types do not exist: [{}]", unknown.join(", "));
-        return Err(AwsError::new("InvalidInstanceType", message));
-    }
-    let wanted = Wanted { ids: wanted, ..Wanted::default() };
-    let row = |it: &InstanceType| Row {
-        id: it.name.to_owned(),
-        name: String::new(),
-        answer: it.answer(),
-        fields: it.fields(),
-    };
-    list(cloud, &wanted, parameters, 5..=100, "instanceTypeSet", TYPES.iter().map(row).collect())
-}
-
 /// DescribeAvailabilityZones.
 pub(super) fn availability_zones(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
     let wanted = Wanted::ids(&mut parameters, "ZoneId", "InvalidParameterValue", "availability zone")?
@@ -316,55 +296,4 @@ pub(super) fn availability_zones(cloud: &mut Cloud, _: &Context, mut parameters:
         query::take(&mut answer, "nextToken");
         answer
     })
-}
-
-/// DescribeSpotPriceHistory: one price for every type in every zone, unchanged since an hour before the time that is
-/// asked about.
-pub(super) fn spot_price_history(
-    cloud: &mut Cloud,
-    context: &Context,
-    mut parameters: Value,
-) -> Result<Value, AwsError> {
-    let types = query::take_list(&mut parameters, "InstanceType")?;
-    let products = query::take_list(&mut parameters, "ProductDescription")?;
-    let zone: Option<String> = query::take(&mut parameters, "AvailabilityZone").map(query::parse).transpose()?;
-    for ignored in ["StartTime", "EndTime", "AvailabilityZoneId"] {
-        query::take(&mut parameters, ignored);
-    }
-    let mut rows = Vec::new();
-    for instance_type in TYPES.iter().filter(|it| types.is_empty() || types.iter().any(|name| name == it.name)) {
-        for letter in ZONES {
-            let name = format!("{}{letter}", cloud.options.region);
-            let of_linux = products.is_empty() || products.iter().any(|product| product.starts_with("Linux/UNIX"));
-            if of_linux && instance_type.is_offered(letter) && zone.as_ref().is_none_or(|zone| *zone == name) {
-                rows.push(price_row(cloud, context.now, instance_type, letter));
-            }
-        }
-    }
-    // Its first page may be smaller than elsewhere.
-    list(cloud, &Wanted::default(), parameters, 1..=1000, "spotPriceHistorySet", rows)
-}
-
-fn price_row(cloud: &Cloud, now: Timestamp, instance_type: &InstanceType, letter: char) -> Row {
-    let zone = format!("{}{letter}", cloud.options.region);
-    let price = prices::dollars(prices::spot(cloud, instance_type, letter));
-    let since = time(now - SignedDuration::from_hours(1));
-    Row {
-        id: String::new(),
-        name: String::new(),
-        answer: json!({
-            "instanceType": instance_type.name,
-            "productDescription": "Linux/UNIX",
-            "spotPrice": price,
-            "timestamp": since,
-            "availabilityZone": zone,
-        }),
-        fields: vec![
-            ("availability-zone", zone),
-            ("instance-type", instance_type.name.to_owned()),
-            ("product-description", "Linux/UNIX".to_owned()),
-            ("spot-price", price),
-            ("timestamp", since),
-        ],
-    }
 }

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use super::super::options::SpotBlock;
 use super::super::{AwsError, Cloud, Context};
+use super::capacity::{self, Claims, Shortage};
+use super::instance::Market;
 use super::launch::{LaunchParameters, LaunchSpec};
 use super::page::{LIMITS, Selection};
 use super::prices::{self, dollars};
@@ -154,6 +156,7 @@ fn create(cloud: &mut Cloud, now: Timestamp, request: Parameters, parameters: Va
     }
     let tags = tags::of_specifications(&request.tag_specification, "spot-instances-request")?;
     let spec = Arc::new(request.launch_specification.resolve(cloud, now)?);
+    check_room(cloud, &spec, count)?;
     let mut ids = Vec::new();
     for _ in 0..count {
         let id = format!("sir-{}", cloud.ids.hex(8));
@@ -186,6 +189,22 @@ fn create(cloud: &mut Cloud, now: Timestamp, request: Parameters, parameters: Va
         cloud.ec2.spot_tokens.push(Token { token, parameters, requests: ids.clone() });
     }
     Ok(ids)
+}
+
+/// What AWS refuses at once: more than the account's quota, open requests counted, and types that a zone doesn't have.
+fn check_room(cloud: &Cloud, spec: &LaunchSpec, count: u32) -> Result<(), AwsError> {
+    if !spec.instance_type.is_offered(spec.subnet.zone) {
+        return Err(capacity::not_offered("Unsupported", cloud, spec));
+    }
+    let mut claims = Claims::default();
+    for open in cloud.ec2.spot.iter().filter(|spot| spot.state == State::Open) {
+        claims.add(&open.spec, Market::Spot, 1);
+    }
+    match claims.grant(cloud, spec, Market::Spot, count).1 {
+        Some(Shortage::Quota) => Err(Shortage::Quota.error(cloud, spec, Market::Spot)),
+        // A request waits for capacity.
+        Some(Shortage::Capacity) | None => Ok(()),
+    }
 }
 
 /// The rules of a request with a duration. What AWS answered when it broke one is known by its code; but for the

@@ -26,7 +26,8 @@ pub struct InstanceType {
     /// The letters of the zones that have it.
     zones: &'static str,
     pub(super) usage_classes: &'static [&'static str],
-    current: bool,
+    /// Whether AWS counts it to its newer ones.
+    pub current: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -297,3 +297,45 @@ fn an_on_demand_host_that_powers_off_is_stopped_unless_it_is_to_terminate() {
         assert!(contains(&described, "<name>terminated</name>"));
     }
 }
+
+/// Catches: an operation whose work grows with the square of a block. How long it takes is in nextest's report.
+#[test]
+fn a_thousand_instances_are_launched_described_in_one_page_and_ended_in_one_call() {
+    let mut world = world(Options::default());
+    let mut fleets = Vec::new();
+    for _ in 0..2 {
+        let answer = world.query("ec2", &form("spot", 1_000, &[("c5.large", SUBNETS[0])], ""));
+        fleets.push(between(&answer, "fleetId").expect("an id").to_owned());
+        world.wait_ms(1_000);
+        let by_tag = format!(
+            "Action=DescribeInstances&MaxResults=1000&Filter.1.Name=tag%3Aaws%3Aec2%3Afleet-id\
+             &Filter.1.Value.1={}&Filter.2.Name=instance-state-name&Filter.2.Value.1=running",
+            fleets[fleets.len() - 1]
+        );
+        let page = world.query("ec2", &by_tag);
+        assert_eq!(all(&page, "privateDnsName").len(), 1_000);
+        assert!(between(&page, "nextToken").is_none_or(str::is_empty), "a second page of a thousand");
+    }
+    let ids: Vec<String> = world.cloud.ec2.fleets[1].instances().cloned().collect();
+    let listed: Vec<String> = ids.iter().enumerate().map(|(n, id)| format!("&InstanceId.{}={id}", n + 1)).collect();
+    world.query("ec2", &format!("Action=TerminateInstances{}", listed.concat()));
+    let answer = world.query("ec2", &format!("Action=DeleteFleets&FleetId.1={}&TerminateInstances=true", fleets[0]));
+    assert!(contains(&answer, "<unsuccessfulFleetDeletionSet/>"));
+    assert!(ec2::all(&world.cloud).iter().all(|instance| !instance.alive()));
+}
+
+/// Catches: a caller that takes an instance it was just given for one that is gone.
+#[test]
+fn a_new_instance_can_be_unknown_for_a_moment() {
+    let mut options = Options::default();
+    options.pace.instance_shown_ms = 500;
+    let mut world = world(options);
+    let answer = world.query("ec2", &form("on-demand", 1, &[("c5.large", SUBNETS[0])], ""));
+    let id = all(&answer, "instanceIds")[0].replace("<item>", "").replace("</item>", "");
+    let by_id = format!("Action=DescribeInstances&InstanceId.1={id}");
+    let error = world.try_query("ec2", &by_id).expect_err("too early");
+    assert!(error.contains("InvalidInstanceID.NotFound"), "{error}");
+    assert_eq!(all(&world.query("ec2", "Action=DescribeInstances"), "instanceId").len(), 0);
+    world.wait_ms(500);
+    assert!(contains(&world.query("ec2", &by_id), &id));
+}

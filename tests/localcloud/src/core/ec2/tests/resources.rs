@@ -88,7 +88,8 @@ fn what_an_account_has_is_described_and_what_it_hasnt_is_not_found() {
     assert!(contains(&types, "<vCpuInfo><defaultVCpus>4</defaultVCpus></vCpuInfo>"));
     assert!(contains(&types, "<count>1</count>"));
     assert_eq!(all(&world.query("ec2", "Action=DescribeAvailabilityZones"), "zoneName").len(), 6);
-    let history = "Action=DescribeSpotPriceHistory&InstanceType.1=t2.micro&AvailabilityZone=us-east-1c";
+    let history = "Action=DescribeSpotPriceHistory&InstanceType.1=t2.micro&AvailabilityZone=us-east-1c\
+                   &StartTime=2026-11-24T12:00:00Z";
     assert_eq!(all(&world.query("ec2", history), "spotPrice"), ["0.004500"]);
     world.cloud.options.spot_price = Some(0.02);
     assert_eq!(all(&world.query("ec2", history), "spotPrice"), ["0.020000"]);
@@ -108,4 +109,58 @@ fn what_an_account_has_is_described_and_what_it_hasnt_is_not_found() {
     }
     let error = world.try_query("ec2", "Action=DescribeVpcs&DryRun=true").expect_err("a dry run");
     assert!(error.starts_with("412 DryRunOperation"), "{error}");
+}
+
+#[test]
+fn types_are_found_by_what_they_have_and_where_they_are() {
+    let mut world = World::new();
+    let found = world.query(
+        "ec2",
+        "Action=DescribeInstanceTypes&Filter.1.Name=vcpu-info.default-vcpus&Filter.1.Value.1=16\
+         &Filter.2.Name=processor-info.supported-architecture&Filter.2.Value.1=arm64\
+         &Filter.3.Name=memory-info.size-in-mib&Filter.3.Value.1=32768",
+    );
+    let mut names = all(&found, "instanceType");
+    names.sort_unstable();
+    assert_eq!(names, ["c6g.4xlarge", "c7g.4xlarge"]);
+    let blocks = "Action=DescribeInstanceTypes&Filter.1.Name=supported-usage-class&Filter.1.Value.1=capacity-block";
+    let blocks = world.query("ec2", blocks);
+    assert!(all(&blocks, "instanceType").contains(&"p5.48xlarge"), "{blocks}");
+    let offered = "Action=DescribeInstanceTypeOfferings&LocationType=availability-zone\
+                   &Filter.1.Name=instance-type&Filter.1.Value.1=c7g.large";
+    let zones = world.query("ec2", offered);
+    assert_eq!(all(&zones, "location"), ["us-east-1a", "us-east-1b", "us-east-1c", "us-east-1d", "us-east-1f"]);
+}
+
+/// Catches: taking the first price of a history for the price of now, when its start was not given.
+#[test]
+fn the_price_of_now_is_asked_for_by_a_start_and_older_ones_follow() {
+    let mut world = World::new();
+    let of = "Action=DescribeSpotPriceHistory&InstanceType.1=c5.large&AvailabilityZone=us-east-1a\
+              &ProductDescription.1=Linux%2FUNIX";
+    let now = world.query("ec2", &format!("{of}&StartTime=2026-11-24T12:00:00Z"));
+    assert_eq!(all(&now, "timestamp"), ["2026-11-24T00:00:00.000Z"]);
+    let week = world.query("ec2", &format!("{of}&StartTime=2026-11-22T12:00:00Z"));
+    assert_eq!(all(&week, "spotPrice").len(), 3, "{week}");
+    assert_eq!(all(&week, "spotPrice")[0], all(&now, "spotPrice")[0]);
+    let windows = of.replace("Linux%2FUNIX", "Windows");
+    assert_eq!(all(&world.query("ec2", &windows), "spotPrice").len(), 0);
+}
+
+#[test]
+fn spot_requests_beyond_the_quota_and_in_zones_without_the_type_are_refused_at_once() {
+    let mut world = World::new();
+    world.cloud.options.spot_vcpus = Some(2);
+    let two = super::example(&[("InstanceCount", "2")]);
+    world.query("ec2", &two);
+    let error = world.try_query("ec2", &two).expect_err("four vCPUs");
+    assert!(error.contains("MaxSpotInstanceCountExceeded"), "{error}");
+    world.cloud.options.spot_vcpus = None;
+    let changes = [
+        ("LaunchSpecification.InstanceType", "p4d.24xlarge"),
+        ("LaunchSpecification.SubnetId", "subnet-5fa284e5"),
+        ("LaunchSpecification.Placement.AvailabilityZone", ""),
+    ];
+    let error = world.try_query("ec2", &super::example(&changes)).expect_err("not there");
+    assert!(error.starts_with("400 Unsupported"), "{error}");
 }
