@@ -104,7 +104,10 @@ impl Rules {
             }
             Phase::Stopping => {
                 ask_to_drain(state, now, &mut actions);
-                ask_to_stop(state, now, &mut actions);
+                // Room that nobody may take any more is not to be made.
+                if !state.is_unheard(now) {
+                    ask_to_stop(state, now, &mut actions);
+                }
                 ask_to_kill(state, now, &mut actions);
                 ask_ecs(state, now, &mut actions);
             }
@@ -167,7 +170,12 @@ impl State {
             .chain(&self.repair);
         let stops = self.tasks.values().filter_map(|task| task.stop.as_ref());
         let again = asks.chain(stops).filter_map(|ask| ask.again_at);
-        let unheard = self.tasks.values().filter_map(|task| task.stop_since).chain(self.unheard_since());
+        let unheard = self
+            .tasks
+            .values()
+            .filter_map(|task| task.stop_since)
+            .chain(self.unheard_since())
+            .chain(self.undrained_since());
         let unheard = unheard.filter_map(|since| since.checked_add(self.patience()).ok());
         let silent = self.silent_since.and_then(|since| since.checked_add(FIRST_LOOK).ok());
         moments.into_iter().chain(again).chain(unheard).chain(silent).filter(|at| *at > now).min()
@@ -197,6 +205,7 @@ fn ask_to_drain(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
         && state.drain.is_due(now)
     {
         state.drain.after(now, ANSWER);
+        state.drain_since.get_or_insert(now);
         actions.push(Action::SetDraining(of));
     }
 }

@@ -104,7 +104,7 @@ impl Rules {
             state.registration = Some(registration);
             // A new container instance is ACTIVE, whatever the old one was.
             state.drained = false;
-            state.drain = Ask::default();
+            (state.drain, state.drain_since) = (Ask::default(), None);
             state.idle = Idle::No;
         }
         if !own {
@@ -248,6 +248,7 @@ fn restarted(state: &mut State, now: Timestamp) {
     (state.drain, state.survey) = (Ask::default(), Ask::default());
     (state.step, state.power_off, state.kill) = (Ask::default(), Ask::default(), Ask::default());
     state.host_known = false;
+    state.drain_since = None;
     state.repair = state.repair.map(|_| Ask::default());
     state.warn = Ask::default();
     // Tasks may have come and gone meanwhile.
@@ -276,7 +277,7 @@ fn status_read(state: &mut State, status: &InstanceStatus) {
         InstanceStatus::Gone => state.drained |= state.phase >= Phase::Draining,
         InstanceStatus::Active if state.drained => {
             state.drained = false;
-            state.drain = Ask::default();
+            (state.drain, state.drain_since) = (Ask::default(), None);
             state.idle = Idle::No;
         }
         InstanceStatus::Active | InstanceStatus::Other(_) => {}

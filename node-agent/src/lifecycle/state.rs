@@ -71,7 +71,7 @@ pub enum Why {
     Idle,
     /// The time left is what leaving takes.
     LeaveTime,
-    /// ECS took no StopTask, or its agent is silent: the agent stops the containers itself.
+    /// ECS took no DRAINING or no StopTask, or its agent is silent: the agent stops the containers itself.
     Unheard,
     /// A registration that got through while the agent left has tasks.
     LateTasks,
@@ -264,6 +264,9 @@ pub struct State {
     pub warn: Ask,
     /// Setting DRAINING.
     pub drain: Ask,
+    /// Since when this process has asked for DRAINING that ECS has not confirmed.
+    #[serde(default)]
+    pub drain_since: Option<Timestamp>,
     /// Asking ECS about the tasks.
     pub survey: Ask,
     /// The present step of leaving.
@@ -304,6 +307,7 @@ impl State {
             hindrance: None,
             warn: Ask::default(),
             drain: Ask::default(),
+            drain_since: None,
             survey: Ask::default(),
             step: Ask::default(),
             power_off: Ask::default(),
@@ -340,7 +344,7 @@ impl State {
         moment.max(self.timeline.stop_at.checked_add(self.lead() / 2).unwrap_or(Timestamp::MAX)).min(self.leave_at())
     }
 
-    /// How long StopTask may find no hearing, or introspection be silent, before the agent stops the containers itself.
+    /// How long DRAINING or StopTask may find no hearing, or introspection be silent, before the agent stops the containers itself.
     #[must_use]
     pub fn patience(&self) -> SignedDuration {
         (self.margin() / 2).max(LEAST_PATIENCE)

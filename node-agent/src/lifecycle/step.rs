@@ -29,7 +29,7 @@ impl Rules {
     /// | draining | leaving | idle | nothing runs, twice over the settle time |
     /// | draining | gone | end | what is left of the block is what powering off takes |
     /// | stopping | leaving | idle | nothing runs, twice over the settle time |
-    /// | stopping | leaving | unheard | ECS takes no StopTask, or its agent is silent, for part of the margin |
+    /// | stopping | leaving | unheard | ECS takes no DRAINING or no StopTask, or its agent is silent, for part of the margin |
     /// | stopping | leaving | leave-time | what is left of the block is what leaving takes |
     /// | stopping | gone | end | what is left of the block is what powering off takes |
     /// | leaving | stopping | late-tasks | a registration got through while joining and has tasks |
@@ -91,11 +91,18 @@ impl State {
     }
 
     /// Whether waiting for ECS is of no use: it took no StopTask for a task that lives, or the ECS agent that would carry
-    /// it out does not answer.
-    fn is_unheard(&self, now: Timestamp) -> bool {
+    /// it out does not answer. And where it took no DRAINING, each task that ends makes room for another, which would
+    /// be stopped as soon as it had begun: jobs would spend all their attempts here.
+    pub(super) fn is_unheard(&self, now: Timestamp) -> bool {
         let since = |at: Timestamp| at.checked_add(self.patience()).is_ok_and(|due| due <= now);
         let untaken = |task: &super::Task| task.is_live() && !task.stop_taken && task.stop_since.is_some_and(since);
-        self.unheard_since().is_some_and(since) || self.tasks.values().any(untaken)
+        [self.unheard_since(), self.undrained_since()].into_iter().flatten().any(since)
+            || self.tasks.values().any(untaken)
+    }
+
+    /// Since when ECS has not confirmed DRAINING, though tasks are to be stopped.
+    pub(super) fn undrained_since(&self) -> Option<Timestamp> {
+        self.drain_since.filter(|_| self.phase == Phase::Stopping && !self.drained)
     }
 
     /// Since when the ECS agent has been silent while tasks were to be stopped.
@@ -127,6 +134,7 @@ fn enter(state: &mut State, now: Timestamp, to: Phase, why: Why) {
         Phase::Draining => {
             state.timeline.drain_at = state.timeline.drain_at.min(now);
             (state.drain, state.survey) = (Ask::default(), Ask::default());
+            state.drain_since = None;
         }
         Phase::Stopping => {
             state.timeline = state.timeline.interrupted(now, state.timeline.end);

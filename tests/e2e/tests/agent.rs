@@ -1,44 +1,13 @@
 //! What `spotblock-agent` offers on an instance beside keeping the block.
 
-use std::process::Stdio;
 use std::time::Duration;
 
-use e2e::cli;
 use jiff::{SignedDuration, Timestamp};
-use localcloud::client::NodeInfo;
 use localcloud::core::record::What;
 use serde_json::Value;
-use tokio::process::Command;
 
-use crate::world::{LIMIT, World, any_gone, binaries, job_is};
-
-/// An instance, on which commands are run as root would.
-struct Host {
-    node: NodeInfo,
-    cloud: String,
-}
-
-impl Host {
-    async fn of(world: &World) -> Self {
-        let nodes: Vec<NodeInfo> = world.cloud.get("nodes").await.expect("the nodes");
-        Self { node: nodes.into_iter().next().expect("a node"), cloud: world.cloud.url.clone() }
-    }
-
-    /// Runs the agent's program; returns its exit code and what it said.
-    async fn agent(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
-        let mut command: Command = cli::command(&binaries().agent, &self.cloud, arguments);
-        let imds = self.node.imds.as_deref().expect("an IMDS");
-        e2e::guard::let_ask(&mut command, imds).expect("a node's metadata service");
-        command.arg("--root").arg(&self.node.root).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let output = tokio::time::timeout(LIMIT, command.output()).await.expect("in time").expect("it runs");
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-        (output.status.code(), text(output.stdout), text(output.stderr))
-    }
-
-    fn file(&self, path: &str) -> String {
-        std::fs::read_to_string(self.node.root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-    }
-}
+use crate::host::Host;
+use crate::world::{World, any_gone, job_is};
 
 /// Catches: a second agent that acts beside the first, a status that nobody can ask for, a timer that isn't where the
 /// block ends, and a host that goes down and takes its job with it unannounced.

@@ -3,10 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod agent;
+mod agent_ecs;
+mod agent_imds;
 mod aws_cli;
 mod demo;
 mod first_example;
+mod fleet;
 mod help;
+mod host;
 mod interrupted;
 mod lives;
 mod no_aws;

@@ -25,8 +25,13 @@ pub(crate) struct World {
 impl World {
     /// A local cloud with these arguments, and `spotblock` with one of the fixtures as its configuration.
     pub(crate) async fn new(config: &str, arguments: &[&str]) -> Self {
-        let binaries = binaries();
+        Self::with_agent(config, arguments, |_| binaries().agent).await
+    }
+
+    /// The same with another program in the agent's place; it can be made in the cloud's folder.
+    pub(crate) async fn with_agent(config: &str, arguments: &[&str], agent: impl FnOnce(&Path) -> PathBuf) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        let binaries = Binaries { agent: agent(folder.path()), ..binaries() };
         let cloud = LocalCloud::start(&binaries, folder.path(), arguments).await.expect("a local cloud");
         Self { cloud, _folder: folder, binaries, config: fixture(config) }
     }

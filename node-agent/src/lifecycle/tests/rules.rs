@@ -305,6 +305,36 @@ fn tasks_that_ecs_takes_no_stop_for_are_stopped_on_the_host() {
     }
 }
 
+/// Catches: an instance that takes new tasks while it stops the old ones, and so spends the attempts of every job in the
+/// queue.
+#[test]
+fn an_instance_that_ecs_keeps_active_stops_its_tasks_on_the_host() {
+    for outcome in [Outcome::Retry, Outcome::Refused] {
+        let mut life = Life::serving();
+        life.at("10:15:00").step(Event::Tick);
+        life.step(draining_set(outcome));
+        life.step(on_host(&[("t", OnHost::Live)]));
+        let actions = life.at("10:55:00").step(Event::Tick);
+        assert_eq!((life.state.phase, stops(&actions)), (Phase::Stopping, vec![]), "its room would be taken at once");
+        let actions = life.step(Event::Tick);
+        assert_eq!((life.state.phase, life.state.why), (Phase::Leaving, Why::Unheard));
+        assert!(matches!(actions[..], [Action::StopEcsAgent(_)]), "{actions:?}");
+        assert!(life.step(Event::EcsAgentStopped(Outcome::Done)).iter().any(is_local_stop));
+    }
+
+    // On a notice both are asked at once, and DRAINING has its time.
+    let mut life = Life::serving();
+    life.step(on_host(&[("t", OnHost::Live)]));
+    let actions = life.step(Event::Notice { taken_at: life.now + secs(120) });
+    assert_eq!(stops(&actions), ["t"]);
+    life.step(Event::TaskStopAsked { task: "t".into(), outcome: Outcome::Done });
+    life.step(draining_set(Outcome::Retry));
+    life.after(14).step(on_host(&[("t", OnHost::Live)]));
+    assert_eq!(life.state.phase, Phase::Stopping);
+    life.after(1).step(Event::Tick);
+    assert_eq!((life.state.phase, life.state.why), (Phase::Leaving, Why::Unheard), "half the margin of 30 s");
+}
+
 /// Catches: an agent that relies on an ECS agent which has died: ECS takes the StopTask, and nobody carries it out.
 #[test]
 fn tasks_of_an_ecs_agent_that_is_silent_are_stopped_on_the_host() {

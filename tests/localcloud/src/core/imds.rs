@@ -4,7 +4,7 @@
 //! tree holds for an instance is in [`tree`].
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::node_faults::{self, Asked as About, NodeAnswer, NodeEffect, Place, Way};
 use super::{Cloud, Request, Response, ec2};
@@ -34,7 +34,7 @@ struct Token {
 }
 
 /// A request that an instance's IMDS got.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Asked {
     /// When.
