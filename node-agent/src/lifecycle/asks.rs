@@ -104,10 +104,7 @@ impl Rules {
             }
             Phase::Stopping => {
                 ask_to_drain(state, now, &mut actions);
-                // Room that nobody may take any more is not to be made.
-                if !state.is_unheard(now) {
-                    ask_to_stop(state, now, &mut actions);
-                }
+                ask_to_stop(state, now, &mut actions);
                 ask_to_kill(state, now, &mut actions);
                 ask_ecs(state, now, &mut actions);
             }

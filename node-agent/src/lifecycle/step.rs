@@ -93,7 +93,7 @@ impl State {
     /// Whether waiting for ECS is of no use: it took no StopTask for a task that lives, or the ECS agent that would carry
     /// it out does not answer. And where it took no DRAINING, each task that ends makes room for another, which would
     /// be stopped as soon as it had begun: jobs would spend all their attempts here.
-    pub(super) fn is_unheard(&self, now: Timestamp) -> bool {
+    fn is_unheard(&self, now: Timestamp) -> bool {
         let since = |at: Timestamp| at.checked_add(self.patience()).is_ok_and(|due| due <= now);
         let untaken = |task: &super::Task| task.is_live() && !task.stop_taken && task.stop_since.is_some_and(since);
         [self.unheard_since(), self.undrained_since()].into_iter().flatten().any(since)

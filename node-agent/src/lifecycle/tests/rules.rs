@@ -315,7 +315,8 @@ fn an_instance_that_ecs_keeps_active_stops_its_tasks_on_the_host() {
         life.step(draining_set(outcome));
         life.step(on_host(&[("t", OnHost::Live)]));
         let actions = life.at("10:55:00").step(Event::Tick);
-        assert_eq!((life.state.phase, stops(&actions)), (Phase::Stopping, vec![]), "its room would be taken at once");
+        assert_eq!((life.state.phase, stops(&actions)), (Phase::Stopping, vec!["t"]), "ECS may hear the reason");
+        assert!(life.rules.is_restless(&life.state, life.now), "and its agent goes before there is room for another");
         let actions = life.step(Event::Tick);
         assert_eq!((life.state.phase, life.state.why), (Phase::Leaving, Why::Unheard));
         assert!(matches!(actions[..], [Action::StopEcsAgent(_)]), "{actions:?}");

@@ -23,9 +23,7 @@ async fn when_ecs_takes_no_stop_the_tasks_are_stopped_on_the_host() {
         let (term, kill) = stopped_locally(&world, "long");
         let due = if drained { today("10:55:30") } else { today("10:55:00") };
         assert!(term >= due && term < due + SignedDuration::from_secs(15), "{what}: {term}");
-        if drained {
-            assert_eq!(clock(world.first("stop long")), "10:55:00", "{what}");
-        }
+        assert_eq!(clock(world.first("stop long")), "10:55:00", "{what}");
         assert!(kill.duration_since(term) >= SignedDuration::from_mins(3), "{what}: {kill}");
         let off = world.first("power-off").expect("powered off");
         assert!(kill < off && off <= today("11:00:00"), "{what}: killed at {kill}, off at {off}");
