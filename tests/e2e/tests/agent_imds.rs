@@ -78,12 +78,13 @@ fn harmless() -> [(&'static str, Value); 2] {
 /// notice, one that loses its block's end with IMDS or by a clock that is off; and each without a word in its status.
 #[tokio::test]
 async fn no_fault_of_imds_costs_a_job_or_the_end() {
-    let world = World::new("one-node.toml", &["--block-ends-in", "45s"]).await;
+    let world = World::new("one-node.toml", &["--block-ends-in", "50s"]).await;
     let at_boot = [lines(&json!({"secs": AT_BOOT})), harmless().to_vec()].concat();
     let fleet = Fleet::start(world, &at_boot, at_boot.len()).await;
     // The same once more, to the block's end.
     fleet.add(&lines(&json!({"count": u32::MAX}))).await;
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    // The tasks are listed every five seconds.
+    tokio::time::sleep(Duration::from_secs(7)).await;
     faults_are_shown(&fleet.statuses().await);
     the_expired_token_was_met(&fleet).await;
     let events = fleet.end().await;
