@@ -1,9 +1,13 @@
 //! The user data of a block's instances: a script that cloud-init runs, which carries the agent's settings as comments
 //! ([`node_contract::user_data`]), alone or as the first part of a MIME message.
 //!
-//! - baked: the agent is on the image and reads the settings through IMDS; the script has nothing to do but to say on
-//!   the console that there is no agent, if there is none
-//! - fetched: `user_data/fetch.sh` brings the agent first
+//! Both ways have one envelope: the settings, then `user_data/common.sh`, which arms the power-off timer before anything
+//! else, then
+//!
+//! - baked: `baked.sh`; the agent is on the image and reads the settings through IMDS. Without it the host is powered off
+//! - fetched: `fetch.sh`, which brings the tarball that `make dist` makes by `get-url.sh` or `get-s3.sh`
+//!
+//! `tests/boot` shows both on real systems.
 
 use jiff::SignedDuration;
 use node_contract::{End, NodeConfig, Source, VERSION};
@@ -11,8 +15,13 @@ use node_contract::{End, NodeConfig, Source, VERSION};
 use crate::error::{Error, Result};
 use crate::settings::{AgentFrom, Settings};
 
+const COMMON: &str = include_str!("user_data/common.sh");
 const BAKED: &str = include_str!("user_data/baked.sh");
 const FETCH: &str = include_str!("user_data/fetch.sh");
+const GET_URL: &str = include_str!("user_data/get-url.sh");
+
+/// How long after the block's end the timer of the script powers the host off, as the agent's does.
+const GRACE_SECS: i64 = 120;
 const BOUNDARY: &str = "spotblock-user-data-part";
 
 /// What tells one block's user data from another's.
@@ -68,12 +77,35 @@ fn secs(duration: SignedDuration) -> u32 {
 /// The script alone.
 #[must_use]
 pub fn script(config: &NodeConfig, from: &AgentFrom) -> String {
+    let settings = node_contract::user_data::embed(config);
+    let mut script = format!("#!/bin/sh\n# spotblock block {} of {}\n{settings}", config.block, config.environment);
+    let common = COMMON.replace("@AT@", &power_off_at(config));
     let body = match from {
         AgentFrom::Ami => BAKED.to_owned(),
-        AgentFrom::Url { url, sha256 } => FETCH.replace("@URL@", url).replace("@SHA256@", sha256),
+        AgentFrom::Url { url, sha256 } => {
+            FETCH.replace("@GET@", GET_URL).replace("@SHA256@", sha256).replace("@URL@", url)
+        }
     };
-    let settings = node_contract::user_data::embed(config);
-    format!("#!/bin/sh\n# spotblock block {} of {}\n{settings}{body}", config.block, config.environment)
+    for line in common.lines().chain(body.lines()).filter(|line| is_code(line)) {
+        script.push_str(line.trim_start());
+        script.push('\n');
+    }
+    script
+}
+
+/// Comments and indents stay in the source: user data is small.
+fn is_code(line: &str) -> bool {
+    let line = line.trim_start();
+    !line.is_empty() && !line.starts_with('#')
+}
+
+/// When the timer of the script powers the host off, in the words of `date`. Seen from there the launch is now: it was
+/// less than a minute ago. The agent sets it to the second later.
+fn power_off_at(config: &NodeConfig) -> String {
+    match config.end {
+        End::AfterLaunchSecs(secs) => format!("+{}sec", i64::from(secs) + GRACE_SECS),
+        End::At(end) => format!("@{}", end.as_second() + GRACE_SECS),
+    }
 }
 
 /// The same user data with other settings for the agent; none where the text has none to replace.

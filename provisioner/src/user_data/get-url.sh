@@ -1,0 +1,4 @@
+u='@URL@'
+get() {
+    curl -fsSL -m 60 -o $f "$u"
+}
