@@ -1,5 +1,5 @@
 # What people run. Each target sets up what it needs; everything it makes is below target/.
-.PHONY: demo test lint build snapshots dist clean help
+.PHONY: demo test lint build snapshots dist boot clean help
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 16
@@ -15,10 +15,14 @@ demo:  ## see a block live and die on a local cloud
 	cargo build --locked --workspace --bins
 	target/debug/demo
 
-test: lint build target/venv/.ready  ## everything: lints, wire protocols, unit tests, whole lives on the local cloud
+test: lint build target/venv/.ready  ## everything: lints, wire protocols, unit tests, whole lives on the local cloud, real boots
 	target/venv/bin/python tests/peers/wire.py
 	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --workspace; \
 	else cargo test --locked --workspace; fi
+	tests/boot/boot.py
+
+boot:  ## boot real systemd and cloud-init hosts with what `make dist` builds (as root; SKIPPED where that can't be)
+	tests/boot/boot.py
 
 lint:  ## formatting and clippy, without a single warning
 	cargo fmt --all --check

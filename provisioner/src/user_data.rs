@@ -251,17 +251,41 @@ mod tests {
         assert_eq!(error.exit_code(), 2);
     }
 
-    /// Catches: a script that a shell can't read at all.
+    fn fetched() -> AgentFrom {
+        let url = "https://artifacts.example.org/spotblock/spotblock-agent-0.1.0-x86_64.tar.gz?b=c&d".into();
+        AgentFrom::Url { url, sha256: "0".repeat(64) }
+    }
+
+    /// Catches: a script that a shell can't read at all, or that works by luck. shellcheck looks where it is.
     #[test]
-    fn both_scripts_are_posix_shell() {
+    fn all_scripts_are_clean_posix_shell() {
         let config = node_config(&settings(""), block()).expect("settings");
-        let from = AgentFrom::Url { url: "https://example.org/a?b=c&d".into(), sha256: "0".repeat(64) };
-        for text in [script(&config, &AgentFrom::Ami), script(&config, &from)] {
-            assert!(!text.contains("@URL@") && !text.contains("@SHA256@"));
+        for text in [script(&config, &AgentFrom::Ami), script(&config, &fetched())] {
+            assert!(!text.contains('@'), "a place was left open: {text}");
             let file = tempfile::NamedTempFile::new().expect("a file");
             std::fs::write(file.path(), &text).expect("written");
-            let output = Command::new("sh").arg("-n").arg(file.path()).output().expect("sh");
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            for checker in [&["sh", "-n"][..], &["shellcheck", "--shell=sh"]] {
+                match Command::new(checker[0]).args(&checker[1..]).arg(file.path()).output() {
+                    Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
+                    Err(error) => assert_eq!(checker[0], "shellcheck", "{error}"),
+                }
+            }
         }
+    }
+
+    /// EC2 takes 16 KiB, and what the user merges in needs room too.
+    #[test]
+    fn a_fetched_agents_user_data_is_under_2_kib() {
+        let config = node_config(&settings(""), block()).expect("settings");
+        let text = script(&config, &fetched());
+        assert!(text.len() < 2048, "{} bytes", text.len());
+    }
+
+    #[test]
+    fn the_scripts_timer_goes_off_after_the_end() {
+        let mut config = node_config(&settings(""), block()).expect("settings");
+        assert!(script(&config, &AgentFrom::Ami).contains("date -ud '+3720sec'"));
+        config.end = End::At("2026-11-24T11:00:00Z".parse().expect("a time"));
+        assert!(script(&config, &AgentFrom::Ami).contains("date -ud '@1795518120'"));
     }
 }

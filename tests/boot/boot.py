@@ -2,10 +2,9 @@
 """Boots real systems on this machine: systemd and cloud-init in containers, each with a network of its own, which install
 what `make dist` built as the user data of `spotblock` says.
 
-    boot.py [--keep] [NAME...]      all scenarios, or those whose names contain one of these words
+    boot.py [--keep] [--no-build] [NAME...]      all scenarios, or those whose names contain one of these words
 
-It needs root, and systemd-nspawn, mmdebstrap, dnsmasq, ip, nsenter and curl. Without them it says SKIPPED and why, and
-ends well; where CI is set, it fails. Times are printed. What the hosts logged stays below target/boot/logs.
+It needs root and the tools listed below. Without them it says SKIPPED and why, and ends well; where CI is set, it fails. Times are printed. What the hosts logged stays below target/boot/logs.
 """
 
 import argparse
@@ -16,6 +15,7 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -30,7 +30,8 @@ TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 CACHE = TOP / "target/boot"
 TOOLS = {
     "systemd-nspawn": "systemd-container", "mmdebstrap": "mmdebstrap", "dnsmasq": "dnsmasq-base", "ip": "iproute2",
-    "nsenter": "util-linux", "curl": "curl", "journalctl": "systemd",
+    "nsenter": "util-linux", "curl": "curl", "journalctl": "systemd", "dpkg-deb": "dpkg", "rpmbuild": "rpm",
+    "readelf": "binutils",
 }
 # Hosts mostly wait; on two cores four clouds at once keep their deadlines.
 AT_ONCE = 4
@@ -44,11 +45,13 @@ class Artifacts:
     base: pathlib.Path
     baked: pathlib.Path
     tarball: pathlib.Path
+    package: pathlib.Path
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--keep", action="store_true", help="leave the hosts' root file systems behind")
+    parser.add_argument("--no-build", action="store_true", help="take the programs and packages that are there")
     parser.add_argument("names", nargs="*")
     given = parser.parse_args()
     missing = what_is_missing()
@@ -56,13 +59,19 @@ def main():
         print(f"boot: SKIPPED: {missing}")
         return 1 if os.environ.get("CI") else 0
 
+    if not given.no_build:
+        subprocess.run(["make", "--no-print-directory", "dist"], cwd=TOP, check=True)
+        subprocess.run(["cargo", "build", "--locked", "--bin", "localcloud", "--bin", "spotblock"], cwd=TOP, check=True)
     CACHE.mkdir(parents=True, exist_ok=True)
     dist = TOP / "target/dist"
     # Debian takes the .deb; it holds what the tarball and the .rpm hold.
     [tarball], [package] = list(dist.glob("*.tar.gz")), list(dist.glob("spotblock-agent_*.deb"))
     base = rootfs.base(CACHE)
-    artifacts = Artifacts(base, rootfs.baked(CACHE, base, package), tarball)
+    artifacts = Artifacts(base, rootfs.baked(CACHE, base, package), tarball, package)
     shutil.rmtree(CACHE / "logs", ignore_errors=True)
+    # What an earlier run of this folder left, if it was killed.
+    for left in (CACHE / "run").glob("*"):
+        hosts.clean(left.name, left)
 
     wanted = [name for name in scenarios.ALL if not given.names or any(word in name for word in given.names)]
     start = time.time()

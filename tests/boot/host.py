@@ -62,6 +62,8 @@ class Host:
         self.nspawn = None
         self.boots = []
         self.ended = None
+        self.resets = False
+        self.is_forgotten = False
         folder.mkdir(parents=True)
         for each in ("up", "work", "root"):
             (folder / each).mkdir()
@@ -70,8 +72,9 @@ class Host:
         run("mount", "-t", "overlay", "overlay", "-o", options, self.root)
         self.plug_in(bridge, info["mac"])
         self.write("etc/boot-test-instance", self.instance)
-        # The one thing that a host on EC2 doesn't have: ECS is the local cloud.
-        drop_in = f"[Service]\nEnvironment=AWS_ENDPOINT_URL={cloud_url}\n"
+        # What a host on EC2 needn't have: ECS is the local cloud; and a container has its own boot id in the /proc that
+        # it was given, not in a new one, which ProtectProc= would bring.
+        drop_in = f"[Service]\nEnvironment=AWS_ENDPOINT_URL={cloud_url}\nProtectProc=default\n"
         for unit in ("spotblock-agent", "spotblock-guard"):
             self.write(f"etc/systemd/system/{unit}.service.d/local-cloud.conf", drop_in)
 
@@ -87,10 +90,15 @@ class Host:
         """A file on the host's disk."""
         path = self.root / path
         path.parent.mkdir(parents=True, exist_ok=True)
+        # A program that runs can't be written over.
+        path.unlink(missing_ok=True)
         path.write_text(text)
         path.chmod(mode)
 
     def boot(self):
+        # A network card that was reset knows no address.
+        run("ip", "-n", self.name, "address", "flush", "dev", "eth0")
+        run("ip", "-n", self.name, "link", "set", "eth0", "down")
         groups = control_groups(self.name)
         join = "".join(f"mkdir -p {group} && echo $$ > {group}/cgroup.procs && " for group in groups)
         # DHCP needs CAP_NET_ADMIN, which nspawn takes away from a host with a network of somebody else's.
@@ -103,6 +111,7 @@ class Host:
             self.nspawn = subprocess.Popen(
                 ["sh", "-c", f'{join}exec "$@"', "sh", *nspawn],
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True)
+        self.resets = False
         self.boots.append(time.time())
 
     def leader(self):
@@ -143,7 +152,14 @@ class Host:
         code = self.nspawn.poll()
         if code is None:
             return None
-        return "reboot" if code == REBOOTS else "off"
+        return "reboot" if code == REBOOTS or self.resets else "off"
+
+    def reset(self):
+        """Its power fails and comes back: nothing on it is told."""
+        boots = len(self.boots)
+        self.resets = True
+        self.cut()
+        until(f"{self.name} to boot again", 10, lambda: len(self.boots) > boots)
 
     def cut(self):
         """Takes its power away."""

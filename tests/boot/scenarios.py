@@ -100,7 +100,196 @@ def an_image_with_the_agent_joins_and_its_agent_can_be_killed(world, artifacts):
     return f"{timed(world, host):.1f} s from start to registered"
 
 
+def state(host, *wanted, limit=20):
+    return until(f"the agent to be {' or '.join(wanted)}", limit, lambda: host.status().get("state") in wanted)
+
+
+def statuses(world, host):
+    return [event["status"] for event in world.events("container-instance-status", instance=host.instance)]
+
+
+def a_host_whose_power_fails_comes_back_to_its_place(world, artifacts):
+    """power fails in mid-block and again in mid-drain: the agent finds its place, ECS hears of the jobs, the end holds"""
+    agent, layers = fetched(world, artifacts)
+    world.configure(agent)
+    start = time.time()
+    [host] = world.up(layers, ends_in=88)
+    end = start + 88
+    world.submit("cut", 6)
+    world.job("cut", "RUNNING")
+    host.reset()
+    state(host, "serving", limit=30)
+    # Docker's code for a container whose host went down under it. No retry rule of a block's job definitions knows it.
+    until("ECS to hear of the job that was cut off", 20,
+          lambda: [event for event in world.events("job", name="cut") if event["exit-code"] == 255])
+    world.submit("long", 300)
+    world.job("long", "RUNNING")
+    state(host, "draining", limit=max(1, end - 25 + 5 - time.time()))
+    host.reset()
+    state(host, "draining", "stopping", "leaving", limit=30)
+    ends(world, host, end, 60)
+    check(len(host.boots) == 3, f"{len(host.boots)} boots")
+    check(len(world.events("joined", instance=host.instance)) == 1, "it registered anew")
+    check("ACTIVE" not in statuses(world, host)[1:], f"it took tasks again: {statuses(world, host)}")
+    # User data is for the first boot alone, and the script is through.
+    check(host.read("var/log/cloud-init-output.log").count("enabled") <= 1, "the script ran again")
+    return ""
+
+
+def tasks_are_stopped_when_somebody_takes_the_host_down(world, artifacts):
+    """a reboot from inside and a power-off from outside with tasks running: the guard stops them and ECS knows it in time"""
+    agent, layers = baked(world, artifacts)
+    world.configure(agent, instances=2)
+    hosts = world.up(layers, ends_in=300)
+    for name in ("one", "two"):
+        world.submit(name, 300)
+    running = [world.job(name, "RUNNING") for name in ("one", "two")]
+    check(len({event["instance"] for event in running}) == 2, "the jobs are on one host")
+    rebooted, off = hosts
+    rebooted.ask("systemctl", "reboot")
+    # What the hypervisor does to a guest that is to go down in order.
+    off.nspawn.terminate()
+    asked = time.time()
+    world.off(off, 40)
+    took = off.ended - asked
+    # It was drained, so that its place in the block is over: it boots, finds that, and leaves.
+    world.off(rebooted, 60)
+    check(len(rebooted.boots) == 2, f"{len(rebooted.boots)} boots")
+    calls = [call for call in world.get("calls") if call["operation"] == "StopTask" and call["status"] == 200]
+    for host, event in zip((rebooted, off), sorted(running, key=lambda event: event["instance"] != rebooted.instance)):
+        name = event["name"]
+        stops = [call for call in calls if host.instance in json.dumps(call)]
+        check(len(stops) == 1, f"StopTask for {name}'s task: {len(stops)}")
+        check(stops[0]["parameters"]["reason"].startswith(f"Host EC2 (instance {host.instance})"), str(stops[0]))
+        again = [each for each in world.events("job", name=name) if each["attempt"] == 1 and each["exit-code"] is not None]
+        check(again and again[-1]["exit-code"] == 143, f"{name} did not end by SIGTERM: {again}")
+        gone = world.events("gone", instance=host.instance)[0]["at"]
+        check(again[-1]["at"] < gone, "ECS learnt of it from the host's end")
+        check("DRAINING" in statuses(world, host), "it was not drained")
+    return f"the power-off took {took:.1f} s"
+
+
+def a_broken_agent_cannot_keep_its_host_alive(world, artifacts):
+    """after a reboot the agent doesn't start any more: the power-off timer ends the host two minutes after its block"""
+    agent, layers = baked(world, artifacts)
+    world.configure(agent, drain_lead="10s", stop_lead="6s")
+    start = time.time()
+    [host] = world.up(layers, ends_in=30)
+    host.write("usr/bin/spotblock-agent", "#!/bin/sh\nexit 1\n", 0o755)
+    host.reset()
+    # AWS would take a spot block's instance at about the same time; this one it forgets.
+    host.is_forgotten = True
+    off = until(f"{host.name} to be off", 30 + 120 + 30, lambda: host.ended)
+    late = off - (start + 30)
+    check("Powers this host off after the end of its block" in host.journal(), "it wasn't the timer's service")
+    check(120 - 5 <= late <= 120 + 20, f"the host was off {late:.0f} s after the block's end")
+    check(len(host.boots) == 2, f"{len(host.boots)} boots")
+    return f"off {late:.0f} s after the block's end"
+
+
+def never_fetched(world, artifacts, settings, reason, limit):
+    world.configure(settings)
+    brings = world.bring([artifacts.base], ends_in=600)
+    host = until("a launch", 40, lambda: next(iter(world.hosts.values()), None))
+    world.off(host, limit)
+    brings.terminate()
+    # What EC2's console output shows.
+    console = host.console.read_text(errors="replace")
+    check(f"spotblock: {reason}" in console and ": powering off" in console, f"the console says: {console[-600:]}")
+    check(not world.events("joined"), "it joined a cluster")
+    timer = host.read("etc/systemd/system/spotblock-poweroff.timer")
+    moment = next(line for line in timer.splitlines() if line.startswith("OnCalendar="))
+    at = since(moment.removeprefix("OnCalendar=").removesuffix(" UTC").replace(" ", "T"))
+    check(abs(at - host.boots[0] - 3720) < 60, f"the timer was armed for {moment}")
+    check("Started spotblock-poweroff.timer" in host.journal(), "the timer was never started")
+    check(len(host.boots) == 1, f"{len(host.boots)} boots")
+    return f"off after {host.ended - host.boots[0]:.0f} s"
+
+
+def a_host_that_cannot_fetch_its_agent_powers_off(world, artifacts):
+    """the agent's tarball isn't where it should be: tried for a minute, then said on the console, and off"""
+    missing = f'{{ url = "http://172.31.32.1:5599/artifacts/missing.tar.gz", sha256 = "{"0" * 64}" }}'
+    return never_fetched(world, artifacts, missing, "can't fetch http://172.31.32.1:5599/artifacts/missing.tar.gz", 110)
+
+
+def a_host_that_fetches_something_else_powers_off(world, artifacts):
+    """what was fetched has another SHA-256: said on the console, nothing of it is installed, and off"""
+    settings = f'{{ url = "{world.put_artifact(artifacts.tarball)}", sha256 = "{"0" * 64}" }}'
+    said = never_fetched(world, artifacts, settings, "http://172.31.32.1:5599/artifacts/", 60)
+    [host] = world.hosts.values()
+    check(not (host.root / "usr/bin/spotblock-agent").exists(), "it was installed")
+    return said
+
+
+def a_fetch_that_a_power_failure_cuts_goes_on_at_the_next_boot(world, artifacts):
+    """power fails while the agent is fetched: the next boot fetches it, although user data runs on the first boot only"""
+    agent, layers = fetched(world, artifacts)
+    world.configure(agent)
+    fault = {"service": "s3", "operation": "GetObject", "count": 1, "effect": {"hang": {"secs": 40}}}
+    world.post("faults", json.dumps(fault).encode())
+    brings = world.bring(layers, ends_in=600)
+    host = until("a launch", 40, lambda: next(iter(world.hosts.values()), None))
+    until("the fetch", 30, lambda: [call for call in world.get("calls") if call["operation"] == "GetObject"])
+    host.reset()
+    check(brings.wait(60) == 0, "`spotblock up` failed")
+    booted_well(world, host)
+    check(not (host.root / "var/lib/cloud/scripts/per-boot/spotblock").is_symlink(), "it would be fetched at each boot")
+    return ""
+
+
+def user_data_is_merged_with_the_users_own(world, artifacts):
+    """MIME: the user's own cloud-config beside ours; both are done, and cloud-init has nothing to warn of"""
+    agent, layers = fetched(world, artifacts)
+    (world.folder / "own.yaml").write_text(
+        "#cloud-config\nwrite_files:\n  - path: /etc/own\n    content: mine\nruncmd:\n  - [touch, /etc/ran]\n")
+    world.configure(agent, more='extra-user-data = "own.yaml"')
+    [host] = world.up(layers, ends_in=600)
+    booted_well(world, host)
+    check(host.read("etc/own") == "mine" and (host.root / "etc/ran").exists(), "the user's own part was not done")
+    check("MIME-Version: 1.0" in host.says("cat", "/var/lib/cloud/instance/user-data.txt"), "it was no MIME message")
+    schema = host.inside("cloud-init", "schema", "--system", check=False)
+    check(schema.returncode == 0, f"cloud-init schema: {schema.stdout}{schema.stderr}")
+    return ""
+
+
+def packages_are_upgraded_and_removed_without_touching_tasks(world, artifacts):
+    """with a task running the package is upgraded, removed and purged: the task runs on, the timer stays until the purge"""
+    agent, layers = baked(world, artifacts)
+    world.configure(agent)
+    [host] = world.up(layers, ends_in=600)
+    world.submit("long", 300)
+    world.job("long", "RUNNING")
+    (host.root / "root/agent.deb").write_bytes(artifacts.package.read_bytes())
+    pid = ("systemctl", "show", "--property=MainPID", "--value")
+    before = [host.says(*pid, unit) for unit in ("spotblock-agent", "ecs", "docker")]
+    host.inside("dpkg", "--install", "/root/agent.deb")
+    until("the new agent", 20, lambda: host.says(*pid, "spotblock-agent") not in ("0", before[0]))
+    state(host, "serving")
+    host.inside("dpkg", "--remove", "spotblock-agent")
+    check(not host.status() and host.says("systemctl", "is-active", "spotblock-poweroff.timer") == "active", "removed")
+    host.inside("dpkg", "--purge", "spotblock-agent")
+    check(host.says("systemctl", "is-active", "spotblock-poweroff.timer") != "active", "the timer is left")
+    left = [path for path in ("var/lib/spotblock", "usr/bin/spotblock-agent", "etc/systemd/system/spotblock-poweroff.timer",
+                              "etc/systemd/system/multi-user.target.wants/spotblock-agent.service",
+                              "etc/systemd/system/ecs.service.wants/spotblock-guard.service")
+            if (host.root / path).exists() or (host.root / path).is_symlink()]
+    check(not left, f"left behind: {left}")
+    check("ECS_CLUSTER=" in host.read("etc/ecs/ecs.config"), "it took ecs.config away")
+    check([host.says(*pid, unit) for unit in ("ecs", "docker")] == before[1:], "others were restarted")
+    check(world.events("job", name="long")[-1]["status"] == "RUNNING", "the task did not run on")
+    return ""
+
+
+# The longest first.
 ALL = {each.__name__: each for each in (
+    a_broken_agent_cannot_keep_its_host_alive,
+    a_host_whose_power_fails_comes_back_to_its_place,
     three_hosts_fetch_the_agent_and_leave_at_the_blocks_end,
     an_image_with_the_agent_joins_and_its_agent_can_be_killed,
+    a_host_that_cannot_fetch_its_agent_powers_off,
+    tasks_are_stopped_when_somebody_takes_the_host_down,
+    a_fetch_that_a_power_failure_cuts_goes_on_at_the_next_boot,
+    packages_are_upgraded_and_removed_without_touching_tasks,
+    user_data_is_merged_with_the_users_own,
+    a_host_that_fetches_something_else_powers_off,
 )}

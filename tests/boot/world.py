@@ -215,7 +215,7 @@ class World:
                 self.launch(info)
             host = self.hosts[info["instance"]]
             ended = host.has_ended()
-            if ended is None and not info["alive"]:
+            if ended is None and not info["alive"] and not host.is_forgotten:
                 host.cut()
                 host.ended = host.ended or time.time()
             elif ended == "reboot":
