@@ -36,6 +36,8 @@ TOOLS = {
 # Hosts mostly wait; on two cores four clouds at once keep their deadlines.
 AT_ONCE = 4
 LIMIT = 230
+# Not by fork: a child would hold what tells of its siblings' ends.
+PROCESSES = multiprocessing.get_context("spawn")
 
 
 @dataclasses.dataclass
@@ -102,9 +104,9 @@ def supervise(number, name, artifacts, keep):
     """Runs a scenario in a process of its own, and takes away what it leaves."""
     prefix = f"sb{os.getpid() % 100_000}x{number}"
     folder = CACHE / "run" / prefix
-    ours, theirs = multiprocessing.Pipe(duplex=False)
+    ours, theirs = PROCESSES.Pipe(duplex=False)
     start = time.time()
-    process = multiprocessing.Process(target=perform, args=(name, prefix, folder, artifacts, theirs))
+    process = PROCESSES.Process(target=perform, args=(name, prefix, folder, artifacts, theirs))
     try:
         process.start()
         theirs.close()
