@@ -89,7 +89,8 @@ async fn look(aws: &Aws, key: &str, value: &str) -> Result<Found> {
     let tagged = aws.ec2.instances_tagged(key, value).await?;
     instances.extend(tagged.into_iter().filter(|instance| !known.contains(&instance.id)));
     let unknown = |id: &String| requests.iter().all(|request| request.id != *id);
-    let others: Vec<String> = instances.iter().filter_map(|it| it.spot_request.clone()).filter(unknown).collect();
+    let of_none = instances.iter().filter(|it| it.template().is_none());
+    let others: Vec<String> = of_none.filter_map(|it| it.spot_request.clone()).filter(unknown).collect();
     requests.extend(aws.ec2.spot_requests_of(&others).await?);
     Ok(Found { requests, instances })
 }
@@ -113,7 +114,9 @@ fn assemble(environment: &str, records: Vec<Record>, found: Found) -> Vec<Block>
 impl Block {
     /// Takes what is this block's out of what was found.
     fn take(&mut self, environment: &str, found: &Found) {
-        let marks = Marks::of_block(environment, &self.id);
+        let id = self.id.clone();
+        let template = self.record.as_ref().map(|record| record.template.id().to_owned());
+        let marks = Marks::of_block(environment, &id).of_template(template.as_deref());
         self.requests = found.requests.iter().filter(|it| marks.are_on(&it.tags)).cloned().collect();
         let ours = |it: &&Instance| marks.claim_instance(it, &found.requests).is_some();
         self.instances = found.instances.iter().filter(ours).cloned().collect();

@@ -3,8 +3,11 @@
 //! Every call that ends, tags or changes a thing in AWS takes an [`Ours`]. Of a thing that was there before, only
 //! [`Marks::claim`] makes one, and it looks at the tags; so a change that nobody checked doesn't compile.
 //!
+//! - an instance that was launched from a template is ours when that is its block's record, and its tags are the marks:
+//!   which template it is from, only AWS can say. Where the record is gone, the tags alone count
 //! - an instance that a spot request brought is what its request is: a tag can be copied onto it by hand, a request's
 //!   id can't. Its own tags count where AWS no longer shows the request
+//! - an instance of neither kind was never ours
 //! - anything else is ours when it carries the marks: of the environment, and of the block where it belongs to one
 
 use std::collections::BTreeMap;
@@ -41,19 +44,26 @@ pub fn ids(ours: &[Ours]) -> Vec<String> {
 pub struct Marks<'a> {
     environment: &'a str,
     block: Option<&'a str>,
+    template: Option<&'a str>,
 }
 
 impl<'a> Marks<'a> {
     /// Of what is around the blocks of an environment.
     #[must_use]
     pub fn of_environment(environment: &'a str) -> Self {
-        Self { environment, block: None }
+        Self { environment, block: None, template: None }
     }
 
     /// Of what belongs to one block.
     #[must_use]
     pub fn of_block(environment: &'a str, block: &'a str) -> Self {
-        Self { environment, block: Some(block) }
+        Self { environment, block: Some(block), template: None }
+    }
+
+    /// The same, with the template that the block's instances are launched from, where it is known.
+    #[must_use]
+    pub fn of_template(self, template: Option<&'a str>) -> Self {
+        Self { template, ..self }
     }
 
     /// The marks as tags.
@@ -79,11 +89,18 @@ impl<'a> Marks<'a> {
     /// The gate for an instance. `requests` are all that are known, other people's too.
     #[must_use]
     pub fn claim_instance(&self, instance: &Instance, requests: &[SpotRequest]) -> Option<Ours> {
+        if let Some(template) = instance.template() {
+            let known = self.template.is_none_or(|record| record == template);
+            return self.claim(&instance.id, &instance.tags).filter(|_| known);
+        }
         let brought = |request: &&SpotRequest| {
             instance.spot_request.as_ref() == Some(&request.id) || request.instance.as_ref() == Some(&instance.id)
         };
-        let tags = requests.iter().find(brought).map_or(&instance.tags, |request| &request.tags);
-        self.claim(&instance.id, tags)
+        match requests.iter().find(brought) {
+            Some(request) => self.claim(&instance.id, &request.tags),
+            None if instance.spot_request.is_some() => self.claim(&instance.id, &instance.tags),
+            None => None,
+        }
     }
 }
 
@@ -114,7 +131,7 @@ mod tests {
         };
         let none = BTreeMap::new();
         assert!(of(Some("sir-1"), &none), "untagged, but of our request");
-        assert!(of(None, &both), "both marks");
+        assert!(!of(None, &both), "both marks copied by hand, launched by nothing of ours");
         let named = marks.claim_instance(&instance("i-1", "running", None), &requests);
         assert!(named.is_some(), "our request names it, though it doesn't name the request");
         assert!(of(Some("sir-9"), &both), "both marks, and AWS has forgotten the request");
@@ -129,6 +146,21 @@ mod tests {
         for id in ["sb-9999999999", "SB-0123456789", "0123456789", "sb-0123456789 "] {
             assert!(!of(None, &tags(&[(tag::ENVIRONMENT, ENVIRONMENT), (tag::BLOCK, id)])), "block {id:?}");
         }
+    }
+
+    /// Catches: a foreign instance whose tags were copied from ours, ended with our block.
+    #[test]
+    fn which_template_an_instance_is_from_only_aws_can_say() {
+        let marks = Marks::of_block(ENVIRONMENT, BLOCK).of_template(Some("lt-1"));
+        let from = |template: &str, block: &str, marks: &Marks<'_>| {
+            let own = [(tag::ENVIRONMENT, ENVIRONMENT), (tag::BLOCK, block), ("aws:ec2launchtemplate:id", template)];
+            let spot = Instance { tags: tags(&own), ..instance("i-3", "running", Some("sir-7")) };
+            marks.claim_instance(&spot, &[]).is_some()
+        };
+        assert!(from("lt-1", BLOCK, &marks), "of the block's record");
+        assert!(!from("lt-2", BLOCK, &marks), "of another template, with the marks copied by hand");
+        assert!(!from("lt-1", "sb-9999999999", &marks), "of the record, without the block's mark");
+        assert!(from("lt-1", BLOCK, &Marks::of_block(ENVIRONMENT, BLOCK)), "and the record is gone");
     }
 
     #[test]

@@ -25,10 +25,20 @@ DATA = {
 def run(cloud: Cloud, ledger: Ledger) -> None:
     ec2 = Service(cloud, "ec2", ledger)
     ec2.call("CreateLaunchTemplate", LaunchTemplateName="fleet-block", LaunchTemplateData=DATA)
+    versions(ec2)
     on_demand(ec2)
     spot(cloud, ec2)
     partial(cloud, ec2)
     refused(ec2)
+
+
+def versions(ec2: Service) -> None:
+    data = {"UserData": base64.b64encode(b"#!/bin/sh\ntrue\n").decode()}
+    request = {"LaunchTemplateName": "fleet-block", "SourceVersion": "1", "VersionDescription": "second"}
+    for _ in range(2):
+        made = ec2.call("CreateLaunchTemplateVersion", ClientToken="v-2", LaunchTemplateData=data, **request)
+        number = made["LaunchTemplateVersion"]["VersionNumber"]
+        ec2.check("CreateLaunchTemplateVersion", number == 2, f"version {number}")
 
 
 def fleet(count: int, kind: str = "on-demand", overrides: list[dict] | None = None, **changes: object) -> dict:

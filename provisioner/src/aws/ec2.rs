@@ -16,9 +16,11 @@ use crate::ownership::{Ours, ids};
 use crate::record::{Attempt, LaunchData, Terms};
 
 mod account;
+mod fleets;
 mod network;
 mod records;
 
+pub use fleets::{Fleet, Market, Order};
 pub use network::{Group, Image, Subnet};
 pub use records::Named;
 
@@ -74,6 +76,12 @@ impl Instance {
     pub fn is_up(&self) -> bool {
         matches!(self.state.as_str(), "pending" | "running" | "stopping" | "stopped")
     }
+
+    /// The launch template that it was launched from: a tag that AWS alone can set `[V]`.
+    #[must_use]
+    pub fn template(&self) -> Option<&str> {
+        self.tags.get("aws:ec2launchtemplate:id").map(String::as_str)
+    }
 }
 
 impl Ec2 {
@@ -96,7 +104,7 @@ impl Ec2 {
         let minutes = i32::try_from(terms.duration.as_mins()).unwrap_or(i32::MAX);
         self.client
             .request_spot_instances()
-            .client_token(terms.client_token(attempt))
+            .client_token(terms.client_token(attempt, 0))
             .instance_count(i32::try_from(asked).unwrap_or(i32::MAX))
             .r#type(SpotInstanceType::OneTime)
             .block_duration_minutes(minutes)

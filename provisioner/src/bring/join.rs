@@ -36,7 +36,7 @@ pub(super) struct Expected<'a> {
 
 /// Marks instances of ours that are not marked yet: a spot request's tags don't reach them `[V]`.
 async fn mark(session: &Session<'_>, record: &Record, block: &Block) -> Result<()> {
-    let marks = Marks::of_block(session.environment(), &record.terms.block);
+    let marks = Marks::of_block(session.environment(), &record.terms.block).of_template(Some(record.template.id()));
     let mut unmarked: BTreeMap<u32, Vec<Ours>> = BTreeMap::new();
     for instance in block.instances.iter().filter(|it| it.is_up() && !marks.are_on(&it.tags)) {
         let attempt = block.attempt_of(instance).unwrap_or_default();

@@ -91,7 +91,7 @@ async fn give_back(
     chosen: Chosen,
     asked: &mut Vec<String>,
 ) -> Result<()> {
-    let marks = Marks::of_block(session.environment(), &block.id);
+    let marks = Marks::of_block(session.environment(), &block.id).of_template(Some(record.template.id()));
     let open = |it: &&SpotRequest| {
         chosen.attempt(record, attempt_of(&it.tags)) && matches!(it.state.as_str(), "open" | "active" | "disabled")
     };

@@ -2,6 +2,7 @@
 //!
 //! - `refusal.rs`: what AWS's refusals mean, and which of them lead on to the next source
 //! - `spot_block.rs`: spot instances with a defined duration
+//! - `spot.rs`, `on_demand.rs`: what they have in common is in `fleet.rs`
 //!
 //! `bring/ladder.rs` climbs from one to the next.
 
@@ -18,7 +19,10 @@ use crate::record::{Attempt, LaunchData, Pool, Record, Terms};
 use crate::session::Session;
 use crate::wait::{Bound, Seen};
 
+mod fleet;
+pub mod on_demand;
 pub mod refusal;
+pub mod spot;
 pub mod spot_block;
 
 pub use refusal::{Refusal, Short};
@@ -100,7 +104,7 @@ pub trait Capacity: Sync {
     fn buy<'a>(&'a self, buying: Buying<'a>) -> Pending<'a, Came>;
 }
 
-static ALL: [&dyn Capacity; 1] = [&spot_block::SpotBlock];
+static ALL: [&dyn Capacity; 3] = [&spot_block::SpotBlock, &spot::Spot, &on_demand::OnDemand];
 
 /// A source; none where this version doesn't have it.
 #[must_use]

@@ -57,6 +57,15 @@ impl Short {
     }
 }
 
+impl Short {
+    /// Of an attempt that a killed run left, and whose time is over.
+    #[must_use]
+    pub fn too_late() -> Self {
+        let why = "its time was over before it was asked for".to_owned();
+        Self { refusal: Refusal::NoCapacity, code: "too-late".to_owned(), why, failure: None, next: None }
+    }
+}
+
 /// A failed purchase as an outcome, where it says something about the capacity.
 ///
 /// # Errors

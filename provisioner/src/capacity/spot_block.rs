@@ -141,7 +141,7 @@ async fn buy(buying: Buying<'_>) -> Result<Came> {
                 Err(error) => return refusal::outcome(error, refusal).map(|came| explained(buying, came)),
             }
         } else if requests.is_empty() {
-            return Ok(too_late());
+            return Ok(Came { instances: 0, short: Some(Short::too_late()) });
         }
     }
     let fulfilment = fulfilment(buying, expected).await?;
@@ -164,13 +164,6 @@ async fn buy(buying: Buying<'_>) -> Result<Came> {
         ),
     });
     Ok(Came { instances: u32::try_from(came).unwrap_or(u32::MAX), short })
-}
-
-/// A killed run left this attempt, and its time is over.
-fn too_late() -> Came {
-    let why = "its time was over before it was asked for".to_owned();
-    let (code, refusal) = ("too-late".to_owned(), Refusal::NoCapacity);
-    Came { instances: 0, short: Some(Short { refusal, code, why, failure: None, next: None }) }
 }
 
 /// What the user is told of a refusal.

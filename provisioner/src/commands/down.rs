@@ -120,7 +120,7 @@ async fn instances_ended(session: &Session<'_>, block: &Block, ended: &mut Ended
     session
         .waits
         .until(session.ui, bound, async || {
-            let seen = block::again(session.aws, session.environment(), &block.id, None).await?;
+            let seen = block::again(session.aws, session.environment(), &block.id, block.record.clone()).await?;
             let up = || seen.instances.iter().filter(|it| it.is_up() && !asked.contains(&it.id));
             let new: Vec<Ours> = up().filter_map(|it| marks.claim_instance(it, &seen.requests)).collect();
             // Marked first: AWS forgets requests, and a run can be killed here.

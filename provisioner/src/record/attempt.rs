@@ -71,10 +71,12 @@ impl Terms {
         self.opened.checked_add(SignedDuration::from_secs(whole * n / of)).unwrap_or(self.valid_until)
     }
 
-    /// The token of a purchase: 40 hexadecimal digits, where EC2 takes up to 64 ASCII characters.
+    /// The token of a purchase: 40 hexadecimal digits, where EC2 takes up to 64 ASCII characters. `round` is zero but for
+    /// a purchase that AWS answered with an error that passes.
     #[must_use]
-    pub fn client_token(&self, attempt: &Attempt) -> String {
-        let hash = Sha256::digest(format!("{}|{}|{}", self.block, attempt.source, attempt.number));
+    pub fn client_token(&self, attempt: &Attempt, round: u32) -> String {
+        let again = if round > 0 { format!("|{round}") } else { String::new() };
+        let hash = Sha256::digest(format!("{}|{}|{}{again}", self.block, attempt.source, attempt.number));
         hash.iter().take(20).map(|byte| format!("{byte:02x}")).collect()
     }
 
@@ -107,13 +109,14 @@ mod tests {
     #[test]
     fn the_token_follows_from_id_source_and_attempt_alone() {
         let first = attempt(1, Source::SpotBlock);
-        let token = terms().client_token(&first);
+        let token = terms().client_token(&first, 0);
         assert_eq!(token, "dce2cdcfaf5d87223a27857dc9b2f6407d513f4e");
-        assert_ne!(Terms { block: "sb-0123456780".into(), ..terms() }.client_token(&first), token);
-        assert_ne!(terms().client_token(&attempt(2, Source::SpotBlock)), token);
-        assert_ne!(terms().client_token(&attempt(1, Source::OnDemand)), token);
+        assert_ne!(Terms { block: "sb-0123456780".into(), ..terms() }.client_token(&first, 0), token);
+        assert_ne!(terms().client_token(&first, 1), token);
+        assert_ne!(terms().client_token(&attempt(2, Source::SpotBlock), 0), token);
+        assert_ne!(terms().client_token(&attempt(1, Source::OnDemand), 0), token);
         let other = Terms { instances: 9, max_price: None, valid_until: Timestamp::UNIX_EPOCH, ..terms() };
-        assert_eq!(other.client_token(&first), token);
+        assert_eq!(other.client_token(&first, 0), token);
     }
 
     #[test]

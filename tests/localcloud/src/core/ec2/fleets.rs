@@ -115,14 +115,14 @@ impl Fleet {
             self.parameters.launch_template_configs.iter().enumerate()
         {
             let which = Which { id: named.launch_template_id.clone(), name: named.launch_template_name.clone() };
-            let template = templates::to_launch(cloud, context, &which, named.version.as_deref())?;
-            let launch = Launch::read(template.requested.clone())?;
+            let (template, version) = templates::to_launch(cloud, context, &which, named.version.as_deref())?;
+            let launch = Launch::read(template.versions[version - 1].requested.clone())?;
             self.templates.push(template.id.clone());
             let none = [Override::default()];
             let listed = if overrides.is_empty() { &none[..] } else { overrides };
             for (number, over) in listed.iter().enumerate() {
                 ways.push(Way { config, over: (!overrides.is_empty()).then_some(number) });
-                pools.push(self.pool(cloud, context.now, market, &template.id, launch.clone(), over)?);
+                pools.push(self.pool(cloud, context.now, market, (&template.id, version), launch.clone(), over)?);
             }
         }
         Ok((ways, pools))
@@ -133,7 +133,7 @@ impl Fleet {
         cloud: &Cloud,
         now: Timestamp,
         market: Market,
-        template: &str,
+        (template, version): (&str, usize),
         mut launch: Launch,
         over: &Override,
     ) -> Result<Pool, AwsError> {
@@ -145,7 +145,7 @@ impl Fleet {
         }
         let [mut tags, request_tags] = own;
         tags.insert("aws:ec2launchtemplate:id".to_owned(), template.to_owned());
-        tags.insert("aws:ec2launchtemplate:version".to_owned(), "1".to_owned());
+        tags.insert("aws:ec2launchtemplate:version".to_owned(), version.to_string());
         let Override { image_id, instance_type, subnet_id, availability_zone, .. } = over;
         launch.parameters.override_with(
             image_id.as_ref(),

@@ -4,7 +4,7 @@
 //! - `launch.rs`: launch parameters and AWS's checks on them
 //! - `spot.rs`, `spot_life.rs`: spot requests, and what becomes of them
 //! - `instance.rs`: an instance's life; `instances.rs`: the operations on them
-//! - `templates.rs`, `template_launch.rs`: launch templates, and what a launch from one comes to
+//! - `templates.rs`, `versions.rs`, `template_launch.rs`: launch templates, and what a launch from one comes to
 //! - `fleets.rs`, `fleet_request.rs`, `fleet_life.rs`: fleets: the operations, what is asked for, where it is launched
 //! - `run.rs`: RunInstances; `reservations.rs`, `capacity_blocks.rs`: capacity that is held for it
 //! - `types.rs`, `prices.rs`, `capacity.rs`: the types on offer, what they cost, how many are left;
@@ -41,6 +41,7 @@ mod templates;
 #[cfg(test)]
 mod tests;
 mod types;
+mod versions;
 
 pub(crate) use account::ECS_IMAGES;
 pub use account::Image;
@@ -112,7 +113,8 @@ fn operation(cloud: &mut Cloud, context: &Context, action: &str, mut parameters:
         "DescribeSpotPriceHistory" => offers::spot_price_history,
         "CreateLaunchTemplate" => templates::create,
         "DescribeLaunchTemplates" => templates::describe,
-        "DescribeLaunchTemplateVersions" => templates::describe_versions,
+        "CreateLaunchTemplateVersion" => versions::create,
+        "DescribeLaunchTemplateVersions" => versions::describe,
         "DeleteLaunchTemplate" => templates::delete,
         "RunInstances" => run::run,
         "CreateCapacityReservation" => reservations::create,

@@ -1,25 +1,24 @@
-//! Launch templates. What one holds is kept whole and given back; what is launched from one is in `template_launch.rs`.
+//! Launch templates. What one holds is kept whole and given back (`versions.rs`); what is launched from one is in
+//! `template_launch.rs`.
 
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::super::{AwsError, Cloud, Context};
-use super::page::{LIMITS, Selection};
+use super::page::Selection;
 use super::tags::{self, TagSpecification};
+use super::versions::Version;
 use super::{millis, time};
 use crate::wire::query;
 
-/// A launch template; it has the one version it was created with.
+/// A launch template. Its default version is the first.
 pub(super) struct LaunchTemplate {
     pub(super) id: String,
     name: String,
     created: Timestamp,
-    description: Option<String>,
-    /// As answers write it.
-    data: Value,
-    /// As it was requested.
-    pub(super) requested: Value,
+    /// The first is the one that it was created with.
+    pub(super) versions: Vec<Version>,
     token: Option<(String, Value)>,
 }
 
@@ -62,9 +61,7 @@ pub(super) fn create(cloud: &mut Cloud, context: &Context, parameters: Value) ->
         id: cloud.ids.resource("lt"),
         name: request.launch_template_name,
         created: context.now,
-        description: request.version_description,
-        data: answer_form(Value::Object(request.launch_template_data.clone())),
-        requested: Value::Object(request.launch_template_data),
+        versions: vec![Version::new(context.now, request.version_description, request.launch_template_data, None)],
         token: request.client_token.map(|token| (token, parameters)),
     };
     if !tags.is_empty() {
@@ -87,7 +84,7 @@ fn check_name(name: &str) -> Result<(), AwsError> {
 
 /// Requests and answers write the same things under other names: a request's `TagSpecification.1` is an answer's
 /// `tagSpecificationSet`. The exceptions are those of EC2's API model.
-fn answer_form(value: Value) -> Value {
+pub(super) fn answer_form(value: Value) -> Value {
     match value {
         Value::Object(fields) => {
             let of_interface = fields.contains_key("DeviceIndex") || fields.contains_key("AssociatePublicIpAddress");
@@ -145,36 +142,6 @@ pub(super) fn describe(cloud: &mut Cloud, context: &Context, mut parameters: Val
     Ok(json!({ "launchTemplates": page, "nextToken": next }))
 }
 
-/// DescribeLaunchTemplateVersions, of one template.
-pub(super) fn describe_versions(
-    cloud: &mut Cloud,
-    context: &Context,
-    mut parameters: Value,
-) -> Result<Value, AwsError> {
-    let which = Which::take(&mut parameters)?;
-    let versions = query::take_list(&mut parameters, "LaunchTemplateVersion")?;
-    for ignored in ["MinVersion", "MaxVersion", "ResolveAlias"] {
-        query::take(&mut parameters, ignored);
-    }
-    let selection = Selection::read(parameters)?;
-    let template = which.find_shown(cloud, context)?;
-    for version in &versions {
-        template.check_version(version)?;
-    }
-    let version = json!({
-        "launchTemplateId": template.id,
-        "launchTemplateName": template.name,
-        "versionNumber": 1,
-        "versionDescription": template.description,
-        "createTime": time(template.created),
-        "createdBy": creator(cloud),
-        "defaultVersion": true,
-        "launchTemplateData": template.data,
-    });
-    let (page, next) = selection.page(vec![version], LIMITS)?;
-    Ok(json!({ "launchTemplateVersionSet": page, "nextToken": next }))
-}
-
 /// DeleteLaunchTemplate.
 pub(super) fn delete(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
     let which = Which::take(&mut parameters)?;
@@ -186,16 +153,16 @@ pub(super) fn delete(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> R
     Ok(json!({ "launchTemplate": answer }))
 }
 
-/// The template that a launch names, which has to have the version.
+/// The template that a launch names, and the number of the version.
 pub(super) fn to_launch<'a>(
     cloud: &'a Cloud,
     context: &Context,
     which: &Which,
     version: Option<&str>,
-) -> Result<&'a LaunchTemplate, AwsError> {
+) -> Result<(&'a LaunchTemplate, usize), AwsError> {
     let template = which.find_shown(cloud, context)?;
-    template.check_version(version.unwrap_or("$Default"))?;
-    Ok(template)
+    let number = template.number(version.unwrap_or("$Default"))?;
+    Ok((template, number))
 }
 
 /// One template, by its id or its name.
@@ -205,18 +172,18 @@ pub(super) struct Which {
 }
 
 impl Which {
-    fn take(parameters: &mut Value) -> Result<Self, AwsError> {
+    pub(super) fn take(parameters: &mut Value) -> Result<Self, AwsError> {
         let mut text = |name: &str| query::take(parameters, name).map(query::parse).transpose();
         Ok(Self { id: text("LaunchTemplateId")?, name: text("LaunchTemplateName")? })
     }
 
     /// The same for who only reads, and may not be shown it yet.
-    fn find_shown<'a>(&self, cloud: &'a Cloud, context: &Context) -> Result<&'a LaunchTemplate, AwsError> {
+    pub(super) fn find_shown<'a>(&self, cloud: &'a Cloud, context: &Context) -> Result<&'a LaunchTemplate, AwsError> {
         self.find(cloud)?;
         find_shown(cloud, context, self.id.as_deref(), self.name.as_deref())
     }
 
-    fn find<'a>(&self, cloud: &'a Cloud) -> Result<&'a LaunchTemplate, AwsError> {
+    pub(super) fn find<'a>(&self, cloud: &'a Cloud) -> Result<&'a LaunchTemplate, AwsError> {
         match (&self.id, &self.name) {
             (None, None) => {
                 let message = "Either a launch template ID or a launch template name must be specified in the request.";
@@ -261,14 +228,20 @@ fn not_found(id: Option<&str>) -> AwsError {
 }
 
 /// The templates' owner as answers write it.
-fn creator(cloud: &Cloud) -> String {
+pub(super) fn creator(cloud: &Cloud) -> String {
     format!("arn:aws:iam::{}:user/example", cloud.options.account)
 }
 
 impl LaunchTemplate {
-    fn check_version(&self, version: &str) -> Result<(), AwsError> {
-        if matches!(version, "1" | "$Latest" | "$Default") {
-            return Ok(());
+    /// The number of a version that is named by it, or by what it is.
+    pub(super) fn number(&self, version: &str) -> Result<usize, AwsError> {
+        let number = match version {
+            "$Default" => Some(1),
+            "$Latest" => Some(self.versions.len()),
+            number => number.parse().ok(),
+        };
+        if let Some(number) = number.filter(|number| (1..=self.versions.len()).contains(number)) {
+            return Ok(number);
         }
         let message = format!("Could not find launch template version {version} for {}.", self.id);
         Err(AwsError::new("InvalidLaunchTemplateId.VersionNotFound", message))
@@ -278,6 +251,10 @@ impl LaunchTemplate {
         now >= self.created + millis(cloud.options.pace.template_ms)
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     fn answer(&self, cloud: &Cloud) -> Value {
         json!({
             "launchTemplateId": self.id,
@@ -285,7 +262,7 @@ impl LaunchTemplate {
             "createTime": time(self.created),
             "createdBy": creator(cloud),
             "defaultVersionNumber": 1,
-            "latestVersionNumber": 1,
+            "latestVersionNumber": self.versions.len(),
             "tagSet": tags::answer(cloud.ec2.tags.get(&self.id)),
         })
     }

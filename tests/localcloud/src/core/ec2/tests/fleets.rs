@@ -339,3 +339,33 @@ fn a_new_instance_can_be_unknown_for_a_moment() {
     world.wait_ms(500);
     assert!(contains(&world.query("ec2", &by_id), &id));
 }
+
+/// Catches: a version that is made anew each time its token is said, and a launch from another version than the named.
+#[test]
+fn a_fleet_launches_from_the_version_that_it_names() {
+    let mut world = world(Options::default());
+    let version = "Action=CreateLaunchTemplateVersion&LaunchTemplateName=block-1&SourceVersion=1&ClientToken=v\
+                   &VersionDescription=second&LaunchTemplateData.UserData=c2Vjb25k";
+    for _ in 0..2 {
+        let made = world.query("ec2", version);
+        assert!(contains(&made, "<versionNumber>2</versionNumber>"), "{made}");
+        assert!(contains(&made, "<imageId>ami-a7a242da</imageId>"), "the rest is the source's: {made}");
+    }
+    let refused = |world: &mut World, form: &str, code: &str| {
+        let error = world.try_query("ec2", form).expect_err(code);
+        assert!(error.to_string().contains(code), "{error}");
+    };
+    refused(&mut world, &version.replace("c2Vjb25k", "dGhpcmQ="), "IdempotentParameterMismatch");
+    let all = world.query("ec2", "Action=DescribeLaunchTemplateVersions&LaunchTemplateName=block-1");
+    assert_eq!(all.matches("<versionNumber>").count(), 2, "{all}");
+    let of_second = form("on-demand", 1, &[("c5.large", SUBNETS[0])], "").replace("Version=1", "Version=2");
+    let answer = world.query("ec2", &of_second);
+    assert_eq!(launched(&mut world, &answer), ["c5.large/a"]);
+    let id = world.cloud.events().iter().find_map(|event| match &event.what {
+        What::Launched { instance, .. } => Some(instance.clone()),
+        _ => None,
+    });
+    let instance = ec2::instance(&world.cloud, &id.expect("an instance")).expect("an instance");
+    assert_eq!(instance.user_data(), Some(&b"second"[..]));
+    refused(&mut world, &of_second.replace("Version=2", "Version=3"), "VersionNotFound");
+}

@@ -1,0 +1,148 @@
+//! What the sources have in common that launch a fleet of type instant: AWS's answer says at once what came.
+//!
+//! All or nothing, a fleet is of one zone, so each subnet is a pool of its own with all types in it. Where gaps may be
+//! filled, one fleet is spread over all of them and takes what there is.
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+
+use super::refusal::{self, Refusal, Short};
+use super::{Buying, Came};
+use crate::aws::ec2::{Fleet, Market, Order};
+use crate::bring::SETTLE_LIMIT;
+use crate::error::{Result, human};
+use crate::record::{Pool, Terms};
+use crate::wait::{Bound, Seen};
+
+/// The shortest block: shorter, and it is over before it has paid for its boot.
+const SHORTEST: SignedDuration = SignedDuration::from_mins(15);
+/// The longest: whoever needs a machine for longer needs no block.
+const LONGEST: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Why a block can't last so long.
+pub(super) fn impossible(source: &str, duration: SignedDuration) -> Option<String> {
+    let possible = (SHORTEST..=LONGEST).contains(&duration);
+    let (shortest, longest) = (human(SHORTEST.unsigned_abs()), human(LONGEST.unsigned_abs()));
+    (!possible).then(|| format!("a block of {source} instances lasts {shortest} to {longest}"))
+}
+
+pub(super) fn pools(terms: &Terms) -> Vec<Pool> {
+    if terms.fills_gaps() {
+        return vec![Pool { types: terms.types.clone(), subnets: terms.subnets.clone() }];
+    }
+    terms.subnets.iter().map(|subnet| Pool { types: terms.types.clone(), subnets: vec![subnet.clone()] }).collect()
+}
+
+/// Launches the fleet, or finds what it launched before.
+pub(super) async fn buy(buying: Buying<'_>, market: Market) -> Result<Came> {
+    let Buying { session, record, attempt, asked, block, .. } = buying;
+    let made = block.instances.iter().filter(|it| block.attempt_of(it) == Some(attempt.number)).count();
+    let made = u32::try_from(made).unwrap_or(u32::MAX);
+    let over = session.now() >= record.terms.closes();
+    if made >= asked || over && made > 0 {
+        return Ok(Came { instances: made, short: None });
+    }
+    if over {
+        return Ok(Came { instances: 0, short: Some(Short::too_late()) });
+    }
+    let fleet = match launched(buying, market).await {
+        Ok(fleet) => fleet,
+        Err(error) => return refusal::outcome(error, refusal::of_call),
+    };
+    let instances = u32::try_from(fleet.instances.len()).unwrap_or(u32::MAX);
+    let short = (instances < asked).then(|| why(&fleet, instances, asked));
+    Ok(Came { instances, short })
+}
+
+/// A fleet that a too new instance profile kept from launching anything is asked for again under the next token: under
+/// the same one AWS would give the same answer. Whoever repeats this goes through the same tokens, and finds the one
+/// that worked.
+async fn launched(buying: Buying<'_>, market: Market) -> Result<Fleet> {
+    let Buying { session, record, attempt, asked, launch, .. } = buying;
+    let version = session.aws.ec2.version_for(record, &attempt.source.to_string(), launch).await?;
+    let bound = Bound {
+        what: format!("instance profile {} to be usable", launch.instance_profile),
+        limit: SETTLE_LIMIT,
+        next: format!(
+            "nothing was bought. Check `aws iam get-instance-profile --instance-profile-name {}`: it must exist and have \
+             a role; then run the same command again",
+            launch.instance_profile
+        ),
+    };
+    let mut round = 0;
+    let look = async || {
+        let token = record.terms.client_token(attempt, round);
+        let order = Order { record, version, attempt, asked, market, token: &token };
+        let fleet = match session.aws.ec2.create_fleet(order).await {
+            Err(error) if refusal::profile_too_new(&error) => return Ok(Seen::NotYet(error.to_string())),
+            result => result?,
+        };
+        let too_new = |(code, message): &&(String, String)| refusal::of_code(code, message) == Refusal::ProfileTooNew;
+        match fleet.errors.iter().find(too_new) {
+            Some((code, message)) if fleet.instances.is_empty() => {
+                round += 1;
+                Ok(Seen::NotYet(format!("{code}: {message}")))
+            }
+            _ => Ok(Seen::Done(fleet)),
+        }
+    };
+    session.waits.until(session.ui, bound, look).await
+}
+
+/// Why a fleet has too few instances. A pool that could never do is a mistake, and no reason to spend money elsewhere.
+fn why(fleet: &Fleet, instances: u32, asked: u32) -> Short {
+    let judged = || fleet.errors.iter().map(|(code, message)| (refusal::of_code(code, message), code, message));
+    let worst = judged().find(|(refusal, ..)| !refusal.leads_on()).or_else(|| judged().next());
+    let codes: BTreeSet<&str> = fleet.errors.iter().map(|(code, _)| code.as_str()).collect();
+    let (refusal, code, message) = match worst {
+        Some((refusal, code, message)) => (refusal, code.clone(), message.clone()),
+        None => (Refusal::NoCapacity, "no-reason".to_owned(), "AWS gave no reason".to_owned()),
+    };
+    let others: Vec<&str> = codes.into_iter().filter(|it| *it != code).collect();
+    let others = if others.is_empty() { String::new() } else { format!(" (other pools: {})", others.join(", ")) };
+    let why = format!("the fleet has {instances} of {asked} instances: {code}: {message}{others}");
+    Short { refusal, code, why, failure: None, next: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::tests::terms;
+
+    fn fleet(errors: &[(&str, &str)]) -> Fleet {
+        let errors = errors.iter().map(|(code, message)| ((*code).to_owned(), (*message).to_owned())).collect();
+        Fleet { instances: Vec::new(), errors }
+    }
+
+    /// Catches: money spent on the next source because one pool of several was full and another simply wrong.
+    #[test]
+    fn one_pool_that_could_never_do_decides() {
+        let full = ("InsufficientInstanceCapacity", "We currently do not have sufficient capacity");
+        let wrong = ("InvalidParameterValue", "The architecture 'arm64' does not match the image");
+        assert_eq!(why(&fleet(&[full]), 0, 3).refusal, Refusal::NoCapacity);
+        let mixed = why(&fleet(&[full, wrong]), 0, 3);
+        assert_eq!((mixed.refusal, mixed.code.as_str()), (Refusal::Never, "InvalidParameterValue"));
+        assert!(mixed.why.contains("0 of 3") && mixed.why.contains("other pools: Insufficient"), "{}", mixed.why);
+        assert_eq!(why(&fleet(&[]), 0, 3).refusal, Refusal::NoCapacity);
+    }
+
+    #[test]
+    fn each_zone_is_a_pool_unless_gaps_may_be_filled() {
+        let types: Vec<String> = vec!["t2.micro".into(), "t3.micro".into()];
+        let several = Terms { types, subnets: vec!["subnet-1".into(), "subnet-2".into()], ..terms() };
+        let pools_of_zones = pools(&several);
+        assert_eq!(pools_of_zones.len(), 2);
+        assert!(pools_of_zones.iter().all(|pool| pool.types.len() == 2 && pool.subnets.len() == 1));
+        assert_eq!(pools(&Terms { mix: true, ..several }).len(), 1);
+    }
+
+    #[test]
+    fn a_block_of_a_fleet_lasts_a_quarter_of_an_hour_to_a_week() {
+        let minutes = |minutes| impossible("spot", SignedDuration::from_mins(minutes)).is_some();
+        assert_eq!(
+            [minutes(14), minutes(15), minutes(95), minutes(10_080), minutes(10_081)],
+            [true, false, false, false, true]
+        );
+    }
+}
