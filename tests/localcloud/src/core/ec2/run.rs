@@ -121,27 +121,32 @@ impl Own {
         }
     }
 
-    /// The request's parameters laid over the template's, and the template's id. What is given in both counts as the
+    /// The request's parameters laid over the template's, and the template's id and version. What is given in both counts as the
     /// request says, tags too.
     fn over_template(
         &self,
         cloud: &Cloud,
         context: &Context,
         request: Value,
-    ) -> Result<(Value, Option<String>), AwsError> {
+    ) -> Result<(Value, Option<(String, usize)>), AwsError> {
         let Some(named) = &self.launch_template else { return Ok((request, None)) };
         let which = Which { id: named.launch_template_id.clone(), name: named.launch_template_name.clone() };
-        let template = templates::to_launch(cloud, context, &which, named.version.as_deref())?;
-        let mut data = template.requested.clone();
+        let (template, version) = templates::to_launch(cloud, context, &which, named.version.as_deref())?;
+        let mut data = template.versions[version - 1].requested.clone();
         if let (Value::Object(data), Value::Object(request)) = (&mut data, request) {
             data.extend(request);
         }
-        Ok((data, Some(template.id.clone())))
+        Ok((data, Some((template.id.clone(), version))))
     }
 }
 
 impl Run {
-    fn resolve(cloud: &Cloud, now: Timestamp, data: Value, template: Option<String>) -> Result<Self, AwsError> {
+    fn resolve(
+        cloud: &Cloud,
+        now: Timestamp,
+        data: Value,
+        template: Option<(String, usize)>,
+    ) -> Result<Self, AwsError> {
         let preference = data
             .pointer("/CapacityReservationSpecification/CapacityReservationPreference")
             .and_then(Value::as_str)
@@ -150,9 +155,9 @@ impl Run {
         tags::check_kinds(&launch.tags, &["instance", "volume", "network-interface", "spot-instances-request"])?;
         let mut tags = tags::of_kind(&launch.tags, "instance")?;
         let request_tags = tags::of_kind(&launch.tags, "spot-instances-request")?;
-        if let Some(template) = template {
+        if let Some((template, version)) = template {
             tags.insert("aws:ec2launchtemplate:id".to_owned(), template);
-            tags.insert("aws:ec2launchtemplate:version".to_owned(), "1".to_owned());
+            tags.insert("aws:ec2launchtemplate:version".to_owned(), version.to_string());
         }
         let (market, price) = market(launch.market.as_ref())?;
         let target = launch.reservation().map(str::to_owned);
