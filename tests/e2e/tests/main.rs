@@ -4,6 +4,7 @@
 
 mod agent;
 mod agent_ecs;
+mod agent_host;
 mod agent_imds;
 mod aws_cli;
 mod demo;
