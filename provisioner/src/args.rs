@@ -10,7 +10,7 @@ pub mod help;
 mod more;
 
 pub use help::{command, parse};
-pub use more::{Completions, Man, Shell};
+pub use more::{Completions, Jobs, Man, Shell};
 
 /// Brings fixed-length blocks of EC2 capacity to AWS Batch, and ends them.
 #[derive(Clone, Debug, Parser)]
@@ -78,6 +78,8 @@ pub enum Command {
     UserData(UserData),
     /// Put jobs into the queue
     Submit(Submit),
+    /// List the queue's jobs, and why they are as they are
+    Jobs(Jobs),
     /// Bring a block to an environment that is there already (step 8 alone)
     Request(Request),
     /// Show the blocks, their instances and the queue
@@ -227,12 +229,39 @@ pub struct Submit {
     /// The job's name [default: the job definition's]
     #[arg(long)]
     pub name: Option<String>,
-    /// How many jobs; above 1 their names end in -1, -2, ...
+    /// How many jobs, each by itself; above 1 their names end in -1, -2, ...
     #[arg(long, short = 'n', default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub count: u32,
+    /// One array job of so many children, which find their number in AWS_BATCH_JOB_ARRAY_INDEX
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=10_000), conflicts_with = "count")]
+    pub array: Option<u32>,
+    /// The id of a job that has to succeed first; can be repeated
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub depends_on: Vec<String>,
     /// A variable of the job's environment; can be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub env: Vec<String>,
+    /// A value for Ref::KEY in the job definition's command; can be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub parameter: Vec<String>,
+    /// Virtual CPUs, instead of the job definition's
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub vcpus: Option<u32>,
+    /// Memory, such as 2GiB, instead of the job definition's
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<String>,
+    /// GPUs, instead of the job definition's
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub gpus: Option<u32>,
+    /// How long an attempt may take, instead of the job definition's
+    #[arg(long = "job-timeout", value_name = "DURATION")]
+    pub timeout: Option<String>,
+    /// How often it may be tried, instead of the job definition's
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10))]
+    pub attempts: Option<u32>,
+    /// Wait until the jobs have ended, and exit with 5 when one failed
+    #[arg(long, short)]
+    pub watch: bool,
     /// The command, instead of the job definition's
     #[arg(last = true)]
     pub command: Vec<String>,

@@ -162,12 +162,16 @@ fn go_on(command: &Command) -> String {
         }
         Command::Down(_) => "nothing was undone: run the same command again and it ends what is left",
         Command::Env(_) => "nothing was undone: run the same command again and it goes on where it stopped",
+        Command::Submit(args) if args.watch => {
+            "jobs that were submitted go on: `spotblock jobs` lists them, and the same command again would submit others"
+        }
         Command::Submit(_) => {
             "look with `spotblock status` how many jobs are in the queue: the same command again would submit all of them"
         }
         Command::Plan(_)
         | Command::UserData(_)
         | Command::Status
+        | Command::Jobs(_)
         | Command::Init(_)
         | Command::Schema
         | Command::Completions(_)
@@ -206,6 +210,7 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Brake) -> Result<u8>
         Command::Env(args) => commands::env::run(&session, args).await,
         Command::Submit(args) => commands::submit::run(&session, args).await,
         Command::Request(args) => commands::request::run(&session, args).await,
+        Command::Jobs(args) => commands::jobs::run(&session, args).await,
         Command::Status => commands::status::run(&session).await,
         Command::Down(args) => commands::down::run(&session, args).await,
         Command::Init(_) | Command::UserData(_) | Command::Schema | Command::Completions(_) | Command::Man(_) => Ok(0),

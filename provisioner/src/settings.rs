@@ -23,7 +23,7 @@ mod raw;
 mod units;
 
 pub(crate) use jobs::is_batch_name;
-pub(crate) use units::parse_duration;
+pub(crate) use units::{parse_duration, parse_mebibytes};
 
 /// What the user wants, after all rules.
 #[derive(Clone, Debug)]

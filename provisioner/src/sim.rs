@@ -34,6 +34,7 @@ mod drift;
 mod errors;
 mod faults;
 mod foreign;
+mod jobs;
 mod ladder;
 mod lives;
 mod messages;

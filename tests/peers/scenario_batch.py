@@ -32,7 +32,7 @@ def run(cloud: Cloud, ledger: Ledger) -> None:
     definitions(batch)
     waiting_jobs(batch)
     instances = join(ecs, cluster)
-    work(batch, ecs, cluster)
+    work(batch, ecs, Service(cloud, "logs", ledger), cluster)
     leave(ecs, cluster, instances)
     deletion(batch)
     clusters(ecs)
@@ -220,7 +220,7 @@ def join(ecs: Service, cluster: str) -> list[str]:
     return arns
 
 
-def work(batch: Service, ecs: Service, cluster: str) -> None:
+def work(batch: Service, ecs: Service, logs: Service, cluster: str) -> None:
     """One job is stopped and tried again, one succeeds at once."""
     ids = []
     for name in ["stopped", "good"]:
@@ -257,12 +257,30 @@ def work(batch: Service, ecs: Service, cluster: str) -> None:
     ended = batch.until("DescribeJobs", over, jobs=ids)["jobs"]
     batch.check("DescribeJobs", {one["status"] for one in ended} == {"SUCCEEDED"}, f"{ended}")
     batch.call("ListJobs", jobQueue="q", jobStatus="SUCCEEDED")
+    read_logs(logs, ended[1])
 
     unknown = "InvalidParameterException"
     ecs.refused("StopTask", unknown, cluster=cluster, task="nothing")
     ecs.refused("StopTask", "ClusterNotFoundException", cluster="nothing", task=good)
     ecs.refused("DescribeTasks", "ClusterNotFoundException", cluster="nothing", tasks=[good])
     ecs.refused("ListTasks", "ClusterNotFoundException", cluster="nothing")
+
+
+def read_logs(service: Service, job: dict) -> None:
+    """What a job's container wrote, read in pages to its end."""
+    where = {"logGroupName": "/aws/batch/job", "logStreamName": job["container"]["logStreamName"]}
+    first = service.call("GetLogEvents", startFromHead=True, limit=1, **where)
+    service.check("GetLogEvents", len(first["events"]) == 1, f"{first}")
+    rest = service.call("GetLogEvents", nextToken=first["nextForwardToken"], **where)
+    service.check("GetLogEvents", rest["events"][-1]["message"].endswith("exit code 0"), f"{rest}")
+    end = service.call("GetLogEvents", nextToken=rest["nextForwardToken"], **where)
+    service.check("GetLogEvents", (end["events"], end["nextForwardToken"]) == ([], rest["nextForwardToken"]), f"{end}")
+    back = service.call("GetLogEvents", nextToken=rest["nextBackwardToken"], **where)
+    service.check("GetLogEvents", back["events"] == first["events"], f"{back}")
+    service.refused("GetLogEvents", "ResourceNotFoundException", logGroupName="/aws/batch/job", logStreamName="none")
+    service.refused("GetLogEvents", "ResourceNotFoundException", logGroupName="none", logStreamName="none")
+    service.refused("GetLogEvents", "InvalidParameterException", nextToken="x", **where)
+    service.refused("GetLogEvents", "InvalidParameterException", limit=20_000, **where)
 
 
 def all_are(batch: Service, status: str, ids: list[str]) -> list[dict]:

@@ -65,6 +65,9 @@ def refusal(operation: OperationModel, status: int, headers: Mapping[str, str], 
     if not code:
         yield "an error without a code"
     elif declared := next((shape for shape in operation.error_shapes if shape.error_code == code), None):
+        if not declared.members:
+            # CloudWatch Logs' errors have a text that its model leaves out; botocore reads it all the same.
+            members.pop("message", None)
         yield from _as_declared(declared, protocol, status, members)
     elif operation.error_shapes and code not in COMMON_CODES:
         yield f"{code}: no error that the model declares for this operation"

@@ -31,7 +31,7 @@ from botocore import xform_name
 from cloud import ROOT, Cloud, running
 from ledger import Ledger
 
-SERVICES = ["batch", "ec2", "ecs", "iam", "pricing", "s3", "scheduler", "ssm", "sts"]
+SERVICES = ["batch", "ec2", "ecs", "iam", "logs", "pricing", "s3", "scheduler", "ssm", "sts"]
 SCENARIOS = [
     scenario_iam, scenario_ec2, scenario_ec2_fleets, scenario_reservations, scenario_batch,
     scenario_scheduler, scenario_small,

@@ -32,6 +32,14 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("submit", &["spotblock submit -j hello-world", "spotblock submit -j hello-world --env GREETING=hi -- echo hello"]),
+    (
+        "jobs",
+        &[
+            "spotblock jobs                          # the newest first",
+            "spotblock jobs -s RUNNABLE,RUNNING",
+            "spotblock jobs --name align* -o json",
+        ],
+    ),
     ("request", &["spotblock request --instances 3"]),
     ("status", &["spotblock status", "spotblock status -o json"]),
     (

@@ -30,3 +30,18 @@ pub struct Man {
     #[arg(value_name = "DIR")]
     pub folder: Option<PathBuf>,
 }
+
+/// `jobs`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Jobs {
+    /// Only jobs in this state, such as RUNNABLE or FAILED; can be repeated
+    #[arg(long = "state", short = 's', value_name = "STATE", value_delimiter = ',', ignore_case = true)]
+    #[arg(value_parser = crate::aws::batch::JOB_STATES, hide_possible_values = true)]
+    pub states: Vec<String>,
+    /// Only jobs of this name; a `*` at its end stands for anything
+    #[arg(long, short)]
+    pub name: Option<String>,
+    /// At most so many, the newest
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: usize,
+}

@@ -3,18 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_batch::Client;
-use aws_sdk_batch::config::retry::RetryConfig;
-use aws_sdk_batch::types::{
-    CeState, CeType, ComputeEnvironmentOrder, ContainerOverrides, JobStatus, JqState, KeyValuePair,
-};
+use aws_sdk_batch::types::{CeState, CeType, ComputeEnvironmentOrder, JobStatus, JqState};
 
 use super::text;
 use crate::error::{Result, failed};
 use crate::ownership::Ours;
 
 mod definitions;
+mod jobs;
 
 pub use definitions::Registered;
+pub use jobs::{Attempt, Children, Detail, Job};
 
 /// A compute environment.
 #[derive(Clone, Debug)]
@@ -60,21 +59,6 @@ pub struct Queue {
 
 /// The statuses of a job, in the order of its life.
 pub const JOB_STATES: [&str; 7] = ["SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED"];
-
-/// A job to submit.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// Its name.
-    pub name: String,
-    /// The queue.
-    pub queue: String,
-    /// The job definition, with or without revision.
-    pub definition: String,
-    /// Variables on top of the definition's.
-    pub environment: Vec<(String, String)>,
-    /// The command; empty: the definition's.
-    pub command: Vec<String>,
-}
 
 /// The client.
 pub struct Batch {
@@ -257,34 +241,5 @@ impl Batch {
             count += 1;
         }
         Ok(count)
-    }
-
-    /// Submits a job once and gives its id. SubmitJob has no client token, so the SDK's own retries are off: after a lost
-    /// answer they would submit it twice.
-    ///
-    /// # Errors
-    /// When the call fails; after a transient failure the job may have been submitted.
-    pub async fn submit(&self, job: &Job) -> Result<String> {
-        let variables =
-            job.environment.iter().map(|(key, value)| KeyValuePair::builder().name(key).value(value).build());
-        let command = (!job.command.is_empty()).then(|| job.command.clone());
-        let overrides = ContainerOverrides::builder()
-            .set_environment((!job.environment.is_empty()).then(|| variables.collect()))
-            .set_command(command)
-            .build();
-        let changes = !job.environment.is_empty() || !job.command.is_empty();
-        let answer = self
-            .client
-            .submit_job()
-            .job_name(&job.name)
-            .job_queue(&job.queue)
-            .job_definition(&job.definition)
-            .set_container_overrides(changes.then_some(overrides))
-            .customize()
-            .config_override(aws_sdk_batch::config::Builder::new().retry_config(RetryConfig::disabled()))
-            .send()
-            .await
-            .map_err(failed("batch:SubmitJob", format!("job {} in queue {}", job.name, job.queue)))?;
-        Ok(text(answer.job_id()))
     }
 }

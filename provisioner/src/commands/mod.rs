@@ -12,6 +12,7 @@ pub mod completions;
 pub mod down;
 pub mod env;
 pub mod init;
+pub mod jobs;
 pub mod plan;
 pub mod request;
 pub mod schema;

@@ -5,15 +5,21 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use serde::Serialize;
 
+use super::jobs;
 use crate::args;
-use crate::aws::batch::{Job, Registered};
+use crate::aws::batch::{Detail, Job, Registered};
 use crate::error::{Error, Kind, Result};
 use crate::session::Session;
-use crate::settings::{is_batch_name, nearest};
+use crate::settings::{is_batch_name, nearest, parse_duration, parse_mebibytes};
 use crate::ui::table;
 
 /// How often a submission that AWS throttles is repeated: throttled means not done.
 const ATTEMPTS: u32 = 6;
+/// A watched job is looked at so often at first, and less and less often up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// The exit code when a watched job failed.
+const JOB_FAILED: u8 = 5;
 
 /// A job that was submitted.
 #[derive(Debug, Serialize)]
@@ -30,9 +36,17 @@ struct Submitted {
 /// When the job could not run in a block, or a call fails.
 pub async fn run(session: &Session<'_>, args: &args::Submit) -> Result<u8> {
     let names = job_names(args)?;
-    let environment = variables(&args.env)?;
+    let job = job(args)?;
     let definition = definition(session, &args.job_definition).await?;
-    let queue = session.settings.environment.queue.clone();
+    let job = Job {
+        queue: session.settings.environment.queue.clone(),
+        definition: format!("{}:{}", args.job_definition, definition.revision),
+        retry: args
+            .attempts
+            .map(|attempts| crate::job_definition::JobDefinition { attempts, ..definition.definition.clone() }),
+        ..job
+    };
+    guard(session, &definition, &job)?;
     let mut submitted = Vec::new();
     for name in names {
         if session.waits.clock().is_stopping() {
@@ -40,20 +54,17 @@ pub async fn run(session: &Session<'_>, args: &args::Submit) -> Result<u8> {
             let next = format!("{} of {} jobs were submitted, as listed", submitted.len(), args.count);
             return Err(Error::Interrupted { next });
         }
-        let job = Job {
-            name: name.clone(),
-            queue: queue.clone(),
-            definition: format!("{}:{}", args.job_definition, definition.revision),
-            environment: environment.clone(),
-            command: args.command.clone(),
-        };
+        let job = Job { name: name.clone(), ..job.clone() };
         match submit(session, &job).await {
-            Ok(id) => submitted.push(Submitted { id, name, queue: queue.clone(), definition: job.definition }),
+            Ok(id) => submitted.push(Submitted { id, name, queue: job.queue, definition: job.definition }),
             Err(error) => {
                 show(session, &submitted)?;
-                return Err(uncertain(error, &name, &queue));
+                return Err(uncertain(error, &name, &job.queue));
             }
         }
+    }
+    if args.watch {
+        return watch(session, &submitted).await;
     }
     show(session, &submitted)?;
     Ok(0)
@@ -63,6 +74,53 @@ fn show(session: &Session<'_>, submitted: &Vec<Submitted>) -> Result<()> {
     session.ui.result(submitted, |submitted| {
         table::plain(["JOB", "ID"], submitted.iter().map(|job| [job.name.clone(), job.id.clone()]))
     })
+}
+
+/// Tells each change of the jobs' states until all have ended, and then prints what became of them.
+async fn watch(session: &Session<'_>, submitted: &[Submitted]) -> Result<u8> {
+    let ids: Vec<String> = submitted.iter().map(|job| job.id.clone()).collect();
+    let mut told = vec![String::new(); ids.len()];
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let ended = match session.aws.batch.jobs(&ids).await {
+            Ok(jobs) => {
+                for job in &jobs {
+                    let state = state(job);
+                    let at = ids.iter().position(|id| *id == job.id);
+                    if let Some(last) = at.and_then(|at| told.get_mut(at)).filter(|last| **last != state) {
+                        session.ui.say(format_args!("{} {} {state}", job.name, job.id));
+                        *last = state;
+                        pause = FIRST_PAUSE;
+                    }
+                }
+                let all_over = jobs.len() == ids.len() && jobs.iter().all(Detail::is_over);
+                all_over.then_some(jobs)
+            }
+            // The jobs go on; so does the watch, through what may pass.
+            Err(error) if error.is_transient() => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(jobs) = ended {
+            let failed = jobs.iter().any(|job| job.status == "FAILED");
+            session.ui.result(&jobs, |jobs| {
+                let row = |job: &Detail| [job.name.clone(), job.id.clone(), job.status.clone(), job.why()];
+                table::plain(["JOB", "ID", "STATE", "WHY"], jobs.iter().map(row))
+            })?;
+            return Ok(if failed { JOB_FAILED } else { 0 });
+        }
+        session.waits.clock().sleep(session.waits.jittered(pause)).await;
+        pause = pause.mul_f64(1.5).min(LONGEST_PAUSE);
+    }
+}
+
+/// A state as it is told: with what a retried job's last attempt came to.
+fn state(job: &Detail) -> String {
+    match (&job.array, job.attempts.len()) {
+        (Some(array), _) => format!("{} ({})", job.status, jobs::states(array)),
+        (None, 0) => job.status.clone(),
+        (None, _) if job.status == "SUCCEEDED" => job.status.clone(),
+        (None, tries) => format!("{} after {tries} of {} attempts: {}", job.status, job.max_attempts, job.why()),
+    }
 }
 
 fn job_names(args: &args::Submit) -> Result<Vec<String>> {
@@ -79,37 +137,97 @@ fn job_names(args: &args::Submit) -> Result<Vec<String>> {
     }
 }
 
-fn variables(given: &[String]) -> Result<Vec<(String, String)>> {
+/// What the flags say of every job, before any call.
+fn job(args: &args::Submit) -> Result<Job> {
+    let bad = |flag: &str, problem: String| Error::Settings(vec![format!("{flag}: {problem}")]);
+    let memory = args.memory.as_deref().map(parse_mebibytes).transpose();
+    let timeout = args.timeout.as_deref().map(parse_duration).transpose();
+    let timeout = timeout.map_err(|problem| bad("--job-timeout", problem))?;
+    if timeout.is_some_and(|timeout| timeout < SignedDuration::from_mins(1)) {
+        return Err(bad("--job-timeout", "is under 1m, the shortest that Batch takes".to_owned()));
+    }
+    Ok(Job {
+        environment: pairs("--env", &args.env)?,
+        parameters: pairs("--parameter", &args.parameter)?,
+        command: args.command.clone(),
+        array: args.array,
+        depends_on: args.depends_on.clone(),
+        vcpus: args.vcpus,
+        memory_mib: memory.map_err(|problem| bad("--memory", problem))?,
+        gpus: args.gpus,
+        timeout_secs: timeout.and_then(|timeout| timeout.as_secs().try_into().ok()),
+        ..Job::default()
+    })
+}
+
+fn pairs(flag: &str, given: &[String]) -> Result<Vec<(String, String)>> {
     let read = |pair: &String| match pair.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => {
-            Err(Error::Usage { what: format!("--env {pair:?} has no `=`"), next: "write --env NAME=VALUE".to_owned() })
+            Err(Error::Usage { what: format!("{flag} {pair:?} has no `=`"), next: format!("write {flag} NAME=VALUE") })
         }
     };
     given.iter().map(read).collect()
 }
 
-/// The newest revision, if a job of it fits a fresh block.
+/// The newest revision.
 async fn definition(session: &Session<'_>, name: &str) -> Result<Registered> {
     let newest = session.aws.batch.definitions(name).await?.into_iter().next();
-    let newest = newest.ok_or_else(|| unknown(session, name))?;
-    let longest = session.settings.longest_job();
-    let timeout = newest.definition.timeout_secs.map(|secs| SignedDuration::from_secs(secs.into()));
-    if let Some(timeout) = timeout.filter(|timeout| *timeout > longest) {
-        return Err(Error::Usage {
-            what: format!(
-                "job definition {name} has a timeout of {timeout:#}, and a fresh block has room for {longest:#}"
-            ),
-            next: "make the block longer or the timeout shorter in spotblock.toml, then run `spotblock env apply`"
-                .to_owned(),
-        });
+    newest.ok_or_else(|| unknown(session, name))
+}
+
+/// Refuses a job that no fresh block has room for; says what will surprise at a block's end.
+fn guard(session: &Session<'_>, definition: &Registered, job: &Job) -> Result<()> {
+    let name = &definition.definition.name;
+    let secs = job.timeout_secs.or(definition.definition.timeout_secs);
+    let (longest, agent) = (session.settings.longest_job(), &session.settings.agent);
+    let whose = if job.timeout_secs.is_some() { "the job".to_owned() } else { format!("job definition {name}") };
+    match secs.map(|secs| SignedDuration::from_secs(secs.into())) {
+        Some(timeout) if timeout > longest => {
+            return Err(Error::Usage {
+                what: format!("{whose} has a timeout of {timeout:#}, and a fresh block has room for {longest:#}"),
+                next: "make the block longer or the timeout shorter in spotblock.toml, then run `spotblock env apply`"
+                    .to_owned(),
+            });
+        }
+        Some(timeout) if timeout > agent.drain_lead.saturating_sub(agent.stop_lead) => session.ui.warn(format_args!(
+            "{whose} has a timeout of {timeout:#}: one that starts shortly before the block drains may be stopped {:#} \
+             before its end, and retried",
+            agent.stop_lead
+        )),
+        Some(_) => {}
+        None => session.ui.warn(format_args!(
+            "job definition {name} has no timeout: nobody can say whether a job fits a block, and one that hangs keeps \
+             its instance until the block's end (`timeout` in spotblock.toml, or --job-timeout)"
+        )),
     }
-    if newest.definition.attempts < 2 {
+    let attempts = job.retry.as_ref().map_or(definition.definition.attempts, |it| it.attempts);
+    if attempts < 2 {
         session.ui.warn(format_args!(
             "job definition {name} allows one attempt: a job that the block's end stops is not retried"
         ));
+    } else if !retries_a_lost_host(&definition.definition.retry) {
+        session.ui.warn(format_args!(
+            "job definition {name} has retry rules, and none that retries `Host EC2*`: a job that the block's end stops \
+             is not retried"
+        ));
     }
-    Ok(newest)
+    Ok(())
+}
+
+/// Without rules Batch retries everything; with some, the first that matches decides.
+fn retries_a_lost_host(rules: &[crate::job_definition::RetryRule]) -> bool {
+    let reason = "Host EC2 (instance i-0) block ends";
+    let matches = |pattern: &str| match pattern.strip_suffix('*') {
+        Some(start) => reason.to_lowercase().starts_with(&start.to_lowercase()),
+        None => reason.eq_ignore_ascii_case(pattern),
+    };
+    let decides = |rule: &&crate::job_definition::RetryRule| {
+        rule.on_status_reason.as_deref().is_none_or(matches)
+            && rule.on_exit_code.as_deref().is_none_or(|code| matches!(code, "143" | "*"))
+            && rule.on_reason.as_deref().is_none_or(|reason| reason == "*")
+    };
+    rules.iter().find(decides).is_none_or(|rule| rule.action.eq_ignore_ascii_case("retry"))
 }
 
 fn unknown(session: &Session<'_>, name: &str) -> Error {
@@ -169,11 +287,39 @@ mod tests {
         assert!(job_names(&args(&"x".repeat(127), 10)).is_err(), "the number counts too");
     }
 
+    /// Catches: a warning that isn't given, or one about rules that are all right.
+    #[test]
+    fn rules_that_lose_a_stopped_job_are_told() {
+        let rule = |action: &str, on: &str| crate::job_definition::RetryRule {
+            action: action.into(),
+            on_status_reason: (!on.is_empty()).then(|| on.into()),
+            on_exit_code: None,
+            on_reason: None,
+        };
+        assert!(retries_a_lost_host(&crate::job_definition::retry_rules()));
+        assert!(retries_a_lost_host(&[]));
+        assert!(retries_a_lost_host(&[rule("EXIT", "Task failed*"), rule("RETRY", "Host EC2*")]));
+        assert!(!retries_a_lost_host(&[rule("EXIT", "*"), rule("RETRY", "Host EC2*")]));
+        assert!(!retries_a_lost_host(&[rule("EXIT", "")]));
+    }
+
+    #[test]
+    fn overrides_without_a_unit_are_refused_before_any_call() {
+        for (flag, args) in [
+            ("--memory", args::Submit { memory: Some("256".into()), ..args("", 1) }),
+            ("--job-timeout", args::Submit { timeout: Some("90".into()), ..args("", 1) }),
+            ("--job-timeout", args::Submit { timeout: Some("30s".into()), ..args("", 1) }),
+        ] {
+            let error = job(&args).expect_err(flag);
+            assert!(error.exit_code() == 2 && error.to_string().starts_with(flag), "{error}");
+        }
+    }
+
     #[test]
     fn variables_have_a_name_and_a_value() {
-        let read = variables(&["A=1".into(), "B=x=y".into(), "C=".into()]).expect("variables");
+        let read = pairs("--env", &["A=1".into(), "B=x=y".into(), "C=".into()]).expect("variables");
         assert_eq!(read, [("A".into(), "1".into()), ("B".into(), "x=y".into()), ("C".into(), String::new())]);
-        assert!(variables(&["A".into()]).is_err());
-        assert!(variables(&["=1".into()]).is_err());
+        assert!(pairs("--env", &["A".into()]).is_err());
+        assert!(pairs("--env", &["=1".into()]).is_err());
     }
 }

@@ -58,6 +58,11 @@ pub(super) fn mebibytes(value: &Scalar) -> Result<u32, String> {
     bytes(value, 1 << 20, "MiB")
 }
 
+/// A size in whole MiB, out of a flag.
+pub(crate) fn parse_mebibytes(text: &str) -> Result<u32, String> {
+    mebibytes(&Scalar::Text(text.to_owned()))
+}
+
 /// A size in whole GiB.
 pub(super) fn gibibytes(value: &Scalar) -> Result<u32, String> {
     bytes(value, 1 << 30, "GiB")

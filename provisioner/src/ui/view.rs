@@ -236,6 +236,13 @@ pub fn moment(at: Timestamp, now: Timestamp) -> String {
     if away.is_negative() { format!("{local} ({size} ago)") } else { format!("{local} (in {size})") }
 }
 
+/// How long ago a moment was, such as `3 min`.
+#[must_use]
+pub fn ago(at: Timestamp, now: Timestamp) -> String {
+    let away = at.duration_until(now).max(SignedDuration::ZERO);
+    crate::error::human(rounded(away).unsigned_abs())
+}
+
 /// Seconds matter below ten minutes only.
 fn rounded(duration: SignedDuration) -> SignedDuration {
     if duration < SignedDuration::from_mins(10) {

@@ -13,6 +13,7 @@ mod fleet;
 mod help;
 mod host;
 mod interrupted;
+mod jobs;
 mod lives;
 mod no_aws;
 mod refused;

@@ -75,11 +75,11 @@ impl Batch {
 }
 
 /// Settings hold every number to far less.
-fn int(value: u32) -> i32 {
+pub(super) fn int(value: u32) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 
-fn requirement(kind: ResourceType, value: u32) -> ResourceRequirement {
+pub(super) fn requirement(kind: ResourceType, value: u32) -> ResourceRequirement {
     ResourceRequirement::builder().r#type(kind).value(value.to_string()).build()
 }
 
@@ -121,7 +121,7 @@ fn some_of<T>(list: Vec<T>) -> Option<Vec<T>> {
     (!list.is_empty()).then_some(list)
 }
 
-fn retry_strategy(wanted: &JobDefinition) -> RetryStrategy {
+pub(super) fn retry_strategy(wanted: &JobDefinition) -> RetryStrategy {
     let rules = wanted.retry.iter().map(|rule| {
         EvaluateOnExit::builder()
             .action(RetryAction::from(rule.action.as_str()))

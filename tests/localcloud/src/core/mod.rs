@@ -18,6 +18,7 @@ pub mod faults;
 pub mod iam;
 pub mod ids;
 pub mod imds;
+pub mod logs;
 pub mod node_faults;
 pub mod options;
 mod page;
@@ -46,6 +47,7 @@ pub struct Cloud {
     pub(crate) ids: ids::Ids,
     pub(crate) ec2: ec2::Ec2,
     pub(crate) iam: iam::Iam,
+    pub(crate) logs: logs::Logs,
     pub(crate) ssm: ssm::Ssm,
     pub(crate) s3: s3::S3,
     pub(crate) scheduler: scheduler::Scheduler,
@@ -100,6 +102,7 @@ impl Cloud {
         Self {
             ec2: ec2::Ec2::with_example_account(&options),
             iam: iam::Iam::with_example_account(&options),
+            logs: logs::Logs::default(),
             ssm: ssm::Ssm::default(),
             s3: s3::S3::default(),
             scheduler: scheduler::Scheduler::default(),
@@ -170,6 +173,7 @@ impl Cloud {
             "ec2" => ec2::handle(self, context, request),
             "iam" => iam::handle(self, context, request),
             "sts" => sts::handle(self, context, request),
+            "logs" => logs::handle(self, context, request),
             "ssm" => ssm::handle(self, context, request),
             "pricing" => pricing::handle(self, context, request),
             "ecs" => ecs::handle(self, context, request),

@@ -3,6 +3,7 @@
 //! - `environments`, `queues`, `definitions`, `jobs`, `submit`, `tags`: what users call
 //! - `scheduler`: from SUBMITTED to the end, by way of ECS tasks
 //! - `retry`: retry strategies
+//! - `logs`: what a job's container writes
 //! - `view`: how it all looks in an answer
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ mod definitions;
 mod environments;
 mod job;
 mod jobs;
+mod logs;
 mod queues;
 mod retry;
 mod scheduler;

@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::job::{Array, Attempt, Doom, Job, JobStatus, Placing, set_status};
 use super::retry::Outcome;
-use super::{Status, container, environments, name_of, queues};
+use super::{Status, container, environments, logs, name_of, queues};
 use crate::core::Cloud;
 use crate::core::ecs::{LastStatus, NewTask, Resources, later, start_task, stop_task};
 use crate::core::effect::Container;
@@ -173,7 +173,8 @@ fn follow_tasks(cloud: &mut Cloud, now: Timestamp) {
         let Some(task) = job.task.as_deref().and_then(|task| cloud.ecs.task(task)) else { continue };
         match task.last {
             LastStatus::Running if job.status == JobStatus::Starting => {
-                let started_at = task.started_at;
+                let (started_at, arn) = (task.started_at, task.arn.clone());
+                logs::began(cloud, started_at.unwrap_or(now), &id, &arn);
                 if let Some(job) = cloud.batch.jobs.get_mut(&id) {
                     job.started_at = started_at;
                 }
@@ -219,7 +220,9 @@ fn end_attempt(cloud: &mut Cloud, now: Timestamp, id: &str) {
         (None, _) => JobStatus::Failed,
     };
     job.stopped_at = status.is_over().then_some(attempt.stopped_at);
+    let (stopped_at, arn, exit_code) = (attempt.stopped_at, attempt.task.clone(), attempt.exit_code);
     job.attempts.push(attempt);
+    logs::ended(cloud, stopped_at, id, &arn, exit_code);
     set_status(cloud, now, id, status, status_reason);
 }
 

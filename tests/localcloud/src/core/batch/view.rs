@@ -117,7 +117,7 @@ pub(super) fn job(cloud: &Cloud, job: &Job) -> Value {
         "jobId": job.id,
         "jobQueue": arn(cloud, "job-queue", &job.queue),
         "status": job.status.as_str(),
-        "attempts": job.attempts.iter().map(attempt).collect::<Vec<_>>(),
+        "attempts": job.attempts.iter().map(|it| attempt(job, it)).collect::<Vec<_>>(),
         "createdAt": millis(job.created_at),
         "retryStrategy": {"attempts": job.retry.attempts, "evaluateOnExit": job.retry.evaluate_on_exit},
         // Required in Batch's model; 0 before the start [A].
@@ -168,13 +168,13 @@ fn container(cloud: &Cloud, job: &Job) -> Value {
     )
 }
 
-fn log_stream(job: &Job, task: &str) -> String {
+pub(super) fn log_stream(job: &Job, task: &str) -> String {
     format!("{}/default/{}", job.family.0, task.rsplit('/').next().unwrap_or_default())
 }
 
-fn attempt(attempt: &Attempt) -> Value {
+fn attempt(job: &Job, attempt: &Attempt) -> Value {
     let container = with(
-        json!({"taskArn": attempt.task, "networkInterfaces": []}),
+        json!({"taskArn": attempt.task, "networkInterfaces": [], "logStreamName": log_stream(job, &attempt.task)}),
         [
             ("containerInstanceArn", attempt.container_instance.clone().map(Value::from)),
             ("exitCode", attempt.exit_code.map(Value::from)),
