@@ -1,5 +1,5 @@
 # What people run. Each target sets up what it needs; everything it makes is below target/.
-.PHONY: demo test lint build snapshots dist boot clean help
+.PHONY: bench demo test lint build snapshots dist boot clean help
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 16
@@ -38,6 +38,11 @@ target/venv/.ready: tests/peers/requirements.txt
 	python3 -m venv target/venv || { apt-get update && apt-get install -y python3-venv && python3 -m venv target/venv; }
 	target/venv/bin/pip install --quiet --disable-pip-version-check --requirement tests/peers/requirements.txt
 	touch $@
+
+bench:  ## the agent's footprint and pace against its goals: some four minutes, best on a machine that does nothing else
+	cargo build --locked --workspace --bins
+	cargo build --locked --package node-agent --profile agent
+	python3 tests/bench/bench.py
 
 dist:  ## the agent's packages, into target/dist: tarball, .deb, .rpm, SBOM, SHA256SUMS (ARCH=aarch64 for Graviton)
 	packaging/dist.sh $(ARCH)

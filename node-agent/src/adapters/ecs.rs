@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use aws_sdk_ecs::Client;
@@ -25,7 +26,9 @@ const BATCH: usize = 100;
 /// ECS, for one instance.
 #[derive(Debug)]
 pub struct Ecs {
-    client: Client,
+    config: aws_sdk_ecs::Config,
+    /// Made by the first request: it reads the host's certificates, which the way to ecs.config needn't wait for.
+    client: OnceLock<Client>,
     cluster: String,
     instance: String,
 }
@@ -64,12 +67,16 @@ impl Ecs {
             // Longer patience is the lifecycle's business: it knows how much time there is.
             .retry_config(RetryConfig::standard().with_max_attempts(3));
         config.set_endpoint_url(parts.endpoint);
-        Self { client: Client::from_conf(config.build()), cluster, instance }
+        Self { config: config.build(), client: OnceLock::new(), cluster, instance }
+    }
+
+    fn client(&self) -> &Client {
+        self.client.get_or_init(|| Client::from_conf(self.config.clone()))
     }
 
     async fn describe(&self, of: &Registration) -> Result<Option<ContainerInstance>, ClusterError> {
         let answer = self
-            .client
+            .client()
             .describe_container_instances()
             .cluster(&of.cluster)
             .container_instances(&of.instance)
@@ -81,7 +88,7 @@ impl Ecs {
 
     async fn list_tasks(&self, of: &Registration, desired: DesiredStatus) -> Result<Vec<String>, ClusterError> {
         let mut pages = self
-            .client
+            .client()
             .list_tasks()
             .cluster(&of.cluster)
             .container_instance(&of.instance)
@@ -98,7 +105,7 @@ impl Ecs {
 
     async fn describe_tasks(&self, of: &Registration, tasks: &[String]) -> Result<Vec<Task>, ClusterError> {
         let answer = self
-            .client
+            .client()
             .describe_tasks()
             .cluster(&of.cluster)
             .set_tasks(Some(tasks.to_vec()))
@@ -142,7 +149,7 @@ impl Ecs {
     /// `ecs:ListContainerInstances` for it.
     async fn search(&self) -> Result<Option<Registration>, ClusterError> {
         // Without a filter: it happens once in a life at most, and a comparison needs no belief in a query language.
-        let mut pages = self.client.list_container_instances().cluster(&self.cluster).into_paginator().send();
+        let mut pages = self.client().list_container_instances().cluster(&self.cluster).into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| failed("ListContainerInstances", &self.cluster, &error))?;
             let arns = page.container_instance_arns.unwrap_or_default();
@@ -150,7 +157,7 @@ impl Ecs {
                 continue;
             }
             let answer = self
-                .client
+                .client()
                 .describe_container_instances()
                 .cluster(&self.cluster)
                 .set_container_instances(Some(arns))
@@ -171,7 +178,7 @@ impl Cluster for Ecs {
     fn drain<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
         Box::pin(async {
             let answer = self
-                .client
+                .client()
                 .update_container_instances_state()
                 .cluster(&of.cluster)
                 .container_instances(&of.instance)
@@ -211,7 +218,7 @@ impl Cluster for Ecs {
         reason: &'a str,
     ) -> Answer<'a, Result<(), ClusterError>> {
         Box::pin(async move {
-            let request = self.client.stop_task().cluster(&of.cluster).task(task).reason(reason);
+            let request = self.client().stop_task().cluster(&of.cluster).task(task).reason(reason);
             match request.send().await {
                 Ok(_) => Ok(()),
                 Err(error) if says(&error, "InvalidParameterException", "not found") => Ok(()),
@@ -226,7 +233,7 @@ impl Cluster for Ecs {
 
     fn deregister<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<(), ClusterError>> {
         Box::pin(async {
-            let request = self.client.deregister_container_instance().cluster(&of.cluster);
+            let request = self.client().deregister_container_instance().cluster(&of.cluster);
             match request.container_instance(&of.instance).force(true).send().await {
                 Ok(_) => Ok(()),
                 Err(error) if says(&error, "InvalidParameterException", "not found") => Ok(()),

@@ -13,6 +13,9 @@ pub mod state_file;
 pub mod systemd;
 pub mod timer;
 
+#[cfg(test)]
+mod soak;
+
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 

@@ -5,6 +5,7 @@ mod every_point;
 mod faults;
 mod ports;
 mod signals;
+mod soak;
 
 use std::sync::Arc;
 

@@ -13,6 +13,9 @@ use crate::ports::{Cluster, EcsAgent};
 const JOINING: Duration = Duration::from_secs(1);
 
 /// How often it is looked at later: the ECS agent registers again when its data is lost.
+const SERVING: Duration = Duration::from_secs(10);
+
+/// How often from the drain on, when what is asked of ECS has to name the right one.
 const JOINED: Duration = Duration::from_secs(5);
 
 /// How often ECS is asked for the status: somebody else may have set it.
@@ -23,7 +26,8 @@ pub async fn watch(ecs_agent: Arc<dyn EcsAgent>, mut line: Line) {
     while !line.events.is_closed() {
         let pause = match line.phase() {
             Phase::Joining => JOINING,
-            Phase::Serving | Phase::Draining | Phase::Stopping => JOINED,
+            Phase::Serving => SERVING,
+            Phase::Draining | Phase::Stopping => JOINED,
             Phase::Leaving | Phase::Gone => {
                 line.pause(JOINED).await;
                 continue;

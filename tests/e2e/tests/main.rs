@@ -6,6 +6,7 @@ mod agent;
 mod agent_ecs;
 mod agent_host;
 mod agent_imds;
+mod agent_kills;
 mod aws_cli;
 mod demo;
 mod first_example;
