@@ -7,7 +7,7 @@ use node_contract::names::tag;
 use crate::job_definition::JobDefinition;
 use crate::names;
 use crate::ownership::Marks;
-use crate::settings::Settings;
+use crate::settings::{AgentFrom, Settings};
 
 /// A role or profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub struct Desired {
     pub profile: Choice,
     /// What schedules need; nothing where there are to be none.
     pub scheduler: Option<Scheduler>,
+    /// The object in S3 from which instances fetch the agent, if they do: bucket and key.
+    pub object: Option<String>,
     /// Tags for everything that is made.
     pub tags: BTreeMap<String, String>,
 }
@@ -75,6 +77,10 @@ impl Desired {
                 group: names::schedule_group(&environment),
                 role: choice(&settings.environment.scheduler_role, names::scheduler_role(&environment)),
             }),
+            object: match &settings.agent.from {
+                AgentFrom::S3 { object, .. } => Some(object.clone()),
+                AgentFrom::Ami | AgentFrom::Url { .. } => None,
+            },
             tags,
             environment,
         }

@@ -56,6 +56,12 @@ pub fn partition(region: &str) -> &'static str {
     }
 }
 
+/// What the names of AWS's services in a region end with.
+#[must_use]
+pub fn domain(region: &str) -> &'static str {
+    if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -308,7 +308,9 @@ fn profile(desired: &Desired, observed: &Observed) -> Step {
         changes.push(change("role", profile.roles.join(", "), name));
     }
     let cluster = observed.environment.as_ref().map(|it| it.cluster.as_str()).unwrap_or_default();
-    if cluster.is_empty() || observed.instance_policy.as_ref() != Some(&policy::instance(cluster)) {
+    if cluster.is_empty()
+        || observed.instance_policy.as_ref() != Some(&policy::instance(cluster, desired.object.as_deref()))
+    {
         changes.push(change("policy", "differs", "the agent's needs on the environment's cluster"));
     }
     if changes.is_empty() {

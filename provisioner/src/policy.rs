@@ -55,9 +55,25 @@ pub fn batch_service_policy(partition: &str) -> String {
 }
 
 /// The instance role's policy: what AmazonEC2ContainerServiceforEC2Role gives the ECS agent, held to one cluster where
-/// ECS can (without ecs:CreateCluster: the cluster is Batch's), and what `spotblock-agent` does on top.
+/// ECS can (without ecs:CreateCluster: the cluster is Batch's), and what `spotblock-agent` does on top. Where it comes from
+/// S3, its `object` there (bucket and key) can be read.
 #[must_use]
-pub fn instance(cluster: &str) -> Value {
+pub fn instance(cluster: &str, object: Option<&str>) -> Value {
+    let mut policy = on_cluster(cluster);
+    let statements = policy.get_mut("Statement").and_then(Value::as_array_mut);
+    if let (Some(statements), Some(object)) = (statements, object) {
+        let partition = cluster.split(':').nth(1).unwrap_or("aws");
+        statements.push(json!({
+            "Sid": "FetchTheAgent",
+            "Effect": "Allow",
+            "Action": ["s3:GetObject"],
+            "Resource": format!("arn:{partition}:s3:::{object}"),
+        }));
+    }
+    policy
+}
+
+fn on_cluster(cluster: &str) -> Value {
     json!({
         "Version": "2012-10-17",
         "Statement": [
@@ -115,11 +131,25 @@ pub fn instance(cluster: &str) -> Value {
 mod tests {
     use super::*;
 
+    #[test]
+    fn an_agent_that_comes_from_s3_can_be_read_there_and_nothing_else() {
+        let cluster = "arn:aws-us-gov:ecs:us-gov-west-1:123456789012:cluster/c";
+        let with = instance(cluster, Some("b/agent.tar.gz"));
+        let added = with["Statement"].as_array().and_then(|all| all.last()).expect("a statement");
+        assert_eq!(added["Resource"], "arn:aws-us-gov:s3:::b/agent.tar.gz");
+        assert_eq!(added["Action"], json!(["s3:GetObject"]));
+        let without = instance(cluster, None);
+        assert_eq!(
+            with["Statement"].as_array().map(Vec::len),
+            without["Statement"].as_array().map(|all| all.len() + 1)
+        );
+    }
+
     /// Catches: a right that reaches beyond the cluster, which every job on the instance would have as well.
     #[test]
     fn nothing_that_changes_ecs_reaches_beyond_the_cluster() {
         let cluster = "arn:aws:ecs:us-east-1:123456789012:cluster/c";
-        let policy = instance(cluster);
+        let policy = instance(cluster, None);
         for statement in policy["Statement"].as_array().expect("statements") {
             let held =
                 statement["Resource"] == cluster || statement["Condition"]["ArnEquals"]["ecs:cluster"] == cluster;

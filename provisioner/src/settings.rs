@@ -140,6 +140,15 @@ pub enum AgentFrom {
         /// The file's SHA-256 in hexadecimal digits.
         sha256: String,
     },
+    /// The instance fetches it from S3 at boot, as its role.
+    S3 {
+        /// The bucket and the key, with a slash between them. The bucket is in the block's region.
+        object: String,
+        /// S3's address, if it isn't AWS's public one: an interface endpoint, or another's S3.
+        endpoint: Option<String>,
+        /// The file's SHA-256 in hexadecimal digits.
+        sha256: String,
+    },
 }
 
 /// How long an instance is given from its launch until it can take a job, when judging what fits into a block.

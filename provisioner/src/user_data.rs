@@ -13,12 +13,14 @@ use jiff::SignedDuration;
 use node_contract::{End, NodeConfig, Source, VERSION};
 
 use crate::error::{Error, Result};
+use crate::names;
 use crate::settings::{AgentFrom, Settings};
 
 const COMMON: &str = include_str!("user_data/common.sh");
 const BAKED: &str = include_str!("user_data/baked.sh");
 const FETCH: &str = include_str!("user_data/fetch.sh");
 const GET_URL: &str = include_str!("user_data/get-url.sh");
+const GET_S3: &str = include_str!("user_data/get-s3.sh");
 
 /// How long after the block's end the timer of the script powers the host off, as the agent's does.
 const GRACE_SECS: i64 = 120;
@@ -84,6 +86,12 @@ pub fn script(config: &NodeConfig, from: &AgentFrom) -> String {
         AgentFrom::Ami => BAKED.to_owned(),
         AgentFrom::Url { url, sha256 } => {
             FETCH.replace("@GET@", GET_URL).replace("@SHA256@", sha256).replace("@URL@", url)
+        }
+        AgentFrom::S3 { object, endpoint, sha256 } => {
+            let public = || format!("https://s3.{}.{}", config.region, names::domain(&config.region));
+            let url = format!("{}/{object}", endpoint.clone().unwrap_or_else(public).trim_end_matches('/'));
+            let script = FETCH.replace("@GET@", GET_S3).replace("@SHA256@", sha256);
+            script.replace("@REGION@", &config.region).replace("@URL@", &url)
         }
     };
     for line in common.lines().chain(body.lines()).filter(|line| is_code(line)) {
@@ -256,11 +264,30 @@ mod tests {
         AgentFrom::Url { url, sha256: "0".repeat(64) }
     }
 
+    fn from_s3(endpoint: Option<&str>) -> AgentFrom {
+        let object = "artifacts/spotblock/spotblock-agent-0.1.0-x86_64.tar.gz".to_owned();
+        AgentFrom::S3 { object, endpoint: endpoint.map(str::to_owned), sha256: "0".repeat(64) }
+    }
+
+    #[test]
+    fn s3_is_asked_in_the_blocks_region_or_at_the_endpoint() {
+        let mut config = node_config(&settings(""), block()).expect("settings");
+        let object = "artifacts/spotblock/spotblock-agent-0.1.0-x86_64.tar.gz";
+        let text = script(&config, &from_s3(None));
+        assert!(text.contains(&format!("u='https://s3.us-east-1.amazonaws.com/{object}'")), "{text}");
+        assert!(text.contains("--aws-sigv4 aws:amz:us-east-1:s3"), "{text}");
+        config.region = "cn-north-1".into();
+        let text = script(&config, &from_s3(None));
+        assert!(text.contains("u='https://s3.cn-north-1.amazonaws.com.cn/"), "{text}");
+        let text = script(&config, &from_s3(Some("http://minio.example.org:9000/")));
+        assert!(text.contains(&format!("u='http://minio.example.org:9000/{object}'")), "{text}");
+    }
+
     /// Catches: a script that a shell can't read at all, or that works by luck. shellcheck looks where it is.
     #[test]
     fn all_scripts_are_clean_posix_shell() {
         let config = node_config(&settings(""), block()).expect("settings");
-        for text in [script(&config, &AgentFrom::Ami), script(&config, &fetched())] {
+        for text in [AgentFrom::Ami, fetched(), from_s3(None)].map(|from| script(&config, &from)) {
             assert!(!text.contains('@'), "a place was left open: {text}");
             let file = tempfile::NamedTempFile::new().expect("a file");
             std::fs::write(file.path(), &text).expect("written");
@@ -279,6 +306,9 @@ mod tests {
         let config = node_config(&settings(""), block()).expect("settings");
         let text = script(&config, &fetched());
         assert!(text.len() < 2048, "{} bytes", text.len());
+        // Signing takes a little more.
+        let text = script(&config, &from_s3(None));
+        assert!(text.len() < 2048 + 256, "{} bytes from S3", text.len());
     }
 
     #[test]

@@ -6,6 +6,7 @@ import json
 import time
 
 from host import Failed, until
+from s3 import S3
 
 
 def check(holds, what):
@@ -252,6 +253,29 @@ def user_data_is_merged_with_the_users_own(world, artifacts):
     return ""
 
 
+def an_agent_comes_from_s3_as_the_instances_role(world, artifacts):
+    """the agent comes from S3, signed with the credentials of the instance's role, by nothing but curl"""
+    def secret_of(key):
+        # As the local cloud's metadata service gives them out.
+        names = [host.instance.removeprefix("i-").upper() for host in world.hosts.values()]
+        [name] = [name for name in names if key.endswith(name)]
+        return f"local-cloud-secret-of-{name}", f"local-cloud-session-of-{name}"
+
+    content = artifacts.tarball.read_bytes()
+    s3 = S3(("172.31.32.1", 9000), {"/artifacts/agent/x.tar.gz": content}, secret_of)
+    digest = hashlib.sha256(content).hexdigest()
+    world.configure(f'{{ s3 = "s3://artifacts/agent/x.tar.gz", endpoint = "http://172.31.32.1:9000", sha256 = "{digest}" }}')
+    try:
+        [host] = world.up([artifacts.base], ends_in=600)
+    except Failed as error:
+        raise Failed(f"{error}; S3 refused: {s3.refused[:2]}") from error
+    booted_well(world, host)
+    check(s3.given == 1 and not s3.refused, f"given {s3.given} times, refused: {s3.refused}")
+    logged = host.read("var/log/cloud-init-output.log") + host.journal() + host.console.read_text(errors="replace")
+    check("local-cloud-se" not in logged, "the credentials were logged")
+    return ""
+
+
 def packages_are_upgraded_and_removed_without_touching_tasks(world, artifacts):
     """with a task running the package is upgraded, removed and purged: the task runs on, the timer stays until the purge"""
     agent, layers = baked(world, artifacts)
@@ -290,6 +314,7 @@ ALL = {each.__name__: each for each in (
     tasks_are_stopped_when_somebody_takes_the_host_down,
     a_fetch_that_a_power_failure_cuts_goes_on_at_the_next_boot,
     packages_are_upgraded_and_removed_without_touching_tasks,
+    an_agent_comes_from_s3_as_the_instances_role,
     user_data_is_merged_with_the_users_own,
     a_host_that_fetches_something_else_powers_off,
 )}

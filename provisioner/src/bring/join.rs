@@ -102,6 +102,9 @@ async fn why_not_joined(session: &Session<'_>, record: &Record, instance: &str) 
     let agent = match &session.settings.agent.from {
         AgentFrom::Ami => format!("image {} carries spotblock-agent ([agent] from = \"ami\")", launch.image),
         AgentFrom::Url { url, .. } => format!("the instance can fetch {url}"),
+        AgentFrom::S3 { object, .. } => {
+            format!("the instance's role may s3:GetObject s3://{object}, and the bucket is in the block's region")
+        }
     };
     Ok(format!(
         "the block is bought and its clock runs. Check with `aws ec2 get-console-output --instance-id {instance} --latest` \

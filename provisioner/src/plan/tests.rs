@@ -183,9 +183,9 @@ fn a_made_profile_follows_the_cluster() {
     let mut observed = right();
     observed.instance_role = Some(Role { name: name.clone(), arn: "arn".into(), tags: ours() });
     observed.profile = Some(Profile { name: name.clone(), roles: vec![name], tags: ours() });
-    observed.instance_policy = Some(policy::instance(CLUSTER));
+    observed.instance_policy = Some(policy::instance(CLUSTER, None));
     assert!(!environment(&desired, &observed).has_changes());
-    observed.instance_policy = Some(policy::instance("another"));
+    observed.instance_policy = Some(policy::instance("another", None));
     let plan = environment(&desired, &observed);
     assert!(matches!(verdicts(&plan)[4], ("instance profile", Verdict::Change { .. })), "{plan:?}");
 }

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use node_contract::MIN_STOP_LEAD_SECS;
 use toml::Spanned;
 
-use super::raw::{Raw, RawAgent, RawEnvironment, RawFrom, Scalar};
+use super::raw::{Raw, RawAgent, RawArtifact, RawEnvironment, RawFrom, Scalar};
 use super::{Agent, AgentFrom, Block, Environment, Settings, jobs, line_of, units};
 use crate::args::BlockFlags;
 use crate::error::{Error, Result};
@@ -189,22 +189,31 @@ impl<'a> Check<'a> {
                 self.problem(&given.place, format!("{text:?} is neither \"ami\" nor {{ url = ..., sha256 = ... }}"));
                 None
             }
-            RawFrom::Artifact(artifact) if artifact.s3.is_some() => {
-                self.problem(&given.place, "s3 is not supported by this version yet: give a url, or \"ami\"");
-                None
-            }
-            RawFrom::Artifact(artifact) => {
-                let url = artifact.url.unwrap_or_default();
-                let sha256 = artifact.sha256.unwrap_or_default().to_lowercase();
-                if !is_plain_url(&url) {
-                    self.problem(&given.place, format!("{url:?} is not an http or https URL of plain characters"));
-                }
-                if sha256.len() != 64 || !sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                    self.problem(&given.place, "sha256 must be the file's 64 hexadecimal digits (`sha256sum FILE`)");
-                }
-                Some(AgentFrom::Url { url, sha256 })
-            }
+            RawFrom::Artifact(artifact) => Some(self.artifact(&given.place, artifact)),
         }
+    }
+
+    fn artifact(&mut self, place: &str, artifact: RawArtifact) -> AgentFrom {
+        let RawArtifact { url, s3, endpoint, sha256 } = artifact;
+        let sha256 = sha256.unwrap_or_default().to_lowercase();
+        if sha256.len() != 64 || !sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            self.problem(place, "sha256 must be the file's 64 hexadecimal digits (`sha256sum FILE`)");
+        }
+        if s3.is_some() == url.is_some() {
+            self.problem(place, "the agent comes from either a `url` or `s3`");
+        }
+        if endpoint.is_some() && s3.is_none() {
+            self.problem(place, "an `endpoint` belongs to `s3`");
+        }
+        for url in url.iter().chain(&endpoint).filter(|url| !is_plain_url(url)) {
+            self.problem(place, format!("{url:?} is not an http or https URL of plain characters"));
+        }
+        let Some(s3) = s3 else { return AgentFrom::Url { url: url.unwrap_or_default(), sha256 } };
+        let object = s3.strip_prefix("s3://").unwrap_or_default();
+        if !is_plain_object(object) {
+            self.problem(place, format!("{s3:?} is not s3://BUCKET/KEY of letters, digits, and - . _ /"));
+        }
+        AgentFrom::S3 { object: object.to_owned(), endpoint, sha256 }
     }
 
     fn extra_user_data(&mut self, file: Spanned<String>) -> Option<String> {
@@ -234,6 +243,13 @@ fn default_drain_lead(
     let longest = jobs.iter().filter_map(|job| job.value.timeout_secs).max();
     let wanted = longest.map_or(DRAIN_LEAD, |secs| SignedDuration::from_secs(secs.into()).saturating_add(stop_lead));
     wanted.min(block.saturating_sub(SignedDuration::from_mins(10))).max(stop_lead)
+}
+
+/// Whether a bucket and a key are signed as they are written: all else would have to be escaped in S3's own way.
+fn is_plain_object(object: &str) -> bool {
+    let is_plain = object.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._/".contains(&b));
+    let named = object.split_once('/').is_some_and(|(bucket, key)| !bucket.is_empty() && !key.is_empty());
+    is_plain && named && !object.contains("//") && !object.split('/').any(|part| part == "." || part == "..")
 }
 
 /// Whether a URL needs no quoting inside single quotes in a shell script.

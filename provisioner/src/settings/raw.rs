@@ -107,6 +107,7 @@ pub(super) enum RawFrom {
 pub(super) struct RawArtifact {
     pub(super) url: Option<String>,
     pub(super) s3: Option<String>,
+    pub(super) endpoint: Option<String>,
     pub(super) sha256: Option<String>,
 }
 

@@ -197,7 +197,11 @@ fn bad_settings_of_the_agent_are_named() {
         ("stop-lead = \"2s\"", "2s is under 5s"),
         ("stop-lead = \"2h\"", "2h leaves no time in a block of 1h"),
         ("from = \"apt\"", "\"apt\" is neither \"ami\" nor"),
-        ("from = { s3 = \"s3://b/k\", sha256 = \"0\" }", "s3 is not supported by this version yet"),
+        ("from = { s3 = \"s3://b\", sha256 = \"0\" }", "is not s3://BUCKET/KEY"),
+        ("from = { s3 = \"s3://b/a b\", sha256 = \"0\" }", "is not s3://BUCKET/KEY"),
+        ("from = { s3 = \"s3://b/k\", url = \"https://x/a\", sha256 = \"0\" }", "either a `url` or `s3`"),
+        ("from = { sha256 = \"0\" }", "either a `url` or `s3`"),
+        ("from = { url = \"https://x/a\", endpoint = \"https://y\", sha256 = \"0\" }", "an `endpoint` belongs to `s3`"),
         ("from = { url = \"ftp://x\", sha256 = \"0\" }", "is not an http or https URL"),
         (
             "from = { url = \"https://x/'; rm -rf /\", sha256 = \"0\" }",
