@@ -245,7 +245,17 @@ pub(crate) mod tests {
     fn record() -> Record {
         let (template, name) = (Ours::just_made("lt-1"), "spotblock-spot-block-test-1".into());
         let refused = Vec::new();
-        Record { template, name, number: 1, created: at(0), terms: terms(), refused, outcome: None, reported: None }
+        Record {
+            template,
+            name,
+            number: 1,
+            created: at(0),
+            terms: terms(),
+            refused,
+            driver: None,
+            outcome: None,
+            reported: None,
+        }
     }
 
     fn block(requests: Vec<SpotRequest>, instances: Vec<Instance>) -> Block {

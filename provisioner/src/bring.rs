@@ -1,7 +1,8 @@
 //! Step 8: a block, from its record to instances that have joined the cluster.
 //!
 //! 1. the live block's record is continued, or the next one is created ([`record_of`]); whoever creates it first wins
-//! 2. what the record says is bought, source by source (`bring/ladder.rs`); what was bought already is adopted
+//! 2. what the record says is bought, source by source (`bring/ladder.rs`); what was bought already is adopted, and of two runs
+//!    one goes from source to source (`bring/lease.rs`)
 //! 3. instances of ours are tagged, and each one's container instance is waited for (`bring/join.rs`)
 //! 4. all or nothing: where too few come, the others are given back (`bring/release.rs`)
 
@@ -26,11 +27,13 @@ use crate::wait::{Bound, Seen};
 
 mod join;
 mod ladder;
+mod lease;
 mod release;
 mod template;
 
 use join::{Expected, Joined, ended_early, join};
 use ladder::Climbed;
+use lease::Lease;
 
 /// A new profile takes seconds to be usable `[I]`; a describe after a creation, less.
 pub(crate) const SETTLE_LIMIT: Duration = Duration::from_secs(120);
@@ -62,9 +65,10 @@ pub async fn bring(
 ) -> Result<Record> {
     // Before anything is bought: what is bought is to have its third line of defence.
     let defence = Defence::prepare(session, desired).await?;
-    let block = record_of(session, desired, environment, options).await?;
+    let driver = session.waits.hex(8);
+    let block = record_of(session, desired, environment, options, &driver).await?;
     let Some(record) = block.record.clone() else { return Err(lost_record(&block.id)) };
-    let climbed = ladder::climb(session, block, record).await?;
+    let climbed = ladder::climb(session, block, record, Lease::new(&driver)).await?;
     let result = joined(session, &climbed, &environment.cluster, defence.as_ref(), options.join).await;
     if let Err(Error::State { .. } | Error::Capacity { .. } | Error::TimedOut { .. }) = &result {
         report(session, &climbed.record, "not as asked for").await;
@@ -117,6 +121,7 @@ async fn record_of(
     desired: &Desired,
     environment: &ComputeEnvironment,
     options: Options,
+    driver: &str,
 ) -> Result<Block> {
     let blocks = block::all(session.aws, session.environment()).await?;
     if let Some(live) = block::current(&blocks, session.now(), options.new)
@@ -134,7 +139,7 @@ async fn record_of(
     let (terms, launch) = new_block(session, desired, environment, options).await?;
     for _ in 0..NAMES {
         let name = names::record(session.environment(), number);
-        if session.aws.ec2.create_record(&name, &terms, &launch).await? {
+        if session.aws.ec2.create_record(&name, &terms, &launch, driver).await? {
             session.ui.say(format_args!("recorded block {} as launch template {name}", terms.block));
         }
         // Read back in both cases: what is bought is what AWS has, and another run may have been first.

@@ -41,6 +41,8 @@ pub const OUTCOME: &str = "spotblock:outcome";
 /// The tag that says that a run has told its user how the block came up. Until then `--new` goes on with it: a run that
 /// was killed and is run again with the same words must not buy twice.
 pub const REPORTED: &str = "spotblock:reported";
+/// The tag that names the run whose turn it is to buy, where there is more than one attempt (`bring/lease.rs`).
+pub const DRIVER: &str = "spotblock:driver";
 /// A tag's value has up to 256 characters `[V]`.
 pub const TAG_VALUE: usize = 256;
 /// How long after the last request's validity a further source is still asked.
@@ -92,6 +94,8 @@ pub struct Record {
     pub terms: Terms,
     /// What the sources refused, in the ladder's order.
     pub refused: Vec<Refused>,
+    /// The run whose turn it is to buy.
+    pub driver: Option<String>,
     /// How the purchase ended, where it brought nothing.
     pub outcome: Option<String>,
     /// How the block came up, once a run has told its user.

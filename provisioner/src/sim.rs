@@ -36,6 +36,7 @@ mod faults;
 mod foreign;
 mod jobs;
 mod ladder;
+mod ladder_crash;
 mod lives;
 mod messages;
 mod snapshot;

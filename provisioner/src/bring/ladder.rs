@@ -4,8 +4,10 @@
 //! attempt begins, so that whoever goes on, after a crash too, begins where this run stopped. What an attempt asks for
 //! follows from the record alone: so does its repetition.
 
+use super::lease::{self, Lease};
 use super::release::{self, Chosen};
 use super::template::Template;
+use crate::aws::ec2::Instance;
 use crate::block::{self, Block};
 use crate::capacity::{self, Buying, Came, Refusal, Short};
 use crate::error::{Error, Result, human};
@@ -24,7 +26,18 @@ pub(super) struct Climbed {
 ///
 /// # Errors
 /// The last refusal, when no attempt is left; what says nothing about the capacity.
-pub(super) async fn climb(session: &Session<'_>, mut block: Block, mut record: Record) -> Result<Climbed> {
+pub(super) async fn climb(
+    session: &Session<'_>,
+    mut block: Block,
+    mut record: Record,
+    mut lease: Lease,
+) -> Result<Climbed> {
+    if record.reported.is_some() {
+        let kept = |it: &&Instance| block.attempt_of(it).is_none_or(|attempt| record.keeps(attempt));
+        let instances = u32::try_from(block.instances.iter().filter(kept).count()).unwrap_or(u32::MAX);
+        return Ok(Climbed { record, instances });
+    }
+    let several = record.terms.attempts().len() > 1;
     let template = Template::of(session, &record).await?;
     let mut last = None;
     let mut brought = false;
@@ -33,12 +46,24 @@ pub(super) async fn climb(session: &Session<'_>, mut block: Block, mut record: R
         let Some(attempt) = record.attempt().filter(|_| record.outcome.is_none()) else {
             return exhausted(session, &block, record, last, brought).await;
         };
+        if several && !lease.turn(session, &mut record, &mut block, &attempt).await? {
+            continue;
+        }
         let asked = record.terms.instances.saturating_sub(record.got());
         let launch = template.launch_of(attempt.source)?;
         announce(session, &record, &attempt, asked, &block);
         let buying = Buying { session, record: &record, attempt: &attempt, asked, launch: &launch, block: &block };
         let source = capacity::of(attempt.source).ok_or_else(|| unknown(&record, &attempt))?;
         let came = source.buy(buying).await?;
+        if several {
+            // It may have been a long time, and others may have gone on.
+            let before = record.refused.clone();
+            lease::read(session, &mut record).await?;
+            if record.refused != before {
+                block = block::again(session.aws, session.environment(), &block.id, Some(record.clone())).await?;
+                continue;
+            }
+        }
         let Some(short) = came.short else {
             let instances = record.got() + came.instances;
             return Ok(Climbed { record, instances });
@@ -48,7 +73,7 @@ pub(super) async fn climb(session: &Session<'_>, mut block: Block, mut record: R
         let kept = if record.terms.fills_gaps() {
             release::run(session, &block, &record, Chosen::OpenRequests(attempt.number)).await?;
             block = block::again(session.aws, session.environment(), &block.id, Some(record.clone())).await?;
-            let of_it = |it: &&crate::aws::ec2::Instance| it.is_up() && block.attempt_of(it) == Some(attempt.number);
+            let of_it = |it: &&Instance| it.is_up() && block.attempt_of(it) == Some(attempt.number);
             u32::try_from(block.instances.iter().filter(of_it).count()).unwrap_or(u32::MAX)
         } else {
             0

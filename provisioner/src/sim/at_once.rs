@@ -9,7 +9,7 @@ use super::snapshot::Snapshot;
 use super::{Run, World};
 
 /// Two runs, the other one beginning later by so many milliseconds.
-async fn both(world: &World, command: &[&str], later: u64) -> (Run, Run) {
+pub(super) async fn both(world: &World, command: &[&str], later: u64) -> (Run, Run) {
     tokio::join!(world.run(command), async {
         tokio::time::sleep(Duration::from_millis(later)).await;
         world.run(command).await

@@ -10,13 +10,13 @@ use super::snapshot::Snapshot;
 use super::{Kill, World, example_with};
 
 /// How a run that nobody disturbed ended.
-struct Undisturbed {
-    code: u8,
-    calls: usize,
-    end: Snapshot,
+pub(super) struct Undisturbed {
+    pub(super) code: u8,
+    pub(super) calls: usize,
+    pub(super) end: Snapshot,
 }
 
-async fn undisturbed(world: &World, command: &[&str]) -> Undisturbed {
+pub(super) async fn undisturbed(world: &World, command: &[&str]) -> Undisturbed {
     let before = world.calls_of_users();
     let run = world.run(command).await;
     let calls = world.calls_of_users() - before;
@@ -24,7 +24,7 @@ async fn undisturbed(world: &World, command: &[&str]) -> Undisturbed {
 }
 
 /// Kills `command` at each of its calls in a world of its own, runs it again, and compares.
-async fn at_every_call(
+pub(super) async fn at_every_call(
     prepare: impl AsyncFn() -> World,
     command: &[&str],
     kinds: &[fn(usize) -> Kill],
@@ -55,10 +55,10 @@ async fn at_every_call(
 }
 
 /// Before its effect, and with its answer lost.
-const BOTH: &[fn(usize) -> Kill] = &[Kill::Before, Kill::After];
+pub(super) const BOTH: &[fn(usize) -> Kill] = &[Kill::Before, Kill::After];
 /// What a run leaves that is killed before a call is what it leaves when it is killed after the one before: to try both
 /// everywhere would only take longer.
-const AFTER: &[fn(usize) -> Kill] = &[Kill::After];
+pub(super) const AFTER: &[fn(usize) -> Kill] = &[Kill::After];
 
 async fn fresh() -> World {
     World::with_config(Options::default(), &example_with("instances = 1", "instances = 3"))
@@ -70,7 +70,7 @@ async fn with_roles() -> World {
     World::with_config(Options::default(), &config.replace("instance-profile = \"ecsInstanceRole\"\n", ""))
 }
 
-async fn after(world: World, command: &[&str], code: u8) -> World {
+pub(super) async fn after(world: World, command: &[&str], code: u8) -> World {
     let run = world.run(command).await;
     assert_eq!(run.code, code, "{}", run.stderr);
     world

@@ -32,7 +32,8 @@ impl Snapshot {
         let blocks = blocks(&tags);
         let plain = |text: &str| plain(text, &blocks);
         let mut purchases = BTreeMap::new();
-        for call in world.accepted("RequestSpotInstances") {
+        let fleets = world.accepted("CreateFleet");
+        for call in world.accepted("RequestSpotInstances").into_iter().chain(fleets) {
             let token = call.parameters["ClientToken"].as_str().expect("always one").to_owned();
             let before = purchases.insert(token, call.parameters.clone());
             assert!(before.is_none_or(|before| before == call.parameters), "repeated as it was: {}", call.parameters);
@@ -55,6 +56,10 @@ fn purchase(mut parameters: Value) -> String {
     let fields = parameters.as_object_mut().expect("parameters");
     fields.remove("ClientToken");
     fields.remove("ValidUntil");
+    if let Some(template) = parameters.pointer_mut("/LaunchTemplateConfigs/0/LaunchTemplateSpecification") {
+        *template = template["Version"].clone();
+        return parameters.to_string();
+    }
     let data = &mut parameters["LaunchSpecification"]["UserData"];
     let bytes = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, data.as_str().expect("user data"));
     *data = String::from_utf8(bytes.expect("base64")).expect("text").into();
@@ -77,6 +82,9 @@ fn tagged(id: &str, tags: &BTreeMap<String, String>) -> String {
     let mut tags = tags.clone();
     tags.remove("spotblock:valid-until");
     tags.remove("spotblock:opened");
+    tags.remove("spotblock:driver");
+    tags.remove("aws:ec2:fleet-id");
+    tags.remove("aws:ec2launchtemplate:id");
     format!("{} {tags:?}", id.split('-').next().unwrap_or_default())
 }
 

@@ -16,7 +16,7 @@ use crate::aws::{text, time};
 use crate::error::{Error, Kind, Result, failed};
 use crate::names;
 use crate::ownership::Marks;
-use crate::record::{LaunchData, OUTCOME, REPORTED, Record, Refused, Terms};
+use crate::record::{DRIVER, LaunchData, OUTCOME, REPORTED, Record, Refused, Terms};
 
 impl Ec2 {
     /// The records of an environment's blocks, in the order of their numbers.
@@ -55,7 +55,9 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails otherwise.
-    pub async fn create_record(&self, name: &str, terms: &Terms, launch: &LaunchData) -> Result<bool> {
+    pub async fn create_record(&self, name: &str, terms: &Terms, launch: &LaunchData, driver: &str) -> Result<bool> {
+        let mut tags = terms.to_tags();
+        tags.insert(DRIVER.to_owned(), driver.to_owned());
         let result = self
             .client
             .create_launch_template()
@@ -63,7 +65,7 @@ impl Ec2 {
             // The name alone makes it a create-if-absent; the token makes the SDK's own retry find its first attempt.
             .client_token(format!("{}-record", terms.block))
             .launch_template_data(request_data(launch))
-            .tag_specifications(specification(ResourceType::LaunchTemplate, &terms.to_tags()))
+            .tag_specifications(specification(ResourceType::LaunchTemplate, &tags))
             .send()
             .await
             .map_err(failed("ec2:CreateLaunchTemplate", name));
@@ -101,6 +103,15 @@ impl Ec2 {
     pub async fn set_refused(&self, record: &Record, refused: &Refused, outcome: Option<&str>) -> Result<()> {
         let outcome = outcome.map(|outcome| (OUTCOME.to_owned(), outcome.to_owned()));
         let tags = outcome.into_iter().chain([refused.to_tag()]).collect();
+        self.tag(std::slice::from_ref(&record.template), &tags).await
+    }
+
+    /// Writes down whose turn it is to buy.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn set_driver(&self, record: &Record, driver: &str) -> Result<()> {
+        let tags = BTreeMap::from([(DRIVER.to_owned(), driver.to_owned())]);
         self.tag(std::slice::from_ref(&record.template), &tags).await
     }
 
@@ -149,6 +160,7 @@ fn record(environment: &str, template: &LaunchTemplate) -> Result<Option<Record>
         created: time(template.create_time()),
         terms: Terms::from_tags(&name, &tags)?,
         refused: Refused::of_tags(&name, &tags)?,
+        driver: tags.get(DRIVER).cloned(),
         outcome: tags.get(OUTCOME).cloned(),
         reported: tags.get(REPORTED).cloned(),
         name,
