@@ -86,6 +86,10 @@ pub enum Command {
     Status,
     /// End the blocks; with --all, remove the environment too
     Down(Down),
+    /// Give a block no further jobs; its instances leave when the running ones have finished
+    Drain(Drain),
+    /// End what has outlived its block: the last line of defence, for a cron job or by hand
+    Reap(Reap),
     /// Write a commented spotblock.toml to start from
     Init(Init),
     /// Print the JSON schema of spotblock.toml, for editors
@@ -293,6 +297,43 @@ pub struct Down {
     /// With --all: delete the queue although jobs wait or run in it; they are lost
     #[arg(long, requires = "all")]
     pub discard_jobs: bool,
+    /// How long running jobs may go on before they are stopped, to be retried [default: not at all]
+    #[arg(long, value_name = "DURATION", conflicts_with = "now")]
+    pub limit: Option<String>,
+    /// End the instances at once: no job is stopped first, and Batch learns of their end only later
+    #[arg(long)]
+    pub now: bool,
+}
+
+/// `drain`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Drain {
+    /// This block only
+    #[arg(long, value_name = "ID")]
+    pub block: Option<String>,
+    /// Wait until the running jobs have ended
+    #[arg(long)]
+    pub wait: bool,
+    /// Wait so long, then stop those that still run, to be retried
+    #[arg(long, value_name = "DURATION")]
+    pub limit: Option<String>,
+}
+
+/// `reap`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Reap {
+    /// Show what would be ended, and end nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Also end instances of ours that have no record, and so no known end, if they were launched so long ago
+    #[arg(long, value_name = "DURATION")]
+    pub older_than: Option<String>,
+    /// This environment, instead of the file's
+    #[arg(long, value_name = "NAME")]
+    pub environment: Option<String>,
+    /// All environments of the account in this region
+    #[arg(long, conflicts_with = "environment")]
+    pub all: bool,
 }
 
 /// `init`.

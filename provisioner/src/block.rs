@@ -197,10 +197,13 @@ impl Block {
     #[must_use]
     pub fn end_of(&self, instance: &Instance) -> Option<Timestamp> {
         let terms = &self.record.as_ref()?.terms;
-        match self.source_of(instance).and_then(capacity::of) {
+        let end = match self.source_of(instance).and_then(capacity::of) {
             Some(source) => source.end(terms, instance.launched),
             None => instance.launched.checked_add(terms.duration).ok(),
-        }
+        };
+        // An end that was moved; the agent takes none that is nearer either.
+        let moved = instance.tags.get(tag::END).and_then(|text| text.parse().ok());
+        end.max(moved)
     }
 }
 

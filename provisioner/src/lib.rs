@@ -56,6 +56,7 @@ pub mod clock;
 pub mod commands;
 pub mod defence;
 pub mod desired;
+pub mod drain;
 pub mod error;
 pub mod job_definition;
 pub mod names;
@@ -160,6 +161,10 @@ fn go_on(command: &Command) -> String {
             "nothing was undone: run the same command again and it goes on where it stopped, or `spotblock down` to end \
              the block"
         }
+        Command::Drain(_) => {
+            "what is DRAINING stays so: its jobs finish, and its instances leave; run the same command again to wait on"
+        }
+        Command::Reap(_) => "what was ended is ended: run the same command again for what is left",
         Command::Down(_) => "nothing was undone: run the same command again and it ends what is left",
         Command::Env(_) => "nothing was undone: run the same command again and it goes on where it stopped",
         Command::Submit(args) if args.watch => {
@@ -197,8 +202,13 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Brake) -> Result<u8>
         Command::Man(args) => return commands::completions::man(ui, args.folder.as_deref()),
         _ => {}
     }
-    let settings = Settings::load(&cli.global, block_flags(&cli.command))?;
     let waits = waits(ports, brake);
+    if let Command::Reap(args) = &cli.command
+        && (args.all || args.environment.is_some())
+    {
+        return reap_without_settings(cli, ports, ui, &waits, args).await;
+    }
+    let settings = Settings::load(&cli.global, block_flags(&cli.command))?;
     if let Command::UserData(args) = &cli.command {
         return print_user_data(cli, ports, ui, &settings, &waits, args).await;
     }
@@ -213,12 +223,33 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Brake) -> Result<u8>
         Command::Jobs(args) => commands::jobs::run(&session, args).await,
         Command::Status => commands::status::run(&session).await,
         Command::Down(args) => commands::down::run(&session, args).await,
+        Command::Drain(args) => commands::drain::run(&session, args).await,
+        Command::Reap(args) => {
+            let of = vec![session.environment().to_owned()];
+            commands::reap::run(&commands::reap::Reaper { aws: &aws, ui, waits: &waits }, of, args).await
+        }
         Command::Init(_) | Command::UserData(_) | Command::Schema | Command::Completions(_) | Command::Man(_) => Ok(0),
     }
 }
 
 fn waits(ports: &Ports, brake: &Brake) -> Waits {
     Waits::new(Clock::new(ports.time.clone(), ports.sleep.clone(), brake.clone()), ports.seed)
+}
+
+/// `reap` for other environments than the file's needs no file.
+async fn reap_without_settings(cli: &Cli, ports: &Ports, ui: &Ui, waits: &Waits, args: &args::Reap) -> Result<u8> {
+    let place = Place {
+        region: cli.global.region.clone(),
+        profile: cli.global.profile.clone(),
+        endpoint_url: cli.global.endpoint_url.clone(),
+    };
+    let aws = Aws::connect(ports, place).await?;
+    let reaper = commands::reap::Reaper { aws: &aws, ui, waits };
+    let environments = match &args.environment {
+        Some(name) => vec![name.clone()],
+        None => reaper.environments().await?,
+    };
+    commands::reap::run(&reaper, environments, args).await
 }
 
 /// With a given cluster it needs no AWS at all.

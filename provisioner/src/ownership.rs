@@ -27,6 +27,11 @@ impl Ours {
         &self.0
     }
 
+    /// What belongs to a thing of ours and to nobody else: an instance's container instance, and a task on it.
+    pub(crate) fn part(&self, id: &str) -> Self {
+        Self(id.to_owned())
+    }
+
     /// Something that this run has just made itself. AWS said so: nobody else's thing has this name.
     pub(crate) fn just_made(id: &str) -> Self {
         Self(id.to_owned())

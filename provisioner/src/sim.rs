@@ -39,6 +39,7 @@ mod ladder;
 mod ladder_crash;
 mod lives;
 mod messages;
+mod reap;
 mod snapshot;
 mod stop;
 

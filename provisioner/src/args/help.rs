@@ -47,7 +47,22 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "spotblock down                          # ends the blocks; the environment stays, and costs nothing",
             "spotblock down --block sb-1f2c3d4e5f",
+            "spotblock down --limit 30m              # running jobs may go on for half an hour",
             "spotblock down --all                    # removes what spotblock made for the environment",
+        ],
+    ),
+    (
+        "drain",
+        &[
+            "spotblock drain                         # jobs finish, then the instances leave",
+            "spotblock drain --block sb-1f2c3d4e5f --limit 30m",
+        ],
+    ),
+    (
+        "reap",
+        &[
+            "spotblock reap --dry-run                # what has outlived its block",
+            "spotblock reap --all --region us-east-1 # needs no spotblock.toml",
         ],
     ),
     (

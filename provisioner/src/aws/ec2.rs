@@ -1,6 +1,6 @@
 //! EC2: spot requests, instances, the network, images. Records are in `ec2/records.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
@@ -185,6 +185,23 @@ impl Ec2 {
     /// When the call fails.
     pub async fn instances_tagged(&self, tag: &str, value: &str) -> Result<Vec<Instance>> {
         self.instances(filter(&format!("tag:{tag}"), [value.to_owned()])).await
+    }
+
+    /// All values of this tag on instances, spot requests and launch templates.
+    ///
+    /// # Errors
+    /// When a call fails.
+    pub async fn values_of_tag(&self, tag: &str) -> Result<BTreeSet<String>> {
+        let by = || filter("tag-key", [tag.to_owned()]);
+        let mut values = BTreeSet::new();
+        values.extend(self.instances(by()).await?.into_iter().filter_map(|mut it| it.tags.remove(tag)));
+        values.extend(self.described(by()).await?.into_iter().filter_map(|mut it| it.tags.remove(tag)));
+        let mut pages = self.client.describe_launch_templates().filters(by()).into_paginator().items().send();
+        while let Some(template) = pages.next().await {
+            let template = template.map_err(failed("ec2:DescribeLaunchTemplates", tag))?;
+            values.extend(our_tags(template.tags()).remove(tag));
+        }
+        Ok(values)
     }
 
     async fn instances(&self, by: Filter) -> Result<Vec<Instance>> {

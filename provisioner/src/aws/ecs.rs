@@ -3,13 +3,29 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ecs::Client;
+use aws_sdk_ecs::types::{ContainerInstanceStatus, DesiredStatus};
 use serde::Serialize;
 
 use super::text;
 use crate::error::{Kind, Result, failed};
+use crate::ownership::{Ours, ids};
 
 /// DescribeContainerInstances takes up to 100 `[V]`.
 const DESCRIBE_LIMIT: usize = 100;
+
+/// UpdateContainerInstancesState takes up to 10 `[V]`.
+const UPDATE_LIMIT: usize = 10;
+
+/// A task that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// Its ARN.
+    pub arn: String,
+    /// The ARN of the container instance that it is on.
+    pub member: String,
+    /// Whether its end was asked for.
+    pub stopping: bool,
+}
 
 /// The client.
 pub struct Ecs {
@@ -84,5 +100,59 @@ impl Ecs {
             }
         }
         Ok(members)
+    }
+
+    /// Sets container instances DRAINING: they take no further task. One that is gone, or not registered whole yet, stays
+    /// as it is.
+    ///
+    /// # Errors
+    /// When a call fails.
+    pub async fn drain(&self, cluster: &str, members: &[Ours]) -> Result<()> {
+        for some in ids(members).chunks(UPDATE_LIMIT) {
+            let call = self.client.update_container_instances_state().cluster(cluster);
+            let call = call.set_container_instances(Some(some.to_vec())).status(ContainerInstanceStatus::Draining);
+            call.send().await.map_err(failed("ecs:UpdateContainerInstancesState", some.join(", ")))?;
+        }
+        Ok(())
+    }
+
+    /// The tasks of a cluster that have not ended, whatever they are wanted to do. A task that is being stopped is listed
+    /// with those that are to be STOPPED while its container still lives `[V]`.
+    ///
+    /// # Errors
+    /// When a call fails.
+    pub async fn live_tasks(&self, cluster: &str) -> Result<Vec<Task>> {
+        let mut arns = Vec::new();
+        for status in [DesiredStatus::Running, DesiredStatus::Stopped] {
+            let call = self.client.list_tasks().cluster(cluster).desired_status(status);
+            let mut pages = call.into_paginator().items().send();
+            while let Some(arn) = pages.next().await {
+                arns.push(arn.map_err(failed("ecs:ListTasks", cluster))?);
+            }
+        }
+        let mut tasks = Vec::new();
+        for some in arns.chunks(DESCRIBE_LIMIT) {
+            let call = self.client.describe_tasks().cluster(cluster).set_tasks(Some(some.to_vec()));
+            let answer = call.send().await.map_err(failed("ecs:DescribeTasks", cluster))?;
+            let live = answer.tasks().iter().filter(|task| task.last_status() != Some("STOPPED"));
+            tasks.extend(live.map(|task| Task {
+                arn: text(task.task_arn()),
+                member: text(task.container_instance_arn()),
+                stopping: task.desired_status() == Some("STOPPED"),
+            }));
+        }
+        Ok(tasks)
+    }
+
+    /// Asks for a task's end. One that has ended meanwhile is what was wanted.
+    ///
+    /// # Errors
+    /// When the call fails otherwise.
+    pub async fn stop(&self, cluster: &str, task: &Ours, reason: &str) -> Result<()> {
+        let call = self.client.stop_task().cluster(cluster).task(task.id()).reason(reason);
+        match call.send().await.map_err(failed("ecs:StopTask", task.id())) {
+            Err(error) if error.aws().is_some_and(|it| it.message.contains("not found")) => Ok(()),
+            result => result.map(|_| ()),
+        }
     }
 }

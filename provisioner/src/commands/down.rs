@@ -1,6 +1,7 @@
 //! `spotblock down`: ends blocks, and with --all removes what was made for them.
 //!
-//! A block's spot requests are cancelled first, then described again, since a fulfilment can race a cancellation; what
+//! Its instances take no further jobs, and those that run are given up to `--limit`, then stopped with a reason that the
+//! retry rules know; `--now` does without. A block's spot requests are cancelled first, then described again, since a fulfilment can race a cancellation; what
 //! came up is terminated if it is ours; its record goes last. Killed anywhere, a second run finds what is left.
 
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::block::{self, Block, Life};
 use crate::capacity::{self, Standing};
 use crate::defence;
 use crate::desired::Desired;
+use crate::drain::Members;
 use crate::error::{Error, Result};
 use crate::ownership::{Marks, Ours, ids};
 use crate::session::Session;
@@ -33,6 +35,8 @@ pub(super) struct Ended {
     instances: Vec<String>,
     cancelled: Vec<String>,
     schedules: Vec<String>,
+    /// How many jobs were stopped, to be retried.
+    stopped: usize,
     pub(super) removed: Vec<String>,
     pub(super) kept: Vec<String>,
 }
@@ -42,17 +46,16 @@ pub(super) struct Ended {
 /// # Errors
 /// When a call fails, something doesn't end in time, or jobs would be lost.
 pub async fn run(session: &Session<'_>, args: &args::Down) -> Result<u8> {
+    let limit = super::limit("--limit", args.limit.as_deref(), Duration::ZERO)?;
     if args.all {
         environment::refuse_to_lose_jobs(session, args.discard_jobs).await?;
     }
     let mut ended = Ended::default();
     let blocks = block::all(session.aws, session.environment()).await?;
-    let chosen: Vec<&Block> = blocks.iter().filter(|it| args.block.as_ref().is_none_or(|id| *id == it.id)).collect();
-    if let (Some(id), true) = (&args.block, chosen.is_empty()) {
-        return Err(Error::Usage {
-            what: format!("environment {} has no block {id}", session.environment()),
-            next: "see `spotblock status` for those it has".to_owned(),
-        });
+    let chosen = super::chosen(session, &blocks, args.block.as_deref())?;
+    if !args.now {
+        let members = Members::drain(session, &chosen).await?;
+        ended.stopped = members.empty(session, limit, "the block is ended").await?;
     }
     for block in chosen {
         end(session, block, &mut ended).await?;

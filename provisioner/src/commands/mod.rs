@@ -1,8 +1,11 @@
 //! One file a command. Each gets a [`Session`] and prints its result.
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
 
 use crate::args::Waiting;
+use crate::block::Block;
 use crate::bring;
 use crate::error::{Error, Result};
 use crate::session::Session;
@@ -10,10 +13,12 @@ use crate::settings::parse_duration;
 
 pub mod completions;
 pub mod down;
+pub mod drain;
 pub mod env;
 pub mod init;
 pub mod jobs;
 pub mod plan;
+pub mod reap;
 pub mod request;
 pub mod schema;
 pub mod status;
@@ -36,6 +41,31 @@ pub(crate) fn bring_options(new: bool, waiting: &Waiting) -> Result<bring::Optio
     let join = read("--timeout", &waiting.timeout, JOIN)?;
     let valid_for = read("--valid-for", &waiting.valid_for, VALID_FOR)?;
     Ok(bring::Options { new, join: join.unsigned_abs(), valid_for })
+}
+
+/// The blocks that a command is for: this one, or all.
+///
+/// # Errors
+/// [`Error::Usage`] when there is no such block.
+pub(crate) fn chosen<'a>(session: &Session<'_>, blocks: &'a [Block], id: Option<&str>) -> Result<Vec<&'a Block>> {
+    let chosen: Vec<&Block> = blocks.iter().filter(|it| id.is_none_or(|id| it.id == id)).collect();
+    match id {
+        Some(id) if chosen.is_empty() => Err(Error::Usage {
+            what: format!("environment {} has no block {id}", session.environment()),
+            next: "see `spotblock status` for those it has".to_owned(),
+        }),
+        _ => Ok(chosen),
+    }
+}
+
+/// A flag's duration.
+///
+/// # Errors
+/// [`Error::Settings`] when it is none.
+pub(crate) fn limit(flag: &str, given: Option<&str>, default: Duration) -> Result<Duration> {
+    let Some(text) = given else { return Ok(default) };
+    let parsed = parse_duration(text).map_err(|problem| Error::Settings(vec![format!("{flag}: {problem}")]))?;
+    Ok(parsed.unsigned_abs())
 }
 
 /// Says what settings allow but may surprise.

@@ -264,3 +264,21 @@ async fn a_record_that_is_not_shown_yet_is_waited_for() {
     );
     assert_eq!((world.accepted("CreateLaunchTemplate").len(), world.launched().len()), (1, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn drain_ends_the_same_wherever_it_was_killed() {
+    let prepare = async || after(fresh().await, &["up"], 0).await;
+    let wanted = at_every_call(prepare, &["drain", "--wait"], AFTER, 5).await;
+    assert_eq!(wanted.code, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reap_ends_the_same_wherever_it_was_killed() {
+    let prepare = async || {
+        let world = after(fresh().await, &["up"], 0).await;
+        world.pass(Duration::from_secs(100 * 60)).await;
+        world
+    };
+    let wanted = at_every_call(prepare, &["reap"], AFTER, 5).await;
+    assert_eq!(wanted.code, 0);
+}

@@ -9,6 +9,7 @@ mod agent_imds;
 mod agent_kills;
 mod aws_cli;
 mod demo;
+mod drain;
 mod first_example;
 mod fleet;
 mod help;

@@ -1,0 +1,261 @@
+//! `spotblock reap`: the fourth line of defence. It ends what is ours and past its end, and says of the rest why not.
+//!
+//! One thing that can't be ended keeps nothing else alive: it is listed with AWS's answer, and the exit code is 1.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use node_contract::names::tag;
+use serde::Serialize;
+
+use crate::args;
+use crate::aws::Aws;
+use crate::aws::ec2::{Instance, SpotRequest};
+use crate::block::{self, Block};
+use crate::capacity::{self, Standing};
+use crate::defence;
+use crate::error::{Error, Result};
+use crate::names;
+use crate::ownership::{Marks, Ours};
+use crate::settings::parse_duration;
+use crate::ui::Ui;
+use crate::wait::Waits;
+
+/// How long after its end something is left to the lines of defence before this one.
+const GRACE: SignedDuration = SignedDuration::from_mins(10);
+
+/// What it works with: no settings, since it is for environments whose file nobody has any more, too.
+pub struct Reaper<'a> {
+    /// AWS.
+    pub aws: &'a Aws,
+    /// The outputs.
+    pub ui: &'a Ui,
+    /// The clock.
+    pub waits: &'a Waits,
+}
+
+/// What became of a thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Verdict {
+    /// It was ended, or deleted.
+    Ended,
+    /// It would be.
+    WouldEnd,
+    /// It lives on.
+    Spared,
+    /// AWS refused.
+    Failed,
+}
+
+/// One thing.
+#[derive(Clone, Debug, Serialize)]
+struct Item {
+    verdict: Verdict,
+    kind: &'static str,
+    id: String,
+    environment: String,
+    why: String,
+}
+
+/// What is to happen to a thing: its end, with the leave for it, or not.
+type Judged<T> = std::result::Result<(T, String), String>;
+
+/// Runs it for these environments.
+///
+/// # Errors
+/// When what there is can't be looked at. What can't be ended is in the result.
+pub async fn run(reaper: &Reaper<'_>, environments: Vec<String>, args: &args::Reap) -> Result<u8> {
+    let older_than = args.older_than.as_deref().map(parse_duration).transpose();
+    let older_than = older_than.map_err(|problem| Error::Settings(vec![format!("--older-than: {problem}")]))?;
+    let now = reaper.waits.clock().now();
+    let mut items = Vec::new();
+    for environment in &environments {
+        let of = Environment { reaper, name: environment, now, older_than, dry_run: args.dry_run };
+        of.reap(&mut items).await?;
+    }
+    let failed = items.iter().any(|it| it.verdict == Verdict::Failed);
+    reaper.ui.result(&items, |items| text(items))?;
+    Ok(u8::from(failed))
+}
+
+impl Reaper<'_> {
+    /// The environments that something in the account carries the mark of.
+    ///
+    /// # Errors
+    /// When a call fails.
+    pub async fn environments(&self) -> Result<Vec<String>> {
+        let mut names = self.aws.ec2.values_of_tag(tag::ENVIRONMENT).await?;
+        let groups = self.aws.scheduler.groups(&names::schedule_group("")).await?;
+        names.extend(groups.into_iter().filter_map(|mut group| group.tags.remove(tag::ENVIRONMENT)));
+        Ok(names.into_iter().collect())
+    }
+}
+
+/// One environment.
+struct Environment<'a> {
+    reaper: &'a Reaper<'a>,
+    name: &'a str,
+    now: Timestamp,
+    older_than: Option<SignedDuration>,
+    dry_run: bool,
+}
+
+impl Environment<'_> {
+    async fn reap(&self, items: &mut Vec<Item>) -> Result<()> {
+        let aws = self.reaper.aws;
+        let blocks = block::all(aws, self.name).await?;
+        let tagged = aws.ec2.instances_tagged(tag::ENVIRONMENT, self.name).await?;
+        let known: BTreeSet<&str> = blocks.iter().flat_map(|it| &it.instances).map(|it| it.id.as_str()).collect();
+        for foreign in tagged.iter().filter(|it| it.is_up() && !known.contains(it.id.as_str())) {
+            let why = "carries the environment's tag, but was not brought by spotblock".to_owned();
+            self.note(items, Verdict::Spared, "instance", &foreign.id, why);
+        }
+        for block in &blocks {
+            for instance in block.instances.iter().filter(|it| it.is_up()) {
+                let judged = self.judge_instance(block, instance);
+                self.end(items, "instance", &instance.id, judged, async |ours: &Ours| {
+                    aws.ec2.terminate(std::slice::from_ref(ours)).await
+                })
+                .await;
+            }
+            let holding = |it: &&SpotRequest| capacity::standing(it) == Standing::Holding;
+            for request in block.requests.iter().filter(holding) {
+                let judged = self.judge_request(block, request);
+                self.end(items, "spot request", &request.id, judged, async |ours: &Ours| {
+                    aws.ec2.cancel_spot_requests(std::slice::from_ref(ours)).await
+                })
+                .await;
+            }
+            if let Some(record) = &block.record {
+                let judged = self.judge_record(block).map(|why| (record, why));
+                self.end(items, "record", &record.name, judged, async |record: &&crate::record::Record| {
+                    aws.ec2.delete_record(record).await
+                })
+                .await;
+            }
+        }
+        self.schedules(&blocks, items).await
+    }
+
+    fn judge_instance(&self, block: &Block, instance: &Instance) -> Judged<Ours> {
+        let marks = Marks::of_block(self.name, &block.id);
+        let ours = marks.claim_instance(instance, &block.requests).ok_or("its spot request is not ours")?;
+        let id = &block.id;
+        match block.end_of(instance) {
+            Some(end) if self.is_over(end) => Ok((ours, format!("block {id} ended at {end}"))),
+            Some(end) if self.now < end => Err(format!("block {id} goes on until {end}")),
+            Some(end) => {
+                Err(format!("block {id} ended at {end}: its timer and its schedule have until {}", later(end, GRACE)))
+            }
+            None => match self.older_than {
+                Some(age) if later(instance.launched, age) < self.now => Ok((
+                    ours,
+                    format!("no record says when block {id} ends, and it was launched at {}", instance.launched),
+                )),
+                Some(_) => Err(format!("no record says when block {id} ends, and it is not older than that")),
+                None => Err(format!("no record says when block {id} ends: --older-than ends it")),
+            },
+        }
+    }
+
+    fn judge_request(&self, block: &Block, request: &SpotRequest) -> Judged<Ours> {
+        let marks = Marks::of_block(self.name, &block.id);
+        let ours = marks.claim(&request.id, &request.tags).ok_or("it is not ours")?;
+        match &block.record {
+            Some(record) if self.now < record.terms.late() => {
+                Err(format!("it may be fulfilled until {}", record.terms.valid_until))
+            }
+            Some(record) => Ok((ours, format!("it was valid until {}", record.terms.valid_until))),
+            None => Ok((ours, "its block has no record".to_owned())),
+        }
+    }
+
+    /// A record goes last: when nothing of its block is left, and nothing can come any more.
+    fn judge_record(&self, block: &Block) -> std::result::Result<String, String> {
+        if block.has_something_left() {
+            return Err("something of its block is left".to_owned());
+        }
+        let Some(record) = &block.record else { return Err(String::new()) };
+        let end = later(record.terms.late(), record.terms.duration);
+        if self.is_over(end) {
+            Ok(format!("its block was over at {end}"))
+        } else {
+            Err(format!("its block was to go on until {end}"))
+        }
+    }
+
+    fn is_over(&self, end: Timestamp) -> bool {
+        later(end, GRACE) <= self.now
+    }
+
+    /// Schedules of blocks of which nothing is left. One that is to fire yet does no harm; it is only of no use.
+    async fn schedules(&self, blocks: &[Block], items: &mut Vec<Item>) -> Result<()> {
+        let (aws, name) = (&self.reaper.aws.scheduler, names::schedule_group(self.name));
+        let Some(group) = aws.group(&name).await? else { return Ok(()) };
+        let Some(ours) = Marks::of_environment(self.name).claim(&name, &group.tags) else {
+            self.note(items, Verdict::Spared, "schedule group", &name, "was not made by spotblock".to_owned());
+            return Ok(());
+        };
+        let needed = |it: &&Block| it.has_something_left() || it.life(self.now).goes_on();
+        let needed: Vec<String> = blocks.iter().filter(needed).map(|it| defence::prefix(&it.id)).collect();
+        for schedule in aws.names(&name, "").await? {
+            let judged = match needed.iter().any(|prefix| schedule.starts_with(prefix)) {
+                true => Err("its block goes on, or something of it is left".to_owned()),
+                false => Ok(((), "nothing of its block is left".to_owned())),
+            };
+            self.end(items, "schedule", &schedule, judged, async |(): &()| aws.delete(&ours, &schedule).await).await;
+        }
+        Ok(())
+    }
+
+    /// Ends a thing if it was judged so, and notes what became of it.
+    async fn end<T>(
+        &self,
+        items: &mut Vec<Item>,
+        kind: &'static str,
+        id: &str,
+        judged: Judged<T>,
+        end: impl AsyncFnOnce(&T) -> Result<()>,
+    ) {
+        let (thing, why) = match judged {
+            Ok(found) => found,
+            Err(why) => return self.note(items, Verdict::Spared, kind, id, why),
+        };
+        if self.dry_run {
+            return self.note(items, Verdict::WouldEnd, kind, id, why);
+        }
+        match end(&thing).await {
+            Ok(()) => self.note(items, Verdict::Ended, kind, id, why),
+            Err(error) => {
+                self.reaper.ui.error(&error);
+                self.note(items, Verdict::Failed, kind, id, error.to_string());
+            }
+        }
+    }
+
+    fn note(&self, items: &mut Vec<Item>, verdict: Verdict, kind: &'static str, id: &str, why: String) {
+        items.push(Item { verdict, kind, id: id.to_owned(), environment: self.name.to_owned(), why });
+    }
+}
+
+/// Held at the last moment there is.
+fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+fn text(items: &[Item]) -> String {
+    let line = |item: &Item| {
+        let verdict = match item.verdict {
+            Verdict::Ended => "ended",
+            Verdict::WouldEnd => "would end",
+            Verdict::Spared => "spared",
+            Verdict::Failed => "FAILED",
+        };
+        format!("{verdict}: {} {} of {}: {}", item.kind, item.id, item.environment, item.why)
+    };
+    match items {
+        [] => "nothing of spotblock's is left".to_owned(),
+        items => items.iter().map(line).collect::<Vec<_>>().join("\n"),
+    }
+}
