@@ -49,6 +49,8 @@ class S3:
             return f"signed for {region} {service}"
         signed = parts["SignedHeaders"].split(";")
         unsigned = [name for name in headers if name.startswith("x-amz-") and name not in signed]
+        if "x-amz-content-sha256" not in signed:
+            return "S3 wants x-amz-content-sha256"
         if unsigned or "host" not in signed:
             return f"not among what is signed: {unsigned or 'host'}"
         secret, token = self.secret_of(key)

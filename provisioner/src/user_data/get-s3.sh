@@ -14,5 +14,6 @@ get() {
     curl -fsS -m 60 -o $f --aws-sigv4 aws:amz:@REGION@:s3 -K- "$u" <<E
 user = "$(v AccessKeyId):$(v SecretAccessKey)"
 header = "x-amz-security-token: $(v Token)"
+header = "x-amz-content-sha256: UNSIGNED-PAYLOAD"
 E
 }
