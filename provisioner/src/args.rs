@@ -10,7 +10,7 @@ pub mod help;
 mod more;
 
 pub use help::{command, parse};
-pub use more::{Completions, Jobs, Man, Shell};
+pub use more::{Completions, Doctor, Jobs, Man, Shell};
 
 /// Brings fixed-length blocks of EC2 capacity to AWS Batch, and ends them.
 #[derive(Clone, Debug, Parser)]
@@ -80,6 +80,8 @@ pub enum Command {
     Submit(Submit),
     /// List the queue's jobs, and why they are as they are
     Jobs(Jobs),
+    /// Say why an instance has not joined, or why a job waits
+    Doctor(Doctor),
     /// Bring a block to an environment that is there already (step 8 alone)
     Request(Request),
     /// Show the blocks, their instances and the queue

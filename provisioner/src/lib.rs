@@ -56,6 +56,7 @@ pub mod clock;
 pub mod commands;
 pub mod defence;
 pub mod desired;
+pub mod doctor;
 pub mod drain;
 pub mod error;
 pub mod job_definition;
@@ -177,6 +178,7 @@ fn go_on(command: &Command) -> String {
         | Command::UserData(_)
         | Command::Status
         | Command::Jobs(_)
+        | Command::Doctor(_)
         | Command::Init(_)
         | Command::Schema
         | Command::Completions(_)
@@ -221,6 +223,7 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Brake) -> Result<u8>
         Command::Submit(args) => commands::submit::run(&session, args).await,
         Command::Request(args) => commands::request::run(&session, args).await,
         Command::Jobs(args) => commands::jobs::run(&session, args).await,
+        Command::Doctor(args) => commands::doctor::run(&session, args).await,
         Command::Status => commands::status::run(&session).await,
         Command::Down(args) => commands::down::run(&session, args).await,
         Command::Drain(args) => commands::drain::run(&session, args).await,

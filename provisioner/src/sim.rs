@@ -30,6 +30,7 @@ mod connector;
 mod crash;
 mod defence;
 mod denied;
+mod doctor;
 mod drift;
 mod errors;
 mod faults;

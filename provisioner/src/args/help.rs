@@ -40,6 +40,14 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "spotblock jobs --name align* -o json",
         ],
     ),
+    (
+        "doctor",
+        &[
+            "spotblock doctor                        # whatever waits or is wrong",
+            "spotblock doctor i-0123456789abcdef0",
+            "spotblock doctor hello-world -o json",
+        ],
+    ),
     ("request", &["spotblock request --instances 3"]),
     ("status", &["spotblock status", "spotblock status -o json"]),
     (

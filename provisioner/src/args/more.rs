@@ -45,3 +45,11 @@ pub struct Jobs {
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub limit: usize,
 }
+
+/// `doctor`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Doctor {
+    /// An instance's id, or a job's id or name; left out, everything that waits or is wrong
+    #[arg(value_name = "INSTANCE|JOB")]
+    pub about: Option<String>,
+}

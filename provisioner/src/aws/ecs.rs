@@ -10,6 +10,10 @@ use super::text;
 use crate::error::{Kind, Result, failed};
 use crate::ownership::{Ours, ids};
 
+mod hosts;
+
+pub use hosts::{Host, Room};
+
 /// DescribeContainerInstances takes up to 100 `[V]`.
 const DESCRIBE_LIMIT: usize = 100;
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::args;
 use crate::aws::batch::{Detail, JOB_STATES};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::session::Session;
 use crate::ui::{table, view};
 
@@ -70,6 +70,7 @@ fn shown(job: &Detail) -> String {
     }
     match job.status.as_str() {
         "PENDING" if !job.depends_on.is_empty() => format!("waits for {}", job.depends_on.join(", ")),
+        "RUNNABLE" if job.attempts.is_empty() => format!("`spotblock doctor {}` says what it waits for", job.name),
         _ => job.why(),
     }
 }
@@ -79,4 +80,29 @@ pub(crate) fn states(array: &crate::aws::batch::Children) -> String {
     let count = |state: &&str| array.states.get(*state).copied().filter(|count| *count > 0);
     let parts: Vec<String> = JOB_STATES.iter().filter_map(|state| Some(format!("{} {state}", count(state)?))).collect();
     format!("{} children: {}", array.size, parts.join(", "))
+}
+
+/// A job by its id, or else the newest of that name in the queue.
+///
+/// # Errors
+/// When there is none, or a call fails.
+pub(crate) async fn find(session: &Session<'_>, given: &str) -> Result<Detail> {
+    let (batch, queue) = (&session.aws.batch, &session.settings.environment.queue);
+    if is_id(given)
+        && let Some(job) = batch.jobs(&[given.to_owned()]).await?.into_iter().next()
+    {
+        return Ok(job);
+    }
+    let ids = batch.jobs_named(queue, given, usize::MAX).await?;
+    let newest = batch.jobs(&ids).await?.into_iter().max_by_key(|job| job.created);
+    newest.ok_or_else(|| Error::Usage {
+        what: format!("there is no job {given} in queue {queue}"),
+        next: "list them with `spotblock jobs`; Batch forgets ended ones after some days".to_owned(),
+    })
+}
+
+/// A UUID, with an index behind `:` for an array's child.
+fn is_id(given: &str) -> bool {
+    let id = given.split(':').next().unwrap_or_default();
+    id.len() == 36 && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }

@@ -12,6 +12,7 @@ use crate::session::Session;
 use crate::settings::parse_duration;
 
 pub mod completions;
+pub mod doctor;
 pub mod down;
 pub mod drain;
 pub mod env;
