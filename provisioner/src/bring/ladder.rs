@@ -155,8 +155,11 @@ async fn exhausted(
         session.ui.warn(format_args!("block {id} has {instances} of {wanted} instances: no source has more"));
         return Ok(Climbed { record, instances });
     }
-    let block = block::again(session.aws, session.environment(), &block.id, Some(record.clone())).await?;
-    release::run(session, &block, &record, Chosen::All).await?;
+    // Where nothing ever came, nothing is left, and the refusal that was just written down is the run's last call.
+    if brought || last.is_none() {
+        let block = block::again(session.aws, session.environment(), &block.id, Some(record.clone())).await?;
+        release::run(session, &block, &record, Chosen::All).await?;
+    }
     Err(refused(&record, last, brought))
 }
 
