@@ -128,6 +128,12 @@ impl Block {
         self.record.as_ref().is_some_and(|record| record.reported.is_some())
     }
 
+    /// Whether a run has told its user that it came to nothing. Instances with jobs may still be on their way out.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        self.is_reported() && self.record.as_ref().is_some_and(|record| record.outcome.is_some())
+    }
+
     /// Where it is in its life at `now`.
     #[must_use]
     pub fn life(&self, now: Timestamp) -> Life {
@@ -211,7 +217,8 @@ impl Block {
 /// came up, for then this run is that run's repetition.
 #[must_use]
 pub fn current(blocks: &[Block], now: Timestamp, new: bool) -> Option<&Block> {
-    let newest = blocks.iter().rev().find(|block| block.record.is_some() && block.life(now).goes_on());
+    let goes_on = |block: &&Block| block.record.is_some() && block.life(now).goes_on() && !block.is_given_up();
+    let newest = blocks.iter().rev().find(goes_on);
     newest.filter(|block| !new || !block.is_reported())
 }
 

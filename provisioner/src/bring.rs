@@ -39,6 +39,8 @@ use lease::Lease;
 pub(crate) const SETTLE_LIMIT: Duration = Duration::from_secs(120);
 /// A wait for requests that turn up late: as long as they may, and a little more so that the last look comes after it.
 const LATE: Duration = Duration::from_secs(70);
+/// The outcome of a block of which too few instances joined the cluster.
+pub(crate) const NOT_JOINED: &str = "not-joined";
 /// How many names are tried when others are taken by foreign launch templates.
 const NAMES: u32 = 20;
 
@@ -101,14 +103,37 @@ async fn joined(
     let record = &climbed.record;
     let expected = usize::try_from(climbed.instances).unwrap_or(usize::MAX);
     let mut seen = Joined { joined: 0, gone: Vec::new() };
-    join(session, record, Expected { cluster, instances: expected, defence, limit }, &mut seen).await?;
-    match ended_early(record, &seen.gone) {
-        // In a block that goes on it is nothing new: an instance may have left, or been ended by somebody.
-        Some(error) if record.reported.is_some() => session.ui.warn(error),
-        Some(error) => return Err(error),
-        None => {}
+    let result = join(session, record, Expected { cluster, instances: expected, defence, limit }, &mut seen).await;
+    let result = result.and_then(|()| ended_early(record, &seen.gone).map_or(Ok(()), Err));
+    let enough = seen.joined >= usize::try_from(record.terms.least()).unwrap_or(usize::MAX);
+    match result {
+        Ok(()) => Ok(()),
+        Err(error @ (Error::State { .. } | Error::TimedOut { .. })) => {
+            // In a block that goes on it is nothing new: an instance may have left, or been ended by somebody.
+            let ended = matches!(error, Error::State { .. });
+            if ended && record.reported.is_some() || record.terms.partial.is_some() && enough {
+                session.ui.warn(error);
+                return Ok(());
+            }
+            give_up(session, record).await?;
+            Err(error)
+        }
+        Err(error) => Err(error),
     }
-    Ok(())
+}
+
+/// All or nothing: what joined is given back, unless another run has told its user meanwhile that the block came up. It is
+/// written down first, so that whoever comes after a crash goes on with it.
+async fn give_up(session: &Session<'_>, record: &Record) -> Result<()> {
+    let mut record = record.clone();
+    lease::read(session, &mut record).await?;
+    if record.reported.is_some() {
+        return Ok(());
+    }
+    session.aws.ec2.set_outcome(&record, NOT_JOINED).await?;
+    record.outcome = Some(NOT_JOINED.to_owned());
+    let block = block::again(session.aws, session.environment(), &record.terms.block, Some(record.clone())).await?;
+    release::idle(session, &block, &record).await
 }
 
 fn lost_record(id: &str) -> Error {

@@ -1,7 +1,7 @@
 //! Emptying a block's instances: no further job, then time for those that run, then StopTask with a reason that the retry
 //! rules of job definitions know. An instance that is ended with a job on it costs Batch 14 to 17 minutes until it notices.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::aws::ec2::Instance;
@@ -54,6 +54,18 @@ impl Members {
     #[must_use]
     pub fn instances(&self) -> Vec<String> {
         self.members.values().map(|it| it.id().to_owned()).collect()
+    }
+
+    /// The EC2 instances that still have tasks.
+    ///
+    /// # Errors
+    /// When a call fails.
+    pub async fn busy(&self, session: &Session<'_>) -> Result<BTreeSet<String>> {
+        if self.members.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let tasks = self.tasks(session).await?;
+        Ok(tasks.iter().filter_map(|task| self.members.get(&task.member)).map(|it| it.id().to_owned()).collect())
     }
 
     /// Waits until no task is left on them; those that still run at the limit are stopped. Gives how many were.

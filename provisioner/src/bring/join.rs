@@ -107,9 +107,9 @@ async fn why_not_joined(session: &Session<'_>, record: &Record, instance: &str) 
         }
     };
     Ok(format!(
-        "the block is bought and its clock runs. Check with `aws ec2 get-console-output --instance-id {instance} --latest` \
-         that {agent}, that ECS can be reached from {}, and that the role of {} has the policy of the agent; then run the same \
-         command again to wait on, or `spotblock down` to end the block",
+        "it is all or nothing: idle instances were ended, those with jobs leave when they are done (--partial K keeps K or \
+         more). Check with `aws ec2 get-console-output --instance-id {instance}` that {agent}, that ECS can be reached from \
+         {}, and that the role of {} has the policy of the agent; --timeout waits longer. Then run the same command again",
         record.terms.subnets.join(" and "),
         launch.instance_profile
     ))
@@ -127,8 +127,8 @@ pub(super) fn ended_early(record: &Record, gone: &[Instance]) -> Option<Error> {
             first.reason
         ),
         next:
-            "the others, if there are any, have joined and work; `spotblock status` shows them, `spotblock up --new` \
-               starts another block"
+            "it is all or nothing: idle instances were ended, those with jobs leave when they are done (--partial K keeps K \
+             or more); run the same command again for another block"
                 .to_owned(),
     })
 }

@@ -4,6 +4,7 @@
 //! attempt begins, so that whoever goes on, after a crash too, begins where this run stopped. What an attempt asks for
 //! follows from the record alone: so does its repetition.
 
+use super::NOT_JOINED;
 use super::lease::{self, Lease};
 use super::release::{self, Chosen};
 use super::template::Template;
@@ -35,6 +36,10 @@ pub(super) async fn climb(
     if record.reported.is_some() {
         let kept = |it: &&Instance| block.attempt_of(it).is_none_or(|attempt| record.keeps(attempt));
         let instances = u32::try_from(block.instances.iter().filter(kept).count()).unwrap_or(u32::MAX);
+        if instances < record.terms.instances {
+            let (wanted, id) = (record.terms.instances, &record.terms.block);
+            session.ui.warn(format_args!("block {id} has {instances} of {wanted} instances"));
+        }
         return Ok(Climbed { record, instances });
     }
     let several = record.terms.attempts().len() > 1;
@@ -158,7 +163,7 @@ async fn exhausted(
     // Where nothing ever came, nothing is left, and the refusal that was just written down is the run's last call.
     if brought || last.is_none() {
         let block = block::again(session.aws, session.environment(), &block.id, Some(record.clone())).await?;
-        release::run(session, &block, &record, Chosen::All).await?;
+        release::idle(session, &block, &record).await?;
     }
     Err(refused(&record, last, brought))
 }
@@ -175,6 +180,15 @@ fn refused(record: &Record, last: Option<Short>, brought: bool) -> Error {
         format!("{left}. {advice}; then run the same command again")
     };
     let came = if brought { "too few instances" } else { "no instance" };
+    if record.outcome.as_deref() == Some(NOT_JOINED) {
+        return Error::State {
+            what: format!(
+                "too few instances of block {} joined the cluster: what there was is given back",
+                terms.block
+            ),
+            next: "run the same command again for another block".to_owned(),
+        };
+    }
     let Some(short) = last else {
         return Error::Capacity {
             what: format!("AWS refused block {}: {}", terms.block, sources(record)),

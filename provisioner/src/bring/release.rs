@@ -1,10 +1,12 @@
 //! Giving back what isn't to be kept: cancel, describe again, terminate.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::aws::ec2::{Instance, SpotRequest};
 use crate::block::{self, Block};
 use crate::capacity::{self, Standing};
+use crate::drain::Members;
 use crate::error::Result;
 use crate::ownership::{Marks, Ours, ids};
 use crate::record::{Record, attempt_of};
@@ -16,19 +18,19 @@ const LIMIT: Duration = Duration::from_secs(300);
 
 /// What is given back.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Chosen {
+pub(super) enum Chosen<'a> {
     /// What attempts left whose refusal stands on the record, and that nothing is kept of.
     Strays,
     /// This attempt's requests that may still be fulfilled. What came of others stays.
     OpenRequests(u32),
-    /// Everything.
-    All,
+    /// Everything but what still has jobs: these instances.
+    Idle(&'a BTreeSet<String>),
 }
 
-impl Chosen {
+impl Chosen<'_> {
     fn attempt(self, record: &Record, attempt: Option<u32>) -> bool {
         match self {
-            Self::All => true,
+            Self::Idle(_) => true,
             Self::Strays => attempt.is_some_and(|number| !record.keeps(number)),
             Self::OpenRequests(number) => attempt == Some(number),
         }
@@ -37,10 +39,14 @@ impl Chosen {
     fn instances(self) -> bool {
         !matches!(self, Self::OpenRequests(_))
     }
+
+    fn ends(self, instance: &Instance) -> bool {
+        self.instances() && !matches!(self, Self::Idle(busy) if busy.contains(&instance.id))
+    }
 }
 
 /// Gives back what is chosen, also what comes up late, and waits until nothing of it may still come up.
-pub(super) async fn run(session: &Session<'_>, block: &Block, record: &Record, chosen: Chosen) -> Result<()> {
+pub(super) async fn run(session: &Session<'_>, block: &Block, record: &Record, chosen: Chosen<'_>) -> Result<()> {
     if left(block, record, chosen).is_none() {
         return Ok(());
     }
@@ -62,6 +68,17 @@ pub(super) async fn run(session: &Session<'_>, block: &Block, record: &Record, c
     session.waits.until(session.ui, bound, look).await
 }
 
+/// Gives everything back: no instance takes a further job, the idle ones are ended, and those that have jobs are left to
+/// their agents, which leave when nothing is left on them.
+pub(super) async fn idle(session: &Session<'_>, block: &Block, record: &Record) -> Result<()> {
+    let members = Members::drain(session, &[block]).await?;
+    let busy = members.busy(session).await?;
+    if !busy.is_empty() {
+        session.ui.say(format_args!("{} instances have jobs: they take no more, and leave after them", busy.len()));
+    }
+    run(session, block, record, Chosen::Idle(&busy)).await
+}
+
 fn may_come(block: &Block, request: &SpotRequest) -> bool {
     match capacity::standing(request) {
         Standing::Holding => true,
@@ -71,15 +88,15 @@ fn may_come(block: &Block, request: &SpotRequest) -> bool {
 }
 
 /// What is left of it, in words.
-fn left(block: &Block, record: &Record, chosen: Chosen) -> Option<String> {
+fn left(block: &Block, record: &Record, chosen: Chosen<'_>) -> Option<String> {
     let request = |it: &&SpotRequest| chosen.attempt(record, attempt_of(&it.tags)) && may_come(block, it);
     let requests = block.requests.iter().filter(request).count();
     let instances = instances(block, record, chosen).len();
     (requests + instances > 0).then(|| format!("{instances} instances and {requests} requests are left"))
 }
 
-fn instances<'a>(block: &'a Block, record: &Record, chosen: Chosen) -> Vec<&'a Instance> {
-    let is = |it: &&Instance| chosen.instances() && it.is_up() && chosen.attempt(record, block.attempt_of(it));
+fn instances<'a>(block: &'a Block, record: &Record, chosen: Chosen<'_>) -> Vec<&'a Instance> {
+    let is = |it: &&Instance| chosen.ends(it) && it.is_up() && chosen.attempt(record, block.attempt_of(it));
     block.instances.iter().filter(is).collect()
 }
 
@@ -88,7 +105,7 @@ async fn give_back(
     session: &Session<'_>,
     block: &Block,
     record: &Record,
-    chosen: Chosen,
+    chosen: Chosen<'_>,
     asked: &mut Vec<String>,
 ) -> Result<()> {
     let marks = Marks::of_block(session.environment(), &block.id).of_template(Some(record.template.id()));

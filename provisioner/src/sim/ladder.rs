@@ -229,3 +229,36 @@ async fn a_fleet_waits_for_a_profile_that_is_too_new() {
     assert!(run.stderr.contains("to be usable"), "{}", run.stderr);
     assert_eq!(world.launched().len(), 3);
 }
+
+/// Catches: a part of a block that stays and is paid for because the rest never joined, and a job lost with its instance.
+#[tokio::test(start_paused = true)]
+async fn when_too_few_join_idle_instances_are_ended_and_busy_ones_drained() {
+    for source in ["spot-block", "spot", "on-demand"] {
+        let options = Options { spot_block: SpotBlock::Grant, ..today(&[]) };
+        let world = World::with_config(options, &config(&[source]));
+        assert_eq!(world.run(&["env", "apply"]).await.code, 0);
+        assert_eq!(world.run(&["submit", "-j", "hello-world"]).await.code, 0);
+        world.break_instances(1);
+        let run = world.run(&["up", "--timeout", "3m"]).await;
+        assert_eq!(run.code, 4, "{source}: {}", run.stderr);
+        for said in ["2 of 3 joined", "1 instances have jobs", "it is all or nothing", "get-console-output"] {
+            assert!(run.stderr.contains(said), "{source}: {said:?} is missing in {}", run.stderr);
+        }
+        assert_eq!((world.launched().len(), world.alive()), (3, 1), "{source}");
+        let status = world.run(&["status", "--output", "json"]).await;
+        assert!(status.stdout.contains("DRAINING"), "{source}: {}", status.stdout);
+        // It was told, so the same words mean another block.
+        let again = world.run(&["up"]).await;
+        assert_eq!((again.code, world.launched().len()), (0, 6), "{source}: {}", again.stderr);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_partial_those_that_joined_stay() {
+    let world = world(&[], &["on-demand"]);
+    world.break_instances(1);
+    let run = world.run(&["up", "--timeout", "3m", "--partial", "2"]).await;
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stderr.contains("warning: ") && run.stderr.contains("2 of 3 joined"), "{}", run.stderr);
+    assert_eq!(world.alive(), 3);
+}

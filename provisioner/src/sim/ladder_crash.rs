@@ -102,3 +102,24 @@ async fn a_driver_that_is_slow_is_not_overtaken() {
         assert_eq!(world.launched().len(), 3, "{operation}");
     }
 }
+
+/// Catches: instances that a run gave up and left, because it was killed before it had ended them.
+#[tokio::test(start_paused = true)]
+async fn a_block_that_did_not_join_leaves_nothing_wherever_the_run_was_killed() {
+    let command = ["request", "--timeout", "1m"];
+    let prepare = async || {
+        let world = three_sources().await;
+        world.break_instances(3);
+        world
+    };
+    let calls = undisturbed(&prepare().await, &command).await.calls;
+    for nth in (1..=calls).rev().take(14) {
+        let world = prepare().await;
+        assert!(world.run_until(&command, Some(Kill::After(nth))).await.is_none(), "{nth}");
+        let run = world.run(&command).await;
+        // Killed after its last word, the next run begins another block, whose instances join.
+        let alive = if run.code == 0 { 3 } else { 0 };
+        assert!(matches!(run.code, 0 | 1 | 4), "{nth}: {}", run.stderr);
+        assert_eq!(world.alive(), alive, "{nth}: {}", run.stderr);
+    }
+}

@@ -106,6 +106,15 @@ impl Ec2 {
         self.tag(std::slice::from_ref(&record.template), &tags).await
     }
 
+    /// Writes down how a block ended whose instances came, and weren't enough.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn set_outcome(&self, record: &Record, outcome: &str) -> Result<()> {
+        let tags = BTreeMap::from([(OUTCOME.to_owned(), outcome.to_owned())]);
+        self.tag(std::slice::from_ref(&record.template), &tags).await
+    }
+
     /// Writes down whose turn it is to buy.
     ///
     /// # Errors
