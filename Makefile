@@ -19,6 +19,8 @@ test: lint build target/venv/.ready  ## everything: lints, wire protocols, unit 
 	target/venv/bin/python tests/peers/wire.py
 	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --workspace; \
 	else cargo test --locked --workspace; fi
+	ami/validate.sh
+	target/venv/bin/python ami/validate.py
 	tests/boot/boot.py
 
 boot:  ## boot real systemd and cloud-init hosts with what `make dist` builds (as root; SKIPPED where that can't be)
