@@ -1,6 +1,7 @@
 """What is shown on real systemd and real cloud-init. Each function is a scenario with a cloud of its own; its first line
 says what it shows. `boot.py` runs them."""
 
+import datetime
 import hashlib
 import json
 import time
@@ -56,8 +57,10 @@ def timed(world, host):
 
 
 def since(text):
-    import datetime
-    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")[:26].rstrip("+") + "+00:00").timestamp()
+    """A moment in UTC, with or without its Z and a fraction, as seconds since the epoch."""
+    whole, _, fraction = text.rstrip("Z").partition(".")
+    moment = datetime.datetime.fromisoformat(whole).replace(tzinfo=datetime.timezone.utc)
+    return moment.timestamp() + float(f"0.{fraction or 0}")
 
 
 def ends(world, host, ends_at, limit):
@@ -168,6 +171,31 @@ def tasks_are_stopped_when_somebody_takes_the_host_down(world, artifacts):
         check(again[-1]["at"] < gone, "ECS learnt of it from the host's end")
         check("DRAINING" in statuses(world, host), "it was not drained")
     return f"the power-off took {took:.1f} s"
+
+
+def an_extended_block_lives_past_its_old_end(world, artifacts):
+    """on-demand, where nobody but us ends the block: extended by a tag it lives past its old end, its timer too, and ends"""
+    agent, layers = baked(world, artifacts)
+    world.configure(agent, source="on-demand", duration="15m")
+    # Fourteen of its minutes are over already.
+    world.post("options", json.dumps({"launched-ago": "PT825S"}).encode(), method="PATCH")
+    [host] = world.up(layers, ends_in=None)
+    booted_well(world, host)
+    old = since(host.status()["timeline"]["end"])
+    new = old + 25
+    text = datetime.datetime.fromtimestamp(new, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    world.tag(host.instance, "spotblock:end", text)
+    until("the agent to see it", 40, lambda: abs(since(host.status()["timeline"]["end"]) - new) < 2)
+    timer = ("systemctl", "show", "--property=NextElapseUSecRealtime", "--value", "spotblock-poweroff.timer")
+    moment = until("the timer to be moved", 20, lambda: f"{datetime.datetime.utcfromtimestamp(int(new) + 120):%H:%M:%S}"
+                   in host.says(*timer) and host.says(*timer))
+    world.submit("late", 5)
+    world.job("late", "SUCCEEDED", 40)
+    time.sleep(max(0, old - 25 + 3 - time.time()))
+    check(host.status()["state"] == "serving", "it drained by its old end")
+    ends(world, host, new, new - time.time() + 10)
+    check(host.ended > old, "it was off before its old end")
+    return f"the timer was moved to {moment}"
 
 
 def a_broken_agent_cannot_keep_its_host_alive(world, artifacts):
@@ -307,6 +335,7 @@ def packages_are_upgraded_and_removed_without_touching_tasks(world, artifacts):
 # The longest first.
 ALL = {each.__name__: each for each in (
     a_broken_agent_cannot_keep_its_host_alive,
+    an_extended_block_lives_past_its_old_end,
     a_host_whose_power_fails_comes_back_to_its_place,
     three_hosts_fetch_the_agent_and_leave_at_the_blocks_end,
     an_image_with_the_agent_joins_and_its_agent_can_be_killed,

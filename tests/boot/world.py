@@ -10,6 +10,7 @@ import pathlib
 import subprocess
 import threading
 import time
+import urllib.parse
 import urllib.request
 
 from host import Failed, Host, enter_network, run, until
@@ -35,6 +36,7 @@ region = "us-east-1"
 [environment]
 name = "boot-test"
 service-role = "BatchServiceRole"
+schedules = false
 queue = {{ name = "boot-test", priority = 1 }}
 [[job-definition]]
 name = "sleeper"
@@ -44,10 +46,9 @@ memory = "64MiB"
 attempts = 3
 [block]
 instances = {instances}
-duration = "60m"
+duration = "{duration}"
 instance-types = ["t2.micro"]
-sources = ["spot-block"]
-max-price = 0.03
+sources = ["{source}"]
 image = "ami-a7a242da"
 security-groups = ["sg-55964223"]
 subnets = ["subnet-c8d30ae4"]
@@ -151,10 +152,10 @@ class World:
 
     # --- the two programs ---
 
-    def configure(self, agent, instances=1, drain_lead="25s", stop_lead="10s", more=""):
-        config = self.folder / "spotblock.toml"
-        config.write_text(CONFIG.format(instances=instances, agent=agent, drain_lead=drain_lead, stop_lead=stop_lead,
-                                        more=more))
+    def configure(self, agent, **changes):
+        values = {"instances": 1, "duration": "60m", "source": "spot-block", "drain_lead": "25s", "stop_lead": "10s",
+                  "more": ""}
+        (self.folder / "spotblock.toml").write_text(CONFIG.format(agent=agent, **{**values, **changes}))
 
     def spotblock(self, *words, limit=60, check=True):
         command = [str(self.programs / "spotblock"), "--config", str(self.folder / "spotblock.toml"), *words]
@@ -178,7 +179,8 @@ class World:
     def bring(self, layers, ends_in):
         """The same without waiting."""
         self.layers = layers
-        self.post("options", json.dumps({"block-ends-in": f"PT{ends_in}S"}).encode(), method="PATCH")
+        if ends_in:
+            self.post("options", json.dumps({"block-ends-in": f"PT{ends_in}S"}).encode(), method="PATCH")
         if not self.watcher:
             self.watcher = threading.Thread(target=self.watch, daemon=True)
             self.watcher.start()
@@ -187,6 +189,15 @@ class World:
                                    env=ENVIRONMENT)
         self.processes.append(process)
         return process
+
+    def tag(self, instance, key, value):
+        """As CreateTags does for anybody who may."""
+        form = {"Action": "CreateTags", "Version": "2016-11-15", "ResourceId.1": instance, "Tag.1.Key": key,
+                "Tag.1.Value": value}
+        request = urllib.request.Request(URL, data=urllib.parse.urlencode(form).encode(), method="POST", headers={
+            "Authorization": SIGNED.replace("/s3/", "/ec2/"), "Content-Type": "application/x-www-form-urlencoded"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            answer.read()
 
     def submit(self, name, seconds):
         self.spotblock("submit", "--job-definition", "sleeper", "--name", name, "--", "sleep", str(seconds))

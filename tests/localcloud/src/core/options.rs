@@ -20,6 +20,8 @@ pub struct Options {
     /// Start blocks this near to their end, by dating the launch back. Capacity blocks on offer have begun already, and
     /// their instances are taken back this soon.
     pub block_ends_in: Option<SignedDuration>,
+    /// Date the launch of instances that AWS doesn't end by itself back by so much.
+    pub launched_ago: Option<SignedDuration>,
     /// How soon the first capacity block on offer starts; left out, they all start at 11:30 UTC, as most of AWS's do.
     pub capacity_block_starts_in: Option<SignedDuration>,
     /// How long state changes take.
@@ -130,6 +132,7 @@ impl Default for Options {
             region: "us-east-1".to_owned(),
             spot_block: SpotBlock::Grant,
             block_ends_in: None,
+            launched_ago: None,
             capacity_block_starts_in: None,
             pace: Pace::default(),
             spot_price: None,

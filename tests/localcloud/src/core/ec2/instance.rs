@@ -320,7 +320,8 @@ pub(super) fn launch(cloud: &mut Cloud, now: Timestamp, order: Order) -> String 
 fn launch_time(cloud: &Cloud, now: Timestamp, block: Option<SignedDuration>) -> Timestamp {
     let dated_back = match (block, cloud.options.block_ends_in) {
         (Some(length), Some(ends_in)) => now + ends_in - length,
-        _ => now,
+        (None, _) => now - cloud.options.launched_ago.unwrap_or_default(),
+        (Some(_), None) => now,
     };
     Timestamp::from_second(dated_back.as_second()).unwrap_or(dated_back)
 }
