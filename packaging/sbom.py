@@ -35,7 +35,7 @@ def main():
     order = sorted(packages, key=lambda key: (packages[key]["name"], packages[key]["version"]))
     document = sbom(packages, edges, root, order, sums, given.binary)
     given.sbom.write_text(json.dumps(document, indent=1) + "\n")
-    given.licences.write_text(licences(packages, root, order))
+    given.licences.write_text(licences(given.binary.name, packages, root, order))
     print(f"sbom: {len(order) - 1} crates")
 
 
@@ -116,9 +116,9 @@ def licence(package):
     return re.sub(r"\s*/\s*", " OR ", found)
 
 
-def licences(packages, root, order):
+def licences(name, packages, root, order):
     """A list, and then each text once, with the crates that come with it."""
-    lines = ["What spotblock-agent is made of, and under which licences:", ""]
+    lines = [f"What {name} is made of, and under which licences:", ""]
     texts = {}
     for key in order:
         if key == root:
