@@ -17,6 +17,7 @@ demo:  ## see a block live and die on a local cloud
 
 test: lint build target/venv/.ready  ## everything: lints, wire protocols, unit tests, whole lives on the local cloud, real boots
 	target/venv/bin/python tests/peers/wire.py
+	target/venv/bin/python tests/peers/policies.py
 	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --workspace; \
 	else cargo test --locked --workspace; fi
 	ami/validate.sh

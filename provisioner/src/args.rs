@@ -10,7 +10,7 @@ pub mod help;
 mod more;
 
 pub use help::{command, parse};
-pub use more::{Completions, Doctor, Jobs, Man, Shell};
+pub use more::{Completions, Doctor, Iam, Jobs, Man, Shell, Who};
 
 /// Brings fixed-length blocks of EC2 capacity to AWS Batch, and ends them.
 #[derive(Clone, Debug, Parser)]
@@ -94,6 +94,8 @@ pub enum Command {
     Reap(Reap),
     /// Write a commented spotblock.toml to start from
     Init(Init),
+    /// Print the policies that the caller, the instances and AWS's services need
+    Iam(Iam),
     /// Print the JSON schema of spotblock.toml, for editors
     Schema,
     /// Print what a shell needs to complete spotblock's command line

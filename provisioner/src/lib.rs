@@ -179,6 +179,7 @@ fn go_on(command: &Command) -> String {
         | Command::Status
         | Command::Jobs(_)
         | Command::Doctor(_)
+        | Command::Iam(_)
         | Command::Init(_)
         | Command::Schema
         | Command::Completions(_)
@@ -224,6 +225,7 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Brake) -> Result<u8>
         Command::Request(args) => commands::request::run(&session, args).await,
         Command::Jobs(args) => commands::jobs::run(&session, args).await,
         Command::Doctor(args) => commands::doctor::run(&session, args).await,
+        Command::Iam(args) => commands::iam::run(&session, args).await,
         Command::Status => commands::status::run(&session).await,
         Command::Down(args) => commands::down::run(&session, args).await,
         Command::Drain(args) => commands::drain::run(&session, args).await,

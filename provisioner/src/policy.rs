@@ -4,6 +4,8 @@
 use node_contract::names::tag;
 use serde_json::{Value, json};
 
+pub mod workstation;
+
 /// Who may assume a role.
 #[must_use]
 pub fn trust(service: &str) -> Value {

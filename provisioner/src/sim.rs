@@ -40,6 +40,7 @@ mod ladder;
 mod ladder_crash;
 mod lives;
 mod messages;
+mod policies;
 mod reap;
 mod snapshot;
 mod stop;

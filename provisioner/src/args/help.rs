@@ -81,6 +81,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "spotblock init --offline                # placeholders, no call",
         ],
     ),
+    ("iam", &["spotblock iam blocks > policy.json", "spotblock iam"]),
     ("schema", &["spotblock schema > spotblock.schema.json"]),
     (
         "completions",

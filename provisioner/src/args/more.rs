@@ -53,3 +53,29 @@ pub struct Doctor {
     #[arg(value_name = "INSTANCE|JOB")]
     pub about: Option<String>,
 }
+
+/// `iam`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Iam {
+    /// Whose: the caller's for environment or blocks (`up` wants both), instance, batch or scheduler; left out, all
+    #[arg(value_enum, hide_possible_values = true)]
+    pub who: Option<Who>,
+    /// The account's number [default: the environment's, or * while there is none]
+    #[arg(long, value_name = "NUMBER")]
+    pub account: Option<String>,
+}
+
+/// Who needs a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Who {
+    /// Whoever runs `spotblock env apply` and `down --all`.
+    Environment,
+    /// Whoever brings, uses and ends blocks.
+    Blocks,
+    /// The instances' role.
+    Instance,
+    /// Batch's service role.
+    Batch,
+    /// The role of EventBridge Scheduler.
+    Scheduler,
+}

@@ -1,0 +1,54 @@
+//! Whether a user who has the policies of `spotblock iam` and nothing else could have done all that is done here.
+
+use std::collections::BTreeSet;
+
+use localcloud::core::{Caller, Options};
+use serde_json::Value;
+
+use super::{World, example_with};
+
+/// Catches: a call that no label in the adapters' source tells of, and so one that the policy doesn't allow.
+#[tokio::test(start_paused = true)]
+async fn a_whole_life_makes_no_call_that_the_policy_does_not_allow() {
+    let config = example_with("sources = [\"spot-block\"]", "sources = [\"on-demand\"]");
+    let world = World::with_config(Options::default(), &config.replacen("max-price = 0.03\n", "", 1));
+    let mut policies = String::new();
+    for command in [
+        &["plan"][..],
+        &["up"],
+        &["env", "show"],
+        &["submit", "-j", "hello-world"],
+        &["jobs"],
+        &["status"],
+        &["doctor"],
+        &["iam"],
+        &["drain"],
+        &["reap"],
+        &["up", "--new"],
+        &["down", "--all", "--discard-jobs"],
+    ] {
+        let run = world.run(command).await;
+        assert!(run.code == 0 || run.code == 4, "{command:?}: {}", run.stderr);
+        if command == ["iam"] {
+            policies = run.stdout;
+        }
+    }
+    let policies: Value = serde_json::from_str(&policies).expect("JSON");
+    let statements =
+        ["environment", "blocks"].map(|who| policies[who]["policy"]["Statement"].as_array().expect("statements"));
+    let allowed: BTreeSet<&str> = statements
+        .into_iter()
+        .flatten()
+        .flat_map(|it| it["Action"].as_array().expect("actions"))
+        .filter_map(Value::as_str)
+        .collect();
+    let called: BTreeSet<String> = world.cloud(|cloud| {
+        let by_user = cloud.calls().iter().filter(|call| call.caller == Caller::User);
+        by_user.map(|call| format!("{}:{}", call.service, call.operation)).collect()
+    });
+    assert!(called.len() > 35, "{called:?}");
+    let denied: Vec<_> = called.iter().filter(|it| !allowed.contains(it.as_str())).collect();
+    assert!(denied.is_empty(), "{denied:?}");
+    let cluster = policies["blocks"]["policy"].to_string();
+    assert!(cluster.contains(":cluster/") && !cluster.contains("cluster/*"), "held to the environment's cluster");
+}
