@@ -11,9 +11,9 @@ export AWS_EC2_METADATA_SERVICE_ENDPOINT = http://127.0.0.1:1
 build:  ## build everything, for the demo and the tests
 	cargo build --locked --workspace --all-targets
 
-demo:  ## see a block live and die on a local cloud
+demo:  ## see a block live and die on a local cloud; SOURCE=spot-block|spot|on-demand says where it is bought
 	cargo build --locked --workspace --bins
-	target/debug/demo
+	target/debug/demo $(SOURCE)
 
 test: lint build target/venv/.ready  ## everything: lints, wire protocols, unit tests, whole lives on the local cloud, real boots
 	target/venv/bin/python tests/peers/wire.py

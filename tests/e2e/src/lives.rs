@@ -181,7 +181,9 @@ pub fn purchases(calls: &[Call]) -> Vec<&Call> {
     let mut seen = Vec::new();
     calls
         .iter()
-        .filter(|call| call.operation == "RequestSpotInstances" && call.error.is_none())
+        .filter(|call| {
+            matches!(call.operation.as_str(), "RequestSpotInstances" | "CreateFleet") && call.error.is_none()
+        })
         .filter(|call| {
             let token = call.parameters.get("ClientToken");
             let first = token.is_none() || !seen.contains(&token);

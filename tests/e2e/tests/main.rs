@@ -19,4 +19,5 @@ mod jobs;
 mod lives;
 mod no_aws;
 mod refused;
+mod sources;
 mod world;

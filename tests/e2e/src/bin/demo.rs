@@ -1,4 +1,5 @@
-//! `make demo`: the first example's life on a local cloud, with three instances and eight jobs, in under two minutes.
+//! `make demo`: the first example's life on a local cloud, with three instances and eight jobs, in under two minutes. With
+//! a source as its argument the block is bought there, once the cloud has refused it as a spot block, as AWS does.
 //!
 //! It exits with 0 only if the local cloud's own records show that every promise was kept, and that the story had what
 //! it is about: jobs that finished early, one that finished during the drain, and one that was too long for the first
@@ -41,12 +42,16 @@ const JOBS: [(&str, u32); 8] = [
     ("TestSpotBlock-8", 30),
 ];
 
+/// The sources that a block of an hour can be bought from.
+const SOURCES: [&str; 3] = ["spot-block", "spot", "on-demand"];
+
 const LIMIT: Duration = Duration::from_secs(90);
 
 struct Demo {
     cloud: LocalCloud,
     binaries: Binaries,
     config: PathBuf,
+    source: String,
     story: Story,
 }
 
@@ -80,7 +85,12 @@ impl Demo {
 
     async fn run(&mut self) -> anyhow::Result<()> {
         println!("A block that ends in 50 s: three t2.micro, drained 25 s and stopped 10 s before its end.");
-        self.spotblock(&["up"]).await?;
+        let source = self.source.clone();
+        let up = match source.as_str() {
+            "spot-block" => vec!["up"],
+            other => vec!["up", "--source", "spot-block", "--source", other],
+        };
+        self.spotblock(&up).await?;
         for (name, seconds) in JOBS {
             let seconds = seconds.to_string();
             let arguments = ["submit", "--job-definition", "hello-world", "--name", name, "--", "sleep", &seconds];
@@ -91,7 +101,7 @@ impl Demo {
 
         println!("\nThe first block is gone; what it could not finish waits in the queue. A second one, of 55 s:");
         self.cloud.set(&json!({"block-ends-in": "PT55S"})).await?;
-        self.spotblock(&["up"]).await?;
+        self.spotblock(&up).await?;
         println!();
         self.watch("the second block's end", |events| all_gone(events, 6)).await?;
         self.spotblock(&["down", "--all"]).await
@@ -123,13 +133,16 @@ fn all_gone(events: &[Event], count: usize) -> bool {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
+    let source = std::env::args().nth(1).filter(|it| !it.is_empty()).unwrap_or_else(|| "spot-block".to_owned());
+    ensure!(SOURCES.contains(&source.as_str()), "{source:?} is none of {}", SOURCES.join(", "));
     let binaries = Binaries::of_this_build()?;
     let folder = tempfile::tempdir()?;
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/demo.toml");
+    let answer = if source == "spot-block" { "grant" } else { "refuse" };
     let cloud =
-        LocalCloud::start(&binaries, folder.path(), &["--spot-block", "grant", "--block-ends-in", "50s"]).await?;
+        LocalCloud::start(&binaries, folder.path(), &["--spot-block", answer, "--block-ends-in", "50s"]).await?;
     println!("A local cloud listens on {}; nothing here talks to AWS.", cloud.url);
-    let mut demo = Demo { cloud, binaries, config, story: Story::default() };
+    let mut demo = Demo { cloud, binaries, config, source, story: Story::default() };
     let outcome = match demo.run().await {
         Ok(()) => demo.judge().await,
         Err(error) => Err(error),

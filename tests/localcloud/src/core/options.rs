@@ -17,7 +17,8 @@ pub struct Options {
     pub region: String,
     /// Whether spot requests with a duration are granted, as AWS did, or refused, as AWS does.
     pub spot_block: SpotBlock,
-    /// Start blocks this near to their end, by dating the launch back. Capacity blocks on offer have begun already, and
+    /// Start blocks this near to their end, by dating the launch back: spot blocks, and instances whose user data tells
+    /// an agent how long their block is. Capacity blocks on offer have begun already, and
     /// their instances are taken back this soon.
     pub block_ends_in: Option<SignedDuration>,
     /// Date the launch of instances that AWS doesn't end by itself back by so much.

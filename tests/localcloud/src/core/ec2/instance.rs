@@ -282,7 +282,7 @@ impl Instance {
 pub(super) fn launch(cloud: &mut Cloud, now: Timestamp, order: Order) -> String {
     let id = cloud.ids.resource("i");
     let Order { spec, market, by, spot_request, reservation, block, tags } = order;
-    let launch_time = launch_time(cloud, now, block);
+    let launch_time = launch_time(cloud, now, block.or_else(|| told_length(&spec)));
     let block_end = block.map(|length| launch_time + length);
     let number = cloud.ec2.launched;
     cloud.ec2.launched += 1;
@@ -314,6 +314,15 @@ pub(super) fn launch(cloud: &mut Cloud, now: Timestamp, order: Order) -> String 
     cloud.event(Event { at: now, what: What::Launched { instance: id.clone(), launch_time, by, ends_at } });
     cloud.effect(Effect::StartNode { instance: id.clone() });
     id
+}
+
+/// How long the block is of which the agent on an instance is told: AWS knows nothing of it, where it doesn't end it.
+fn told_length(spec: &LaunchSpec) -> Option<SignedDuration> {
+    let text = std::str::from_utf8(spec.user_data.as_deref()?).ok()?;
+    match node_contract::user_data::extract(text).ok()?.end {
+        node_contract::End::AfterLaunchSecs(secs) => Some(SignedDuration::from_secs(secs.into())),
+        node_contract::End::At(_) => None,
+    }
 }
 
 /// Whole seconds, as AWS gives them: everybody computes the same end from it. Options can date a block back.
