@@ -88,6 +88,8 @@ pub enum Command {
     Status,
     /// End the blocks; with --all, remove the environment too
     Down(Down),
+    /// Move a block's end further away, on sources where its agents and schedules end it and not AWS
+    Extend(Extend),
     /// Give a block no further jobs; its instances leave when the running ones have finished
     Drain(Drain),
     /// End what has outlived its block: the last line of defence, for a cron job or by hand
@@ -321,6 +323,21 @@ pub struct Drain {
     /// Wait so long, then stop those that still run, to be retried
     #[arg(long, value_name = "DURATION")]
     pub limit: Option<String>,
+}
+
+/// `extend`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(group = clap::ArgGroup::new("end").required(true))]
+pub struct Extend {
+    /// The block; it can be left out where only one goes on
+    #[arg(long, value_name = "ID")]
+    pub block: Option<String>,
+    /// By how much, such as 1h, counted from its latest instance's end
+    #[arg(long, value_name = "DURATION", group = "end")]
+    pub by: Option<String>,
+    /// To which moment, such as 2026-11-24T18:00:00Z; said again it changes nothing
+    #[arg(long, value_name = "TIME", group = "end")]
+    pub to: Option<String>,
 }
 
 /// `reap`.

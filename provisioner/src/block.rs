@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use node_contract::Source;
 use node_contract::names::tag;
+use node_contract::{NodeConfig, Source, Timeline};
 use serde::Serialize;
 
 use crate::aws::Aws;
@@ -199,6 +199,20 @@ impl Block {
         self.instances.iter().any(Instance::is_up) || self.requests.iter().any(may_come)
     }
 
+    /// Where `extend` moved the end of an instance's block.
+    #[must_use]
+    pub fn moved_to(&self, instance: &Instance) -> Option<Timestamp> {
+        instance.tags.get(tag::END).and_then(|text| text.parse().ok())
+    }
+
+    /// The moments of an instance's block as its agent, with these settings, has them.
+    #[must_use]
+    pub fn timeline(&self, config: &NodeConfig, instance: &Instance) -> Timeline {
+        let own = Timeline::new(config, instance.launched);
+        let moved = self.moved_to(instance).map(|end| Timeline::moved_to(config, instance.launched, end));
+        moved.filter(|moved| moved.end > own.end).unwrap_or(own)
+    }
+
     /// When an instance's block ends: its launch plus the duration.
     #[must_use]
     pub fn end_of(&self, instance: &Instance) -> Option<Timestamp> {
@@ -207,9 +221,8 @@ impl Block {
             Some(source) => source.end(terms, instance.launched),
             None => instance.launched.checked_add(terms.duration).ok(),
         };
-        // An end that was moved; the agent takes none that is nearer either.
-        let moved = instance.tags.get(tag::END).and_then(|text| text.parse().ok());
-        end.max(moved)
+        // The agent takes none that is nearer either.
+        end.max(self.moved_to(instance))
     }
 }
 

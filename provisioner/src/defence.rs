@@ -112,6 +112,23 @@ impl Defence {
         Ok(())
     }
 
+    /// Moves the block's schedules so that they fire after this end, and gives how many were moved. None is moved nearer.
+    ///
+    /// # Errors
+    /// When a call fails.
+    pub async fn postpone(&self, session: &Session<'_>, block: &str, end: Timestamp) -> Result<usize> {
+        let (scheduler, at) = (&session.aws.scheduler, fires_at(end));
+        let mut moved = 0;
+        for name in scheduler.names(self.group.id(), &prefix(block)).await? {
+            let Some(schedule) = scheduler.schedule(&self.group, &name).await?.filter(|it| it.at < at) else {
+                continue;
+            };
+            scheduler.replace(&self.group, &Schedule { at, ..schedule }).await?;
+            moved += 1;
+        }
+        Ok(moved)
+    }
+
     /// A new role can't be assumed at once, which is waited out.
     async fn create(&self, session: &Session<'_>, schedule: &Schedule) -> Result<()> {
         let bound = Bound {
@@ -208,16 +225,20 @@ pub fn schedules(block: &str, role: &str, instances: &[Guarded]) -> Vec<Schedule
     of_fleets.chain(of_instances).collect()
 }
 
+/// Up to a whole second: an instance must not be ended a moment early.
+fn fires_at(end: Timestamp) -> Timestamp {
+    let at = end.checked_add(GRACE).unwrap_or(Timestamp::MAX);
+    let second = at.as_second().saturating_add(i64::from(at.subsec_nanosecond() > 0));
+    Timestamp::from_second(second).unwrap_or(Timestamp::MAX)
+}
+
 fn schedule(block: &str, role: &str, call: &str, ids: &[&str], input: serde_json::Value, end: Timestamp) -> Schedule {
     let hash = Sha256::digest(ids.join(","));
     let hash: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    // Up to a whole second: an instance must not be ended a moment early.
-    let at = end.checked_add(GRACE).unwrap_or(Timestamp::MAX);
-    let at = Timestamp::from_second(at.as_second().saturating_add(i64::from(at.subsec_nanosecond() > 0)));
     Schedule {
         name: format!("{}{hash}", prefix(block)),
         description: format!("spotblock block {block}: {call} for {} of its instances or fleets", ids.len()),
-        at: at.unwrap_or(Timestamp::MAX),
+        at: fires_at(end),
         target: format!("arn:aws:scheduler:::aws-sdk:ec2:{call}"),
         input: input.to_string(),
         role: role.to_owned(),

@@ -165,6 +165,9 @@ fn go_on(command: &Command) -> String {
         Command::Drain(_) => {
             "what is DRAINING stays so: its jobs finish, and its instances leave; run the same command again to wait on"
         }
+        Command::Extend(_) => {
+            "look with `spotblock status` at which end it stands: --to with the same moment goes on, --by would count from there"
+        }
         Command::Reap(_) => "what was ended is ended: run the same command again for what is left",
         Command::Down(_) => "nothing was undone: run the same command again and it ends what is left",
         Command::Env(_) => "nothing was undone: run the same command again and it goes on where it stopped",
@@ -228,6 +231,7 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Brake) -> Result<u8>
         Command::Iam(args) => commands::iam::run(&session, args).await,
         Command::Status => commands::status::run(&session).await,
         Command::Down(args) => commands::down::run(&session, args).await,
+        Command::Extend(args) => commands::extend::run(&session, args).await,
         Command::Drain(args) => commands::drain::run(&session, args).await,
         Command::Reap(args) => {
             let of = vec![session.environment().to_owned()];

@@ -33,6 +33,7 @@ mod denied;
 mod doctor;
 mod drift;
 mod errors;
+mod extend;
 mod faults;
 mod foreign;
 mod jobs;

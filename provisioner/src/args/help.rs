@@ -59,6 +59,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "spotblock down --all                    # removes what spotblock made for the environment",
         ],
     ),
+    ("extend", &["spotblock extend --by 1h", "spotblock extend --block sb-1f2c3d4e5f --to 2026-11-24T18:00:00Z"]),
     (
         "drain",
         &[

@@ -16,6 +16,7 @@ pub mod doctor;
 pub mod down;
 pub mod drain;
 pub mod env;
+pub mod extend;
 pub mod iam;
 pub mod init;
 pub mod jobs;

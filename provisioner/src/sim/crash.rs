@@ -282,3 +282,14 @@ async fn reap_ends_the_same_wherever_it_was_killed() {
     let wanted = at_every_call(prepare, &["reap"], AFTER, 5).await;
     assert_eq!(wanted.code, 0);
 }
+
+/// Catches: an extension that, stopped in between, leaves a schedule which ends the block at its old end.
+#[tokio::test(start_paused = true)]
+async fn an_extension_to_a_moment_ends_the_same_wherever_it_was_killed() {
+    let prepare = async || {
+        let config = super::ladder::config(&["on-demand"]);
+        after(World::with_config(super::ladder::today(&[]), &config), &["up"], 0).await
+    };
+    let wanted = at_every_call(prepare, &["extend", "--to", "2026-11-24T13:00:00Z"], BOTH, 8).await;
+    assert_eq!(wanted.code, 0);
+}

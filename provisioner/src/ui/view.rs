@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use node_contract::{NodeConfig, Source, Timeline};
+use node_contract::{NodeConfig, Source};
 use serde::Serialize;
 
 use super::table;
@@ -114,7 +114,9 @@ pub async fn of(
         _ => None,
     };
     let first = block.instances.iter().map(|it| it.launched).min();
-    let timeline = launch.as_ref().and_then(agents_settings).zip(first).map(|(config, at)| Timeline::new(&config, at));
+    let earliest = block.instances.iter().min_by_key(|it| it.launched);
+    let timeline =
+        launch.as_ref().and_then(agents_settings).zip(earliest).map(|(config, it)| block.timeline(&config, it));
     let terms = block.record.as_ref().map(|record| &record.terms);
     let source = where_bought(block);
     Ok(BlockView {
@@ -177,7 +179,7 @@ fn refused(block: &Block) -> Vec<RefusedView> {
 }
 
 /// The agent's settings in the record: what is shown is what the agent acts on.
-fn agents_settings(launch: &LaunchData) -> Option<NodeConfig> {
+pub(crate) fn agents_settings(launch: &LaunchData) -> Option<NodeConfig> {
     let text = String::from_utf8(BASE64_STANDARD.decode(&launch.user_data).ok()?).ok()?;
     node_contract::user_data::extract(&text).ok()
 }

@@ -1,0 +1,224 @@
+//! `spotblock extend`: moves a block's end further away.
+//!
+//! First the schedules at AWS, then the tag that the agents read, each of which moves its instance's own end and its
+//! power-off timer. Stopped in between, the agents and timers still end the block when they did, and the schedules come
+//! after them: nothing ends early, and nothing lives without an end.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use node_contract::names::tag;
+use node_contract::{NodeConfig, Source};
+use serde::Serialize;
+
+use super::chosen;
+use crate::args;
+use crate::aws::ec2::Instance;
+use crate::aws::ecs::Member;
+use crate::block::{self, Block, Life};
+use crate::capacity;
+use crate::defence::Defence;
+use crate::desired::Desired;
+use crate::error::{Error, Result};
+use crate::ownership::{Marks, Ours};
+use crate::session::Session;
+use crate::settings::parse_duration;
+use crate::ui::view;
+
+/// What an instance is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Answer {
+    /// Its agent was asked, and will take it: it still takes jobs.
+    Asked,
+    /// It takes no jobs any more, and a drain that has begun is not turned back.
+    TooLate,
+    /// AWS ends it, whatever its agent thinks.
+    Refused,
+}
+
+#[derive(Debug, Serialize)]
+struct Node {
+    instance: String,
+    answer: Answer,
+    /// When it would have ended.
+    was: Timestamp,
+    why: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Extended {
+    block: String,
+    end: Timestamp,
+    /// How many schedules were moved.
+    schedules: usize,
+    instances: Vec<Node>,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// When the block's source can't, it is too late for all its instances, or a call fails.
+pub async fn run(session: &Session<'_>, args: &args::Extend) -> Result<u8> {
+    let desired = Desired::new(session.settings);
+    let blocks = block::all(session.aws, session.environment()).await?;
+    let block = the_one(session, &blocks, args)?;
+    let Some(record) = &block.record else { return Err(no_record(block)) };
+    let up: Vec<&Instance> = block.instances.iter().filter(|it| it.is_up()).collect();
+    let Some(latest) = up.iter().filter_map(|it| block.end_of(it)).max() else {
+        return Err(nothing(format!("block {} has no instance that is up", block.id)));
+    };
+    let end = wanted_end(args, latest)?;
+    possible(block, &up, end)?;
+    let settings = view::agents_settings(&session.aws.ec2.launch_data(record).await?);
+    let settings = settings.ok_or_else(|| no_record(block))?;
+    let members = members(session).await?;
+    let nodes: Vec<Node> = up.iter().map(|it| judge(session.now(), block, &settings, it, &members)).collect();
+    let asked = asked(session, block, &nodes);
+    if asked.is_empty() {
+        return Err(none_left(block, &nodes));
+    }
+    session.ui.say(format_args!("moving the end of block {} to {end}", block.id));
+    let mut schedules = 0;
+    if let Some(defence) = Defence::prepare(session, &desired).await? {
+        defence.secure(session, block).await?;
+        schedules = defence.postpone(session, &block.id, end).await?;
+    }
+    let tags = BTreeMap::from([(tag::END.to_owned(), end.to_string())]);
+    session.aws.ec2.tag(&asked, &tags).await?;
+    let extended = Extended { block: block.id.clone(), end, schedules, instances: nodes };
+    session.ui.result(&extended, text)?;
+    Ok(0)
+}
+
+/// The block that was named, or the only one that goes on.
+fn the_one<'a>(session: &Session<'_>, blocks: &'a [Block], args: &args::Extend) -> Result<&'a Block> {
+    let now = session.now();
+    let named = chosen(session, blocks, args.block.as_deref())?;
+    let live: Vec<&Block> = named.into_iter().filter(|it| it.life(now) == Life::Live).collect();
+    match live.as_slice() {
+        [one] => Ok(one),
+        [] => Err(nothing("no block goes on that could be extended".to_owned())),
+        several => {
+            let ids: Vec<&str> = several.iter().map(|it| it.id.as_str()).collect();
+            Err(Error::Usage {
+                what: format!("{} blocks go on", several.len()),
+                next: format!("name one with --block: {}", ids.join(", ")),
+            })
+        }
+    }
+}
+
+fn nothing(what: String) -> Error {
+    Error::State { what, next: "see `spotblock status`; `spotblock up` starts another block".to_owned() }
+}
+
+fn no_record(block: &Block) -> Error {
+    Error::State {
+        what: format!("block {} has no record that says what it is", block.id),
+        next: "end it with `spotblock down`".to_owned(),
+    }
+}
+
+/// Agents read whole seconds.
+fn wanted_end(args: &args::Extend, latest: Timestamp) -> Result<Timestamp> {
+    let wrong = |problem: String| Error::Settings(vec![problem]);
+    let whole = |at: Timestamp| Timestamp::from_second(at.as_second()).unwrap_or(at);
+    if let Some(by) = &args.by {
+        let by = parse_duration(by).map_err(|problem| wrong(format!("--by: {problem}")))?;
+        return latest.checked_add(by).map(whole).map_err(|error| wrong(format!("--by: {error}")));
+    }
+    let to = args.to.as_deref().unwrap_or_default();
+    let example = "2026-11-24T18:00:00Z";
+    let end = to.parse().map_err(|_| wrong(format!("--to: {to:?} is not a time: write one such as {example:?}")))?;
+    if whole(end) < whole(latest) {
+        return Err(Error::Usage {
+            what: format!("the block ends at {latest}, and {end} is before that"),
+            next: "a block can only be extended; to end it early, see `spotblock drain` and `spotblock down`"
+                .to_owned(),
+        });
+    }
+    Ok(whole(end))
+}
+
+/// Holds the block's new length against its sources' rules.
+fn possible(block: &Block, up: &[&Instance], end: Timestamp) -> Result<()> {
+    let sources = |it: &&Instance| Some((block.source_of(it).and_then(capacity::of)?, it.launched));
+    for (source, launched) in up.iter().filter_map(sources).filter(|(it, _)| is_ours_to_end(it.source())) {
+        let length = SignedDuration::from_secs(launched.duration_until(end).as_secs());
+        if let Some(why) = source.impossible(length) {
+            return Err(Error::Usage { what: why, next: "extend it by less".to_owned() });
+        }
+    }
+    Ok(())
+}
+
+fn is_ours_to_end(source: Source) -> bool {
+    matches!(source, Source::Spot | Source::OnDemand | Source::Reservation)
+}
+
+async fn members(session: &Session<'_>) -> Result<BTreeMap<String, Member>> {
+    let environment = session.aws.batch.environment(session.environment()).await?;
+    match environment.map(|it| it.cluster).filter(|cluster| !cluster.is_empty()) {
+        Some(cluster) => session.aws.ecs.members(&cluster).await,
+        None => Ok(BTreeMap::new()),
+    }
+}
+
+/// What an instance's agent will make of it. It tells nobody; but it takes an extension exactly while it takes jobs.
+fn judge(
+    now: Timestamp,
+    block: &Block,
+    settings: &NodeConfig,
+    instance: &Instance,
+    members: &BTreeMap<String, Member>,
+) -> Node {
+    let timeline = block.timeline(settings, instance);
+    let drain_at = timeline.drain_at;
+    let status = members.get(&instance.id).map(|member| member.status.as_str());
+    let (answer, why) = match block.source_of(instance) {
+        Some(source) if !is_ours_to_end(source) => (Answer::Refused, format!("AWS ends instances of {source} itself")),
+        None => (Answer::Refused, "no record says what brought it".to_owned()),
+        _ if status == Some("DRAINING") => (Answer::TooLate, "it is DRAINING".to_owned()),
+        _ if drain_at <= now => (Answer::TooLate, format!("its drain began at {drain_at}")),
+        _ if status == Some("ACTIVE") => {
+            (Answer::Asked, format!("it takes jobs; its drain was to begin at {drain_at}"))
+        }
+        _ => (Answer::Asked, "it has not joined yet, and sees it when it has".to_owned()),
+    };
+    Node { instance: instance.id.clone(), answer, was: block.end_of(instance).unwrap_or(timeline.end), why }
+}
+
+/// The leave to tag those that are asked.
+fn asked(session: &Session<'_>, block: &Block, nodes: &[Node]) -> Vec<Ours> {
+    let template = block.record.as_ref().map(|record| record.template.id());
+    let marks = Marks::of_block(session.environment(), &block.id).of_template(template);
+    let is_asked = |it: &&Instance| nodes.iter().any(|node| node.instance == it.id && node.answer == Answer::Asked);
+    let asked = block.instances.iter().filter(is_asked);
+    asked.filter_map(|it| marks.claim_instance(it, &block.requests)).collect()
+}
+
+fn none_left(block: &Block, nodes: &[Node]) -> Error {
+    let why = nodes.first().map(|node| format!("{}: {}", node.instance, node.why)).unwrap_or_default();
+    let refused = nodes.iter().all(|node| node.answer == Answer::Refused);
+    let can = if refused { "can't be extended" } else { "can't be extended any more" };
+    Error::State {
+        what: format!("block {} {can}: {why}", block.id),
+        next: "nothing was changed. `spotblock up --new` starts another block; jobs that are stopped go on there"
+            .to_owned(),
+    }
+}
+
+fn text(extended: &Extended) -> String {
+    let mut lines = vec![format!("block {} ends at {}", extended.block, extended.end)];
+    lines.extend(extended.instances.iter().map(|node| {
+        let answer = match node.answer {
+            Answer::Asked => "asked",
+            Answer::TooLate => "too late",
+            Answer::Refused => "refused",
+        };
+        format!("{answer}: {}, which was to end at {}: {}", node.instance, node.was, node.why)
+    }));
+    lines.push(format!("schedules moved: {}", extended.schedules));
+    lines.join("\n")
+}
