@@ -135,15 +135,16 @@ def perform(name, prefix, folder, artifacts, pipe):
             raise world.troubles[0]
         pipe.send(("ok", said or ""))
     except BaseException as error:
-        known = isinstance(error, (hosts.Failed, SystemExit))
+        known = isinstance(error, (hosts.Failed, SystemExit, subprocess.TimeoutExpired))
         pipe.send(("FAILED", str(error) if known else traceback.format_exc()))
     finally:
         if world:
             world.close()
             for host in world.hosts.values():
                 host.keep_logs(CACHE / "logs" / name)
-            for log in folder.glob("*.log"):
-                shutil.copy(log, CACHE / "logs" / name) if (CACHE / "logs" / name).is_dir() else None
+            if world.hosts:
+                for log in folder.glob("*.log"):
+                    shutil.copy(log, CACHE / "logs" / name)
 
 
 if __name__ == "__main__":
