@@ -15,6 +15,7 @@ def run(cloud: Cloud, ledger: Ledger) -> None:
     account(ec2)
     refused_requests(cloud, ec2)
     instances = block(ec2)
+    console(ec2, instances)
     tags(ec2, instances)
     interruption(cloud, ec2, instances)
     termination(ec2, instances)
@@ -34,6 +35,7 @@ def account(ec2: Service) -> None:
     where = {one["Location"] for one in offered if one["InstanceType"] == "c7g.large"}
     ec2.check("DescribeInstanceTypeOfferings", "us-east-1e" not in where and "us-east-1a" in where, f"{where}")
     ec2.refused("DescribeInstanceTypeOfferings", "InvalidParameterValue", LocationType="street")
+    routes(ec2)
     # There are fewer than the smallest page holds.
     vpcs = ec2.pages("DescribeVpcs", 5, at_least=1)
     groups = ec2.pages("DescribeSecurityGroups", 5, at_least=1)
@@ -115,6 +117,26 @@ def refused_requests(cloud: Cloud, ec2: Service) -> None:
     message = refused("InvalidParameterValue", BlockDurationMinutes=60)
     ec2.check("RequestSpotInstances", "BlockDurationMinutes" in message, f"refused a block with {message!r}")
     cloud.control("PATCH", "options", {"spot-block": "grant"})
+
+
+def routes(ec2: Service) -> None:
+    tables = ec2.pages("DescribeRouteTables", 5, at_least=1)
+    ec2.check("DescribeRouteTables", len(tables) == 4, f"{len(tables)} tables")
+    own = ec2.call("DescribeRouteTables", Filters=[{"Name": "association.subnet-id", "Values": ["subnet-a4f7d93a"]}])
+    targets = [route.get("NatGatewayId") for table in own["RouteTables"] for route in table["Routes"]]
+    ec2.check("DescribeRouteTables", targets == [None, "nat-0a9b8c7d6e5f41230"], f"{targets} of a private subnet")
+    main = [{"Name": "association.main", "Values": ["true"]}, {"Name": "vpc-id", "Values": ["vpc-0d3c7b51"]}]
+    [table] = ec2.call("DescribeRouteTables", Filters=main)["RouteTables"]
+    ec2.check("DescribeRouteTables", [route["GatewayId"] for route in table["Routes"]] == ["local"], f"{table}")
+    ec2.refused("DescribeRouteTables", "InvalidRouteTableID.NotFound", RouteTableIds=["rtb-00000000"])
+
+
+def console(ec2: Service, instances: list[str]) -> None:
+    shown = ec2.call("GetConsoleOutput", InstanceId=instances[0])["Output"]
+    ec2.check("GetConsoleOutput", "docker.service" in shown and "spotblock-agent" not in shown, f"{shown}")
+    # A t2 is older than the Nitro system.
+    ec2.refused("GetConsoleOutput", "UnsupportedOperation", InstanceId=instances[0], Latest=True)
+    ec2.refused("GetConsoleOutput", "InvalidInstanceID.NotFound", InstanceId="i-0123456789abcdef0")
 
 
 def block(ec2: Service) -> list[str]:

@@ -17,10 +17,12 @@ use crate::record::{Attempt, LaunchData, Terms};
 
 mod account;
 mod fleets;
+mod look;
 mod network;
 mod records;
 
 pub use fleets::{Fleet, Market, Order};
+pub use look::{Place, Way};
 pub use network::{Group, Image, Subnet};
 pub use records::Named;
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use crate::aws::ec2::Instance;
 use crate::aws::ecs::Member;
 use crate::block::{self, Block};
+use crate::commands;
 use crate::defence::Defence;
+use crate::doctor::Cause;
 use crate::error::{Error, Result};
 use crate::ownership::{Marks, Ours};
 use crate::record::Record;
@@ -106,12 +108,23 @@ async fn why_not_joined(session: &Session<'_>, record: &Record, instance: &str) 
             format!("the instance's role may s3:GetObject s3://{object}, and the bucket is in the block's region")
         }
     };
+    let found = match commands::doctor::of_instance(session, instance).await {
+        Ok(found) => found.filter(|it| !matches!(it.cause, Cause::Booting | Cause::NeverJoined)),
+        // The time-out is what is told; this only explains it.
+        Err(_) => None,
+    };
+    let cause = match found {
+        Some(it) => format!("Instance {instance}: {} ({}); {}", it.finding, it.evidence, it.next),
+        None => format!(
+            "Check with `spotblock doctor {instance}`, which can read its console for some time yet, that {agent}, that ECS \
+             can be reached from {}, and that the role of {} has the policy of the agent",
+            record.terms.subnets.join(" and "),
+            launch.instance_profile
+        ),
+    };
     Ok(format!(
         "it is all or nothing: idle instances were ended, those with jobs leave when they are done (--partial K keeps K or \
-         more). Check with `aws ec2 get-console-output --instance-id {instance}` that {agent}, that ECS can be reached from \
-         {}, and that the role of {} has the policy of the agent; --timeout waits longer. Then run the same command again",
-        record.terms.subnets.join(" and "),
-        launch.instance_profile
+         more; --timeout waits longer). {cause}. Then run the same command again"
     ))
 }
 

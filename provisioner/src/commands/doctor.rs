@@ -1,24 +1,38 @@
 //! `spotblock doctor`: gathers the facts, and prints what `doctor.rs` makes of them.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use node_contract::Timeline;
+use node_contract::names::tag;
+
 use crate::args;
-use crate::block;
-use crate::desired::Desired;
-use crate::doctor::{self, Finding, Surroundings};
-use crate::error::{Error, Result};
+use crate::aws::ec2::Instance;
+use crate::aws::ecs::Host;
+use crate::block::{self, Block};
+use crate::doctor::{self, Finding, Looked, Rights, Surroundings};
+use crate::error::{Error, Kind, Result};
 use crate::session::Session;
+use crate::settings::AgentFrom;
+use crate::ui::view;
 
 use super::jobs;
 
 /// How many waiting jobs are looked at when nothing is named: they wait for the same, mostly.
 const MOST_JOBS: usize = 5;
+/// How many missing instances are looked into, at some calls each: they are missing for the same, mostly.
+const MOST_INSTANCES: usize = 5;
+/// The exit code when something was found.
+const FOUND: u8 = 1;
 
 /// Runs it.
 ///
 /// # Errors
 /// When what is named isn't there, or a call fails.
 pub async fn run(session: &Session<'_>, args: &args::Doctor) -> Result<u8> {
-    let facts = gather(session).await?;
-    let found = match args.about.as_deref() {
+    let about = args.about.as_deref();
+    let facts = gather(session, about.filter(|id| id.starts_with("i-"))).await?;
+    let found = match about {
         Some(id) if id.starts_with("i-") => {
             let instance = facts.instances.iter().find(|it| it.id == id).ok_or_else(|| unknown(session, id))?;
             doctor::instance(&facts, instance).into_iter().collect()
@@ -26,8 +40,17 @@ pub async fn run(session: &Session<'_>, args: &args::Doctor) -> Result<u8> {
         Some(job) => doctor::job(&facts, &jobs::find(session, job).await?),
         None => everything(session, &facts).await?,
     };
-    session.ui.result(&found, |found| text(found, args.about.as_deref()))?;
-    Ok(0)
+    session.ui.result(&found, |found| text(found, about))?;
+    Ok(if found.is_empty() { 0 } else { FOUND })
+}
+
+/// What keeps an instance of ours from joining, if anything can be found.
+///
+/// # Errors
+/// When a call fails.
+pub async fn of_instance(session: &Session<'_>, id: &str) -> Result<Option<Finding>> {
+    let facts = gather(session, Some(id)).await?;
+    Ok(facts.instances.iter().find(|it| it.id == id).and_then(|it| doctor::instance(&facts, it)))
 }
 
 fn unknown(session: &Session<'_>, id: &str) -> Error {
@@ -37,7 +60,7 @@ fn unknown(session: &Session<'_>, id: &str) -> Error {
     }
 }
 
-async fn gather(session: &Session<'_>) -> Result<Surroundings> {
+async fn gather(session: &Session<'_>, named: Option<&str>) -> Result<Surroundings> {
     let (aws, settings) = (session.aws, &session.settings.environment);
     let environment = aws.batch.environment(&settings.name).await?;
     let hosts = match environment.as_ref().map(|it| it.cluster.as_str()).filter(|cluster| !cluster.is_empty()) {
@@ -45,14 +68,15 @@ async fn gather(session: &Session<'_>) -> Result<Surroundings> {
         None => Vec::new(),
     };
     let blocks = block::all(aws, &settings.name).await?;
-    let instances: Vec<_> = blocks.into_iter().flat_map(|block| block.instances).collect();
-    let missing = |host_of: &crate::aws::ec2::Instance| hosts.iter().all(|host| host.instance != host_of.id);
-    // What only explains an instance that is missing is asked only when one is.
-    let (mut in_default, mut profile) = (Vec::new(), None);
-    if instances.iter().any(|it| it.is_up() && missing(it)) {
-        in_default = aws.ecs.hosts("default").await?;
-        let desired = Desired::new(session.settings);
-        profile = aws.iam.profile(desired.profile.name()).await?.map(|it| (it.name, !it.roles.is_empty()));
+    let stops = stops(session, &blocks).await?;
+    let instances: Vec<Instance> = blocks.into_iter().flat_map(|block| block.instances).collect();
+    let mut in_default = Vec::new();
+    let mut missing = BTreeMap::new();
+    for it in worth_a_look(&instances, &hosts, named) {
+        if missing.is_empty() && it.is_up() {
+            in_default = if_allowed(session, aws.ecs.hosts("default").await)?.unwrap_or_default();
+        }
+        missing.insert(it.id.clone(), look(session, it).await?);
     }
     Ok(Surroundings {
         name: settings.name.clone(),
@@ -62,9 +86,81 @@ async fn gather(session: &Session<'_>) -> Result<Surroundings> {
         hosts,
         in_default,
         instances,
-        profile,
+        missing,
+        stops,
+        baked: matches!(session.settings.agent.from, AgentFrom::Ami),
         now: session.now(),
     })
+}
+
+/// The instances that should be in the cluster and aren't; one that is named, also when it is gone.
+fn worth_a_look<'a>(instances: &'a [Instance], hosts: &[Host], named: Option<&str>) -> Vec<&'a Instance> {
+    let missing = |it: &&Instance| hosts.iter().all(|host| host.instance != it.id);
+    let asked = |it: &&Instance| match named {
+        Some(id) => it.id == id,
+        None => it.is_up(),
+    };
+    instances.iter().filter(asked).filter(missing).take(MOST_INSTANCES).collect()
+}
+
+/// When the instances of the blocks that go on stop their jobs.
+async fn stops(session: &Session<'_>, blocks: &[Block]) -> Result<BTreeMap<String, Timestamp>> {
+    let mut stops = BTreeMap::new();
+    for block in blocks.iter().filter(|it| it.life(session.now()).goes_on() && !it.instances.is_empty()) {
+        let Some(record) = &block.record else { continue };
+        let launch = session.aws.ec2.launch_data(record).await?;
+        let Some(config) = view::agents_settings(&launch) else { continue };
+        for it in &block.instances {
+            let moved: Option<Timestamp> = it.tags.get(tag::END).and_then(|text| text.parse().ok());
+            let moved = moved.map(|end| Timeline::moved_to(&config, it.launched, end).stop_at);
+            let stop = Timeline::new(&config, it.launched).stop_at;
+            stops.insert(it.id.clone(), moved.map_or(stop, |moved| moved.max(stop)));
+        }
+    }
+    Ok(stops)
+}
+
+/// Looks into an instance that is missing in its cluster.
+async fn look(session: &Session<'_>, instance: &Instance) -> Result<Looked> {
+    let ec2 = &session.aws.ec2;
+    let mut looked = Looked::default();
+    match ec2.console(&instance.id).await {
+        // It was forgotten meanwhile.
+        Err(error) if error.is(Kind::NotFound) => {}
+        answer => looked.console = if_allowed(session, answer)?,
+    }
+    if !instance.is_up() {
+        return Ok(looked);
+    }
+    looked.place = ec2.place(&instance.id).await?;
+    let Some(place) = &looked.place else { return Ok(looked) };
+    looked.way = if_allowed(session, ec2.way_out(place).await)?;
+    looked.rights = if_allowed(session, rights(session, place.profile.as_deref()).await)?;
+    Ok(looked)
+}
+
+/// How far the rights of a profile reach. A role that the user gave may have policies of any name: nothing is said of it.
+async fn rights(session: &Session<'_>, profile: Option<&str>) -> Result<Rights> {
+    let Some(name) = profile else { return Ok(Rights::NoProfile(None)) };
+    let iam = &session.aws.iam;
+    let Some(profile) = iam.profile(name).await? else { return Ok(Rights::NoProfile(Some(name.to_owned()))) };
+    let Some(role) = profile.roles.first() else { return Ok(Rights::NoRole(name.to_owned())) };
+    let given = session.settings.block.instance_profile.is_some();
+    if given || iam.policy(role).await?.is_some() || !iam.attached(role).await?.is_empty() {
+        return Ok(Rights::Some);
+    }
+    Ok(Rights::NoPolicy(role.clone()))
+}
+
+/// What may not be looked at is left out, and said: the rest is worth as much.
+fn if_allowed<T>(session: &Session<'_>, answer: Result<T>) -> Result<Option<T>> {
+    match answer {
+        Err(error) if error.is(Kind::Denied) => {
+            session.ui.warn(format_args!("not looked at: {error}"));
+            Ok(None)
+        }
+        answer => answer.map(Some),
+    }
 }
 
 async fn everything(session: &Session<'_>, facts: &Surroundings) -> Result<Vec<Finding>> {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::aws::batch::Attempt;
+use crate::aws::batch::{Attempt, Detail};
+use crate::aws::ecs::Room;
 
 fn now() -> Timestamp {
     "2026-11-24T10:00:00Z".parse().expect("a time")
@@ -56,7 +57,9 @@ fn facts(hosts: Vec<Host>) -> Surroundings {
         hosts,
         in_default: Vec::new(),
         instances: vec![an_instance()],
-        profile: None,
+        missing: BTreeMap::new(),
+        stops: BTreeMap::new(),
+        baked: true,
         now: now(),
     }
 }
@@ -105,15 +108,12 @@ fn an_instance_that_works_has_nothing() {
 }
 
 #[test]
-fn a_lost_connection_and_a_profile_without_a_role_are_found() {
+fn a_lost_connection_and_an_instance_that_is_gone_are_found() {
     assert!(of_instance(&facts(vec![host("ACTIVE", false)])).starts_with("its ECS agent has lost its connection"));
-    let without_role = Surroundings { profile: Some(("p".into(), false)), ..facts(Vec::new()) };
-    let said = of_instance(&without_role);
-    assert!(said.starts_with("it has no rights") && said.ends_with("instance profile p has no role"), "{said}");
     let gone =
         Instance { state: "terminated".into(), reason: "Server.SpotInstanceTermination".into(), ..an_instance() };
     let found = instance(&facts(Vec::new()), &gone).expect("it is gone");
-    assert_eq!(found.evidence, "Server.SpotInstanceTermination");
+    assert_eq!(found.evidence, "it is terminated: Server.SpotInstanceTermination");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn what_is_wrong_with_all_jobs_comes_before_what_is_wrong_with_one() {
     if let Some(queue) = &mut facts.queue {
         queue.environments = vec!["other".into()];
     }
-    assert!(job(&facts, &a_job("RUNNABLE", &[]))[1].finding.contains("never reach environment e"));
+    assert!(job(&facts, &a_job("RUNNABLE", &[]))[1].finding.contains("never reach this environment"));
 }
 
 /// Catches: a job that is retried in one block after the other, with nobody told that it can't work.
@@ -147,4 +147,116 @@ fn a_job_that_block_ends_stop_again_and_again_is_told_so() {
 #[test]
 fn room_is_shown_in_vcpus() {
     assert_eq!(Room { cpu: 1536, memory_mib: 900, gpus: 2 }.to_string(), "1.5 vCPU, 900 MiB, 2 GPU");
+}
+
+fn looked(console: &str, change: impl FnOnce(&mut Looked)) -> Surroundings {
+    let mut looked = Looked {
+        console: Some(console.to_owned()),
+        place: Some(Place { subnet: "subnet-1".into(), vpc: "vpc-1".into(), public: true, profile: Some("p".into()) }),
+        way: Some(Some(Way { table: "rtb-1".into(), target: "igw-1".into(), blackhole: false })),
+        rights: Some(Rights::Some),
+    };
+    change(&mut looked);
+    Surroundings { missing: BTreeMap::from([("i-1".to_owned(), looked)]), ..facts(Vec::new()) }
+}
+
+fn cause(facts: &Surroundings) -> Option<Cause> {
+    instance(facts, &an_instance()).map(|it| it.cause)
+}
+
+const STARTED: &str = "[  OK  ] Started spotblock-agent.service - Keeps this instance's block";
+
+/// Catches: an order in which what a failure brings about hides the failure.
+#[test]
+fn what_the_console_says_comes_before_rights_and_those_before_the_network() {
+    let broken = |looked: &mut Looked| {
+        looked.rights = Some(Rights::NoRole("p".into()));
+        looked.way = Some(None);
+    };
+    let console = "spotblock: can't fetch https://x/agent.tgz: powering off";
+    assert_eq!(cause(&looked(console, broken)), Some(Cause::UserDataFailed));
+    assert_eq!(cause(&looked(STARTED, broken)), Some(Cause::NoRole));
+    assert_eq!(cause(&looked(STARTED, |it| it.way = Some(None))), Some(Cause::NoRoute));
+    assert_eq!(cause(&looked(STARTED, |_| ())), Some(Cause::NeverJoined));
+}
+
+#[test]
+fn each_failure_that_a_console_shows_is_told_with_its_line() {
+    for (line, expected) in [
+        ("[   21.4] cloud-init[1201]: spotblock: this image has no spotblock-agent: powering off", Cause::NoAgent),
+        ("spotblock: https://x/a.tgz has another SHA-256: powering off", Cause::UserDataFailed),
+        (
+            "2026-11-24 cc_scripts_user.py[WARNING]: Failed to run module scripts_user (scripts in x)",
+            Cause::UserDataFailed,
+        ),
+        (
+            "2018-05-11 cc_scripts_user.py[WARNING]: Failed to run module scripts-user (scripts in x)",
+            Cause::UserDataFailed,
+        ),
+    ] {
+        let found = instance(&looked(&format!("boot\n{line}\nlogin:"), |_| ()), &an_instance()).expect("a finding");
+        assert_eq!(found.cause, expected, "{line}");
+        let told = line.find("spotblock: ").map_or(line, |at| &line[at..]);
+        assert!(found.evidence.contains(told), "{found:?}");
+    }
+    // It says so of an instance that powered itself off too: that is when it matters.
+    let facts = looked("spotblock: this image has no spotblock-agent: powering off", |_| ());
+    let gone = Instance { state: "terminated".into(), ..an_instance() };
+    assert_eq!(instance(&facts, &gone).map(|it| it.cause), Some(Cause::NoAgent));
+}
+
+#[test]
+fn a_way_out_that_an_instance_cannot_take_is_found() {
+    let way = |target: &str, blackhole| Some(Some(Way { table: "rtb-1".into(), target: target.into(), blackhole }));
+    let private = |it: &mut Looked| it.place.as_mut().expect("a place").public = false;
+    assert_eq!(cause(&looked(STARTED, private)), Some(Cause::NoPublicAddress));
+    let through_nat = looked(STARTED, |it| {
+        private(it);
+        it.way = way("nat-1", false);
+    });
+    assert_eq!(cause(&through_nat), Some(Cause::NeverJoined), "a NAT gateway needs no public address");
+    assert_eq!(cause(&looked(STARTED, |it| it.way = way("nat-1", true))), Some(Cause::NoRoute));
+    // What may not be looked at says nothing.
+    assert_eq!(cause(&looked(STARTED, |it| it.way = None)), Some(Cause::NeverJoined));
+}
+
+#[test]
+fn a_job_that_ends_after_its_instances_stop_jobs_is_told_so() {
+    let stop = now() + jiff::SignedDuration::from_mins(20);
+    let mut facts = Surroundings { stops: BTreeMap::from([("i-1".into(), stop)]), ..facts(vec![host("ACTIVE", true)]) };
+    let of = |facts: &Surroundings, secs| {
+        let found = job(facts, &Detail { timeout_secs: secs, ..a_job("RUNNABLE", &[]) });
+        found.iter().map(|it| it.cause).collect::<Vec<_>>()
+    };
+    assert_eq!(of(&facts, Some(1201)), [Cause::Room, Cause::TooLate]);
+    assert_eq!(of(&facts, Some(1200)), [Cause::Room], "it just fits");
+    assert_eq!(of(&facts, None), [Cause::Room], "nobody knows how long it takes");
+    facts.stops.clear();
+    assert_eq!(of(&facts, Some(86400)), [Cause::Room], "nobody knows when the instance stops");
+}
+
+#[test]
+fn an_image_for_other_processors_is_told_from_other_failures() {
+    let facts = facts(vec![host("ACTIVE", true)]);
+    let found = job(&facts, &a_job("FAILED", &["CannotPullContainerError: no matching manifest for linux/arm64/v8"]));
+    assert_eq!(found.iter().map(|it| it.cause).collect::<Vec<_>>(), [Cause::Architecture, Cause::Failed]);
+    let other = job(&facts, &a_job("FAILED", &["CannotPullContainerError: pull access denied"]));
+    assert_eq!(other.len(), 1, "{other:?}");
+}
+
+/// Catches: a finding that the user finds no word about, and a row for one that isn't there.
+#[test]
+fn the_documentation_has_a_row_for_each_finding_and_no_other() {
+    let text = include_str!("../../../docs/troubleshooting.md");
+    let rows: Vec<(&str, &str)> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('|'))
+        .filter_map(|(cause, rest)| Some((cause.trim().strip_suffix('`')?, rest.split('|').next()?.trim())))
+        .collect();
+    let known: Vec<(String, &str)> = Cause::ALL
+        .iter()
+        .map(|it| (serde_json::to_value(it).expect("a word").as_str().expect("text").to_owned(), it.says()))
+        .collect();
+    let known: Vec<(&str, &str)> = known.iter().map(|(cause, says)| (cause.as_str(), *says)).collect();
+    assert_eq!(rows, known);
 }

@@ -418,7 +418,7 @@ async fn one_of_three_that_never_joins_is_named() {
         "the instances of block sb-",
         " to join the cluster: not within 3 min",
         &format!("seen last: 2 of 3 joined; not yet: {broken} (running)"),
-        "Check with `aws ec2 get-console-output --instance-id ",
+        "Check with `spotblock doctor ",
         &broken,
     ];
     says("one of three", &run, 4, &parts);

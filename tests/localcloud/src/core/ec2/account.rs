@@ -34,6 +34,21 @@ pub(super) struct Subnet {
     /// The first three numbers of its /24 network.
     pub(super) network: &'static str,
     pub(super) default: bool,
+    /// Whether its instances get a public address.
+    pub(super) public: bool,
+}
+
+/// A route table: the way to everywhere is an internet gateway, a NAT gateway, or there is none.
+#[derive(Debug)]
+pub(super) struct RouteTable {
+    pub(super) id: &'static str,
+    pub(super) vpc: &'static str,
+    /// Whether it holds for the VPC's subnets that have none of their own.
+    pub(super) main: bool,
+    pub(super) subnets: &'static [&'static str],
+    pub(super) everywhere: Option<&'static str>,
+    /// Whether what the way leads to is gone.
+    pub(super) blackhole: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -57,7 +72,7 @@ pub(super) static VPCS: [Vpc; 2] = [
     Vpc { id: OTHER_VPC, cidr: "10.20.0.0/16", default: false },
 ];
 
-pub(super) static SUBNETS: [Subnet; 8] = [
+pub(super) static SUBNETS: [Subnet; 11] = [
     subnet("subnet-c8d30ae4", VPC, 'c', "172.31.32"),
     subnet("subnet-1b6e40a1", VPC, 'a', "172.31.0"),
     subnet("subnet-2c7f51b2", VPC, 'b', "172.31.16"),
@@ -66,10 +81,30 @@ pub(super) static SUBNETS: [Subnet; 8] = [
     subnet("subnet-5fa284e5", VPC, 'e', "172.31.64"),
     subnet("subnet-60b395f6", VPC, 'f', "172.31.80"),
     Subnet { default: false, ..subnet("subnet-71c4a607", OTHER_VPC, 'c', "10.20.1") },
+    Subnet { default: false, public: false, ..subnet("subnet-93e6c829", VPC, 'c', "172.31.96") },
+    Subnet { default: false, public: false, ..subnet("subnet-a4f7d93a", VPC, 'c', "172.31.97") },
+    Subnet { default: false, public: false, ..subnet("subnet-b508ea4b", VPC, 'c', "172.31.98") },
 ];
 
+pub(super) static ROUTE_TABLES: [RouteTable; 4] = [
+    RouteTable { everywhere: Some("igw-5d1b9c0e"), main: true, ..route_table("rtb-0e1f2a3b", VPC, &[]) },
+    // No way out at all, as in a VPC that was just made.
+    RouteTable { main: true, ..route_table("rtb-1f2a3b4c", OTHER_VPC, &[]) },
+    RouteTable { everywhere: Some("nat-0a9b8c7d6e5f41230"), ..route_table("rtb-2a3b4c5d", VPC, &["subnet-a4f7d93a"]) },
+    // Its NAT gateway was deleted.
+    RouteTable {
+        everywhere: Some("nat-0b8c7d6e5f4a32101"),
+        blackhole: true,
+        ..route_table("rtb-3b4c5d6e", VPC, &["subnet-b508ea4b"])
+    },
+];
+
+const fn route_table(id: &'static str, vpc: &'static str, subnets: &'static [&'static str]) -> RouteTable {
+    RouteTable { id, vpc, main: false, subnets, everywhere: None, blackhole: false }
+}
+
 const fn subnet(id: &'static str, vpc: &'static str, zone: char, network: &'static str) -> Subnet {
-    Subnet { id, vpc, zone, network, default: true }
+    Subnet { id, vpc, zone, network, default: true, public: true }
 }
 
 pub(super) static GROUPS: [Group; 4] = [

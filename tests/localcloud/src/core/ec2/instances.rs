@@ -9,7 +9,7 @@ use super::{launch, reservations, tags, time};
 use crate::wire::query;
 
 /// All ids have to be known, or nothing is done to any.
-fn check_ids(cloud: &Cloud, ids: &[String]) -> Result<(), AwsError> {
+pub(super) fn check_ids(cloud: &Cloud, ids: &[String]) -> Result<(), AwsError> {
     if let Some(id) = ids.iter().find(|id| !id.starts_with("i-")) {
         return Err(AwsError::new("InvalidInstanceID.Malformed", format!("Invalid id: \"{id}\"")));
     }
@@ -50,6 +50,11 @@ fn selected<'a>(
         }
     }
     selection.page(found, LIMITS)
+}
+
+/// Its public address, from a network that is for documentation: nobody has it.
+fn public(private: String) -> String {
+    format!("203.0.113.{}", private.rsplit('.').next().unwrap_or_default())
 }
 
 /// DescribeInstances.
@@ -213,6 +218,7 @@ impl Instance {
             "subnetId": placed(spec.subnet.id),
             "vpcId": placed(spec.subnet.vpc),
             "privateIpAddress": placed(&self.private_ip),
+            "ipAddress": placed(&self.private_ip).filter(|_| spec.subnet.public).map(public),
             "sourceDestCheck": true,
             "groupSet": if self.alive() { launch::groups_answer(&spec.groups) } else { json!([]) },
             "architecture": spec.image.architecture,

@@ -9,6 +9,7 @@
 //! - `run.rs`: RunInstances; `reservations.rs`, `capacity_blocks.rs`: capacity that is held for it
 //! - `types.rs`, `prices.rs`, `capacity.rs`: the types on offer, what they cost, how many are left;
 //!   `offers.rs`: the operations that tell of types and prices
+//! - `console.rs`, `routes.rs`: what shows why an instance doesn't come up
 //! - `network.rs`, `tags.rs`: the other operations
 //! - `page.rs`: filters and pages, for all of them
 
@@ -21,6 +22,7 @@ use crate::wire::query;
 mod account;
 mod capacity;
 mod capacity_blocks;
+mod console;
 mod fleet_life;
 mod fleet_request;
 mod fleets;
@@ -32,6 +34,7 @@ mod offers;
 mod page;
 mod prices;
 mod reservations;
+mod routes;
 mod run;
 mod spot;
 mod spot_life;
@@ -67,6 +70,8 @@ pub struct Ec2 {
     run_tokens: Vec<run::Token>,
     /// Of any resource, by its id.
     tags: std::collections::BTreeMap<String, tags::Tags>,
+    /// What hosts showed on their consoles beside what every boot shows, by the instance.
+    consoles: std::collections::BTreeMap<String, Vec<String>>,
     /// How many instances were ever launched.
     launched: u32,
 }
@@ -104,6 +109,8 @@ fn operation(cloud: &mut Cloud, context: &Context, action: &str, mut parameters:
         "DescribeTags" => tags::describe,
         "DescribeSubnets" => network::subnets,
         "DescribeVpcs" => network::vpcs,
+        "DescribeRouteTables" => routes::describe,
+        "GetConsoleOutput" => console::get,
         "DescribeSecurityGroups" => network::security_groups,
         "DescribeKeyPairs" => network::key_pairs,
         "DescribeImages" => network::images,
@@ -236,6 +243,11 @@ pub fn power_off(cloud: &mut Cloud, now: Timestamp, id: &str) {
 /// The host dies without notice.
 pub fn vanish(cloud: &mut Cloud, now: Timestamp, id: &str) {
     instance::end(cloud, now, id, instance::How::Vanished);
+}
+
+/// A line on a host's console.
+pub fn console_says(cloud: &mut Cloud, id: &str, line: &str) {
+    cloud.ec2.consoles.entry(id.to_owned()).or_default().push(line.to_owned());
 }
 
 /// AWS announces that it takes the instance at `taken_at`; `action` is `terminate`, `stop` or `hibernate`, all of

@@ -137,7 +137,7 @@ fn subnet_row(cloud: &Cloud, subnet: &Subnet) -> Row {
             "availabilityZone": zone,
             "availabilityZoneId": zone_id(subnet.zone),
             "defaultForAz": subnet.default,
-            "mapPublicIpOnLaunch": true,
+            "mapPublicIpOnLaunch": subnet.public,
             "assignIpv6AddressOnCreation": false,
             "tagSet": tags::answer(cloud.ec2.tags.get(subnet.id)),
         }),
