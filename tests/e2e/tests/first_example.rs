@@ -118,6 +118,8 @@ async fn nothing_is_left(world: &World) {
 #[tokio::test]
 async fn the_gpu_example_runs_its_job_on_the_gpu_image() {
     let world = World::new("gpu.toml", &[]).await;
+    // What a p2.xlarge cost where it was asked for at no more than $0.30.
+    world.cloud.set(&serde_json::json!({"spot-price": 0.27})).await.expect("a price");
     world.spotblock(&["up"]).await.success().expect("up");
     let calls = world.calls().await;
     let image = &accepted(&calls, "GetParameter")[0].parameters;
