@@ -85,7 +85,7 @@ pub enum Command {
     /// Bring a block to an environment that is there already (step 8 alone)
     Request(Request),
     /// Show the blocks, their instances and the queue
-    Status,
+    Status(Status),
     /// End the blocks; with --all, remove the environment too
     Down(Down),
     /// Move a block's end further away, on sources where its agents and schedules end it and not AWS
@@ -104,6 +104,14 @@ pub enum Command {
     Completions(Completions),
     /// Print the man page, or write those of all commands into a folder
     Man(Man),
+}
+
+/// `status`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Status {
+    /// Look every 5 seconds, and draw over what was drawn; with -o json print a line each time
+    #[arg(long, short)]
+    pub watch: bool,
 }
 
 /// `up`.
@@ -386,7 +394,7 @@ mod tests {
     #[test]
     fn no_color_leaves_the_command_alone() {
         let cli = Cli::parse_from(["spotblock", "--no-color", "status"]);
-        assert!(matches!(cli.command, Command::Status));
+        assert!(matches!(cli.command, Command::Status(_)));
         assert!(cli.global.no_color.is_some());
     }
 

@@ -106,6 +106,8 @@ pub struct Ports {
     pub stderr: Box<dyn Write>,
     /// Whether stderr is a terminal.
     pub terminal: bool,
+    /// How large a terminal stdout is.
+    pub screen: ui::screen::Size,
     /// New blocks' ids and the jitter of waits follow from it.
     pub seed: u64,
     /// One message each time the user wants to stop (Ctrl-C, SIGTERM).
@@ -117,7 +119,7 @@ pub async fn run(cli: Cli, mut ports: Ports) -> u8 {
     let out = std::mem::replace(&mut ports.stdout, Box::new(std::io::sink()));
     let err = std::mem::replace(&mut ports.stderr, Box::new(std::io::sink()));
     let plain = cli.global.no_color.as_ref().is_some_and(|value| !value.is_empty());
-    let ui = Ui::new(out, err, cli.global.output, ports.terminal && !plain);
+    let ui = Ui::new(out, err, cli.global.output, ports.terminal && !plain).on(ports.screen, !plain);
     let brake = Brake::default();
     ports.http = brake.over(&ports.http);
     let (lines, told) = tokio::sync::mpsc::unbounded_channel();
@@ -179,7 +181,7 @@ fn go_on(command: &Command) -> String {
         }
         Command::Plan(_)
         | Command::UserData(_)
-        | Command::Status
+        | Command::Status(_)
         | Command::Jobs(_)
         | Command::Doctor(_)
         | Command::Iam(_)
@@ -229,7 +231,7 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Brake) -> Result<u8>
         Command::Jobs(args) => commands::jobs::run(&session, args).await,
         Command::Doctor(args) => commands::doctor::run(&session, args).await,
         Command::Iam(args) => commands::iam::run(&session, args).await,
-        Command::Status => commands::status::run(&session).await,
+        Command::Status(args) => commands::status::run(&session, args).await,
         Command::Down(args) => commands::down::run(&session, args).await,
         Command::Extend(args) => commands::extend::run(&session, args).await,
         Command::Drain(args) => commands::drain::run(&session, args).await,

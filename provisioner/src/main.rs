@@ -33,6 +33,7 @@ fn ports(interrupts: UnboundedReceiver<()>) -> Ports {
         stdout: Box::new(std::io::stdout()),
         stderr: Box::new(std::io::stderr()),
         terminal: std::io::stderr().is_terminal(),
+        screen: || console::Term::stdout().size_checked().map(|(rows, columns)| (columns, rows)),
         seed: fastrand::u64(..),
         interrupts,
     }

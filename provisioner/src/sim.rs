@@ -44,6 +44,7 @@ mod messages;
 mod policies;
 mod reap;
 mod snapshot;
+mod status;
 mod stop;
 
 /// How long an instance takes from its launch to its registration.
@@ -259,6 +260,7 @@ impl World {
             stdout: Box::new(out.clone()),
             stderr: Box::new(err.clone()),
             terminal: false,
+            screen: || None,
             seed: self.seed.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
             interrupts,
         };

@@ -49,7 +49,14 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("request", &["spotblock request --instances 3"]),
-    ("status", &["spotblock status", "spotblock status -o json"]),
+    (
+        "status",
+        &[
+            "spotblock status",
+            "spotblock status --watch                # until Ctrl-C",
+            "spotblock status -o json | jq -r '.blocks[].instances[].id'",
+        ],
+    ),
     (
         "down",
         &[

@@ -2,10 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-use node_contract::Timeline;
-use node_contract::names::tag;
-
 use crate::args;
 use crate::aws::ec2::Instance;
 use crate::aws::ecs::Host;
@@ -15,6 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::session::Session;
 use crate::settings::AgentFrom;
 use crate::ui::view;
+use jiff::Timestamp;
 
 use super::jobs;
 
@@ -111,10 +108,7 @@ async fn stops(session: &Session<'_>, blocks: &[Block]) -> Result<BTreeMap<Strin
         let launch = session.aws.ec2.launch_data(record).await?;
         let Some(config) = view::agents_settings(&launch) else { continue };
         for it in &block.instances {
-            let moved: Option<Timestamp> = it.tags.get(tag::END).and_then(|text| text.parse().ok());
-            let moved = moved.map(|end| Timeline::moved_to(&config, it.launched, end).stop_at);
-            let stop = Timeline::new(&config, it.launched).stop_at;
-            stops.insert(it.id.clone(), moved.map_or(stop, |moved| moved.max(stop)));
+            stops.insert(it.id.clone(), block.timeline(&config, it).stop_at);
         }
     }
     Ok(stops)

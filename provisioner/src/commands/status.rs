@@ -1,19 +1,27 @@
-//! `spotblock status`: the blocks, their instances, and the queue.
+//! `spotblock status`: the blocks, their instances, and the queue; with `--watch` again and again.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::args;
 use crate::aws::batch::JOB_STATES;
 use crate::block;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::session::Session;
+use crate::ui::screen::{Look, Tone};
 use crate::ui::view::{self, BlockView};
 
-/// What `status` prints.
+/// How often a watched status is looked at: seldom enough that nobody is throttled by it.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// What `status` prints. docs/json.md tells of each key, which a test holds.
 #[derive(Debug, Serialize)]
 struct Status {
+    /// When it was looked at.
+    at: Timestamp,
     environment: String,
     status: String,
     cluster: Option<String>,
@@ -33,8 +41,53 @@ struct Queue {
 /// Runs it.
 ///
 /// # Errors
-/// When a call fails.
-pub async fn run(session: &Session<'_>) -> Result<u8> {
+/// When a call fails. A watch survives failures that may pass, and is refused where it could neither draw nor print lines.
+pub async fn run(session: &Session<'_>, args: &args::Status) -> Result<u8> {
+    if !args.watch {
+        let status = look(session).await?;
+        session.ui.result(&status, |status| text(status, session.ui.look()))?;
+        return Ok(0);
+    }
+    if !session.ui.can_redraw() && !session.ui.is_json() {
+        return Err(Error::Usage {
+            what: "--watch draws over what it drew before, and stdout is no terminal".to_owned(),
+            next: "`spotblock status --watch -o json` prints a line each time; without --watch it prints once"
+                .to_owned(),
+        });
+    }
+    watch(session).await
+}
+
+/// Until the user has seen enough.
+async fn watch(session: &Session<'_>) -> Result<u8> {
+    let mut last = None;
+    loop {
+        let failure = match look(session).await {
+            Ok(status) => {
+                last = Some(status);
+                None
+            }
+            Err(error) if error.is_transient() => Some(error),
+            Err(error) => return Err(error),
+        };
+        match (&last, &failure) {
+            (Some(status), None) if session.ui.is_json() => session.ui.line(status)?,
+            (_, Some(error)) if session.ui.is_json() => session.ui.warn(error),
+            (status, failure) => session.ui.redraw(|look| screen(status.as_ref(), failure.as_ref(), look))?,
+        }
+        session.waits.clock().sleep(EVERY).await;
+    }
+}
+
+fn screen(status: Option<&Status>, failure: Option<&Error>, look: Look) -> String {
+    let failure = failure.map(|error| look.paint(Tone::Bad, &format!("the last look failed: {error}")));
+    let at = status.map(|it| view::clock(it.at));
+    let title = format!("{}  (every {} s; Ctrl-C leaves)", at.unwrap_or_default(), EVERY.as_secs());
+    let shown = status.map(|it| text(it, look));
+    [Some(title), failure, Some(String::new()), shown].into_iter().flatten().collect::<Vec<_>>().join("\n")
+}
+
+async fn look(session: &Session<'_>) -> Result<Status> {
     let settings = &session.settings.environment;
     let environment = session.aws.batch.environment(&settings.name).await?;
     let queue = session.aws.batch.queue(&settings.queue).await?;
@@ -54,34 +107,38 @@ pub async fn run(session: &Session<'_>) -> Result<u8> {
         blocks.push(view::of(session, block, &members).await?);
     }
     let not_there = || "not there".to_owned();
-    let status = Status {
+    Ok(Status {
+        at: session.now(),
         environment: settings.name.clone(),
         status: environment.map_or_else(not_there, |it| it.status),
         cluster,
         queue: Queue { name: settings.queue.clone(), status: queue.map_or_else(not_there, |it| it.status), jobs },
         blocks,
-    };
-    session.ui.result(&status, |status| text(status, session.now()))?;
-    Ok(0)
+    })
 }
 
-fn text(status: &Status, now: Timestamp) -> String {
-    let jobs: Vec<String> = JOB_STATES
-        .iter()
-        .filter_map(|state| {
-            status.queue.jobs.get(state).filter(|count| **count > 0).map(|count| format!("{count} {state}"))
-        })
-        .collect();
+fn text(status: &Status, look: Look) -> String {
+    let paint = |what: &str| look.paint(if what == "VALID" { Tone::Good } else { Tone::Bad }, what);
     let mut lines = vec![
-        format!("environment {}: {}", status.environment, status.status),
-        format!("queue {}: {}", status.queue.name, status.queue.status),
+        format!("environment {}: {}", status.environment, paint(&status.status)),
+        format!("queue {}: {}", status.queue.name, paint(&status.queue.status)),
     ];
     if !status.queue.jobs.is_empty() {
-        lines.push(format!("  {}", if jobs.is_empty() { "no jobs".to_owned() } else { jobs.join(", ") }));
+        lines.push(format!("  {}", jobs(&status.queue.jobs)));
     }
-    lines.extend(status.blocks.iter().map(|block| view::text(block, now)));
+    if status.queue.jobs.get("RUNNABLE").is_some_and(|count| *count > 0) {
+        lines.push("  `spotblock doctor` says why a job is RUNNABLE and not running".to_owned());
+    }
+    lines.extend(status.blocks.iter().map(|block| view::text(block, status.at, look)));
     if status.blocks.is_empty() {
         lines.push("no block".to_owned());
     }
     lines.join("\n")
+}
+
+fn jobs(counts: &BTreeMap<&'static str, usize>) -> String {
+    let some =
+        |state: &&'static str| counts.get(state).filter(|count| **count > 0).map(|count| format!("{count} {state}"));
+    let shown: Vec<String> = JOB_STATES.iter().filter_map(some).collect();
+    if shown.is_empty() { "no jobs".to_owned() } else { shown.join(", ") }
 }

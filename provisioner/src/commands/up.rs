@@ -70,5 +70,5 @@ async fn show(session: &Session<'_>, desired: &Desired, environment: &ComputeEnv
         queue: desired.queue.clone(),
         block: view::of(session, block, &members).await?,
     };
-    session.ui.result(&outcome, |outcome| view::text(&outcome.block, session.now()))
+    session.ui.result(&outcome, |outcome| view::text(&outcome.block, session.now(), session.ui.look()))
 }

@@ -15,6 +15,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::args::Output;
 use crate::error::{Error, Result};
 
+use screen::{COLUMNS, Look, Size};
+
+pub mod screen;
 pub mod table;
 pub mod view;
 
@@ -24,6 +27,8 @@ pub struct Ui {
     err: RefCell<Box<dyn Write>>,
     output: Output,
     terminal: bool,
+    screen: Size,
+    colour: bool,
     /// The wait that goes on, drawn. Each wait gets a bar of its own: one that was finished draws itself again when used.
     bar: RefCell<Option<ProgressBar>>,
     said: RefCell<String>,
@@ -40,10 +45,56 @@ impl Ui {
             err: RefCell::new(err),
             output,
             terminal,
+            screen: || None,
+            colour: false,
             bar: RefCell::default(),
             said: RefCell::default(),
             calls: RefCell::default(),
         }
+    }
+
+    /// With stdout on this terminal, where it is one.
+    #[must_use]
+    pub fn on(self, screen: Size, colour: bool) -> Self {
+        Self { screen, colour, ..self }
+    }
+
+    /// How results are made for stdout.
+    #[must_use]
+    pub fn look(&self) -> Look {
+        match (self.screen)() {
+            Some((columns, _)) => Look { columns: columns.into(), colour: self.colour },
+            None => Look { columns: COLUMNS, colour: false },
+        }
+    }
+
+    /// Whether stdout is a terminal that [`Ui::redraw`] can draw on.
+    #[must_use]
+    pub fn can_redraw(&self) -> bool {
+        self.output == Output::Table && (self.screen)().is_some()
+    }
+
+    /// Whether results are JSON.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        self.output == Output::Json
+    }
+
+    /// Draws a text over the one before; nothing, when stdout is no terminal any more.
+    ///
+    /// # Errors
+    /// When stdout can't be written.
+    pub fn redraw(&self, text: impl FnOnce(Look) -> String) -> Result<()> {
+        let Some(size) = (self.screen)() else { return Ok(()) };
+        self.put(&screen::frame(&text(self.look()), size))
+    }
+
+    /// A value as one line of JSON, for readers that follow.
+    ///
+    /// # Errors
+    /// When stdout can't be written.
+    pub fn line<T: Serialize>(&self, value: &T) -> Result<()> {
+        self.print(&serde_json::to_string(value).unwrap_or_default())
     }
 
     /// One that says nothing, for tests.
@@ -136,9 +187,13 @@ impl Ui {
     /// # Errors
     /// When stdout can't be written.
     pub fn print(&self, text: &str) -> Result<()> {
-        let mut out = self.out.borrow_mut();
         let end = if text.ends_with('\n') { "" } else { "\n" };
-        match write!(out, "{text}{end}").and_then(|()| out.flush()) {
+        self.put(&format!("{text}{end}"))
+    }
+
+    fn put(&self, text: &str) -> Result<()> {
+        let mut out = self.out.borrow_mut();
+        match write!(out, "{text}").and_then(|()| out.flush()) {
             // Whoever read the result, such as `head`, has seen enough.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
             written => {

@@ -7,7 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use node_contract::{NodeConfig, Source};
 use serde::Serialize;
 
+use super::screen::{self, Look, Tone};
 use super::table;
+use crate::aws::ec2::Instance;
 use crate::aws::ecs::Member;
 use crate::block::{Block, Life};
 use crate::capacity::{self, Guarantee};
@@ -44,10 +46,21 @@ pub struct BlockView {
     pub stop_at: Option<Timestamp>,
     /// The first instance is gone.
     pub end: Option<Timestamp>,
+    /// What it has used so far.
+    pub used: Used,
     /// Its spot requests.
     pub requests: Vec<RequestView>,
     /// Its instances.
     pub instances: Vec<InstanceView>,
+}
+
+/// What a block has used, as far as can be told without AWS's bill: an estimate.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Used {
+    /// From each launch until now, or to the block's end for an instance that is gone: it may have gone before.
+    pub instance_hours: f64,
+    /// In dollars, at the price above which nothing is bought; none where no `max-price` was given.
+    pub at_most_dollars: Option<f64>,
 }
 
 /// What a source refused.
@@ -89,6 +102,8 @@ pub struct InstanceView {
     pub source: Option<String>,
     /// Its launch.
     pub launched: Timestamp,
+    /// From here on it takes no new job.
+    pub drain_at: Option<Timestamp>,
     /// When its block ends.
     pub end: Option<Timestamp>,
     /// Whether it is a connected container instance.
@@ -113,10 +128,10 @@ pub async fn of(
         Some(record) if life.goes_on() => Some(session.aws.ec2.launch_data(record).await?),
         _ => None,
     };
+    let config = launch.as_ref().and_then(agents_settings);
+    let moments = |it: &Instance| config.as_ref().map(|config| block.timeline(config, it));
     let first = block.instances.iter().map(|it| it.launched).min();
-    let earliest = block.instances.iter().min_by_key(|it| it.launched);
-    let timeline =
-        launch.as_ref().and_then(agents_settings).zip(earliest).map(|(config, it)| block.timeline(&config, it));
+    let timeline = block.instances.iter().min_by_key(|it| it.launched).and_then(moments);
     let terms = block.record.as_ref().map(|record| &record.terms);
     let source = where_bought(block);
     Ok(BlockView {
@@ -133,6 +148,7 @@ pub async fn of(
         drain_at: timeline.map(|it| it.drain_at),
         stop_at: timeline.map(|it| it.stop_at),
         end: timeline.map(|it| it.end).or_else(|| block.instances.iter().filter_map(|it| block.end_of(it)).min()),
+        used: used(block, session.now()),
         requests: block
             .requests
             .iter()
@@ -155,6 +171,7 @@ pub async fn of(
                     zone: it.zone.clone(),
                     source: block.source_of(it).map(|source| source.to_string()),
                     launched: it.launched,
+                    drain_at: moments(it).map(|it| it.drain_at),
                     end: block.end_of(it),
                     joined: member.is_some_and(Member::has_joined),
                     container_instance: member.map(|member| member.status.clone()),
@@ -173,6 +190,14 @@ fn where_bought(block: &Block) -> Option<Source> {
     bought.or_else(|| record.attempt().map(|attempt| attempt.source)).or_else(|| record.terms.sources.last().copied())
 }
 
+fn used(block: &Block, now: Timestamp) -> Used {
+    let until = |it: &Instance| if it.is_up() { now } else { block.end_of(it).map_or(now, |end| end.min(now)) };
+    let hours = |it: &Instance| it.launched.duration_until(until(it)).max(SignedDuration::ZERO).as_secs_f64() / 3600.0;
+    let instance_hours: f64 = block.instances.iter().map(hours).sum();
+    let price = block.record.as_ref().and_then(|it| it.terms.max_price.as_ref()).and_then(|it| it.parse::<f64>().ok());
+    Used { instance_hours, at_most_dollars: price.map(|price| price * instance_hours) }
+}
+
 fn refused(block: &Block) -> Vec<RefusedView> {
     let all = block.record.iter().flat_map(|record| &record.refused);
     all.map(|it| RefusedView { source: it.source.to_string(), codes: it.codes.clone(), instances: it.got }).collect()
@@ -186,11 +211,17 @@ pub(crate) fn agents_settings(launch: &LaunchData) -> Option<NodeConfig> {
 
 /// A block in text.
 #[must_use]
-pub fn text(block: &BlockView, now: Timestamp) -> String {
+pub fn text(block: &BlockView, now: Timestamp, look: Look) -> String {
     let life = serde_json::to_value(block.life).ok().and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default();
+    let tone = match block.life {
+        Life::Live => Tone::Good,
+        Life::Recorded | Life::Requested => Tone::Soon,
+        Life::Ended | Life::Refused => Tone::Bad,
+    };
     let mut lines = vec![format!(
-        "block {}: {life}{} ({}, {})",
+        "block {}: {}{} ({}, {})",
         block.id,
+        look.paint(tone, &life),
         block
             .outcome
             .as_ref()
@@ -199,6 +230,7 @@ pub fn text(block: &BlockView, now: Timestamp) -> String {
         block.source.as_deref().unwrap_or("unknown source"),
         block.record.as_deref().unwrap_or("no record")
     )];
+    lines.extend(time_left(block, now, look));
     let moments = [("started", block.start), ("drains", block.drain_at), ("stops", block.stop_at), ("ends", block.end)];
     let shown: Vec<String> =
         moments.iter().filter_map(|(name, at)| at.map(|at| format!("{name} {}", moment(at, now)))).collect();
@@ -207,6 +239,7 @@ pub fn text(block: &BlockView, now: Timestamp) -> String {
     if let (Some(it), true) = (&block.guarantee, block.life.goes_on()) {
         lines.push(format!("  {}; ended by {}", it.label, it.ended_by));
     }
+    lines.extend(cost(block));
     for refused in &block.refused {
         let brought = if refused.instances > 0 { format!(" after {}", refused.instances) } else { String::new() };
         lines.push(format!("  {} refused{brought}: {}", refused.source, refused.codes.join(", ")));
@@ -218,9 +251,11 @@ pub fn text(block: &BlockView, now: Timestamp) -> String {
                 (Some(status), false) => format!("{status}, not connected"),
                 (None, _) => "no".to_owned(),
             };
-            [it.id.clone(), it.state.clone(), it.instance_type.clone(), it.zone.clone(), joined, it.tasks.to_string()]
+            let drains = it.drain_at.map(|at| away(at, now)).unwrap_or_default();
+            let (id, state, kind, zone) = (it.id.clone(), it.state.clone(), it.instance_type.clone(), it.zone.clone());
+            [id, state, kind, zone, joined, it.tasks.to_string(), drains]
         });
-        let table = table::plain(["INSTANCE", "STATE", "TYPE", "ZONE", "JOINED", "TASKS"], rows);
+        let table = table::plain(["INSTANCE", "STATE", "TYPE", "ZONE", "JOINED", "TASKS", "DRAINS"], rows);
         lines.extend(table.lines().map(|line| format!("  {line}")));
     }
     for request in block.requests.iter().filter(|it| it.code != "fulfilled" && block.life.goes_on()) {
@@ -229,10 +264,59 @@ pub fn text(block: &BlockView, now: Timestamp) -> String {
     lines.join("\n")
 }
 
+/// The block's line of time with what is left of it.
+fn time_left(block: &BlockView, now: Timestamp, look: Look) -> Option<String> {
+    let (start, end) = (block.start?, block.end?);
+    if !block.life.goes_on() {
+        return None;
+    }
+    let whole = crate::error::human(rounded(start.duration_until(end)).unsigned_abs());
+    let left = ago(now, end);
+    let after = format!("{left} left of {whole}");
+    // The indent, the brackets, a blank.
+    let cells = look.columns.saturating_sub(after.len() + 5).clamp(10, 50);
+    let marks: Vec<(char, Timestamp)> =
+        [('D', block.drain_at), ('S', block.stop_at)].into_iter().filter_map(|(mark, at)| Some((mark, at?))).collect();
+    let past = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+    let tone = match (past(block.drain_at), past(block.stop_at)) {
+        (_, true) => Tone::Bad,
+        (true, false) => Tone::Soon,
+        (false, false) => Tone::Good,
+    };
+    let bar = screen::bar(cells, (start, end), &marks, now);
+    Some(format!("  [{}] {after}", look.paint(tone, &bar)))
+}
+
+fn cost(block: &BlockView) -> Option<String> {
+    let Used { instance_hours: hours, at_most_dollars } = block.used;
+    let price = match at_most_dollars {
+        Some(dollars) => format!("at most {dollars:.2} dollars (estimate, by max-price)"),
+        None => "no estimate of the cost without max-price".to_owned(),
+    };
+    (!block.instances.is_empty()).then(|| format!("  {hours:.1} instance-hours so far, {price}"))
+}
+
+/// How far away a moment is, in one unit: a column is narrow.
+fn away(at: Timestamp, now: Timestamp) -> String {
+    let away = now.duration_until(at);
+    let size = match away.abs().as_secs() {
+        secs @ 0..120 => format!("{secs} s"),
+        secs @ 120..7200 => format!("{} min", secs / 60),
+        secs => format!("{} h", secs / 3600),
+    };
+    if away.is_negative() { format!("{size} ago") } else { format!("in {size}") }
+}
+
+/// A time of day, local.
+#[must_use]
+pub fn clock(at: Timestamp) -> String {
+    at.to_zoned_datetime(TimeZone::system()).strftime("%H:%M:%S").to_string()
+}
+
 /// A moment, local and relative.
 #[must_use]
 pub fn moment(at: Timestamp, now: Timestamp) -> String {
-    let local = at.to_zoned_datetime(TimeZone::system()).strftime("%H:%M:%S").to_string();
+    let local = clock(at);
     let away = now.duration_until(at);
     let size = crate::error::human(rounded(away.abs()).unsigned_abs());
     if away.is_negative() { format!("{local} ({size} ago)") } else { format!("{local} (in {size})") }
@@ -256,6 +340,14 @@ fn rounded(duration: SignedDuration) -> SignedDuration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_column_shows_a_moment_in_one_unit() {
+        let now: Timestamp = "2026-11-24T10:00:00Z".parse().expect("a time");
+        let of = |secs| away(now + SignedDuration::from_secs(secs), now);
+        assert_eq!([of(0), of(119), of(120), of(7199)], ["in 0 s", "in 119 s", "in 2 min", "in 119 min"]);
+        assert_eq!([of(7200), of(-1), of(-600)], ["in 2 h", "1 s ago", "10 min ago"]);
+    }
 
     #[test]
     fn moments_are_relative_both_ways() {
