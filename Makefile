@@ -18,11 +18,11 @@ demo:  ## see a block live and die on a local cloud; SOURCE=spot-block|spot|on-d
 test: lint build target/venv/.ready  ## everything: lints, wire protocols, unit tests, whole lives on the local cloud, real boots
 	target/venv/bin/python tests/peers/wire.py
 	target/venv/bin/python tests/peers/policies.py
-	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --workspace; \
-	else cargo test --locked --workspace; fi
 	ami/validate.sh
 	target/venv/bin/python ami/validate.py
 	tests/boot/boot.py
+	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --workspace; \
+	else cargo test --locked --workspace; fi
 
 boot:  ## boot real systemd and cloud-init hosts with what `make dist` builds (as root; SKIPPED where that can't be)
 	tests/boot/boot.py
