@@ -82,7 +82,15 @@ fn what_an_account_has_is_described_and_what_it_hasnt_is_not_found() {
     let mut world = World::new();
     let answer =
         world.query("ec2", "Action=DescribeSubnets&Filter.1.Name=availability-zone&Filter.1.Value.1=us-east-1c");
-    assert_eq!(all(&answer, "subnetId"), ["subnet-c8d30ae4", "subnet-3d8062c3", "subnet-71c4a607"]);
+    let public = ["subnet-c8d30ae4", "subnet-3d8062c3", "subnet-71c4a607"];
+    let private = ["subnet-93e6c829", "subnet-a4f7d93a", "subnet-b508ea4b"];
+    assert_eq!(all(&answer, "subnetId"), [public, private].concat());
+    // The one has a table of its own, the others go by the VPC's.
+    let of = |subnet: &str| {
+        format!("Action=DescribeRouteTables&Filter.1.Name=association.subnet-id&Filter.1.Value.1={subnet}")
+    };
+    assert_eq!(all(&world.query("ec2", &of(private[1])), "natGatewayId").len(), 1);
+    assert_eq!(all(&world.query("ec2", &of(private[0])), "destinationCidrBlock").len(), 0);
     assert_eq!(all(&world.query("ec2", "Action=DescribeVpcs"), "vpcId").len(), 2);
     let types = world.query("ec2", "Action=DescribeInstanceTypes&InstanceType.1=p2.xlarge");
     assert!(contains(&types, "<vCpuInfo><defaultVCpus>4</defaultVCpus></vCpuInfo>"));
