@@ -44,6 +44,16 @@ pub struct HostTask {
     pub environment: Vec<(String, String)>,
 }
 
+/// What a node is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeKind {
+    /// A root folder, a metadata service, processes.
+    Full,
+    /// Nothing but the cloud's state.
+    Light,
+}
+
 /// One node, as `GET /_localcloud/nodes` gives it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -52,11 +62,13 @@ pub struct NodeInfo {
     pub instance: String,
     /// Whether the host is up.
     pub up: bool,
-    /// Its root folder.
+    /// What it is made of.
+    pub kind: NodeKind,
+    /// Its root folder; a light node has none.
     pub root: PathBuf,
     /// Where its IMDS is, once it listens.
     pub imds: Option<String>,
-    /// Where its ECS agent's introspection is or will be.
+    /// Where its ECS agent's introspection is or will be; empty for a light node.
     pub introspection: String,
     /// Whether the agent's process runs.
     pub agent_running: bool,
@@ -64,4 +76,21 @@ pub struct NodeInfo {
     pub ecs_agent: String,
     /// How many containers live.
     pub containers: usize,
+}
+
+impl NodeInfo {
+    /// What is told of a light node.
+    pub(crate) fn of_light(info: crate::core::light::Info) -> Self {
+        Self {
+            instance: info.instance,
+            up: info.up,
+            kind: NodeKind::Light,
+            root: PathBuf::new(),
+            imds: None,
+            introspection: String::new(),
+            agent_running: false,
+            ecs_agent: if info.registered { "registered" } else { "starting" }.to_owned(),
+            containers: info.containers,
+        }
+    }
 }

@@ -36,6 +36,12 @@
 //! | `POST /_localcloud/nodes/ID/kill-agent` | SIGKILL to the agent, which is started again |
 //! | `POST /_localcloud/nodes/ID/stop-agent` | SIGTERM to the agent, which is started again |
 //!
+//! # Light nodes
+//!
+//! While 30 instances live, the next ones are light nodes ([`core::light`]): no sockets, no files, no processes, and no
+//! agent's binary. They join, run tasks, drain, stop them and leave by the settings in their user data, and obey the
+//! controls that need no process. `--light-nodes-above` or the option `light-nodes-above` says another number.
+//!
 //! # Hosts that somebody else boots
 //!
 //! With `--metadata-at ADDRESS:PORT` in place of `--agent` no node is started: each launched instance waits for a host

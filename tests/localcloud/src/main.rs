@@ -56,6 +56,9 @@ struct Serve {
     /// Start blocks this near to their end, such as `40s`.
     #[arg(long, value_name = "DURATION")]
     block_ends_in: Option<SignedDuration>,
+    /// While so many instances live, the next ones are light nodes: without sockets, processes and agent.
+    #[arg(long, value_name = "COUNT", default_value_t = 30)]
+    light_nodes_above: u32,
     /// Identifiers follow from it.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -134,6 +137,8 @@ fn options(serve: &Serve) -> anyhow::Result<Options> {
             Answer::Refuse => SpotBlock::Refuse,
         },
         block_ends_in: serve.block_ends_in,
+        // Hosts that somebody else boots are never light.
+        light_nodes_above: if serve.metadata_at.is_some() { u32::MAX } else { serve.light_nodes_above },
         pace: serde_json::from_value(pace.into()).context("--pace")?,
         ..Options::default()
     })

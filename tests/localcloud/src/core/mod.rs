@@ -9,7 +9,9 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 use serde_json::Value;
 
+pub mod agent_calls;
 pub mod batch;
+pub mod behaviour;
 pub mod ec2;
 pub mod ecs;
 pub mod effect;
@@ -18,6 +20,7 @@ pub mod faults;
 pub mod iam;
 pub mod ids;
 pub mod imds;
+pub mod light;
 pub mod logs;
 pub mod node_faults;
 pub mod options;
@@ -53,6 +56,7 @@ pub struct Cloud {
     pub(crate) scheduler: scheduler::Scheduler,
     pub(crate) ecs: ecs::Ecs,
     pub(crate) batch: batch::Batch,
+    light: light::Light,
     faults: faults::Faults,
     effects: VecDeque<Effect>,
     calls: Vec<Call>,
@@ -108,6 +112,7 @@ impl Cloud {
             scheduler: scheduler::Scheduler::default(),
             ecs: ecs::Ecs::default(),
             batch: batch::Batch::default(),
+            light: light::Light::default(),
             faults: faults::Faults::default(),
             options,
             ids,
@@ -224,11 +229,15 @@ impl Cloud {
 
     /// Lets everything happen that is due by `now`.
     pub fn advance(&mut self, now: Timestamp) {
-        while let Some(at) = scheduler::next_due(self).filter(|at| *at <= now) {
+        loop {
+            let due = [scheduler::next_due(self), light::next_due(self)].into_iter().flatten().min();
+            let Some(at) = due.filter(|at| *at <= now) else { break };
             self.advance_services(at);
+            light::advance(self, at);
             scheduler::fire(self, at);
         }
         self.advance_services(now);
+        light::advance(self, now);
     }
 
     fn advance_services(&mut self, now: Timestamp) {
@@ -243,7 +252,8 @@ impl Cloud {
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         let ec2 = ec2::next_due(self).filter(|due| *due > now);
         let scheduler = scheduler::next_due(self).filter(|due| *due > now);
-        [ec2, ecs::next_due(self, now), batch::next_due(self, now), scheduler].into_iter().flatten().min()
+        let light = light::next_due(self).filter(|due| *due > now);
+        [ec2, ecs::next_due(self, now), batch::next_due(self, now), scheduler, light].into_iter().flatten().min()
     }
 
     /// The ECS agent of this instance has connected to ECS or lost its connection. What is to reach it waits until
@@ -285,7 +295,9 @@ impl Cloud {
     }
 
     pub(crate) fn effect(&mut self, effect: Effect) {
-        self.effects.push_back(effect);
+        if let Some(effect) = light::take(self, effect) {
+            self.effects.push_back(effect);
+        }
     }
 
     pub(crate) fn event(&mut self, event: Event) {

@@ -43,6 +43,8 @@ pub struct Options {
     pub on_demand_vcpus: Option<u32>,
     /// The account's quota of vCPUs of running spot instances.
     pub spot_vcpus: Option<u32>,
+    /// While so many instances live, the next ones are light nodes: without sockets and processes.
+    pub light_nodes_above: u32,
 }
 
 /// How a spot request fails that was accepted.
@@ -143,6 +145,7 @@ impl Default for Options {
             capacity: BTreeMap::new(),
             on_demand_vcpus: None,
             spot_vcpus: None,
+            light_nodes_above: 30,
         }
     }
 }

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Shell, clock, hosts as booted_elsewhere};
-use crate::core::{Fault, NodeFault, ec2, imds};
+use crate::client::NodeInfo;
+use crate::core::{Fault, NodeFault, ec2, imds, light};
 
 /// The controls' routes.
 pub(super) fn router() -> Router<Arc<Shell>> {
@@ -39,7 +40,8 @@ async fn events(State(shell): State<Arc<Shell>>) -> Response {
 }
 
 async fn nodes(State(shell): State<Arc<Shell>>) -> Response {
-    let nodes: Vec<_> = shell.nodes().iter().map(|node| node.info()).collect();
+    let mut nodes: Vec<_> = shell.nodes().iter().map(|node| node.info()).collect();
+    nodes.extend(light::info(&shell.cloud()).into_iter().map(NodeInfo::of_light));
     json(&nodes)
 }
 
@@ -142,14 +144,18 @@ async fn act_on_node(
     Path((instance, action)): Path<(String, String)>,
     body: Bytes,
 ) -> Response {
-    let Some(node) = shell.node(&instance) else {
+    let node = shell.node(&instance);
+    if node.is_none() && !light::is_light(&shell.cloud(), &instance) {
         return (StatusCode::NOT_FOUND, format!("no node {instance}\n")).into_response();
-    };
+    }
     let now = clock::now();
-    match action.as_str() {
-        "power-off" => node.power_off(&shell),
-        "vanish" => shell.act(|cloud| ec2::vanish(cloud, now, &instance)),
-        "interrupt" => {
+    match (action.as_str(), node) {
+        ("power-off", Some(node)) => node.power_off(&shell),
+        ("power-off", None) => shell.act(|cloud| ec2::power_off(cloud, now, &instance)),
+        ("kill-agent", Some(node)) => node.signal_agent(nix::sys::signal::Signal::SIGKILL),
+        ("stop-agent", Some(node)) => node.signal_agent(nix::sys::signal::Signal::SIGTERM),
+        ("vanish", _) => shell.act(|cloud| ec2::vanish(cloud, now, &instance)),
+        ("interrupt", _) => {
             let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
             match serde_json::from_slice::<Interruption>(body) {
                 Ok(Interruption { action, in_secs }) => {
@@ -159,10 +165,8 @@ async fn act_on_node(
                 Err(error) => return answer(Err(error.to_string())),
             }
         }
-        "rebalance" => shell.act(|cloud| ec2::rebalance(cloud, now, &instance)),
-        "kill-agent" => node.signal_agent(nix::sys::signal::Signal::SIGKILL),
-        "stop-agent" => node.signal_agent(nix::sys::signal::Signal::SIGTERM),
-        _ => return (StatusCode::NOT_FOUND, format!("nodes have no {action}\n")).into_response(),
+        ("rebalance", _) => shell.act(|cloud| ec2::rebalance(cloud, now, &instance)),
+        _ => return (StatusCode::NOT_FOUND, format!("this node has no {action}\n")).into_response(),
     }
     answer(Ok(()))
 }

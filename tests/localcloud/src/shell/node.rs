@@ -24,7 +24,7 @@ use super::ecs_agent::EcsAgent;
 use super::port::{Port, Wish};
 use super::process::Group;
 use super::{Shell, clock, server};
-use crate::client::NodeInfo;
+use crate::client::{NodeInfo, NodeKind};
 use crate::core::effect::Container;
 use crate::core::node_faults::{self, Place};
 use crate::core::{ec2, imds};
@@ -243,6 +243,7 @@ impl Node {
         NodeInfo {
             instance: self.instance.clone(),
             up: self.phase.borrow().is_up(),
+            kind: NodeKind::Full,
             root: self.root.clone(),
             imds: lock(&self.imds_port).map(|port| format!("http://127.0.0.1:{port}")),
             introspection: format!("http://127.0.0.1:{}", self.ecs.port()),

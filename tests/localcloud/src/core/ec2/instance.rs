@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::record::What;
-use super::super::{Cloud, Effect, Event, ecs, iam, imds};
+use super::super::{Cloud, Effect, Event, ecs, iam, imds, light};
 use super::account::Image;
 use super::launch::{LaunchSpec, Shutdown};
 use super::spot;
@@ -281,6 +281,7 @@ impl Instance {
 /// Launches an instance; gives its id.
 pub(super) fn launch(cloud: &mut Cloud, now: Timestamp, order: Order) -> String {
     let id = cloud.ids.resource("i");
+    let is_light = light::is_next(cloud);
     let Order { spec, market, by, spot_request, reservation, block, tags } = order;
     let launch_time = launch_time(cloud, now, block.or_else(|| told_length(&spec)));
     let block_end = block.map(|length| launch_time + length);
@@ -312,7 +313,11 @@ pub(super) fn launch(cloud: &mut Cloud, now: Timestamp, order: Order) -> String 
     });
     let ends_at = block_end.map(|end| end + NOTICE);
     cloud.event(Event { at: now, what: What::Launched { instance: id.clone(), launch_time, by, ends_at } });
-    cloud.effect(Effect::StartNode { instance: id.clone() });
+    if is_light {
+        light::start(cloud, now, &id);
+    } else {
+        cloud.effect(Effect::StartNode { instance: id.clone() });
+    }
     id
 }
 

@@ -6,7 +6,7 @@
 //! A task is created by Batch ([`start_task`]). After `pace.delivery_ms` its instance's ECS agent hears of it, if it
 //! is connected then, and from there on its state is what the agent submits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
@@ -318,6 +318,12 @@ pub(super) fn next_due(cloud: &Cloud, now: Timestamp) -> Option<Timestamp> {
     let deliveries = cloud.ecs.deliveries.iter().map(|delivery| delivery.due);
     let losses = cloud.ecs.losses.iter().map(|(due, _)| *due);
     deliveries.chain(losses).filter(|due| *due > now).min()
+}
+
+/// The EC2 instances whose container instances are DRAINING.
+pub(super) fn draining_instances(ecs: &Ecs) -> BTreeSet<String> {
+    let draining = ecs.instances.values().filter(|it| it.status == Status::Draining);
+    draining.map(|it| it.instance.clone()).collect()
 }
 
 /// The ECS agent of this instance has connected or lost its connection.

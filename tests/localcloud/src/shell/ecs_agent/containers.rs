@@ -17,6 +17,7 @@ use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::core::behaviour::{Behaviour, OnTerm};
 use crate::core::effect::Container;
 use crate::shell::process::{Group, Leader, exit_code};
 use crate::shell::{Shell, clock};
@@ -250,7 +251,7 @@ impl Life {
             // It never was: no exit code.
             return self.becomes(Known::Stopped, None, None);
         }
-        let mut leader = match Leader::start(&mut behaviour.command()) {
+        let mut leader = match Leader::start(&mut command(behaviour)) {
             Ok(leader) => leader,
             Err(error) => {
                 tracing::error!(task = %self.arn, "the container can't be started: {error}");
@@ -306,104 +307,16 @@ fn code_of(status: std::io::Result<std::process::ExitStatus>) -> i32 {
     status.map_or(NOT_STARTED, exit_code)
 }
 
-/// What a container does.
-#[derive(Clone, Debug, PartialEq)]
-struct Behaviour {
-    seconds: f64,
-    exit: u8,
-    on_term: OnTerm,
-}
-
-/// What a container does on SIGTERM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OnTerm {
-    Die,
-    Exit(u8),
-    Ignore,
-}
-
-impl Behaviour {
-    fn of(container: &Container) -> Self {
-        let variable = |name: &str| {
-            container.environment.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-        };
-        let number = |text: &str| text.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
-        let on_term = match variable("LOCALCLOUD_ON_TERM") {
-            Some("ignore") => OnTerm::Ignore,
-            Some(text) => {
-                text.strip_prefix("exit:").and_then(|code| code.parse().ok()).map_or(OnTerm::Die, OnTerm::Exit)
-            }
-            None => OnTerm::Die,
-        };
-        Self {
-            seconds: variable("LOCALCLOUD_SECONDS")
-                .and_then(number)
-                .or_else(|| slept(&container.command).and_then(number))
-                .unwrap_or(2.0),
-            exit: variable("LOCALCLOUD_EXIT").and_then(|code| code.parse().ok()).unwrap_or(0),
-            on_term,
-        }
-    }
-
-    /// The process that acts it out. Nothing of the job's own text gets into the script, only numbers.
-    fn command(&self) -> Command {
-        let Self { seconds, exit, on_term } = self;
-        let script = match on_term {
-            OnTerm::Die => format!("sleep {seconds}; exit {exit}"),
-            OnTerm::Exit(code) => format!("trap 'exit {code}' TERM; sleep {seconds} & wait; exit {exit}"),
-            OnTerm::Ignore => format!("trap '' TERM; sleep {seconds}; exit {exit}"),
-        };
-        let mut command = Command::new("/bin/sh");
-        let null = std::process::Stdio::null;
-        command.arg("-c").arg(script).env_clear().env("PATH", "/usr/bin:/bin").stdout(null()).stderr(null());
-        command
-    }
-}
-
-/// `N` of `sleep N` in a command, alone or as a shell's script.
-fn slept(command: &[String]) -> Option<&str> {
-    let mut words = command.iter().flat_map(|word| word.split_whitespace());
-    words.find(|word| word.rsplit('/').next() == Some("sleep"))?;
-    words.next().map(|word| word.trim_end_matches([';', 's']))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn container(command: &[&str], environment: &[(&str, &str)]) -> Container {
-        Container {
-            name: "default".into(),
-            family: "f".into(),
-            revision: "1".into(),
-            command: command.iter().map(|word| (*word).to_owned()).collect(),
-            environment: environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
-        }
-    }
-
-    #[test]
-    fn the_command_and_the_environment_say_what_a_container_does() {
-        let plain = Behaviour { seconds: 2.0, exit: 0, on_term: OnTerm::Die };
-        assert_eq!(Behaviour::of(&container(&[], &[])), plain);
-        assert_eq!(Behaviour::of(&container(&["/hello"], &[])), plain);
-        assert_eq!(Behaviour::of(&container(&["sleep", "7"], &[])).seconds, 7.0);
-        assert_eq!(Behaviour::of(&container(&["sh", "-c", "/bin/sleep 1.5; echo done"], &[])).seconds, 1.5);
-        let environment = [("LOCALCLOUD_SECONDS", "3"), ("LOCALCLOUD_EXIT", "9"), ("LOCALCLOUD_ON_TERM", "exit:0")];
-        assert_eq!(
-            Behaviour::of(&container(&["sleep", "7"], &environment)),
-            Behaviour { seconds: 3.0, exit: 9, on_term: OnTerm::Exit(0) }
-        );
-        let ignores = container(&[], &[("LOCALCLOUD_ON_TERM", "ignore")]);
-        assert_eq!(Behaviour::of(&ignores).on_term, OnTerm::Ignore);
-    }
-
-    /// Catches: a job's text that reaches a shell on the developer's machine.
-    #[test]
-    fn nothing_of_the_job_reaches_the_shell() {
-        let nasty = container(
-            &["sleep", "1;touch /tmp/x"],
-            &[("LOCALCLOUD_SECONDS", "$(id)"), ("LOCALCLOUD_EXIT", "`id`"), ("LOCALCLOUD_ON_TERM", "exit:$(id)")],
-        );
-        assert_eq!(Behaviour::of(&nasty), Behaviour { seconds: 2.0, exit: 0, on_term: OnTerm::Die });
-    }
+/// The process that acts it out. Nothing of the job's own text gets into the script, only numbers.
+fn command(behaviour: &Behaviour) -> Command {
+    let Behaviour { seconds, exit, on_term } = behaviour;
+    let script = match on_term {
+        OnTerm::Die => format!("sleep {seconds}; exit {exit}"),
+        OnTerm::Exit(code) => format!("trap 'exit {code}' TERM; sleep {seconds} & wait; exit {exit}"),
+        OnTerm::Ignore => format!("trap '' TERM; sleep {seconds}; exit {exit}"),
+    };
+    let mut command = Command::new("/bin/sh");
+    let null = std::process::Stdio::null;
+    command.arg("-c").arg(script).env_clear().env("PATH", "/usr/bin:/bin").stdout(null()).stderr(null());
+    command
 }

@@ -37,8 +37,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// The exit code of an agent whose cluster is not the one it registered with; systemd does not start it again.
 const DATA_MISMATCH: i32 = 5;
 
-/// The version it says it has.
-const VERSION: &str = "1.89.2";
+use crate::core::agent_calls::VERSION;
 
 /// What it is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
