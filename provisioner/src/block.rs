@@ -84,10 +84,12 @@ struct Found {
 
 async fn look(aws: &Aws, key: &str, value: &str) -> Result<Found> {
     let mut requests = aws.ec2.spot_requests(key, value).await?;
-    let mut instances = aws.ec2.instances_of_requests(&requests).await?;
-    let known: BTreeSet<String> = instances.iter().map(|instance| instance.id.clone()).collect();
-    let tagged = aws.ec2.instances_tagged(key, value).await?;
-    instances.extend(tagged.into_iter().filter(|instance| !known.contains(&instance.id)));
+    let mut instances = aws.ec2.instances_tagged(key, value).await?;
+    let tagged: BTreeSet<&str> = instances.iter().map(|instance| instance.id.as_str()).collect();
+    // Only what the tag doesn't find: a filter takes 200 ids, and a block can have a thousand instances.
+    let is_untagged = |it: &&SpotRequest| it.instance.as_deref().is_some_and(|id| !tagged.contains(id));
+    let untagged: Vec<SpotRequest> = requests.iter().filter(is_untagged).cloned().collect();
+    instances.extend(aws.ec2.instances_of_requests(&untagged).await?);
     let unknown = |id: &String| requests.iter().all(|request| request.id != *id);
     let of_none = instances.iter().filter(|it| it.template().is_none());
     let others: Vec<String> = of_none.filter_map(|it| it.spot_request.clone()).filter(unknown).collect();

@@ -43,6 +43,7 @@ mod lives;
 mod messages;
 mod policies;
 mod reap;
+mod scale;
 mod snapshot;
 mod status;
 mod stop;
