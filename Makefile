@@ -42,10 +42,11 @@ target/venv/.ready: tests/peers/requirements.txt
 	target/venv/bin/pip install --quiet --disable-pip-version-check --requirement tests/peers/requirements.txt
 	touch $@
 
-bench:  ## the agent's footprint and pace against its goals: some four minutes, best on a machine that does nothing else
+bench:  ## the agent's footprint and pace, and a block of a thousand, against their goals: some five minutes, best on a machine that does nothing else
 	cargo build --locked --workspace --bins
 	cargo build --locked --package node-agent --profile agent
 	python3 tests/bench/bench.py
+	python3 tests/bench/scale.py
 
 dist:  ## the agent's packages, into target/dist: tarball, .deb, .rpm, SBOM, SHA256SUMS (ARCH=aarch64 for Graviton)
 	packaging/dist.sh $(ARCH)

@@ -9,6 +9,8 @@ use crate::error::{Error, Result};
 use crate::ui::Ui;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// How much longer the first pause is for each hundred things.
+const FOR_A_HUNDRED: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// What a look at the awaited thing gave.
@@ -65,9 +67,24 @@ impl Waits {
     ///
     /// # Errors
     /// [`Error::TimedOut`] at the bound, with what was seen last; any failure that will not pass, at once.
-    pub async fn until<T>(&self, ui: &Ui, bound: Bound, mut look: impl AsyncFnMut() -> Result<Seen<T>>) -> Result<T> {
+    pub async fn until<T>(&self, ui: &Ui, bound: Bound, look: impl AsyncFnMut() -> Result<Seen<T>>) -> Result<T> {
+        self.until_all(ui, bound, 1, look).await
+    }
+
+    /// The same for `count` things, whose looks cost the more calls the more there are: the pauses begin longer.
+    ///
+    /// # Errors
+    /// As [`Self::until`].
+    pub async fn until_all<T>(
+        &self,
+        ui: &Ui,
+        bound: Bound,
+        count: usize,
+        mut look: impl AsyncFnMut() -> Result<Seen<T>>,
+    ) -> Result<T> {
         let start = self.clock.now();
-        let (mut pause, mut slept) = (FIRST_PAUSE, Duration::ZERO);
+        let more = FOR_A_HUNDRED * u32::try_from(count / 100).unwrap_or(u32::MAX).min(30);
+        let (mut pause, mut slept) = ((FIRST_PAUSE + more).min(LONGEST_PAUSE), Duration::ZERO);
         loop {
             let seen = match look().await {
                 Ok(Seen::Done(value)) => {

@@ -1,6 +1,6 @@
 //! ECS: the container instances of the cluster behind an environment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::{ContainerInstanceStatus, DesiredStatus};
@@ -69,21 +69,23 @@ impl Ecs {
     /// # Errors
     /// When a call fails.
     pub async fn members(&self, cluster: &str) -> Result<BTreeMap<String, Member>> {
-        let mut pages = self.client.list_container_instances().cluster(cluster).into_paginator().items().send();
-        let mut arns = Vec::new();
-        while let Some(arn) = pages.next().await {
-            match arn.map_err(failed("ecs:ListContainerInstances", cluster)) {
-                Ok(arn) => arns.push(arn),
-                Err(error)
-                    if error.aws().is_some_and(|it| it.kind == Kind::NotFound || it.is("ClusterNotFoundException")) =>
-                {
-                    break;
-                }
-                Err(error) => return Err(error),
-            }
-        }
         let mut members = BTreeMap::new();
-        for some in arns.chunks(DESCRIBE_LIMIT) {
+        self.update_members(cluster, &mut members).await?;
+        Ok(members)
+    }
+
+    /// Brings up to date what was seen of a cluster's container instances before. Those that had joined already are not
+    /// described again while they are listed: a block can have a thousand, and AWS describes a hundred at once.
+    ///
+    /// # Errors
+    /// When a call fails.
+    pub async fn update_members(&self, cluster: &str, members: &mut BTreeMap<String, Member>) -> Result<()> {
+        let arns = self.member_arns(cluster).await?;
+        let listed: BTreeSet<&String> = arns.iter().collect();
+        members.retain(|_, member| member.has_joined() && listed.contains(&member.arn));
+        let known: BTreeSet<String> = members.values().map(|member| member.arn.clone()).collect();
+        let new: Vec<String> = arns.into_iter().filter(|arn| !known.contains(arn)).collect();
+        for some in new.chunks(DESCRIBE_LIMIT) {
             let answer = self
                 .client
                 .describe_container_instances()
@@ -103,7 +105,24 @@ impl Ecs {
                 members.insert(text(instance.ec2_instance_id()), member);
             }
         }
-        Ok(members)
+        Ok(())
+    }
+
+    async fn member_arns(&self, cluster: &str) -> Result<Vec<String>> {
+        let mut pages = self.client.list_container_instances().cluster(cluster).into_paginator().items().send();
+        let mut arns = Vec::new();
+        while let Some(arn) = pages.next().await {
+            match arn.map_err(failed("ecs:ListContainerInstances", cluster)) {
+                Ok(arn) => arns.push(arn),
+                Err(error)
+                    if error.aws().is_some_and(|it| it.kind == Kind::NotFound || it.is("ClusterNotFoundException")) =>
+                {
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(arns)
     }
 
     /// Sets container instances DRAINING: they take no further task. One that is gone, or not registered whole yet, stays

@@ -64,6 +64,7 @@ pub(super) async fn join(
         next: String::new(),
     };
     let mut absent = None;
+    let mut members = BTreeMap::new();
     let mut unsecured = defence;
     let look = async || {
         let block = block::again(session.aws, session.environment(), &record.terms.block, Some(record.clone())).await?;
@@ -77,7 +78,7 @@ pub(super) async fn join(
             defence.secure(session, &block).await?;
             unsecured = None;
         }
-        let members = session.aws.ecs.members(cluster).await?;
+        session.aws.ecs.update_members(cluster, &mut members).await?;
         let joined = |it: &&&Instance| members.get(&it.id).is_some_and(Member::has_joined);
         seen.joined = instances.iter().filter(|it| it.is_up() && joined(it)).count();
         seen.gone = instances.iter().filter(|it| !it.is_up()).map(|it| (*it).clone()).collect();
@@ -89,7 +90,7 @@ pub(super) async fn join(
         let rest = if missing.len() > 5 { ", ..." } else { "" };
         Ok(Seen::NotYet(format!("{here} of {} joined; not yet: {}{rest}", instances.len(), named.join(", "))))
     };
-    match session.waits.until(session.ui, bound, look).await {
+    match session.waits.until_all(session.ui, bound, expected, look).await {
         Err(Error::TimedOut { what, limit, last, .. }) => {
             let next = why_not_joined(session, record, absent.as_deref().unwrap_or("INSTANCE")).await?;
             Err(Error::TimedOut { what, limit, last, next })
