@@ -123,6 +123,9 @@ pub struct Up {
     /// Show what would be done, and do nothing: the same as `plan`
     #[arg(long)]
     pub dry_run: bool,
+    /// Buy a capacity block if one is needed, up to [block] max-cost: it is paid at once, and can't be given back
+    #[arg(long)]
+    pub yes_purchase: bool,
     /// How to wait.
     #[command(flatten)]
     pub waiting: Waiting,
@@ -167,6 +170,15 @@ pub struct BlockFlags {
     /// Dollars per instance-hour
     #[arg(long, env = "SPOTBLOCK_MAX_PRICE", value_name = "DOLLARS")]
     pub max_price: Option<f64>,
+    /// Dollars that a capacity block may cost in all
+    #[arg(long, env = "SPOTBLOCK_MAX_COST", value_name = "DOLLARS")]
+    pub max_cost: Option<f64>,
+    /// A capacity block that is there already, by its reservation's id
+    #[arg(long, env = "SPOTBLOCK_CAPACITY_BLOCK", value_name = "ID")]
+    pub capacity_block: Option<String>,
+    /// How soon a capacity block that is bought begins [default: 24h]
+    #[arg(long, env = "SPOTBLOCK_START_WITHIN", value_name = "DURATION")]
+    pub start_within: Option<String>,
     /// A subnet; can be repeated
     #[arg(long = "subnet", env = "SPOTBLOCK_SUBNETS", value_name = "SUBNET", value_delimiter = ',')]
     pub subnets: Option<Vec<String>>,
@@ -291,6 +303,9 @@ pub struct Request {
     /// Start another block even if one is live; one that an interrupted run began is brought to its end first
     #[arg(long)]
     pub new: bool,
+    /// Buy a capacity block if one is needed, up to [block] max-cost: it is paid at once, and can't be given back
+    #[arg(long)]
+    pub yes_purchase: bool,
     /// How to wait.
     #[command(flatten)]
     pub waiting: Waiting,

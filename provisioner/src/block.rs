@@ -163,6 +163,10 @@ impl Block {
     /// Whether an attempt is left of which nothing has come.
     fn may_still_be_bought(&self, record: &Record) -> bool {
         let Some(attempt) = record.attempt() else { return false };
+        // Its capacity block goes on, but its instances came, and are gone.
+        if record.reported.is_some() && record.terms.reserved.is_some() {
+            return false;
+        }
         let of_it = |made: Option<u32>| made == Some(attempt.number);
         let bought = |it: &SpotRequest| of_it(attempt_of(&it.tags)) && capacity::standing(it) != Standing::Failed;
         !self.requests.iter().any(bought) && !self.instances.iter().any(|it| of_it(self.attempt_of(it)))
@@ -210,8 +214,12 @@ impl Block {
     /// The moments of an instance's block as its agent, with these settings, has them.
     #[must_use]
     pub fn timeline(&self, config: &NodeConfig, instance: &Instance) -> Timeline {
-        let own = Timeline::new(config, instance.launched);
-        let moved = self.moved_to(instance).map(|end| Timeline::moved_to(config, instance.launched, end));
+        let mut config = config.clone();
+        if let (Some(record), Some(source)) = (&self.record, self.source_of(instance).and_then(capacity::of)) {
+            source.tell(&mut config, &record.terms);
+        }
+        let own = Timeline::new(&config, instance.launched);
+        let moved = self.moved_to(instance).map(|end| Timeline::moved_to(&config, instance.launched, end));
         moved.filter(|moved| moved.end > own.end).unwrap_or(own)
     }
 

@@ -11,10 +11,12 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use jiff::SignedDuration;
+use node_contract::Source;
 
 use crate::aws::batch::ComputeEnvironment;
 use crate::aws::ec2::Named;
 use crate::block::{self, Block, Life};
+use crate::capacity;
 use crate::defence::Defence;
 use crate::desired::Desired;
 use crate::error::{Error, Result};
@@ -34,6 +36,7 @@ mod template;
 use join::{Expected, Joined, ended_early, join};
 use ladder::Climbed;
 use lease::Lease;
+pub(crate) use template::told;
 
 /// A new profile takes seconds to be usable `[I]`; a describe after a creation, less.
 pub(crate) const SETTLE_LIMIT: Duration = Duration::from_secs(120);
@@ -53,6 +56,8 @@ pub struct Options {
     pub join: Duration,
     /// How long the request stays open.
     pub valid_for: SignedDuration,
+    /// Whether a capacity block may be bought, which is paid at once and for good.
+    pub yes_purchase: bool,
 }
 
 /// Brings a block and gives its record. On an error some of it may stand; it is found again by the next run.
@@ -70,7 +75,7 @@ pub async fn bring(
     let driver = session.waits.hex(8);
     let block = record_of(session, desired, environment, options, &driver).await?;
     let Some(record) = block.record.clone() else { return Err(lost_record(&block.id)) };
-    let climbed = ladder::climb(session, block, record, Lease::new(&driver)).await?;
+    let climbed = ladder::climb(session, block, record, Lease::new(&driver), options.yes_purchase).await?;
     let result = joined(session, &climbed, &environment.cluster, defence.as_ref(), options.join).await;
     if let Err(Error::State { .. } | Error::Capacity { .. } | Error::TimedOut { .. }) = &result {
         report(session, &climbed.record, "not as asked for").await;
@@ -273,6 +278,13 @@ async fn new_block(
     let site = observe::site(session.aws, settings).await?;
     // EC2 keeps whole seconds.
     let opened = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now);
+    let reserved = match &settings.block.capacity_block {
+        Some(id) if settings.block.sources.contains(&Source::CapacityBlock) => {
+            Some(capacity::capacity_block::existing(session, id).await?)
+        }
+        _ => None,
+    };
+    let start_within = settings.block.sources.contains(&Source::CapacityBlock).then_some(settings.block.start_within);
     let terms = Terms {
         block: format!("sb-{}", session.waits.hex(10)),
         environment: session.environment().to_owned(),
@@ -286,6 +298,9 @@ async fn new_block(
         subnets: settings.block.subnets.clone(),
         partial: settings.block.partial,
         mix: settings.block.mix,
+        start_by: opened.checked_add(start_within.unwrap_or_default()).unwrap_or(opened),
+        reserved,
+        purchase: None,
         user_tags: settings.environment.tags.clone(),
     };
     let of = user_data::Block {

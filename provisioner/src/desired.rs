@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use node_contract::Source;
 use node_contract::names::tag;
 
 use crate::job_definition::JobDefinition;
@@ -36,6 +37,15 @@ pub struct Scheduler {
     pub role: Choice,
 }
 
+/// Whether capacity blocks may be bought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Buys {
+    /// One that is there already is used.
+    No,
+    /// One is bought, up to a cost.
+    Yes,
+}
+
 /// The resources around a block.
 #[derive(Clone, Debug)]
 pub struct Desired {
@@ -55,6 +65,8 @@ pub struct Desired {
     pub scheduler: Option<Scheduler>,
     /// The object in S3 from which instances fetch the agent, if they do: bucket and key.
     pub object: Option<String>,
+    /// Whether capacity blocks are launched into, and whether they may be bought.
+    pub capacity_blocks: Option<Buys>,
     /// Tags for everything that is made.
     pub tags: BTreeMap<String, String>,
 }
@@ -81,6 +93,10 @@ impl Desired {
                 AgentFrom::S3 { object, .. } => Some(object.clone()),
                 AgentFrom::Ami | AgentFrom::Url { .. } => None,
             },
+            capacity_blocks: settings.block.sources.contains(&Source::CapacityBlock).then_some({
+                let buys = settings.block.capacity_block.is_none() && settings.block.max_cost.is_some();
+                if buys { Buys::Yes } else { Buys::No }
+            }),
             tags,
             environment,
         }

@@ -20,9 +20,11 @@ use crate::ownership::Ours;
 
 mod attempt;
 mod refused;
+mod reserved;
 
 pub use attempt::{Attempt, Pool, attempt_of};
 pub use refused::Refused;
+pub use reserved::{PURCHASE, Purchase, RESERVED, Reserved};
 
 const INSTANCES: &str = "spotblock:instances";
 const DURATION: &str = "spotblock:duration";
@@ -34,6 +36,7 @@ const TYPES: &str = "spotblock:types";
 const SUBNETS: &str = "spotblock:subnets";
 const PARTIAL: &str = "spotblock:partial";
 const MIX: &str = "spotblock:mix";
+const START_BY: &str = "spotblock:start-by";
 /// The tag of what an attempt bought: its number.
 pub const ATTEMPT: &str = "spotblock:attempt";
 /// The tag that says how a purchase ended that brought nothing.
@@ -75,6 +78,12 @@ pub struct Terms {
     pub partial: Option<u32>,
     /// Whether one source may fill what another left open.
     pub mix: bool,
+    /// By when a capacity block that is bought begins.
+    pub start_by: Timestamp,
+    /// The capacity block that instances are launched into, once it is known.
+    pub reserved: Option<Reserved>,
+    /// The purchase of one that may have been sent.
+    pub purchase: Option<Purchase>,
     /// The user's tags for everything.
     pub user_tags: BTreeMap<String, String>,
 }
@@ -139,7 +148,13 @@ impl Terms {
     #[must_use]
     pub fn closes(&self) -> Timestamp {
         let more = if self.attempts().len() > 1 { NEXT_SOURCE } else { SignedDuration::ZERO };
-        self.valid_until.checked_add(more).unwrap_or(Timestamp::MAX)
+        let closes = self.valid_until.checked_add(more).unwrap_or(Timestamp::MAX);
+        match (&self.reserved, &self.purchase) {
+            (Some(reserved), _) => closes.max(reserved.reclaimed_at()),
+            // Until somebody looks: something may be paid for.
+            (None, Some(_)) => Timestamp::MAX,
+            (None, None) => closes,
+        }
     }
 
     /// From when on no request of this block can turn up any more.
@@ -175,6 +190,9 @@ impl Terms {
             (MAX_PRICE, self.max_price.clone()),
             (PARTIAL, self.partial.map(|least| least.to_string())),
             (MIX, self.mix.then(|| "true".to_owned())),
+            (START_BY, (self.start_by != self.opened).then(|| self.start_by.to_string())),
+            (RESERVED, self.reserved.as_ref().map(Reserved::to_tag)),
+            (PURCHASE, self.purchase.as_ref().map(|it| it.to_tag(false))),
         ];
         let given = own.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
         self.user_tags.clone().into_iter().chain(given).collect()
@@ -209,6 +227,9 @@ impl Terms {
             subnets: several(SUBNETS)?,
             partial,
             mix: tags.contains_key(MIX),
+            start_by: if tags.contains_key(START_BY) { moment(START_BY)? } else { moment(OPENED)? },
+            reserved: tags.get(RESERVED).map(|value| Reserved::of_tag(name, value)).transpose()?,
+            purchase: tags.get(PURCHASE).map(|value| Purchase::of_tag(name, value)).transpose()?.flatten(),
             user_tags: user_tags.map(|(key, value)| (key.clone(), value.clone())).collect(),
         };
         if !node_contract::is_block_id(&terms.block) {
@@ -265,6 +286,9 @@ pub(crate) mod tests {
             subnets: vec!["subnet-c8d30ae4".into()],
             partial: None,
             mix: false,
+            start_by: "2026-11-24T10:00:00Z".parse().expect("a time"),
+            reserved: None,
+            purchase: None,
             user_tags: BTreeMap::from([("team".into(), "imaging".into())]),
         }
     }

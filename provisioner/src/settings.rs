@@ -78,6 +78,12 @@ pub struct Block {
     pub mix: bool,
     /// Dollars per instance-hour, as EC2 wants them; left out, EC2's default (the on-demand price).
     pub max_price: Option<String>,
+    /// Dollars that a capacity block may cost in all; without it none is bought.
+    pub max_cost: Option<f64>,
+    /// A capacity block that is there already, by its reservation's id; left out, one is bought.
+    pub capacity_block: Option<String>,
+    /// How soon a capacity block that is bought begins.
+    pub start_within: SignedDuration,
     /// The subnets.
     pub subnets: Vec<String>,
     /// The security groups.

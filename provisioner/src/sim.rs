@@ -26,6 +26,7 @@ use crate::testing::{EXAMPLE, SimulatedTime};
 use connector::Connector;
 
 mod at_once;
+mod capacity_block;
 mod connector;
 mod crash;
 mod defence;

@@ -16,11 +16,13 @@ use crate::ownership::{Ours, ids};
 use crate::record::{Attempt, LaunchData, Terms};
 
 mod account;
+mod capacity_blocks;
 mod fleets;
 mod look;
 mod network;
 mod records;
 
+pub use capacity_blocks::{Offering, Reservation, Search};
 pub use fleets::{Fleet, Market, Order};
 pub use look::{Place, Way};
 pub use network::{Group, Image, Subnet};

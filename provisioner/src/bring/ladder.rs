@@ -32,6 +32,7 @@ pub(super) async fn climb(
     mut block: Block,
     mut record: Record,
     mut lease: Lease,
+    consent: bool,
 ) -> Result<Climbed> {
     if record.reported.is_some() {
         let kept = |it: &&Instance| block.attempt_of(it).is_none_or(|attempt| record.keeps(attempt));
@@ -51,16 +52,18 @@ pub(super) async fn climb(
         let Some(attempt) = record.attempt().filter(|_| record.outcome.is_none()) else {
             return exhausted(session, &block, record, last, brought).await;
         };
-        if several && !lease.turn(session, &mut record, &mut block, &attempt).await? {
+        let source = capacity::of(attempt.source).ok_or_else(|| unknown(&record, &attempt))?;
+        let turns = several || source.takes_turns(&record.terms);
+        if turns && !lease.turn(session, &mut record, &mut block, &attempt).await? {
             continue;
         }
         let asked = record.terms.instances.saturating_sub(record.got());
-        let launch = template.launch_of(attempt.source)?;
+        let launch = template.launch_of(attempt.source, &record.terms)?;
         announce(session, &record, &attempt, asked, &block);
-        let buying = Buying { session, record: &record, attempt: &attempt, asked, launch: &launch, block: &block };
-        let source = capacity::of(attempt.source).ok_or_else(|| unknown(&record, &attempt))?;
+        let (before, launch) = (&record, &launch);
+        let buying = Buying { session, record: before, attempt: &attempt, asked, launch, block: &block, consent };
         let came = source.buy(buying).await?;
-        if several {
+        if turns {
             // It may have been a long time, and others may have gone on.
             let before = record.refused.clone();
             lease::read(session, &mut record).await?;

@@ -7,7 +7,7 @@ use node_contract::Source;
 use super::SETTLE_LIMIT;
 use crate::capacity;
 use crate::error::{Error, Kind, Result};
-use crate::record::{LaunchData, Record};
+use crate::record::{LaunchData, Record, Terms};
 use crate::session::Session;
 use crate::user_data;
 use crate::wait::{Bound, Seen};
@@ -35,18 +35,23 @@ impl Template {
     }
 
     /// What this source launches: the same, but for what its agents are told. It follows from the record alone.
-    pub(super) fn launch_of(&self, source: Source) -> Result<LaunchData> {
-        let spoiled = || Error::State {
-            what: format!("launch template {} holds no user data of spotblock's", self.name),
-            next: "end the block with `spotblock down`".to_owned(),
-        };
-        let bytes = BASE64_STANDARD.decode(&self.launch.user_data).map_err(|_| spoiled())?;
-        let text = String::from_utf8(bytes).map_err(|_| spoiled())?;
-        let mut config = node_contract::user_data::extract(&text).map_err(|_| spoiled())?;
-        if let Some(it) = capacity::of(source) {
-            it.tell(&mut config);
-        }
-        let text = user_data::told(&text, &config).ok_or_else(spoiled)?;
-        Ok(LaunchData { user_data: BASE64_STANDARD.encode(text), ..self.launch.clone() })
+    pub(super) fn launch_of(&self, source: Source, terms: &Terms) -> Result<LaunchData> {
+        told(&self.launch, source, terms, &self.name)
     }
+}
+
+/// What a source launches of a record's launch template of this name.
+pub(crate) fn told(launch: &LaunchData, source: Source, terms: &Terms, name: &str) -> Result<LaunchData> {
+    let spoiled = || Error::State {
+        what: format!("launch template {name} holds no user data of spotblock's"),
+        next: "end the block with `spotblock down`".to_owned(),
+    };
+    let bytes = BASE64_STANDARD.decode(&launch.user_data).map_err(|_| spoiled())?;
+    let text = String::from_utf8(bytes).map_err(|_| spoiled())?;
+    let mut config = node_contract::user_data::extract(&text).map_err(|_| spoiled())?;
+    if let Some(it) = capacity::of(source) {
+        it.tell(&mut config, terms);
+    }
+    let text = user_data::told(&text, &config).ok_or_else(spoiled)?;
+    Ok(LaunchData { user_data: BASE64_STANDARD.encode(text), ..launch.clone() })
 }

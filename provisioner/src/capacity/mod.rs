@@ -2,6 +2,7 @@
 //!
 //! - `refusal.rs`: what AWS's refusals mean, and which of them lead on to the next source
 //! - `spot_block.rs`: spot instances with a defined duration
+//! - `capacity_block.rs`: capacity blocks, bought or there already
 //! - `spot.rs`, `on_demand.rs`: what they have in common is in `fleet.rs`
 //!
 //! `bring/ladder.rs` climbs from one to the next.
@@ -19,6 +20,7 @@ use crate::record::{Attempt, LaunchData, Pool, Record, Terms};
 use crate::session::Session;
 use crate::wait::{Bound, Seen};
 
+pub mod capacity_block;
 mod fleet;
 pub mod on_demand;
 pub mod refusal;
@@ -55,6 +57,8 @@ pub struct Buying<'a> {
     pub launch: &'a LaunchData,
     /// The block as it was seen last: the attempt may have been made already.
     pub block: &'a Block,
+    /// Whether the user agreed to a purchase that is paid at once and for good.
+    pub consent: bool,
 }
 
 /// What came of an attempt.
@@ -77,6 +81,16 @@ pub trait Capacity: Sync {
     /// Why a block can't last so long, if it can't.
     fn impossible(&self, duration: SignedDuration) -> Option<String>;
 
+    /// How many instances it sells at most, where it says.
+    fn most(&self) -> Option<u32> {
+        None
+    }
+
+    /// Whether its purchase may be made by one run only, however few attempts there are.
+    fn takes_turns(&self, _terms: &Terms) -> bool {
+        false
+    }
+
     /// What is known beforehand, for `plan`.
     fn foreseen(&self) -> Option<&'static str> {
         None
@@ -86,7 +100,7 @@ pub trait Capacity: Sync {
     fn pools(&self, terms: &Terms) -> Vec<Pool>;
 
     /// What the agent on its instances is told.
-    fn tell(&self, config: &mut NodeConfig) {
+    fn tell(&self, config: &mut NodeConfig, _terms: &Terms) {
         config.source = self.source();
     }
 
@@ -104,7 +118,8 @@ pub trait Capacity: Sync {
     fn buy<'a>(&'a self, buying: Buying<'a>) -> Pending<'a, Came>;
 }
 
-static ALL: [&dyn Capacity; 3] = [&spot_block::SpotBlock, &spot::Spot, &on_demand::OnDemand];
+static ALL: [&dyn Capacity; 4] =
+    [&spot_block::SpotBlock, &spot::Spot, &on_demand::OnDemand, &capacity_block::CapacityBlock];
 
 /// A source; none where this version doesn't have it.
 #[must_use]

@@ -36,14 +36,14 @@ const VALID_FOR: SignedDuration = SignedDuration::from_mins(10);
 ///
 /// # Errors
 /// [`Error::Settings`] when a duration is none.
-pub(crate) fn bring_options(new: bool, waiting: &Waiting) -> Result<bring::Options> {
+pub(crate) fn bring_options(new: bool, yes_purchase: bool, waiting: &Waiting) -> Result<bring::Options> {
     let read = |flag: &str, given: &Option<String>, default: SignedDuration| match given {
         None => Ok(default),
         Some(text) => parse_duration(text).map_err(|problem| Error::Settings(vec![format!("{flag}: {problem}")])),
     };
     let join = read("--timeout", &waiting.timeout, JOIN)?;
     let valid_for = read("--valid-for", &waiting.valid_for, VALID_FOR)?;
-    Ok(bring::Options { new, join: join.unsigned_abs(), valid_for })
+    Ok(bring::Options { new, join: join.unsigned_abs(), valid_for, yes_purchase })
 }
 
 /// The blocks that a command is for: this one, or all.

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use crate::block;
 use crate::bring::{next_number, record_name};
-use crate::capacity;
+use crate::capacity::{self, capacity_block};
 use crate::desired::Desired;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::names;
 use crate::observe::{self, observe};
 use crate::plan::{self, Plan, Verdict};
@@ -25,6 +25,9 @@ struct Shown {
     #[serde(flatten)]
     plan: Plan,
     warnings: Vec<String>,
+    /// The capacity blocks that are on offer, or the one that is launched into.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    capacity_blocks: Vec<String>,
     /// The new block's moments, were it launched now.
     #[serde(skip_serializing_if = "Option::is_none")]
     if_launched_now: Option<Timeline>,
@@ -50,11 +53,14 @@ pub async fn show(session: &Session<'_>, new: bool, detailed: bool) -> Result<u8
     let live = block::current(&blocks, session.now(), new);
     plan.steps.push(plan::block(live.map(record_name), &names::record(&desired.environment, next_number(&blocks))));
     let mut warnings = settings.warnings.clone();
-    let mut if_launched_now = None;
+    let (mut if_launched_now, mut capacity_blocks) = (None, Vec::new());
     if live.is_none() {
         observe::site(session.aws, settings).await?;
         warnings.extend(foreseen(&settings.block.sources));
         if_launched_now = Some(timeline(session)?);
+        if settings.block.sources.contains(&Source::CapacityBlock) {
+            capacity_blocks = of_capacity_blocks(session).await?;
+        }
     }
     let shown = Shown {
         environment: desired.environment.clone(),
@@ -62,6 +68,7 @@ pub async fn show(session: &Session<'_>, new: bool, detailed: bool) -> Result<u8
         changes: plan.has_changes(),
         plan,
         warnings,
+        capacity_blocks,
         if_launched_now,
     };
     for warning in &shown.warnings {
@@ -75,6 +82,33 @@ fn timeline(session: &Session<'_>) -> Result<Timeline> {
     let source = session.settings.block.first_source();
     let of = user_data::Block { id: "sb-0000", region: &session.aws.region, cluster: "c", source };
     Ok(Timeline::new(&user_data::node_config(session.settings, of)?, session.now()))
+}
+
+/// The capacity block that is launched into; or those on offer, with their prices.
+async fn of_capacity_blocks(session: &Session<'_>) -> Result<Vec<String>> {
+    let block = &session.settings.block;
+    if let Some(id) = &block.capacity_block {
+        let end = capacity_block::existing(session, id).await?.reclaimed_at();
+        return Ok(vec![format!("{id} is launched into; AWS ends its instances from {end} on")]);
+    }
+    let start_by = session.now().checked_add(block.start_within).unwrap_or(Timestamp::MAX);
+    let mut lines = Vec::new();
+    for kind in &block.instance_types {
+        let found =
+            capacity_block::offerings(session, kind, block.instances, block.duration, start_by, &block.subnets).await;
+        match found {
+            Ok(found) if found.is_empty() => lines.push(format!("none of {kind} begins by {start_by}")),
+            Ok(found) => {
+                let gpus = session.aws.ec2.gpus(kind).await?;
+                lines.extend(found.iter().map(|it| format!("{}: {}", it.id, capacity_block::priced(it, Some(gpus)))));
+            }
+            Err(Error::Aws(failure)) if failure.kind == Kind::Rejected => {
+                lines.push(format!("none of {kind}: {}", failure.message));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(lines)
 }
 
 /// What is known beforehand about the sources.
@@ -106,6 +140,9 @@ fn text(shown: &Shown, now: Timestamp) -> String {
         [step.step.to_string(), verdict.to_owned(), step.resource.to_owned(), step.name.clone(), detail]
     });
     let mut text = table::plain(["STEP", "DO", "RESOURCE", "NAME", "DETAIL"], rows);
+    if !shown.capacity_blocks.is_empty() {
+        text.push_str(&format!("\n\ncapacity blocks:\n  {}", shown.capacity_blocks.join("\n  ")));
+    }
     if let Some(it) = &shown.if_launched_now {
         let moments = [("drain", it.drain_at), ("stop", it.stop_at), ("end", it.end)];
         let moments: Vec<_> = moments.iter().map(|(name, at)| format!("{name} {}", view::moment(*at, now))).collect();

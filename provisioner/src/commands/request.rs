@@ -12,7 +12,7 @@ use crate::session::Session;
 /// # Errors
 /// When there is no environment; otherwise as `up`.
 pub async fn run(session: &Session<'_>, args: &args::Request) -> Result<u8> {
-    let options = bring_options(args.new, &args.waiting)?;
+    let options = bring_options(args.new, args.yes_purchase, &args.waiting)?;
     warn(session);
     let desired = Desired::new(session.settings);
     if session.aws.batch.environment(&desired.environment).await?.is_none() {

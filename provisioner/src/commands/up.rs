@@ -30,7 +30,7 @@ pub async fn run(session: &Session<'_>, args: &args::Up) -> Result<u8> {
     if args.dry_run {
         return planning::show(session, args.new, false).await;
     }
-    let options = bring_options(args.new, &args.waiting)?;
+    let options = bring_options(args.new, args.yes_purchase, &args.waiting)?;
     warn(session);
     let desired = Desired::new(session.settings);
     let plan = planning::of_environment(session, &desired).await?.possible()?;

@@ -5,7 +5,7 @@ use node_contract::names::tag;
 use serde_json::{Value, json};
 
 use super::batch_service_policy;
-use crate::desired::{Choice, Desired};
+use crate::desired::{Buys, Choice, Desired};
 use crate::names;
 
 /// Where the environment is.
@@ -60,6 +60,7 @@ pub fn environment(desired: &Desired, place: &Place<'_>) -> Value {
 pub fn blocks(desired: &Desired, place: &Place<'_>) -> Value {
     let mut statements = vec![image(place)];
     statements.extend(capacity(desired, place));
+    statements.extend(capacity_blocks(desired, place));
     statements.extend(ecs(place));
     statements.extend(schedules(desired, place));
     json!({"Version": "2012-10-17", "Statement": statements})
@@ -230,6 +231,29 @@ fn capacity(desired: &Desired, place: &Place<'_>) -> Vec<Value> {
     ]
 }
 
+/// Nothing where the settings have no capacity blocks. The right to buy them, which costs much at once, is there only
+/// where they say how much.
+fn capacity_blocks(desired: &Desired, place: &Place<'_>) -> Vec<Value> {
+    let Some(buys) = desired.capacity_blocks else { return Vec::new() };
+    let reservations = place.arn("ec2", "capacity-reservation/*");
+    let mut statements = vec![
+        statement(
+            "SeeCapacityBlocks",
+            &["ec2:DescribeCapacityBlockOfferings", "ec2:DescribeCapacityReservations", "ec2:DescribeInstanceTypes"],
+            json!("*"),
+        ),
+        statement("LaunchIntoCapacityBlocks", &["ec2:RunInstances"], json!([reservations])),
+    ];
+    if buys == Buys::Yes {
+        let asked = json!({"StringEquals": {format!("aws:RequestTag/{}", tag::ENVIRONMENT): desired.environment}});
+        // Which kinds of resources AWS holds the purchase to is [A].
+        let kinds = ["capacity-block", "capacity-reservation"].map(|kind| place.arn("ec2", &format!("{kind}/*")));
+        let actions = ["ec2:CreateTags", "ec2:PurchaseCapacityBlock"];
+        statements.push(when(statement("BuyCapacityBlocks", &actions, kinds.to_vec()), asked));
+    }
+    statements
+}
+
 fn ecs(place: &Place<'_>) -> Vec<Value> {
     let default = place.arn("ecs", "cluster/default");
     let cluster = place.cluster.rsplit('/').next().unwrap_or("*");
@@ -285,7 +309,9 @@ mod tests {
 
     /// Both in one.
     fn policy() -> Value {
-        let settings = testing::settings("");
+        let mut settings = testing::settings("");
+        settings.block.sources.push(node_contract::Source::CapacityBlock);
+        settings.block.max_cost = Some(500.0);
         let cluster = "arn:aws:ecs:us-east-1:123456789012:cluster/c";
         let place = Place { partition: "aws", region: "us-east-1", account: "123456789012", cluster };
         let desired = Desired::new(&settings);
@@ -319,14 +345,8 @@ mod tests {
     /// below are asked for by AWS beside the calls: tags at creation, roles that are passed on, a fleet's launches.
     #[test]
     fn every_call_is_allowed_and_nothing_else() {
-        const BESIDE: [&str; 6] = [
-            "batch:TagResource",
-            "ec2:RunInstances",
-            "iam:PassRole",
-            "iam:TagInstanceProfile",
-            "iam:TagRole",
-            "scheduler:TagResource",
-        ];
+        const BESIDE: [&str; 5] =
+            ["batch:TagResource", "iam:PassRole", "iam:TagInstanceProfile", "iam:TagRole", "scheduler:TagResource"];
         let mut called = BTreeSet::new();
         in_source(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/aws"), &mut called);
         assert!(called.len() > 50, "the source was read: {called:?}");

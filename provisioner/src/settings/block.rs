@@ -10,6 +10,9 @@ use crate::args::BlockFlags;
 use crate::capacity;
 use crate::record::TAG_VALUE;
 
+/// How soon a capacity block that is bought begins, where nothing is said.
+const START_WITHIN: SignedDuration = SignedDuration::from_hours(24);
+
 impl Check<'_> {
     pub(super) fn block(
         &mut self,
@@ -19,12 +22,8 @@ impl Check<'_> {
         region: Option<&str>,
     ) -> Option<Block> {
         let sources = self.sources(self.pick(flags.sources.clone(), "--source", "[block] sources", raw.sources));
-        let instances = self.instances(self.pick(
-            flags.instances.map(i64::from),
-            "--instances",
-            "[block] instances",
-            raw.instances,
-        ));
+        let instances = self.pick(flags.instances.map(i64::from), "--instances", "[block] instances", raw.instances);
+        let instances = self.instances(instances, sources.as_deref().unwrap_or_default());
         let duration = flags.duration.clone().map(Scalar::Text);
         let duration = self.pick(duration, "--duration", "[block] duration", raw.duration);
         let duration = self.duration(duration, sources.as_deref().unwrap_or_default());
@@ -45,6 +44,14 @@ impl Check<'_> {
         let security_groups = self.groups(groups);
         let price = self.pick(flags.max_price.map(Scalar::Float), "--max-price", "[block] max-price", raw.max_price);
         let max_price = price.and_then(|price| self.take(&price.place, units::dollars(&price.value)));
+        let cost = self.pick(flags.max_cost.map(Scalar::Float), "--max-cost", "[block] max-cost", raw.max_cost);
+        let max_cost = cost.and_then(|cost| self.take(&cost.place, units::cost(&cost.value)));
+        let id =
+            self.pick(flags.capacity_block.clone(), "--capacity-block", "[block] capacity-block", raw.capacity_block);
+        let capacity_block = id.and_then(|id| self.capacity_block(id));
+        let within = flags.start_within.clone().map(Scalar::Text);
+        let within = self.pick(within, "--start-within", "[block] start-within", raw.start_within);
+        let start_within = within.and_then(|within| self.take(&within.place, units::duration(&within.value)));
         let volume = raw.root_volume.map(|volume| self.here("[block] root-volume", volume));
         let root_volume_gib = volume.and_then(|volume| self.take(&volume.place, units::gibibytes(&volume.value)));
         let idle = raw.release_when_idle.map(|idle| self.here("[block] release-when-idle", idle));
@@ -74,6 +81,9 @@ impl Check<'_> {
             partial,
             mix: mix.is_some_and(|mix| mix.value),
             max_price,
+            max_cost,
+            capacity_block,
+            start_within: start_within.unwrap_or(START_WITHIN),
             subnets: subnets?,
             security_groups: security_groups?,
             zone,
@@ -116,13 +126,30 @@ impl Check<'_> {
         (!sources.is_empty()).then_some(sources)
     }
 
-    fn instances(&mut self, given: Option<Given<i64>>) -> Option<u32> {
+    fn instances(&mut self, given: Option<Given<i64>>, sources: &[Source]) -> Option<u32> {
         let Some(given) = given else { return self.missing("[block] instances", "--instances") };
         let count = u32::try_from(given.value).ok().filter(|count| (1..=1000).contains(count));
         if count.is_none() {
             self.problem(&given.place, format!("{} is not a number from 1 to 1000", given.value));
         }
-        count
+        let mosts = sources.iter().filter_map(|source| Some((source, capacity::of(*source)?.most()?)));
+        let over = mosts.filter(|(_, most)| count.is_some_and(|count| count > *most));
+        let over: Vec<_> = over.collect();
+        for (source, most) in &over {
+            self.problem(&given.place, format!("{} is more than {source} sells: at most {most}", given.value));
+        }
+        count.filter(|_| over.is_empty())
+    }
+
+    fn capacity_block(&mut self, given: Given<String>) -> Option<String> {
+        if given.value.starts_with("cr-") && !given.value.contains(char::is_whitespace) {
+            return Some(given.value);
+        }
+        self.problem(
+            &given.place,
+            format!("{:?} is not a capacity reservation's id: it begins with `cr-`", given.value),
+        );
+        None
     }
 
     /// What each source can do.

@@ -82,6 +82,20 @@ pub(super) fn dollars(value: &Scalar) -> Result<String, String> {
     Ok(amount.to_string())
 }
 
+/// Dollars in all.
+pub(super) fn cost(value: &Scalar) -> Result<f64, String> {
+    let amount = match value {
+        #[expect(clippy::cast_precision_loss, reason = "whoever spends so much doesn't count cents")]
+        Scalar::Integer(n) => *n as f64,
+        Scalar::Float(n) => *n,
+        Scalar::Text(text) => return Err(format!("{text:?} is a text: write dollars as a number, such as 250")),
+    };
+    if !amount.is_finite() || amount <= 0.0 {
+        return Err(format!("{amount} is not a cost in dollars above 0"));
+    }
+    Ok(amount)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,7 +16,9 @@ use crate::aws::{text, time};
 use crate::error::{Error, Kind, Result, failed};
 use crate::names;
 use crate::ownership::Marks;
-use crate::record::{DRIVER, LaunchData, OUTCOME, REPORTED, Record, Refused, Terms};
+use crate::record::{
+    DRIVER, LaunchData, OUTCOME, PURCHASE, Purchase, REPORTED, RESERVED, Record, Refused, Reserved, Terms,
+};
 
 impl Ec2 {
     /// The records of an environment's blocks, in the order of their numbers.
@@ -130,6 +132,24 @@ impl Ec2 {
     /// When the call fails.
     pub async fn set_reported(&self, record: &Record, how: &str) -> Result<()> {
         let tags = BTreeMap::from([(REPORTED.to_owned(), how.to_owned())]);
+        self.tag(std::slice::from_ref(&record.template), &tags).await
+    }
+
+    /// Writes down which capacity block instances are launched into.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn set_reserved(&self, record: &Record, reserved: &Reserved) -> Result<()> {
+        let tags = BTreeMap::from([(RESERVED.to_owned(), reserved.to_tag())]);
+        self.tag(std::slice::from_ref(&record.template), &tags).await
+    }
+
+    /// Writes down that a capacity block is about to be bought, or that AWS refused the purchase.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn set_purchase(&self, record: &Record, purchase: &Purchase, refused: bool) -> Result<()> {
+        let tags = BTreeMap::from([(PURCHASE.to_owned(), purchase.to_tag(refused))]);
         self.tag(std::slice::from_ref(&record.template), &tags).await
     }
 

@@ -1,0 +1,487 @@
+//! Capacity blocks: instances for machine learning, for days, paid at once and for good `[V]`. One that is there already
+//! is named by its reservation's id; or one is bought here, with `--yes-purchase` and below `[block] max-cost` alone.
+//!
+//! The purchase has no client token: asked for twice, AWS sells twice. So
+//!
+//! 1. only the run whose turn it is buys (`bring/lease.rs`), also where the block has one attempt
+//! 2. what carries the block's tags is looked for first
+//! 3. that an offering is about to be bought is written on the record; then the record is read again: another run that
+//!    took over meanwhile either sees this mark, or this run sees its name
+//! 4. the purchase is sent once, without the SDK's repetitions
+//! 5. what was bought is written on the record: from now on it is launched into
+//!
+//! A record with the mark of a purchase, and nothing to show for it, buys nothing more, whatever the user says: to let go
+//! of it takes `spotblock down`. That may refuse a purchase which was never sent; it never buys a second one.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use node_contract::{End, NodeConfig, Source, names::tag};
+
+use super::refusal::{self, Refusal, Short};
+use super::{Buying, Came, Capacity, Guarantee, Pending, by_type_and_subnet, with_profile};
+use crate::aws::ec2::{Named, Offering, Reservation, Search};
+use crate::bring::SETTLE_LIMIT;
+use crate::error::{AwsFailure, Error, Kind, Result};
+use crate::ownership::Marks;
+use crate::record::{Pool, Purchase, Reserved, Terms};
+use crate::session::Session;
+use crate::wait::{Bound, Seen};
+
+/// How many instances a capacity block has at most `[V]`.
+const MOST: u32 = 64;
+/// How long before its end AWS begins to end a capacity block's instances, and those of UltraServers `[V]`.
+const RECLAIM_SECS: u32 = 30 * 60;
+const RECLAIM_SECS_OF_ULTRASERVERS: u32 = 60 * 60;
+/// Instance types that are sold in UltraServers only `[A]`.
+const OF_ULTRASERVERS: [&str; 2] = ["p6e-", "trn2u."];
+/// How long after its start a capacity block may become active; and how long before it is looked at more often.
+const LATE_START: Duration = Duration::from_secs(15 * 60);
+const EARLY: SignedDuration = SignedDuration::from_secs(30);
+/// How often one is looked at whose start is far away.
+const FAR_PAUSE: Duration = Duration::from_secs(5 * 60);
+/// States from which a capacity block never becomes active `[V]`.
+const OVER: [&str; 6] = ["expired", "cancelled", "failed", "payment-failed", "unsupported", "unavailable"];
+
+/// The source.
+pub struct CapacityBlock;
+
+impl Capacity for CapacityBlock {
+    fn source(&self) -> Source {
+        Source::CapacityBlock
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee { label: "firm", ended_by: "AWS, from 30 minutes before the capacity block's end" }
+    }
+
+    /// A day to 14 days in steps of one, from there to 182 in steps of seven `[V]`.
+    fn impossible(&self, duration: SignedDuration) -> Option<String> {
+        let days = duration.as_hours() / 24;
+        let possible = duration.as_secs() % 86_400 == 0
+            && ((1..=14).contains(&days) || (21..=182).contains(&days) && days % 7 == 0);
+        (!possible).then(|| "a capacity block lasts 1 to 14 days, or 21 to 182 in steps of 7: 24h, 48h, ...".to_owned())
+    }
+
+    fn most(&self) -> Option<u32> {
+        Some(MOST)
+    }
+
+    fn pools(&self, terms: &Terms) -> Vec<Pool> {
+        by_type_and_subnet(terms)
+    }
+
+    fn takes_turns(&self, terms: &Terms) -> bool {
+        terms.reserved.is_none()
+    }
+
+    fn tell(&self, config: &mut NodeConfig, terms: &Terms) {
+        config.source = self.source();
+        if let Some(reserved) = &terms.reserved {
+            config.end = End::At(reserved.end);
+            config.early_reclaim_secs = reserved.reclaim_secs;
+        }
+    }
+
+    fn end(&self, terms: &Terms, _: Timestamp) -> Option<Timestamp> {
+        terms.reserved.as_ref().map(Reserved::reclaimed_at)
+    }
+
+    fn buy<'a>(&'a self, buying: Buying<'a>) -> Pending<'a, Came> {
+        Box::pin(buy(buying))
+    }
+}
+
+/// What is frozen of a capacity block.
+fn frozen(it: &Reservation) -> Result<Reserved> {
+    let of_ultraserver = OF_ULTRASERVERS.iter().any(|family| it.instance_type.starts_with(family));
+    let end = it.end.ok_or_else(|| Error::State {
+        what: format!("capacity block {} has no end", it.id),
+        next: "look at it with `aws ec2 describe-capacity-reservations`".to_owned(),
+    })?;
+    let reclaim_secs = if of_ultraserver { RECLAIM_SECS_OF_ULTRASERVERS } else { RECLAIM_SECS };
+    Ok(Reserved { id: it.id.clone(), end, reclaim_secs })
+}
+
+/// The capacity block that the settings name, held against them.
+///
+/// # Errors
+/// [`Error::Usage`] when it doesn't fit; when a call fails.
+pub async fn existing(session: &Session<'_>, id: &str) -> Result<Reserved> {
+    let block = &session.settings.block;
+    let it = session.aws.ec2.capacity_block(id).await?;
+    let zones: Vec<String> = session.aws.ec2.subnets(&block.subnets).await?.into_iter().map(|it| it.zone).collect();
+    let wrong = |what: String, next: &str| Err(Error::Usage { what, next: next.to_owned() });
+    if !it.is_block {
+        return wrong(format!("{id} is a capacity reservation, but no capacity block"), "give a capacity block's id");
+    }
+    if !block.instance_types.contains(&it.instance_type) {
+        return wrong(
+            format!("capacity block {id} is of {}, which is not in [block] instance-types", it.instance_type),
+            "list its type",
+        );
+    }
+    if !zones.contains(&it.zone) {
+        return wrong(format!("capacity block {id} is in {}, and no subnet is", it.zone), "give a subnet of its zone");
+    }
+    if it.total < block.instances {
+        let what = format!("capacity block {id} has {} instances, and {} are asked for", it.total, block.instances);
+        return wrong(what, "ask for fewer, or name a larger one");
+    }
+    let reserved = frozen(&it)?;
+    if OVER.contains(&it.state.as_str()) || reserved.reclaimed_at() <= session.now() {
+        let what = format!("capacity block {id} is {}, and its instances end at {}", it.state, reserved.reclaimed_at());
+        return wrong(what, "name one that goes on, or leave capacity-block out to buy one");
+    }
+    Ok(reserved)
+}
+
+async fn buy(buying: Buying<'_>) -> Result<Came> {
+    let Buying { session, record, attempt, asked, block, .. } = buying;
+    let made = block.instances.iter().filter(|it| block.attempt_of(it) == Some(attempt.number)).count();
+    let made = u32::try_from(made).unwrap_or(u32::MAX);
+    if made >= asked {
+        return Ok(Came { instances: made, short: None });
+    }
+    let reserved = match secured(buying).await? {
+        Ok(reserved) => reserved,
+        Err(short) => return Ok(Came { instances: made, short: Some(short) }),
+    };
+    if let Some(short) = active(buying, &reserved).await? {
+        return Ok(Came { instances: made, short: Some(short) });
+    }
+    let terms = Terms { reserved: Some(reserved.clone()), ..record.terms.clone() };
+    let launch = crate::bring::told(buying.launch, attempt.source, &terms, &record.name)?;
+    let run = async || {
+        let version = session.aws.ec2.version_for(record, &attempt.source.to_string(), &launch).await?;
+        session.aws.ec2.run_in_capacity_block(record, attempt, &reserved.id, version, asked).await
+    };
+    match with_profile(session, &launch, run).await {
+        Ok(launched) => Ok(Came { instances: u32::try_from(launched).unwrap_or(u32::MAX), short: None }),
+        Err(error) => refusal::outcome(error, refusal::of_call),
+    }
+}
+
+/// The capacity block of this block: the record's, the one that a run bought which didn't live to write it down, or one
+/// that is bought now.
+async fn secured(buying: Buying<'_>) -> Result<std::result::Result<Reserved, Short>> {
+    let Buying { session, record, .. } = buying;
+    if let Some(reserved) = &record.terms.reserved {
+        return Ok(Ok(reserved.clone()));
+    }
+    if let Some(found) = bought(buying).await? {
+        return written_down(buying, &found).await.map(Ok);
+    }
+    if let Some(purchase) = &record.terms.purchase {
+        let found = bought_soon(buying, purchase).await?;
+        return written_down(buying, &found).await.map(Ok);
+    }
+    let offering = match chosen(buying).await? {
+        Ok(offering) => offering,
+        Err(short) => return Ok(Err(short)),
+    };
+    let purchase = Purchase { offering: offering.id.clone(), at: session.now() };
+    session.aws.ec2.set_purchase(record, &purchase, false).await?;
+    still_ours(buying, &purchase).await?;
+    session.ui.say(format_args!("buying capacity block offering {}: {}", offering.id, priced(&offering, None)));
+    let tags = record.terms.tags_of(buying.attempt.number);
+    match session.aws.ec2.purchase_capacity_block(&offering.id, &tags).await {
+        Ok(Some(bought)) => written_down(buying, &bought).await.map(Ok),
+        Ok(None) => written_down(buying, &bought_soon(buying, &purchase).await?).await.map(Ok),
+        Err(Error::Aws(failure)) if is_unsure(&failure) => {
+            session.ui.warn(format_args!("whether the purchase was made is not known, so it is looked for: {failure}"));
+            written_down(buying, &bought_soon(buying, &purchase).await?).await.map(Ok)
+        }
+        Err(Error::Aws(failure)) => {
+            session.aws.ec2.set_purchase(record, &purchase, true).await?;
+            let came = refusal::outcome(Error::Aws(failure), of_purchase)?;
+            Ok(Err(came.short.unwrap_or_else(Short::too_late)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the purchase may have been made though the call failed.
+fn is_unsure(failure: &AwsFailure) -> bool {
+    matches!(failure.kind, Kind::Unreachable | Kind::Server | Kind::Busy)
+}
+
+/// An offering that is gone was somebody else's luck.
+fn of_purchase(failure: &AwsFailure) -> Refusal {
+    match refusal::of_call(failure) {
+        Refusal::Never if failure.kind == Kind::NotFound => Refusal::NoCapacity,
+        refusal => refusal,
+    }
+}
+
+/// A type that isn't sold so is told by the parameter that AWS names `[A]`.
+fn of_search(failure: &AwsFailure) -> Refusal {
+    match refusal::of_call(failure) {
+        Refusal::Never if failure.message.to_lowercase().contains("instancetype") => Refusal::NotOffered,
+        refusal => refusal,
+    }
+}
+
+/// What carries this block's tags.
+async fn bought(buying: Buying<'_>) -> Result<Option<Reservation>> {
+    let Buying { session, record, .. } = buying;
+    let marks = Marks::of_block(session.environment(), &record.terms.block);
+    let found = session.aws.ec2.capacity_blocks_tagged(tag::BLOCK, &record.terms.block).await?;
+    Ok(found.into_iter().find(|it| marks.are_on(&it.tags)))
+}
+
+/// Looks for what may have been bought. Where nothing is shown, nothing more is bought for this block.
+async fn bought_soon(buying: Buying<'_>, purchase: &Purchase) -> Result<Reservation> {
+    let Buying { session, record, .. } = buying;
+    let block = &record.terms.block;
+    let bound = Bound {
+        what: format!("what may have been bought for block {block}"),
+        limit: SETTLE_LIMIT,
+        next: String::new(),
+    };
+    let look = async || match bought(buying).await? {
+        Some(found) => Ok(Seen::Done(found)),
+        None => Ok(Seen::NotYet("nothing is shown".to_owned())),
+    };
+    match session.waits.until(session.ui, bound, look).await {
+        Err(Error::TimedOut { .. }) => Err(Error::State {
+            what: format!(
+                "offering {} may have been bought for block {block} at {}, and AWS shows no such capacity block: nothing \
+                 more is bought for this block",
+                purchase.offering, purchase.at
+            ),
+            next: format!(
+                "run the same command again later: it looks again. If `aws ec2 describe-capacity-reservations` and the \
+                 bill show none, let go of it with `spotblock down --block {block}`, and start anew"
+            ),
+        }),
+        result => result,
+    }
+}
+
+async fn written_down(buying: Buying<'_>, bought: &Reservation) -> Result<Reserved> {
+    let reserved = frozen(bought)?;
+    buying.session.aws.ec2.set_reserved(buying.record, &reserved).await?;
+    let (start, end) = (bought.start, reserved.reclaimed_at());
+    buying.session.ui.say(format_args!(
+        "block {} has capacity block {}, from {start} until {end}",
+        buying.record.terms.block, reserved.id
+    ));
+    Ok(reserved)
+}
+
+/// Whether it is still this run's turn, now that its mark is written.
+async fn still_ours(buying: Buying<'_>, purchase: &Purchase) -> Result<()> {
+    let Buying { session, record, .. } = buying;
+    match session.aws.ec2.named(session.environment(), &record.name).await? {
+        Named::Record(now)
+            if now.driver == record.driver
+                && now.terms.block == record.terms.block
+                && now.terms.reserved.is_none()
+                && now.terms.purchase.as_ref() == Some(purchase) =>
+        {
+            Ok(())
+        }
+        _ => Err(Error::State {
+            what: format!("another run goes on with block {}, so this one buys nothing", record.terms.block),
+            next: "run the same command again to follow it".to_owned(),
+        }),
+    }
+}
+
+/// The cheapest offering that fits, if it may be bought.
+async fn chosen(buying: Buying<'_>) -> Result<std::result::Result<Offering, Short>> {
+    let Buying { session, record, attempt, asked, .. } = buying;
+    let terms = &record.terms;
+    if session.now() >= terms.valid_until {
+        return Ok(Err(Short::too_late()));
+    }
+    let kind = attempt.pool.types.first().map(String::as_str).unwrap_or_default();
+    let found = offerings(session, kind, asked, terms.duration, terms.start_by, &attempt.pool.subnets).await;
+    let found = match found {
+        Err(Error::Aws(failure)) => {
+            let came = refusal::outcome(Error::Aws(failure), of_search)?;
+            return Ok(Err(came.short.unwrap_or_else(Short::too_late)));
+        }
+        found => found?,
+    };
+    let Some(cheapest) = found.into_iter().next() else {
+        let why =
+            format!("no capacity block of {asked} x {kind} for {:#} begins by {}", terms.duration, terms.start_by);
+        let next = "Raise [block] start-within, or ask for another duration, fewer instances, another type or subnet";
+        return Ok(Err(short(Refusal::NoCapacity, "no-offering", why, next)));
+    };
+    Ok(match session.settings.block.max_cost {
+        Some(most) if cheapest.fee > most => {
+            let why =
+                format!("the cheapest capacity block costs {}, more than max-cost ${most:.2}", shown_fee(&cheapest));
+            Err(short(Refusal::Price, "too-dear", why, "Raise [block] max-cost, or ask for less"))
+        }
+        Some(_) if buying.consent => Ok(cheapest),
+        _ => {
+            let why = format!(
+                "a capacity block would cost {} at once and for good, which takes --yes-purchase and [block] max-cost",
+                shown_fee(&cheapest)
+            );
+            let next = "Set [block] max-cost (--max-cost) and give --yes-purchase, or name a block that you have with \
+                        [block] capacity-block";
+            Err(short(Refusal::Price, "no-consent", why, next))
+        }
+    })
+}
+
+fn short(refusal: Refusal, code: &str, why: String, next: &'static str) -> Short {
+    Short { refusal, code: code.to_owned(), why, failure: None, next: Some(next) }
+}
+
+/// The offerings that fit, the cheapest first, and of those the earliest.
+///
+/// # Errors
+/// When a call fails.
+pub async fn offerings(
+    session: &Session<'_>,
+    instance_type: &str,
+    instances: u32,
+    duration: SignedDuration,
+    start_by: Timestamp,
+    subnets: &[String],
+) -> Result<Vec<Offering>> {
+    let zones: Vec<String> = session.aws.ec2.subnets(subnets).await?.into_iter().map(|it| it.zone).collect();
+    let search = Search { instance_type, instances, duration, start_by };
+    let mut found = session.aws.ec2.capacity_block_offerings(search).await?;
+    found.retain(|it| {
+        it.instance_type == instance_type
+            && it.instances == instances
+            && zones.contains(&it.zone)
+            && it.start <= start_by
+            && it.currency == "USD"
+    });
+    found.sort_by(|a, b| a.fee.total_cmp(&b.fee).then(a.start.cmp(&b.start)));
+    Ok(found)
+}
+
+fn shown_fee(offering: &Offering) -> String {
+    format!("${:.2}", offering.fee)
+}
+
+/// An offering as people read it, with its price per GPU-hour where the GPUs of an instance are known.
+#[must_use]
+pub fn priced(offering: &Offering, gpus: Option<u32>) -> String {
+    let hours = offering.start.duration_until(offering.end).as_secs_f64() / 3600.0;
+    let per_instance = offering.fee / (hours * f64::from(offering.instances)).max(1.0);
+    let (unit, price) = match gpus {
+        Some(gpus) if gpus > 0 => ("GPU-hour", per_instance / f64::from(gpus)),
+        _ => ("instance-hour", per_instance),
+    };
+    format!(
+        "{} x {} in {} from {} to {}, {} at once, ${price:.2} per {unit}",
+        offering.instances,
+        offering.instance_type,
+        offering.zone,
+        offering.start,
+        offering.end,
+        shown_fee(offering)
+    )
+}
+
+/// Waits until the capacity block can be launched into, however long that is; says why it can't, where it never will.
+async fn active(buying: Buying<'_>, reserved: &Reserved) -> Result<Option<Short>> {
+    let Buying { session, record, .. } = buying;
+    loop {
+        let it = session.aws.ec2.capacity_block(&reserved.id).await?;
+        if let Some(short) = unfit(buying, &it, reserved).await? {
+            return Ok(Some(short));
+        }
+        let left = session.now().duration_until(it.start) - EARLY;
+        if it.state == "active" || left <= SignedDuration::ZERO {
+            break;
+        }
+        session.ui.waiting(&format!("capacity block {}, which begins at {}", it.id, it.start), &it.state);
+        let left: Duration = left.try_into().unwrap_or_default();
+        session.waits.clock().sleep(left.min(FAR_PAUSE)).await;
+    }
+    let bound = Bound {
+        what: format!("capacity block {} of block {} to be active", reserved.id, record.terms.block),
+        limit: LATE_START,
+        next: "run the same command again: it waits on".to_owned(),
+    };
+    let look = async || {
+        let it = session.aws.ec2.capacity_block(&reserved.id).await?;
+        Ok(match it.state.as_str() {
+            "active" => Seen::Done(None),
+            state if OVER.contains(&state) => Seen::Done(Some(over(&it))),
+            state => Seen::NotYet(state.to_owned()),
+        })
+    };
+    session.waits.until(session.ui, bound, look).await
+}
+
+/// Why this attempt can't be launched into this capacity block.
+async fn unfit(buying: Buying<'_>, it: &Reservation, reserved: &Reserved) -> Result<Option<Short>> {
+    let Buying { session, attempt, .. } = buying;
+    if OVER.contains(&it.state.as_str()) {
+        return Ok(Some(over(it)));
+    }
+    if reserved.reclaimed_at() <= session.now() {
+        return Ok(Some(Short::too_late()));
+    }
+    let subnets = session.aws.ec2.subnets(&attempt.pool.subnets).await?;
+    let fits = attempt.pool.types.contains(&it.instance_type) && subnets.iter().any(|subnet| subnet.zone == it.zone);
+    Ok((!fits).then(|| {
+        let why = format!("capacity block {} is of {} in {}", it.id, it.instance_type, it.zone);
+        short(Refusal::NotOffered, "other-capacity-block", why, "List its type, and a subnet of its zone")
+    }))
+}
+
+fn over(it: &Reservation) -> Short {
+    let why = format!("capacity block {} is {}", it.id, it.state);
+    short(Refusal::Never, &it.state, why, "Look at it with `aws ec2 describe-capacity-reservations`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capacity_block_lasts_days_and_later_weeks() {
+        let possible: Vec<i64> = (1..=200)
+            .filter(|days| CapacityBlock.impossible(SignedDuration::from_hours(days * 24)).is_none())
+            .collect();
+        assert_eq!(possible[..15], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 21]);
+        assert_eq!((possible.len(), possible.last()), (14 + 24, Some(&182)));
+        assert!(CapacityBlock.impossible(SignedDuration::from_mins(24 * 60 + 1)).is_some());
+    }
+
+    /// Catches: a lost answer taken for a refusal, after which another would be bought.
+    #[test]
+    fn only_what_says_that_nothing_was_bought_counts_as_a_refusal() {
+        let failure = |kind| AwsFailure {
+            action: "ec2:PurchaseCapacityBlock",
+            resource: "offering".into(),
+            kind,
+            code: Some("X".into()),
+            message: String::new(),
+            request_id: None,
+        };
+        for kind in [Kind::Unreachable, Kind::Server, Kind::Busy] {
+            assert!(is_unsure(&failure(kind)), "{kind:?}");
+        }
+        for kind in [Kind::Rejected, Kind::NotFound, Kind::Denied, Kind::Throttled, Kind::Expired] {
+            assert!(!is_unsure(&failure(kind)), "{kind:?}");
+        }
+        assert_eq!(of_purchase(&failure(Kind::NotFound)), Refusal::NoCapacity);
+        assert_eq!(of_purchase(&failure(Kind::Rejected)), Refusal::Never);
+    }
+
+    #[test]
+    fn an_offering_is_shown_with_its_price_per_gpu_hour_or_instance_hour() {
+        let start: Timestamp = "2026-11-24T11:30:00Z".parse().expect("a time");
+        let (end, fee) = (start + SignedDuration::from_hours(24), 480.0);
+        let text = |value: &str| value.to_owned();
+        let (zone, currency) = (text("us-east-1c"), text("USD"));
+        let (id, instance_type) = (text("cbo-1"), text("p5.4xlarge"));
+        let offering = Offering { id, instance_type, zone, instances: 2, start, end, fee, currency };
+        assert!(priced(&offering, Some(2)).ends_with("$480.00 at once, $5.00 per GPU-hour"));
+        assert!(priced(&offering, None).ends_with("$10.00 per instance-hour"));
+    }
+}
