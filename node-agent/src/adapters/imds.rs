@@ -1,16 +1,18 @@
 //! The instance metadata service, version 2 only.
 
+use std::error::Error as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aws_config::imds::client::error::ImdsError;
+use aws_config::imds::client::error::{ImdsError, TokenError};
 use aws_config::imds::{self, credentials::ImdsCredentialsProvider};
 use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::provider::{self, ProvideCredentials, future};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
 };
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -264,7 +266,18 @@ fn problem(error: &ImdsError) -> String {
     if let Some(status) = status(error) {
         return format!("HTTP {status}");
     }
-    chain(error)
+    match token_status(error) {
+        Some(status) => format!("failed to load IMDS session token: HTTP {status}"),
+        None => chain(error),
+    }
+}
+
+/// The status with which a token was refused. The SDK's error reads "invalid token" then, whatever it was, and only its
+/// source has the response.
+fn token_status(error: &ImdsError) -> Option<u16> {
+    let source = error.source()?.downcast_ref::<SdkError<TokenError, HttpResponse>>()?;
+    let status = source.raw_response()?.status();
+    (!status.is_success()).then(|| status.as_u16())
 }
 
 /// Shows the Date of every answer to the clock. The SDK's IMDS client hands out bodies only.

@@ -157,5 +157,6 @@ async fn an_imds_that_refuses_connections_or_its_token_is_an_error_at_once() {
     assert!(nobody.expect("a client").identity().await.is_err());
     let url = http::serve(|_| say(403, "disabled")).await;
     let forbidden = Imds::new(Some(url), crate::adapters::http_client(), Arc::default());
-    assert!(forbidden.expect("a client").identity().await.is_err());
+    let error = forbidden.expect("a client").identity().await.expect_err("refused");
+    assert!(format!("{error:?}").contains("HTTP 403"), "the status is named: {error:?}");
 }

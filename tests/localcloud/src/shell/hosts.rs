@@ -17,7 +17,8 @@ use tokio::net::TcpListener;
 use super::{Shell, clock, server};
 use crate::client::{HostInfo, HostTask};
 use crate::core::effect::Container;
-use crate::core::{ec2, imds};
+use crate::core::node_faults::NodeAnswer;
+use crate::core::{Cloud, Request, ec2, imds};
 
 /// What the hosts are to run, by instance and task.
 #[derive(Default)]
@@ -82,13 +83,15 @@ async fn answer(
         Err(error) => return (StatusCode::BAD_REQUEST, format!("{error:#}\n")).into_response(),
     };
     let address = from.ip().to_string();
-    let mut cloud = shell.cloud();
-    let asking = ec2::all(&cloud).iter().find(|instance| instance.alive() && instance.private_ip == address);
-    let Some(instance) = asking.map(|instance| instance.id.clone()) else {
-        return (StatusCode::NOT_FOUND, format!("no instance has the address {address}\n")).into_response();
-    };
-    let response = imds::respond(&mut cloud, clock::now(), &instance, &request);
-    drop(cloud);
-    shell.perform();
-    server::give(response)
+    match shell.act(|cloud| answer_at(cloud, &address, &request)) {
+        Some(answer) => server::give_as(answer).await,
+        None => (StatusCode::NOT_FOUND, format!("no instance has the address {address}\n")).into_response(),
+    }
+}
+
+/// What the metadata service says to the instance of this address, as the fault script lets it.
+fn answer_at(cloud: &mut Cloud, address: &str, request: &Request) -> Option<NodeAnswer> {
+    let instances = ec2::all(cloud);
+    let instance = instances.iter().find(|instance| instance.alive() && instance.private_ip == address)?.id.clone();
+    Some(imds::answer(cloud, clock::now(), &instance, request))
 }
