@@ -158,6 +158,18 @@ pub struct BlockFlags {
     /// An instance type, the preferred first; can be repeated
     #[arg(long = "instance-type", env = "SPOTBLOCK_INSTANCE_TYPES", value_name = "TYPE", value_delimiter = ',')]
     pub instance_types: Option<Vec<String>>,
+    /// vCPUs that an instance has at least, instead of instance types
+    #[arg(long, env = "SPOTBLOCK_VCPUS", value_name = "N")]
+    pub vcpus: Option<u32>,
+    /// Memory that an instance has at least, such as 16GiB, instead of instance types
+    #[arg(long, env = "SPOTBLOCK_MEMORY", value_name = "SIZE")]
+    pub memory: Option<String>,
+    /// GPUs that an instance has at least, instead of instance types
+    #[arg(long, env = "SPOTBLOCK_GPUS", value_name = "N")]
+    pub gpus: Option<u32>,
+    /// x86_64 or arm64, with vCPUs, memory or GPUs [default: x86_64]
+    #[arg(long, env = "SPOTBLOCK_ARCH")]
+    pub arch: Option<String>,
     /// Where to buy, such as spot-block; can be repeated: the next is asked for what the one before lacks
     #[arg(long = "source", env = "SPOTBLOCK_SOURCES", value_name = "SOURCE", value_delimiter = ',')]
     pub sources: Option<Vec<String>>,
@@ -170,7 +182,7 @@ pub struct BlockFlags {
     /// Dollars per instance-hour
     #[arg(long, env = "SPOTBLOCK_MAX_PRICE", value_name = "DOLLARS")]
     pub max_price: Option<f64>,
-    /// Dollars that a capacity block may cost in all
+    /// Dollars that the whole block may cost at worst, by the estimate; above it nothing is bought
     #[arg(long, env = "SPOTBLOCK_MAX_COST", value_name = "DOLLARS")]
     pub max_cost: Option<f64>,
     /// A capacity block that is there already, by its reservation's id

@@ -21,7 +21,9 @@ use crate::defence::Defence;
 use crate::desired::Desired;
 use crate::error::{Error, Result};
 use crate::names;
+use crate::needs;
 use crate::observe;
+use crate::prices;
 use crate::record::{LaunchData, Record, Terms};
 use crate::session::Session;
 use crate::user_data;
@@ -276,6 +278,15 @@ async fn new_block(
 ) -> Result<(Terms, LaunchData)> {
     let (settings, now) = (session.settings, session.now());
     let site = observe::site(session.aws, settings).await?;
+    let types = needs::types(session.aws, session.ui, settings, &site.zones).await?;
+    if settings.block.needs.is_some() {
+        session.ui.say(format_args!("instance types that fit: {}", types.join(", ")));
+    }
+    let cost = prices::look(session, &types, &site.zones).await;
+    for line in cost.lines(settings.block.instances, settings.block.duration) {
+        session.ui.say(line);
+    }
+    cost.within_limit()?;
     // EC2 keeps whole seconds.
     let opened = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now);
     let reserved = match &settings.block.capacity_block {
@@ -294,7 +305,7 @@ async fn new_block(
         opened,
         valid_until: opened.checked_add(options.valid_for).unwrap_or(opened),
         sources: settings.block.sources.clone(),
-        types: settings.block.instance_types.clone(),
+        types,
         subnets: settings.block.subnets.clone(),
         partial: settings.block.partial,
         mix: settings.block.mix,

@@ -14,7 +14,8 @@
 //! 5. `apply.rs` does the steps around the block (product steps 1 to 5: compute environment, queue, job definitions,
 //!    roles with `policy.rs`, and the ECS cluster that Batch makes), waiting for Batch with `wait.rs`.
 //! 6. `bring.rs` brings the block (step 8). `block.rs` looks whether one goes on; if none does, `record.rs` says how the
-//!    next is written down: a launch template, created before anything is bought, that freezes every parameter.
+//!    next is written down: a launch template, created before anything is bought, that freezes every parameter. Before
+//!    that, `needs.rs` finds instance types where none were listed, and `prices.rs` says what the block costs at worst.
 //! 7. Part of it is the user data (step 6, `user_data.rs`): the agent's settings as `node-contract` has them, in a script
 //!    that cloud-init runs. From here on `spotblock-agent` has everything it needs; its manual is node-agent/src/lib.rs.
 //! 8. `capacity/` buys what the record says, under a client token that follows from it: asked again, AWS sells nothing
@@ -61,10 +62,12 @@ pub mod drain;
 pub mod error;
 pub mod job_definition;
 pub mod names;
+pub mod needs;
 pub mod observe;
 pub mod ownership;
 pub mod plan;
 pub mod policy;
+pub mod prices;
 pub mod record;
 pub mod session;
 pub mod settings;

@@ -49,6 +49,8 @@ pub struct Observed {
 pub struct Site {
     /// The image.
     pub image: Image,
+    /// The subnets' Availability Zones, each once.
+    pub zones: Vec<String>,
 }
 
 /// Looks at everything around a block.
@@ -166,5 +168,8 @@ pub async fn site(aws: &Aws, settings: &Settings) -> Result<Site> {
         settings::Image::Id(id) => id.clone(),
         settings::Image::Parameter(name) => aws.ssm.parameter(name).await?,
     };
-    Ok(Site { image: aws.ec2.image(&id).await? })
+    let mut zones: Vec<String> = subnets.into_iter().map(|subnet| subnet.zone).collect();
+    zones.sort_unstable();
+    zones.dedup();
+    Ok(Site { image: aws.ec2.image(&id).await?, zones })
 }

@@ -148,6 +148,17 @@ pub fn block(live: Option<&str>, next: &str) -> Step {
     }
 }
 
+impl Step {
+    /// The same step of a block that would cost too much.
+    #[must_use]
+    pub fn too_dear(self, refusal: Option<(String, String)>) -> Self {
+        match refusal {
+            Some((why, next)) => Self { verdict: refuse(why, next), action: Action::Nothing, ..self },
+            None => self,
+        }
+    }
+}
+
 fn change(field: &str, from: impl ToString, to: impl ToString) -> Change {
     Change { field: field.to_owned(), from: from.to_string(), to: to.to_string() }
 }

@@ -4,6 +4,7 @@
 //! - `settings/raw.rs`: the file's shape
 //! - `settings/units.rs`: durations, sizes, prices
 //! - `settings/check.rs`: the rules, each with the line it is broken on; those of `[block]` in `settings/block.rs`
+//!   and `settings/needs.rs`
 //! - `settings/jobs.rs`: the rules of job definitions
 
 use std::collections::BTreeMap;
@@ -15,10 +16,12 @@ use node_contract::Source;
 use crate::args::{BlockFlags, Global};
 use crate::error::{Error, Result};
 use crate::job_definition::JobDefinition;
+use crate::needs::Needs;
 
 mod block;
 mod check;
 mod jobs;
+mod needs;
 mod raw;
 mod units;
 
@@ -68,8 +71,10 @@ pub struct Block {
     pub instances: u32,
     /// How long.
     pub duration: SignedDuration,
-    /// The instance types, the preferred first.
+    /// The instance types, the preferred first; none where they follow from `needs`.
     pub instance_types: Vec<String>,
+    /// What an instance needs, where no types were given.
+    pub needs: Option<Needs>,
     /// Where to buy it: the first that has it.
     pub sources: Vec<Source>,
     /// So many instances are enough; left out, all of them are needed.
@@ -78,7 +83,7 @@ pub struct Block {
     pub mix: bool,
     /// Dollars per instance-hour, as EC2 wants them; left out, EC2's default (the on-demand price).
     pub max_price: Option<String>,
-    /// Dollars that a capacity block may cost in all; without it none is bought.
+    /// Dollars that the whole block may cost at worst; without it no capacity block is bought.
     pub max_cost: Option<f64>,
     /// A capacity block that is there already, by its reservation's id; left out, one is bought.
     pub capacity_block: Option<String>,

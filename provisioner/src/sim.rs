@@ -43,6 +43,7 @@ mod ladder_crash;
 mod lives;
 mod messages;
 mod policies;
+mod prices;
 mod reap;
 mod scale;
 mod snapshot;

@@ -19,6 +19,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "plan",
         &[
             "spotblock plan                          # what `up` would do, and the block's timeline",
+            "spotblock plan --vcpus 4 --memory 16GiB # which types fit, and what the block costs at worst",
             "spotblock plan --detailed-exitcode      # 10 when there is something to do",
         ],
     ),

@@ -21,6 +21,7 @@ mod fleets;
 mod look;
 mod network;
 mod records;
+mod types;
 
 pub use capacity_blocks::{Offering, Reservation, Search};
 pub use fleets::{Fleet, Market, Order};

@@ -19,6 +19,7 @@ pub mod calls;
 pub mod ec2;
 pub mod ecs;
 pub mod iam;
+pub mod pricing;
 pub mod scheduler;
 pub mod ssm;
 
@@ -58,6 +59,8 @@ pub struct Aws {
     pub ecs: ecs::Ecs,
     /// IAM.
     pub iam: iam::Iam,
+    /// The price list.
+    pub pricing: pricing::Pricing,
     /// EventBridge Scheduler.
     pub scheduler: scheduler::Scheduler,
     /// Systems Manager.
@@ -87,6 +90,7 @@ impl Aws {
             batch: batch::Batch::new(&base),
             ecs: ecs::Ecs::new(&base),
             iam: iam::Iam::new(&base),
+            pricing: pricing::Pricing::new(&base),
             scheduler: scheduler::Scheduler::new(&base),
             ssm: ssm::Ssm::new(&base),
             region,

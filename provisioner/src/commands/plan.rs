@@ -10,9 +10,12 @@ use crate::capacity::{self, capacity_block};
 use crate::desired::Desired;
 use crate::error::{Error, Kind, Result};
 use crate::names;
+use crate::needs;
 use crate::observe::{self, observe};
 use crate::plan::{self, Plan, Verdict};
+use crate::prices::{self, Cost, Dollars};
 use crate::session::Session;
+use crate::settings;
 use crate::ui::{table, view};
 use crate::user_data;
 
@@ -28,6 +31,12 @@ struct Shown {
     /// The capacity blocks that are on offer, or the one that is launched into.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     capacity_blocks: Vec<String>,
+    /// The new block's instance types.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    instance_types: Vec<String>,
+    /// What the new block can cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<Cost>,
     /// The new block's moments, were it launched now.
     #[serde(skip_serializing_if = "Option::is_none")]
     if_launched_now: Option<Timeline>,
@@ -51,17 +60,24 @@ pub async fn show(session: &Session<'_>, new: bool, detailed: bool) -> Result<u8
     let mut plan = of_environment(session, &desired).await?;
     let blocks = block::all(session.aws, &desired.environment).await?;
     let live = block::current(&blocks, session.now(), new);
-    plan.steps.push(plan::block(live.map(record_name), &names::record(&desired.environment, next_number(&blocks))));
+    let mut step = plan::block(live.map(record_name), &names::record(&desired.environment, next_number(&blocks)));
+    let mut instance_types = Vec::new();
+    let mut cost = None;
     let mut warnings = settings.warnings.clone();
     let (mut if_launched_now, mut capacity_blocks) = (None, Vec::new());
     if live.is_none() {
-        observe::site(session.aws, settings).await?;
+        let site = observe::site(session.aws, settings).await?;
+        instance_types = needs::types(session.aws, session.ui, settings, &site.zones).await?;
+        let known = prices::look(session, &instance_types, &site.zones).await;
+        step = step.too_dear(known.refusal());
+        cost = Some(known);
         warnings.extend(foreseen(&settings.block.sources));
         if_launched_now = Some(timeline(session)?);
         if settings.block.sources.contains(&Source::CapacityBlock) {
-            capacity_blocks = of_capacity_blocks(session).await?;
+            capacity_blocks = of_capacity_blocks(session, &instance_types).await?;
         }
     }
+    plan.steps.push(step);
     let shown = Shown {
         environment: desired.environment.clone(),
         region: session.aws.region.clone(),
@@ -69,12 +85,14 @@ pub async fn show(session: &Session<'_>, new: bool, detailed: bool) -> Result<u8
         plan,
         warnings,
         capacity_blocks,
+        instance_types,
+        cost,
         if_launched_now,
     };
     for warning in &shown.warnings {
         session.ui.warn(warning);
     }
-    session.ui.result(&shown, |shown| text(shown, session.now()))?;
+    session.ui.result(&shown, |shown| text(shown, &settings.block, session.now()))?;
     Ok(if detailed && shown.changes { 10 } else { 0 })
 }
 
@@ -85,7 +103,7 @@ fn timeline(session: &Session<'_>) -> Result<Timeline> {
 }
 
 /// The capacity block that is launched into; or those on offer, with their prices.
-async fn of_capacity_blocks(session: &Session<'_>) -> Result<Vec<String>> {
+async fn of_capacity_blocks(session: &Session<'_>, types: &[String]) -> Result<Vec<String>> {
     let block = &session.settings.block;
     if let Some(id) = &block.capacity_block {
         let end = capacity_block::existing(session, id).await?.reclaimed_at();
@@ -93,7 +111,7 @@ async fn of_capacity_blocks(session: &Session<'_>) -> Result<Vec<String>> {
     }
     let start_by = session.now().checked_add(block.start_within).unwrap_or(Timestamp::MAX);
     let mut lines = Vec::new();
-    for kind in &block.instance_types {
+    for kind in types {
         let found =
             capacity_block::offerings(session, kind, block.instances, block.duration, start_by, &block.subnets).await;
         match found {
@@ -125,7 +143,7 @@ fn foreseen(sources: &[Source]) -> Vec<String> {
     all
 }
 
-fn text(shown: &Shown, now: Timestamp) -> String {
+fn text(shown: &Shown, block: &settings::Block, now: Timestamp) -> String {
     let rows = shown.plan.steps.iter().map(|step| {
         let (verdict, detail) = match &step.verdict {
             Verdict::Keep => ("keep", String::new()),
@@ -143,10 +161,26 @@ fn text(shown: &Shown, now: Timestamp) -> String {
     if !shown.capacity_blocks.is_empty() {
         text.push_str(&format!("\n\ncapacity blocks:\n  {}", shown.capacity_blocks.join("\n  ")));
     }
+    if block.needs.is_some() && !shown.instance_types.is_empty() {
+        text.push_str(&format!("\n\ninstance types that fit: {}", shown.instance_types.join(", ")));
+    }
+    if let Some(cost) = &shown.cost {
+        text.push_str(&format!("\n\n{}\n\n", price_table(cost)));
+        text.extend(cost.lines(block.instances, block.duration).last().cloned());
+    }
     if let Some(it) = &shown.if_launched_now {
         let moments = [("drain", it.drain_at), ("stop", it.stop_at), ("end", it.end)];
         let moments: Vec<_> = moments.iter().map(|(name, at)| format!("{name} {}", view::moment(*at, now))).collect();
         text.push_str(&format!("\n\nif launched now: {}", moments.join(", ")));
     }
     text
+}
+
+fn price_table(cost: &Cost) -> String {
+    let shown = |price: Option<Dollars>| price.map_or("unknown".to_owned(), |it| it.to_string());
+    let rows = cost.prices.iter().map(|it| {
+        let zone = it.zone.clone().unwrap_or_else(|| "any".to_owned());
+        [it.source.to_string(), it.instance_type.clone(), zone, shown(it.now), shown(it.at_most)]
+    });
+    table::plain(["SOURCE", "TYPE", "ZONE", "$/INSTANCE-HOUR (ESTIMATE)", "AT MOST"], rows)
 }

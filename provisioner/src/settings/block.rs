@@ -4,10 +4,12 @@ use jiff::SignedDuration;
 use node_contract::{MIN_RELEASE_SECS, Source};
 
 use super::check::{Check, Given};
+use super::needs::RawNeeds;
 use super::raw::{RawBlock, Scalar};
 use super::{Block, Image, units};
 use crate::args::BlockFlags;
 use crate::capacity;
+use crate::needs::{Arch, Needs};
 use crate::record::TAG_VALUE;
 
 /// How soon a capacity block that is bought begins, where nothing is said.
@@ -27,9 +29,10 @@ impl Check<'_> {
         let duration = flags.duration.clone().map(Scalar::Text);
         let duration = self.pick(duration, "--duration", "[block] duration", raw.duration);
         let duration = self.duration(duration, sources.as_deref().unwrap_or_default());
-        let types =
-            self.pick(flags.instance_types.clone(), "--instance-type", "[block] instance-types", raw.instance_types);
-        let instance_types = self.some(types, "instance-types", "--instance-type", "instance type", "");
+        let RawBlock { instance_types: types, vcpus, memory, gpus: gpus_needed, arch, .. } = raw;
+        let wanted = self.wanted(flags, types, RawNeeds { vcpus, memory, gpus: gpus_needed, arch });
+        let (instance_types, needs) = wanted.unzip();
+        let needs = needs.flatten();
         let subnets = self.pick(flags.subnets.clone(), "--subnet", "[block] subnets", raw.subnets);
         let subnets = self.some(subnets, "subnets", "--subnet", "subnet", "subnet-");
         let partial = self.pick(flags.partial.map(i64::from), "--partial", "[block] partial", raw.partial);
@@ -57,7 +60,8 @@ impl Check<'_> {
         let idle = raw.release_when_idle.map(|idle| self.here("[block] release-when-idle", idle));
         let release_when_idle = idle.and_then(|idle| self.release_when_idle(idle));
         let zone = self.zone(self.pick(flags.zone.clone(), "--zone", "[block] zone", raw.zone), region);
-        let image = self.image(self.pick(flags.image.clone(), "--image", "[block] image", raw.image), gpus);
+        let image =
+            self.image(self.pick(flags.image.clone(), "--image", "[block] image", raw.image), gpus, needs.as_ref());
         let profile = self.pick(
             flags.instance_profile.clone(),
             "--instance-profile",
@@ -77,6 +81,7 @@ impl Check<'_> {
             instances: instances?,
             duration: duration?,
             instance_types: instance_types?,
+            needs,
             sources: sources?,
             partial,
             mix: mix.is_some_and(|mix| mix.value),
@@ -165,7 +170,7 @@ impl Check<'_> {
     }
 
     /// A list that holds something, each once, and not more than the record can.
-    fn some(
+    pub(super) fn some(
         &mut self,
         given: Option<Given<Vec<String>>>,
         key: &str,
@@ -223,10 +228,22 @@ impl Check<'_> {
         Some(given.value)
     }
 
-    /// Left out, it is the ECS image that AWS recommends; the one for GPUs when a job definition needs some.
-    fn image(&mut self, given: Option<Given<String>>, gpus: bool) -> Option<Image> {
+    /// Left out, it is the ECS image that AWS recommends: the one for GPUs when a job definition or the block needs some,
+    /// the one for ARM when the block does.
+    fn image(&mut self, given: Option<Given<String>>, gpus: bool, needs: Option<&Needs>) -> Option<Image> {
         let Some(given) = given else {
-            let kind = if gpus { "amazon-linux-2023/gpu" } else { "amazon-linux-2023" };
+            let gpus = gpus || needs.is_some_and(|needs| needs.gpus > 0);
+            let kind = match (gpus, needs.map(|needs| needs.arch)) {
+                (true, Some(Arch::Arm64)) => {
+                    let place = self.path();
+                    let problem = "AWS recommends no ECS image for GPUs beside ARM: give one of yours";
+                    self.problem(&place, format!("[block] image is missing: {problem}"));
+                    return None;
+                }
+                (true, _) => "amazon-linux-2023/gpu",
+                (false, Some(Arch::Arm64)) => "amazon-linux-2023/arm64",
+                (false, _) => "amazon-linux-2023",
+            };
             return Some(Image::Parameter(format!("/aws/service/ecs/optimized-ami/{kind}/recommended/image_id")));
         };
         if given.value.starts_with("ami-") {

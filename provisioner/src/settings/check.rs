@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use jiff::SignedDuration;
-use node_contract::MIN_STOP_LEAD_SECS;
+use node_contract::{MIN_STOP_LEAD_SECS, Source};
 use toml::Spanned;
 
 use super::raw::{Raw, RawAgent, RawArtifact, RawEnvironment, RawFrom, Scalar};
@@ -49,6 +49,11 @@ impl<'a> Check<'a> {
         }
     }
 
+    /// The file, for what has no line.
+    pub(super) fn path(&self) -> String {
+        self.path.display().to_string()
+    }
+
     pub(super) fn problem(&mut self, place: &str, problem: impl std::fmt::Display) {
         self.problems.push(format!("{place}: {problem}"));
     }
@@ -64,17 +69,21 @@ impl<'a> Check<'a> {
     }
 
     pub(super) fn missing<T>(&mut self, key: &str, flag: &str) -> Option<T> {
-        let place = self.path.display().to_string();
+        let place = self.path();
         self.problem(&place, format!("{key} is missing: set it in the file or with {flag}"));
         None
     }
 
     pub(super) fn settings(mut self, raw: Raw, flags: &BlockFlags, region: Option<&str>) -> Result<Settings> {
+        let tags: Vec<_> = raw.environment.tags.iter().map(|(key, at)| (key.clone(), at.clone())).collect();
         let environment = self.environment(raw.environment);
         let definitions = jobs::definitions(&mut self, raw.job_definition);
         let gpus = definitions.iter().any(|job| job.value.gpus > 0);
         let region = region.map(str::to_owned).or(raw.region.map(|region| region.into_inner()));
         let block = self.block(raw.block, flags, gpus, region.as_deref());
+        if block.as_ref().is_some_and(|block| block.sources.iter().any(|source| *source != Source::SpotBlock)) {
+            self.tags_in_metadata(tags);
+        }
         let agent = self.agent(raw.agent, block.as_ref(), &definitions);
         if let (Some(block), Some(agent)) = (&block, &agent) {
             jobs::fit(&mut self, &definitions, block, agent);
@@ -137,6 +146,18 @@ impl<'a> Check<'a> {
             self.problem(&value.place, format!("{key:?}: a key has 1 to 128 characters, a value up to 256"));
         }
         (key, value.value)
+    }
+
+    /// Every source but spot blocks shows an instance its tags in its metadata, and EC2 launches none whose keys don't
+    /// fit into a path there `[V]`.
+    fn tags_in_metadata(&mut self, tags: Vec<(String, Spanned<String>)>) {
+        let fits = |key: &str| key.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-=.,_:@".contains(&b));
+        for (key, at) in tags.into_iter().filter(|(key, _)| !fits(key) || [".", "..", "_index"].contains(&key.as_str()))
+        {
+            let place = self.here("[environment] tags", at).place;
+            let rule = "letters without accents, digits, and + - = . , _ : @, and is not `.`, `..` or `_index`";
+            self.problem(&place, format!("{key:?}: a tag that instances read in their metadata has a key of {rule}"));
+        }
     }
 
     fn agent(&mut self, raw: RawAgent, block: Option<&Block>, jobs: &[Given<JobDefinition>]) -> Option<Agent> {

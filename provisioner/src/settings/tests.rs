@@ -242,3 +242,27 @@ fn a_zone_is_held_against_the_region_that_counts() {
     assert_eq!(parse(Some("us-east-1")).expect("the flag's region").region.as_deref(), Some("us-east-1"));
     assert!(parse(None).is_err(), "us-east-1c is not in us-west-2");
 }
+
+/// Catches: a fleet that AWS refuses for a tag, after the environment was made.
+#[test]
+fn tags_that_instances_can_not_read_in_their_metadata_are_refused_where_they_would() {
+    let tagged = |key: &str, source: &str| {
+        let text = EXAMPLE.replace("[\"spot-block\"]", &format!("[{source:?}]"));
+        parse(&format!("{text}\n[environment.tags]\n{key:?} = \"x\"\n")).map(|_| ())
+    };
+    for key in ["cost center", "team/imaging", "groesse\u{e4}", "..", "_index"] {
+        let error = tagged(key, "on-demand").expect_err(key).to_string();
+        assert!(error.contains("[environment] tags: ") && error.contains("metadata"), "{error}");
+        tagged(key, "spot-block").expect("a spot block's instances don't read them there");
+    }
+    tagged("Team+a-b=c.d,e_f:g@h", "spot").expect("allowed");
+}
+
+#[test]
+fn arm_with_gpus_needs_an_image_of_ones_own() {
+    let needs = "gpus = 1\narch = \"arm64\"";
+    let text = EXAMPLE.replace("instance-types = [\"t2.micro\"]", needs);
+    parse(&text).expect("it has an image");
+    let error = parse(&text.replace("image = \"ami-a7a242da\"\n", "")).expect_err("no image").to_string();
+    assert!(error.contains("AWS recommends no ECS image for GPUs beside ARM"), "{error}");
+}

@@ -70,28 +70,23 @@ pub(super) fn gibibytes(value: &Scalar) -> Result<u32, String> {
 
 /// Dollars per hour, written as EC2 wants them: decimal digits, no exponent.
 pub(super) fn dollars(value: &Scalar) -> Result<String, String> {
+    Ok(amount(value, "price in dollars per instance-hour", 1000.0)?.to_string())
+}
+
+/// Dollars for a whole block.
+pub(super) fn cost(value: &Scalar) -> Result<f64, String> {
+    amount(value, "cost in dollars of a whole block", 1_000_000.0)
+}
+
+fn amount(value: &Scalar, what: &str, most: f64) -> Result<f64, String> {
     let amount = match value {
         #[expect(clippy::cast_precision_loss, reason = "prices are small")]
         Scalar::Integer(n) => *n as f64,
         Scalar::Float(n) => *n,
         Scalar::Text(text) => return Err(format!("{text:?} is a text: write dollars as a number, such as 0.03")),
     };
-    if !amount.is_finite() || amount <= 0.0 || amount > 1000.0 {
-        return Err(format!("{amount} is not a price in dollars per instance-hour above 0 and up to 1000"));
-    }
-    Ok(amount.to_string())
-}
-
-/// Dollars in all.
-pub(super) fn cost(value: &Scalar) -> Result<f64, String> {
-    let amount = match value {
-        #[expect(clippy::cast_precision_loss, reason = "whoever spends so much doesn't count cents")]
-        Scalar::Integer(n) => *n as f64,
-        Scalar::Float(n) => *n,
-        Scalar::Text(text) => return Err(format!("{text:?} is a text: write dollars as a number, such as 250")),
-    };
-    if !amount.is_finite() || amount <= 0.0 {
-        return Err(format!("{amount} is not a cost in dollars above 0"));
+    if !amount.is_finite() || amount <= 0.0 || amount > most {
+        return Err(format!("{amount} is not a {what} above 0 and up to {most}"));
     }
     Ok(amount)
 }
@@ -130,6 +125,8 @@ mod tests {
             (gibibytes(&text("1MiB")).map(|_| ()), "whole number of GiB"),
             (dollars(&text("3 cents")).map(|_| ()), "write dollars as a number"),
             (dollars(&Scalar::Float(0.0)).map(|_| ()), "above 0"),
+            (cost(&Scalar::Float(0.0)).map(|_| ()), "of a whole block above 0 and up to 1000000"),
+            (cost(&text("9 dollars")).map(|_| ()), "write dollars as a number"),
         ] {
             let problem = result.expect_err(part);
             assert!(problem.contains(part), "{problem:?} does not say {part:?}");

@@ -85,6 +85,30 @@ async fn what_is_wrong_in_the_file_is_said_before_any_call() {
             &[":25: [block] zone: \"eu-west-1c\" is not in region \"us-east-1\""],
         ),
         (
+            "types and needs",
+            "instances = 1",
+            "instances = 1\nvcpus = 2".to_owned(),
+            &[":19: [block] instance-types: given together with vcpus, memory, gpus or arch"],
+        ),
+        (
+            "neither types nor needs",
+            "instance-types = [\"t2.micro\"]\n",
+            String::new(),
+            &["[block] instance-types is missing: give instance-types (--instance-type), or what an instance needs"],
+        ),
+        (
+            "needs of no size",
+            "instance-types = [\"t2.micro\"]",
+            "arch = \"arm64\"".to_owned(),
+            &[":18: [block] arch: [block] instance-types is missing"],
+        ),
+        (
+            "an architecture that isn't",
+            "instance-types = [\"t2.micro\"]",
+            "vcpus = 1\narch = \"arm\"".to_owned(),
+            &[":19: [block] arch: \"arm\" is neither \"x86_64\" nor \"arm64\""],
+        ),
+        (
             "no region",
             "region = \"us-east-1\"",
             String::new(),
