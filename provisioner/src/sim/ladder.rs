@@ -241,7 +241,7 @@ async fn when_too_few_join_idle_instances_are_ended_and_busy_ones_drained() {
         world.break_instances(1);
         let run = world.run(&["up", "--timeout", "3m"]).await;
         assert_eq!(run.code, 4, "{source}: {}", run.stderr);
-        for said in ["2 of 3 joined", "1 instances have jobs", "it is all or nothing", "get-console-output"] {
+        for said in ["2 of 3 joined", "1 instances have jobs", "it is all or nothing", "spotblock doctor i-"] {
             assert!(run.stderr.contains(said), "{source}: {said:?} is missing in {}", run.stderr);
         }
         assert_eq!((world.launched().len(), world.alive()), (3, 1), "{source}");

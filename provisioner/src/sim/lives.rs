@@ -147,7 +147,7 @@ async fn an_instance_that_never_joins_is_named_when_the_time_is_up() {
     let run = world.run(&["up", "--timeout", "3m"]).await;
     assert_eq!(run.code, 4, "{}", run.stderr);
     assert!(run.stderr.contains("0 of 1 joined; not yet: i-"), "{}", run.stderr);
-    assert!(run.stderr.contains("get-console-output"), "{}", run.stderr);
+    assert!(run.stderr.contains("spotblock doctor i-"), "{}", run.stderr);
 }
 
 #[tokio::test(start_paused = true)]
