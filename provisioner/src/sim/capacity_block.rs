@@ -14,7 +14,7 @@ use super::{Kill, Run, World, example_with};
 const BUY: [&str; 4] = ["request", "--yes-purchase", "--max-cost", "1000"];
 
 /// Two instances for a day, in a zone where capacity blocks are on offer.
-fn config(more: &str) -> String {
+pub(super) fn config(more: &str) -> String {
     let text = example_with("instances = 1", "instances = 2");
     let text = text.replace("sources = [\"spot-block\"]", &format!("sources = [\"capacity-block\"]\n{more}"));
     let text = text.replace("\"60m\"", "\"24h\"").replace("\"t2.micro\"", "\"p5.4xlarge\"");

@@ -11,11 +11,23 @@ use super::{World, example_with};
 #[tokio::test(start_paused = true)]
 async fn a_whole_life_makes_no_call_that_the_policy_does_not_allow() {
     let config = example_with("sources = [\"spot-block\"]", "sources = [\"on-demand\"]");
-    let world = World::with_config(Options::default(), &config.replacen("max-price = 0.03\n", "", 1));
+    a_life_within_the_policy(Options::default(), &config.replacen("max-price = 0.03\n", "", 1), &["up", "--new"]).await;
+}
+
+/// Catches: a capacity block that is bought, launched into or looked for without leave.
+#[tokio::test(start_paused = true)]
+async fn nor_does_one_in_a_capacity_block() {
+    let options = Options { capacity_block_starts_in: Some(jiff::SignedDuration::ZERO), ..Options::default() };
+    let config = super::capacity_block::config("max-cost = 1000\n");
+    a_life_within_the_policy(options, &config, &["up", "--new", "--yes-purchase"]).await;
+}
+
+async fn a_life_within_the_policy(options: Options, config: &str, new: &[&str]) {
+    let world = World::with_config(options, config);
     let mut policies = String::new();
     for command in [
         &["plan"][..],
-        &["up"],
+        &[&["up"], new.get(2..).unwrap_or_default()].concat(),
         &["env", "show"],
         &["submit", "-j", "hello-world"],
         &["jobs"],
@@ -24,7 +36,7 @@ async fn a_whole_life_makes_no_call_that_the_policy_does_not_allow() {
         &["iam"],
         &["drain"],
         &["reap"],
-        &["up", "--new"],
+        new,
         &["down", "--all", "--discard-jobs"],
     ] {
         let run = world.run(command).await;

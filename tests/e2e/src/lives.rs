@@ -175,14 +175,15 @@ pub fn jobs(events: &[Event]) -> BTreeMap<String, Job> {
     jobs
 }
 
-/// The purchases: spot requests that EC2 accepted, each client token once.
+/// The purchases that EC2 accepted, each client token once. Those of capacity blocks have none: each counts.
 #[must_use]
 pub fn purchases(calls: &[Call]) -> Vec<&Call> {
     let mut seen = Vec::new();
     calls
         .iter()
         .filter(|call| {
-            matches!(call.operation.as_str(), "RequestSpotInstances" | "CreateFleet") && call.error.is_none()
+            matches!(call.operation.as_str(), "RequestSpotInstances" | "CreateFleet" | "PurchaseCapacityBlock")
+                && call.error.is_none()
         })
         .filter(|call| {
             let token = call.parameters.get("ClientToken");

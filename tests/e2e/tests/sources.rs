@@ -2,7 +2,8 @@
 
 use e2e::lives::Terms;
 use e2e::promises;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+use localcloud::core::record::What;
 
 use crate::world::{World, any_gone, job_is};
 
@@ -39,4 +40,40 @@ async fn a_block_of_spot_instances_keeps_every_promise() {
 #[tokio::test]
 async fn a_block_of_on_demand_instances_keeps_every_promise() {
     life("on-demand").await;
+}
+
+/// When AWS takes back what runs in the capacity block that is offered, in whole minutes.
+const TAKEN_IN: SignedDuration = SignedDuration::from_secs(110);
+
+/// Catches: an agent that counts from its launch, where the capacity block began long before; a second purchase.
+#[tokio::test]
+async fn a_capacity_block_is_bought_and_left_before_aws_takes_it_back() {
+    let world = World::new("one-node.toml", &["--block-ends-in", "110s"]).await;
+    let place = ["--subnet", "subnet-1b6e40a1", "--zone", "us-east-1a", "--instance-type", "p5.4xlarge"];
+    let what = ["--source", "capacity-block", "--duration", "24h", "--output", "json"];
+    let without = world.spotblock(&[&["up", "--max-cost", "500"][..], &place, &what].concat()).await;
+    assert_eq!(without.code, 3, "{}", without.stderr);
+    let up = [&["up", "--max-cost", "500", "--yes-purchase"][..], &place, &what].concat();
+    let run = world.spotblock(&up).await.success().expect("up");
+    let result: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+    assert_eq!(result["block"]["instances"][0]["source"], "capacity-block", "{result}");
+    world.submit("hello", 5, &[]).await;
+    world.until("the job's success", |events| job_is(events, "hello", "SUCCEEDED")).await;
+    let limit = std::time::Duration::from_secs(150);
+    let events = world.cloud.wait_until("the instance's end", limit, any_gone).await.expect("its end");
+    let calls = world.calls().await;
+    // What the cloud promised, and not what spotblock made of it.
+    let offered: Vec<Timestamp> =
+        calls.iter().filter(|it| it.operation == "DescribeCapacityBlockOfferings").map(|it| it.at).collect();
+    let taken = (*offered.last().expect("a search") + TAKEN_IN).as_second() / 60 * 60;
+    let launched = events.iter().find_map(|event| match &event.what {
+        What::Launched { launch_time, .. } => Some(*launch_time),
+        _ => None,
+    });
+    let duration = SignedDuration::from_secs(taken - launched.expect("a launch").as_second());
+    for verdict in promises::verdicts(&calls, &events, &Terms { duration, ..TERMS }, 1) {
+        assert!(verdict.broken.is_empty(), "{}: {:?}", verdict.promise, verdict.broken);
+    }
+    world.spotblock(&["down", "--all"]).await.success().expect("down");
+    world.cloud.stop().await.expect("it ends");
 }
