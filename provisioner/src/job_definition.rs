@@ -81,7 +81,10 @@ pub struct RetryRule {
 ///    `Host EC2`.
 /// 2. Run again what SIGTERM ended (exit code 143): whether Batch copies StopTask's reason into the status reason is
 ///    not documented `[A]`.
-/// 3. Nothing else: a job that fails by itself would fail again.
+/// 3. Run again what its host's crash or power failure cut off: when the host is back, Docker gives such a container exit
+///    code 255, ECS reports that, and Batch shows it as an exit code like any other `[A]`. A program's own 255 can't be told
+///    from it, and is run again too, as often as `attempts` says.
+/// 4. Nothing else: a job that fails by itself would fail again.
 #[must_use]
 pub fn retry_rules() -> Vec<RetryRule> {
     let rule = |action: &str| RetryRule {
@@ -93,6 +96,7 @@ pub fn retry_rules() -> Vec<RetryRule> {
     vec![
         RetryRule { on_status_reason: Some("Host EC2*".to_owned()), ..rule("RETRY") },
         RetryRule { on_exit_code: Some("143".to_owned()), ..rule("RETRY") },
+        RetryRule { on_exit_code: Some("255".to_owned()), ..rule("RETRY") },
         RetryRule { on_reason: Some("*".to_owned()), ..rule("EXIT") },
     ]
 }

@@ -80,7 +80,7 @@ fn secs(duration: SignedDuration) -> u32 {
 #[must_use]
 pub fn script(config: &NodeConfig, from: &AgentFrom) -> String {
     let settings = node_contract::user_data::embed(config);
-    let mut script = format!("#!/bin/sh\n# spotblock block {} of {}\n{settings}", config.block, config.environment);
+    let mut script = format!("#!/bin/sh\n{settings}");
     let common = COMMON.replace("@AT@", &power_off_at(config));
     let body = match from {
         AgentFrom::Ami => BAKED.to_owned(),
@@ -304,11 +304,10 @@ mod tests {
     #[test]
     fn a_fetched_agents_user_data_is_under_2_kib() {
         let config = node_config(&settings(""), block()).expect("settings");
-        let text = script(&config, &fetched());
-        assert!(text.len() < 2048, "{} bytes", text.len());
-        // Signing takes a little more.
-        let text = script(&config, &from_s3(None));
-        assert!(text.len() < 2048 + 256, "{} bytes from S3", text.len());
+        for from in [fetched(), from_s3(None)] {
+            let text = script(&config, &from);
+            assert!(text.len() < 2048, "{} bytes: {text}", text.len());
+        }
     }
 
     #[test]

@@ -85,7 +85,9 @@ def main():
             failed += verdict != "ok"
             text = scenarios.ALL[runs[done]].__doc__.strip().splitlines()[0]
             print(f"  {verdict:6} {took:5.1f} s  {text}{': ' + said if said else ''}", flush=True)
-    print(f"boot: {len(wanted) - failed} of {len(wanted)} scenarios, {time.time() - start:.0f} s; logs in {CACHE}/logs")
+    print(f"boot: {time.time() - start:.0f} s; logs in {CACHE}/logs")
+    ran = f"{len(wanted)} tests run: {len(wanted) - failed} passed"
+    print(ran + (f", {failed} failed" if failed else ""))
     return 1 if failed else 0
 
 

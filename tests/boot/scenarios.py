@@ -123,7 +123,7 @@ def a_host_whose_power_fails_comes_back_to_its_place(world, artifacts):
     world.job("cut", "RUNNING")
     host.reset()
     state(host, "serving", limit=30)
-    # Docker's code for a container whose host went down under it. No retry rule of a block's job definitions knows it.
+    # Docker's code for a container whose host went down under it.
     until("ECS to hear of the job that was cut off", 20,
           lambda: [event for event in world.events("job", name="cut") if event["exit-code"] == 255])
     world.submit("long", 300)

@@ -1,12 +1,9 @@
 # Both ways begin with this. Comments are for readers of the source: they are left out of the user data.
 
-# Where EC2's console output shows it, and in cloud-init's own log.
-say() {
-    echo "spotblock: $*" | tee /dev/console
-}
-# An instance without its agent joins nothing and costs money.
+# An instance without its agent joins nothing and costs money. The reason goes where EC2's console output shows it, and into
+# cloud-init's own log.
 fail() {
-    say "$*: powering off"
+    echo "spotblock: $*: powering off" | tee /dev/console
     systemctl --no-block poweroff
     exit 1
 }
@@ -18,10 +15,7 @@ t=/etc/systemd/system/spotblock-poweroff
 [Unit]
 DefaultDependencies=no
 [Service]
-Type=oneshot
-ExecStart=-systemctl poweroff
-ExecStart=-sleep 60
-ExecStart=-systemctl poweroff -ff
+ExecStart=sh -c 'systemctl poweroff;sleep 60;systemctl poweroff -ff'
 E
     cat >$t.timer <<E
 [Unit]

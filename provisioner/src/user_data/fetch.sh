@@ -4,20 +4,21 @@ b=/var/lib/cloud/scripts/per-boot/spotblock
 ln -sf "$0" $b
 # Only the agent starts the ECS agent, once ecs.config is written: the start that this boot has queued is cancelled.
 # Nothing here waits for a systemd job: jobs wait for cloud-init, and cloud-init waits for this script.
-systemctl disable ecs
-systemctl --no-block stop ecs
+systemctl disable --now --no-block ecs
 f=/run/spotblock.tgz
 @GET@
 n=0
 until get; do
-    n=$((n + 1))
-    [ $n -lt 7 ] || fail "can't fetch $u"
-    sleep $((n * 3))
+    n=$((n + 3))
+    [ $n -lt 21 ] || fail "can't fetch $u"
+    sleep $n
 done
 echo "@SHA256@  $f" | sha256sum -c --status || fail "$u has another SHA-256"
-tar xzf $f -C / --no-same-owner || fail "can't unpack $u"
+# `enable` also has systemd read the new units. The guard is started with the ECS agent.
+{
+    tar xzf $f -C / --no-same-owner &&
+        systemctl enable spotblock-agent spotblock-guard &&
+        systemctl --no-block start spotblock-agent
+} || fail "can't install $u"
 rm $f
-systemctl daemon-reload
-systemctl enable spotblock-agent spotblock-guard || fail "can't enable the agent"
-systemctl --no-block start spotblock-agent || fail "can't start the agent"
 rm $b

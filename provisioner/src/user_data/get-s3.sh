@@ -7,13 +7,13 @@ get() {
     m() {
         curl -fsS -m 5 -H "X-aws-ec2-metadata-token: $k" $i/meta-data/iam/security-credentials/"$1"
     }
-    c=$(m "$(m '')") || return
+    c=$(m "$(m)") || return
     v() {
         echo "$c" | sed -n "s/.*\"$1\" *: *\"\([^\"]*\)\".*/\1/p"
     }
     curl -fsS -m 60 -o $f --aws-sigv4 aws:amz:@REGION@:s3 -K- "$u" <<E
-user = "$(v AccessKeyId):$(v SecretAccessKey)"
-header = "x-amz-security-token: $(v Token)"
-header = "x-amz-content-sha256: UNSIGNED-PAYLOAD"
+-u "$(v AccessKeyId):$(v SecretAccessKey)"
+-H "x-amz-security-token: $(v Token)"
+-H "x-amz-content-sha256: UNSIGNED-PAYLOAD"
 E
 }

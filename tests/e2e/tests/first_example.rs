@@ -40,7 +40,8 @@ async fn the_first_example_works_as_given() {
     let rules = definition.pointer("/retryStrategy/evaluateOnExit").expect("retry rules");
     assert_eq!((text(rules, "/0/action"), text(rules, "/0/onStatusReason")), ("RETRY", "Host EC2*"));
     assert_eq!((text(rules, "/1/action"), text(rules, "/1/onExitCode")), ("RETRY", "143"));
-    assert_eq!(text(rules, "/2/action"), "EXIT");
+    assert_eq!((text(rules, "/2/action"), text(rules, "/2/onExitCode")), ("RETRY", "255"));
+    assert_eq!((text(rules, "/3/action"), text(rules, "/3/onReason")), ("EXIT", "*"));
 
     the_request_is_the_articles(&world).await;
 

@@ -137,12 +137,13 @@ mod tests {
         Outcome { status_reason: Some(status_reason), reason: None, exit_code }
     }
 
-    /// The three rules that this project gives its job definitions, against the ways in which an attempt ends.
+    /// The four rules that this project gives its job definitions, against the ways in which an attempt ends.
     #[test]
-    fn the_projects_rules_retry_hosts_and_sigterm_and_nothing_else() {
+    fn the_projects_rules_retry_hosts_and_sigterm_and_what_a_crash_cut_and_nothing_else() {
         let strategy = strategy(json!([
             {"onStatusReason": "Host EC2*", "action": "RETRY"},
             {"onExitCode": "143", "action": "RETRY"},
+            {"onExitCode": "255", "action": "RETRY"},
             {"onReason": "*", "action": "EXIT"},
         ]));
         strategy.check().expect("within Batch's rules");
@@ -151,7 +152,9 @@ mod tests {
             (outcome("Host EC2 (instance i-1) terminated.", None), true),
             (outcome("Host EC2 (instance i-1) block ends", Some(1)), true),
             (outcome(exited, Some(143)), true),
+            (outcome(exited, Some(255)), true),
             (outcome(exited, Some(1)), false),
+            (outcome(exited, Some(25)), false),
             (outcome(exited, Some(14)), false),
             (outcome("host ec2 gone", Some(1)), false),
         ];
