@@ -179,6 +179,9 @@ pub struct BlockFlags {
     /// Let a source fill what the one before it left open
     #[arg(long, env = "SPOTBLOCK_MIX")]
     pub mix: bool,
+    /// An existing capacity reservation that the source reservation launches into; left out, it makes one
+    #[arg(long, env = "SPOTBLOCK_RESERVATION", value_name = "RESERVATION")]
+    pub reservation: Option<String>,
     /// Dollars per instance-hour
     #[arg(long, env = "SPOTBLOCK_MAX_PRICE", value_name = "DOLLARS")]
     pub max_price: Option<f64>,

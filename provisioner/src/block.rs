@@ -1,4 +1,4 @@
-//! A block as AWS shows it: its record, its spot requests, its instances; and whether it lives.
+//! A block as AWS shows it: its record, its spot requests, its reservations, its instances; and whether it lives.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use node_contract::{NodeConfig, Source, Timeline};
 use serde::Serialize;
 
 use crate::aws::Aws;
-use crate::aws::ec2::{Instance, SpotRequest};
+use crate::aws::ec2::{HeldCapacity, Instance, SpotRequest};
 use crate::capacity::{self, Standing};
 use crate::error::Result;
 use crate::ownership::Marks;
@@ -23,6 +23,8 @@ pub struct Block {
     pub record: Option<Record>,
     /// Its spot requests.
     pub requests: Vec<SpotRequest>,
+    /// The capacity reservations that were made for it.
+    pub reservations: Vec<HeldCapacity>,
     /// Its instances.
     pub instances: Vec<Instance>,
 }
@@ -61,7 +63,18 @@ pub const LATE: SignedDuration = SignedDuration::from_secs(60);
 /// When a call fails.
 pub async fn all(aws: &Aws, environment: &str) -> Result<Vec<Block>> {
     let records = aws.ec2.records(environment).await?;
-    let found = look(aws, tag::ENVIRONMENT, environment).await?;
+    let reserves = records.iter().any(Record::reserves);
+    let found = look(aws, tag::ENVIRONMENT, environment, reserves).await?;
+    Ok(assemble(environment, records, found))
+}
+
+/// The same with reservations whose records are gone: for whoever ends what is left.
+///
+/// # Errors
+/// When a call fails.
+pub async fn all_to_be_ended(aws: &Aws, environment: &str) -> Result<Vec<Block>> {
+    let records = aws.ec2.records(environment).await?;
+    let found = look(aws, tag::ENVIRONMENT, environment, true).await?;
     Ok(assemble(environment, records, found))
 }
 
@@ -70,19 +83,23 @@ pub async fn all(aws: &Aws, environment: &str) -> Result<Vec<Block>> {
 /// # Errors
 /// When a call fails.
 pub async fn again(aws: &Aws, environment: &str, id: &str, record: Option<Record>) -> Result<Block> {
-    let found = look(aws, tag::BLOCK, id).await?;
-    let mut block = Block { id: id.to_owned(), record, requests: Vec::new(), instances: Vec::new() };
+    let reserves = record.as_ref().is_none_or(Record::reserves);
+    let found = look(aws, tag::BLOCK, id, reserves).await?;
+    let mut block = empty(id.to_owned(), record);
     block.take(environment, &found);
     Ok(block)
 }
 
-/// Requests and instances that may be ours, and the requests of those instances whosesoever they are.
+/// Requests, reservations and instances that may be ours, and the requests of those instances whosesoever they are.
+#[derive(Default)]
 struct Found {
     requests: Vec<SpotRequest>,
+    reservations: Vec<HeldCapacity>,
     instances: Vec<Instance>,
 }
 
-async fn look(aws: &Aws, key: &str, value: &str) -> Result<Found> {
+/// Reservations are looked for only where there may be some: few callers need the right to.
+async fn look(aws: &Aws, key: &str, value: &str, reserves: bool) -> Result<Found> {
     let mut requests = aws.ec2.spot_requests(key, value).await?;
     let mut instances = aws.ec2.instances_tagged(key, value).await?;
     let tagged: BTreeSet<&str> = instances.iter().map(|instance| instance.id.as_str()).collect();
@@ -94,14 +111,19 @@ async fn look(aws: &Aws, key: &str, value: &str) -> Result<Found> {
     let of_none = instances.iter().filter(|it| it.template().is_none());
     let others: Vec<String> = of_none.filter_map(|it| it.spot_request.clone()).filter(unknown).collect();
     requests.extend(aws.ec2.spot_requests_of(&others).await?);
-    Ok(Found { requests, instances })
+    let reservations = if reserves { aws.ec2.reservations_tagged(key, value).await? } else { Vec::new() };
+    Ok(Found { requests, reservations, instances })
+}
+
+fn empty(id: String, record: Option<Record>) -> Block {
+    Block { id, record, requests: Vec::new(), reservations: Vec::new(), instances: Vec::new() }
 }
 
 fn assemble(environment: &str, records: Vec<Record>, found: Found) -> Vec<Block> {
-    let empty = |id: String, record| Block { id, record, requests: Vec::new(), instances: Vec::new() };
     let mut blocks: Vec<Block> =
         records.into_iter().map(|record| empty(record.terms.block.clone(), Some(record))).collect();
     let marked = found.requests.iter().map(|it| &it.tags).chain(found.instances.iter().map(|it| &it.tags));
+    let marked = marked.chain(found.reservations.iter().map(|it| &it.tags));
     let marked: BTreeSet<String> = marked.filter_map(|tags| tags.get(tag::BLOCK)).cloned().collect();
     let unrecorded: Vec<String> = marked.into_iter().filter(|id| blocks.iter().all(|block| block.id != *id)).collect();
     blocks.extend(unrecorded.into_iter().map(|id| empty(id, None)));
@@ -120,6 +142,7 @@ impl Block {
         let template = self.record.as_ref().map(|record| record.template.id().to_owned());
         let marks = Marks::of_block(environment, &id).of_template(template.as_deref());
         self.requests = found.requests.iter().filter(|it| marks.are_on(&it.tags)).cloned().collect();
+        self.reservations = found.reservations.iter().filter(|it| marks.are_on(&it.tags)).cloned().collect();
         let ours = |it: &&Instance| marks.claim_instance(it, &found.requests).is_some();
         self.instances = found.instances.iter().filter(ours).cloned().collect();
     }
@@ -154,6 +177,8 @@ impl Block {
             return Life::Live;
         }
         match &self.record {
+            // What it reserved is to be given back yet.
+            Some(record) if record.outcome.is_some() && self.holds_a_reservation() => Life::Requested,
             Some(record) if record.outcome.is_some() => Life::Refused,
             Some(record) if now < record.terms.late() && self.may_still_be_bought(record) => Life::Recorded,
             _ => Life::Ended,
@@ -191,7 +216,13 @@ impl Block {
     /// Whether anything was bought, or asked for.
     #[must_use]
     pub fn has_anything(&self) -> bool {
-        !self.requests.is_empty() || !self.instances.is_empty()
+        !self.requests.is_empty() || !self.reservations.is_empty() || !self.instances.is_empty()
+    }
+
+    /// Whether capacity is reserved for it, and paid for.
+    #[must_use]
+    pub fn holds_a_reservation(&self) -> bool {
+        self.reservations.iter().any(HeldCapacity::is_held)
     }
 
     /// Whether something of it is up or may still come up.
@@ -202,7 +233,7 @@ impl Block {
             Standing::Live => !self.instances.iter().any(|instance| Some(&instance.id) == it.instance.as_ref()),
             Standing::Failed | Standing::Over => false,
         };
-        self.instances.iter().any(Instance::is_up) || self.requests.iter().any(may_come)
+        self.instances.iter().any(Instance::is_up) || self.requests.iter().any(may_come) || self.holds_a_reservation()
     }
 
     /// Where `extend` moved the end of an instance's block.
@@ -292,7 +323,7 @@ pub(crate) mod tests {
     }
 
     fn block(requests: Vec<SpotRequest>, instances: Vec<Instance>) -> Block {
-        Block { id: terms().block, record: Some(record()), requests, instances }
+        Block { requests, instances, ..empty(terms().block, Some(record())) }
     }
 
     #[test]
@@ -344,6 +375,7 @@ pub(crate) mod tests {
             Found {
                 requests: vec![request("sir-1", "active", "fulfilled", Some("i-1"))],
                 instances: vec![instance("i-1", "running", Some("sir-1")), instance("i-2", "running", None)],
+                ..Found::default()
             },
         );
         assert_eq!(blocks.len(), 1);
@@ -356,6 +388,7 @@ pub(crate) mod tests {
             Found {
                 requests: vec![request("sir-1", "closed", "instance-terminated-by-user", Some("i-1"))],
                 instances: vec![instance("i-1", "terminated", Some("sir-1"))],
+                ..Found::default()
             },
         );
         assert!(over.is_empty(), "{over:?}");

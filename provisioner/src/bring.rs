@@ -312,6 +312,7 @@ async fn new_block(
         start_by: opened.checked_add(start_within.unwrap_or_default()).unwrap_or(opened),
         reserved,
         purchase: None,
+        reservation: settings.block.reservation.clone(),
         user_tags: settings.environment.tags.clone(),
     };
     let of = user_data::Block {

@@ -37,6 +37,7 @@ const SUBNETS: &str = "spotblock:subnets";
 const PARTIAL: &str = "spotblock:partial";
 const MIX: &str = "spotblock:mix";
 const START_BY: &str = "spotblock:start-by";
+const RESERVATION: &str = "spotblock:reservation";
 /// The tag of what an attempt bought: its number.
 pub const ATTEMPT: &str = "spotblock:attempt";
 /// The tag that says how a purchase ended that brought nothing.
@@ -48,6 +49,8 @@ pub const REPORTED: &str = "spotblock:reported";
 pub const DRIVER: &str = "spotblock:driver";
 /// A tag's value has up to 256 characters `[V]`.
 pub const TAG_VALUE: usize = 256;
+/// How long a reservation outlasts a block that began at the last moment: what is left of it is terminated by then.
+const RESERVED_LONGER: SignedDuration = SignedDuration::from_mins(10);
 /// How long after the last request's validity a further source is still asked.
 const NEXT_SOURCE: SignedDuration = SignedDuration::from_mins(10);
 
@@ -84,6 +87,8 @@ pub struct Terms {
     pub reserved: Option<Reserved>,
     /// The purchase of one that may have been sent.
     pub purchase: Option<Purchase>,
+    /// The user's capacity reservation that the source `reservation` launches into; left out, it makes one.
+    pub reservation: Option<String>,
     /// The user's tags for everything.
     pub user_tags: BTreeMap<String, String>,
 }
@@ -163,6 +168,14 @@ impl Terms {
         self.closes().checked_add(LATE).unwrap_or(Timestamp::MAX)
     }
 
+    /// Until when its capacity reservation stands if nobody cancels it. It follows from the record alone, so it is that of
+    /// a block that begins at the last moment. AWS takes up to an hour longer `[V]`.
+    #[must_use]
+    pub fn reserved_until(&self) -> Timestamp {
+        let last = self.late().checked_add(self.duration).and_then(|end| end.checked_add(RESERVED_LONGER));
+        last.unwrap_or(Timestamp::MAX)
+    }
+
     /// The tags of everything that belongs to this block.
     #[must_use]
     pub fn resource_tags(&self) -> BTreeMap<String, String> {
@@ -193,6 +206,7 @@ impl Terms {
             (START_BY, (self.start_by != self.opened).then(|| self.start_by.to_string())),
             (RESERVED, self.reserved.as_ref().map(Reserved::to_tag)),
             (PURCHASE, self.purchase.as_ref().map(|it| it.to_tag(false))),
+            (RESERVATION, self.reservation.clone()),
         ];
         let given = own.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
         self.user_tags.clone().into_iter().chain(given).collect()
@@ -230,6 +244,7 @@ impl Terms {
             start_by: if tags.contains_key(START_BY) { moment(START_BY)? } else { moment(OPENED)? },
             reserved: tags.get(RESERVED).map(|value| Reserved::of_tag(name, value)).transpose()?,
             purchase: tags.get(PURCHASE).map(|value| Purchase::of_tag(name, value)).transpose()?.flatten(),
+            reservation: tags.get(RESERVATION).cloned(),
             user_tags: user_tags.map(|(key, value)| (key.clone(), value.clone())).collect(),
         };
         if !node_contract::is_block_id(&terms.block) {
@@ -240,6 +255,18 @@ impl Terms {
 }
 
 impl Record {
+    /// Whether this attempt's refusal stands here.
+    #[must_use]
+    pub fn has_refused(&self, attempt: u32) -> bool {
+        self.refused.iter().any(|it| attempt <= it.through)
+    }
+
+    /// Whether the block may hold a capacity reservation of its own.
+    #[must_use]
+    pub fn reserves(&self) -> bool {
+        self.terms.reservation.is_none() && self.terms.sources.contains(&Source::Reservation)
+    }
+
     /// How many instances the attempts that are over have brought.
     #[must_use]
     pub fn got(&self) -> u32 {
@@ -289,6 +316,7 @@ pub(crate) mod tests {
             start_by: "2026-11-24T10:00:00Z".parse().expect("a time"),
             reserved: None,
             purchase: None,
+            reservation: None,
             user_tags: BTreeMap::from([("team".into(), "imaging".into())]),
         }
     }
@@ -303,6 +331,7 @@ pub(crate) mod tests {
             types: vec!["t2.micro".into(), "t3.micro".into()],
             partial: Some(2),
             mix: true,
+            reservation: Some("cr-1".into()),
             ..terms()
         };
         assert_eq!(Terms::from_tags("t", &ladder.to_tags()).expect("its own tags"), ladder);

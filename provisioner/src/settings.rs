@@ -81,6 +81,8 @@ pub struct Block {
     pub partial: Option<u32>,
     /// Whether one source may fill what another left open.
     pub mix: bool,
+    /// The capacity reservation to launch into; left out, the source `reservation` makes one.
+    pub reservation: Option<String>,
     /// Dollars per instance-hour, as EC2 wants them; left out, EC2's default (the on-demand price).
     pub max_price: Option<String>,
     /// Dollars that the whole block may cost at worst; without it no capacity block is bought.

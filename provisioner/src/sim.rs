@@ -45,6 +45,7 @@ mod messages;
 mod policies;
 mod prices;
 mod reap;
+mod reservation;
 mod scale;
 mod snapshot;
 mod status;
@@ -174,6 +175,13 @@ impl World {
     pub(crate) fn register(&self, instance: &str, cluster: &str) {
         let now = self.now();
         self.cloud(|cloud| cloud.handle(&registration(instance, cluster), now));
+    }
+
+    /// The state of every capacity reservation, in the order of their creation.
+    pub(crate) fn reservations(&self) -> Vec<String> {
+        let xml = self.by_hand("ec2", "Action=DescribeCapacityReservations");
+        let state = |part: &str| part.split("</state>").next().unwrap_or_default().to_owned();
+        xml.split("<state>").skip(1).map(state).collect()
     }
 
     /// Every instance that can be described: what it is, where, its state, whether it is in the cluster.

@@ -21,6 +21,7 @@ mod fleets;
 mod look;
 mod network;
 mod records;
+mod reservations;
 mod types;
 
 pub use capacity_blocks::{Offering, Reservation, Search};
@@ -28,6 +29,7 @@ pub use fleets::{Fleet, Market, Order};
 pub use look::{Place, Way};
 pub use network::{Group, Image, Subnet};
 pub use records::Named;
+pub use reservations::{HeldCapacity, LaunchInto};
 
 /// EC2 takes up to 200 values in a filter.
 const FILTER_VALUES: usize = 200;
@@ -192,7 +194,7 @@ impl Ec2 {
         self.instances(filter(&format!("tag:{tag}"), [value.to_owned()])).await
     }
 
-    /// All values of this tag on instances, spot requests and launch templates.
+    /// All values of this tag on instances, spot requests, capacity reservations and launch templates.
     ///
     /// # Errors
     /// When a call fails.
@@ -201,6 +203,7 @@ impl Ec2 {
         let mut values = BTreeSet::new();
         values.extend(self.instances(by()).await?.into_iter().filter_map(|mut it| it.tags.remove(tag)));
         values.extend(self.described(by()).await?.into_iter().filter_map(|mut it| it.tags.remove(tag)));
+        values.extend(self.reservations(by()).await?.into_iter().filter_map(|mut it| it.tags.remove(tag)));
         let mut pages = self.client.describe_launch_templates().filters(by()).into_paginator().items().send();
         while let Some(template) = pages.next().await {
             let template = template.map_err(failed("ec2:DescribeLaunchTemplates", tag))?;

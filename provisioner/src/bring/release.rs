@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::aws::ec2::{Instance, SpotRequest};
+use crate::aws::ec2::{HeldCapacity, Instance, SpotRequest};
 use crate::block::{self, Block};
 use crate::capacity::{self, Standing};
 use crate::drain::Members;
@@ -34,6 +34,12 @@ impl Chosen<'_> {
             Self::Strays => attempt.is_some_and(|number| !record.keeps(number)),
             Self::OpenRequests(number) => attempt == Some(number),
         }
+    }
+
+    /// A reservation holds capacity that nobody else gets: of a refused attempt none is kept, whatever else is.
+    fn reservation(self, record: &Record, it: &HeldCapacity) -> bool {
+        let of_refused = || attempt_of(&it.tags).is_some_and(|number| record.has_refused(number));
+        it.is_held() && matches!(self, Self::Idle(_)) || it.is_held() && matches!(self, Self::Strays) && of_refused()
     }
 
     fn instances(self) -> bool {
@@ -92,7 +98,10 @@ fn left(block: &Block, record: &Record, chosen: Chosen<'_>) -> Option<String> {
     let request = |it: &&SpotRequest| chosen.attempt(record, attempt_of(&it.tags)) && may_come(block, it);
     let requests = block.requests.iter().filter(request).count();
     let instances = instances(block, record, chosen).len();
-    (requests + instances > 0).then(|| format!("{instances} instances and {requests} requests are left"))
+    let reservations = block.reservations.iter().filter(|it| chosen.reservation(record, it)).count();
+    let reserved = if reservations > 0 { format!(", {reservations} capacity reservations") } else { String::new() };
+    (requests + instances + reservations > 0)
+        .then(|| format!("{instances} instances and {requests} requests{reserved} are left"))
 }
 
 fn instances<'a>(block: &'a Block, record: &Record, chosen: Chosen<'_>) -> Vec<&'a Instance> {
@@ -116,6 +125,11 @@ async fn give_back(
     let requests = block.requests.iter().filter(open).filter(cancelled);
     let requests: Vec<Ours> = requests.filter_map(|it| marks.claim(&it.id, &it.tags)).collect();
     session.aws.ec2.cancel_spot_requests(&requests).await?;
+    let reserved = block.reservations.iter().filter(|it| it.is_active() && chosen.reservation(record, it));
+    for it in reserved.filter_map(|it| marks.claim(&it.id, &it.tags)) {
+        session.ui.say(format_args!("cancelling capacity reservation {}", it.id()));
+        session.aws.ec2.cancel_reservation(&it).await?;
+    }
     let all: Vec<&Instance> =
         instances(block, record, chosen).into_iter().filter(|it| !asked.contains(&it.id)).collect();
     let unmarked = all.iter().filter(|it| !marks.are_on(&it.tags));

@@ -4,6 +4,7 @@
 //! - `spot_block.rs`: spot instances with a defined duration
 //! - `capacity_block.rs`: capacity blocks, bought or there already
 //! - `spot.rs`, `on_demand.rs`: what they have in common is in `fleet.rs`
+//! - `reservation.rs`: a capacity reservation, made for the block or the user's own, and launches into it
 //!
 //! `bring/ladder.rs` climbs from one to the next.
 
@@ -24,6 +25,7 @@ pub mod capacity_block;
 mod fleet;
 pub mod on_demand;
 pub mod refusal;
+pub mod reservation;
 pub mod spot;
 pub mod spot_block;
 
@@ -118,8 +120,13 @@ pub trait Capacity: Sync {
     fn buy<'a>(&'a self, buying: Buying<'a>) -> Pending<'a, Came>;
 }
 
-static ALL: [&dyn Capacity; 4] =
-    [&spot_block::SpotBlock, &spot::Spot, &on_demand::OnDemand, &capacity_block::CapacityBlock];
+static ALL: [&dyn Capacity; 5] = [
+    &spot_block::SpotBlock,
+    &spot::Spot,
+    &on_demand::OnDemand,
+    &reservation::CapacityReservation,
+    &capacity_block::CapacityBlock,
+];
 
 /// A source; none where this version doesn't have it.
 #[must_use]

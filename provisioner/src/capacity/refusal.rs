@@ -90,6 +90,10 @@ pub fn profile_too_new(error: &Error) -> bool {
 #[must_use]
 pub fn of_call(failure: &AwsFailure) -> Refusal {
     let code = failure.code.as_deref().unwrap_or_default();
+    // AWS counts a lack of capacity among its own failures (status 500) `[V]`; it lasts longer than a repetition.
+    if matches!(failure.kind, Kind::Server | Kind::Rejected) && of_code(code, "") == Refusal::NoCapacity {
+        return Refusal::NoCapacity;
+    }
     if failure.is_transient() || !matches!(failure.kind, Kind::Rejected | Kind::NotFound) {
         return Refusal::Passing;
     }
@@ -155,6 +159,8 @@ mod tests {
         let profile = "Value (p) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name";
         for (kind, code, message, expected) in [
             (Kind::Rejected, "InsufficientInstanceCapacity", "", Refusal::NoCapacity),
+            (Kind::Server, "InsufficientInstanceCapacity", "", Refusal::NoCapacity),
+            (Kind::Server, "InternalError", "", Refusal::Passing),
             (Kind::Rejected, "UnfulfillableCapacity", "", Refusal::NoCapacity),
             (Kind::Rejected, "Unsupported", "t2.micro is not supported in us-east-1e", Refusal::NotOffered),
             (

@@ -10,7 +10,7 @@ use node_contract::names::tag;
 use serde::Serialize;
 
 use crate::args;
-use crate::aws::ec2::{Instance, SpotRequest};
+use crate::aws::ec2::{HeldCapacity, Instance, SpotRequest};
 use crate::block::{self, Block, Life};
 use crate::capacity::{self, Standing};
 use crate::defence;
@@ -51,7 +51,7 @@ pub async fn run(session: &Session<'_>, args: &args::Down) -> Result<u8> {
         environment::refuse_to_lose_jobs(session, args.discard_jobs).await?;
     }
     let mut ended = Ended::default();
-    let blocks = block::all(session.aws, session.environment()).await?;
+    let blocks = block::all_to_be_ended(session.aws, session.environment()).await?;
     let chosen = super::chosen(session, &blocks, args.block.as_deref())?;
     if !args.now {
         let members = Members::drain(session, &chosen).await?;
@@ -135,6 +135,8 @@ async fn instances_ended(session: &Session<'_>, block: &Block, ended: &mut Ended
                 session.aws.ec2.terminate(&new).await?;
                 asked.extend(ids(&new));
             }
+            reservations_cancelled(session, &seen, ended).await?;
+            let reserved = seen.reservations.iter().filter(|it| it.is_held()).count();
             let holding = seen.requests.iter().filter(|it| capacity::standing(it) == Standing::Holding).count();
             let shown = |it: &&SpotRequest| {
                 it.instance.as_ref().is_none_or(|id| seen.instances.iter().any(|instance| instance.id == *id))
@@ -142,13 +144,28 @@ async fn instances_ended(session: &Session<'_>, block: &Block, ended: &mut Ended
             let live = |it: &&SpotRequest| capacity::standing(it) == Standing::Live;
             let coming = seen.requests.iter().filter(live).filter(|it| !shown(it)).count();
             let alive: Vec<&Instance> = seen.instances.iter().filter(|it| it.state != "terminated").collect();
-            if alive.is_empty() && holding + coming == 0 {
+            if alive.is_empty() && holding + coming + reserved == 0 {
                 return Ok(Seen::Done(()));
             }
-            Ok(Seen::NotYet(format!("{} instances and {} requests are left", alive.len(), holding + coming)))
+            let reserved = if reserved > 0 { format!(", {reserved} capacity reservations") } else { String::new() };
+            let requests = holding + coming;
+            Ok(Seen::NotYet(format!("{} instances and {requests} requests{reserved} are left", alive.len())))
         })
         .await?;
     ended.instances.extend(asked);
+    Ok(())
+}
+
+/// Cancels the reservations that were made for the block. One that is pending can't be yet.
+async fn reservations_cancelled(session: &Session<'_>, seen: &Block, ended: &mut Ended) -> Result<()> {
+    let marks = Marks::of_block(session.environment(), &seen.id);
+    let active = seen.reservations.iter().filter(|it| it.is_active() && !ended.cancelled.contains(&it.id));
+    let ours: Vec<Ours> = active.filter_map(|it: &HeldCapacity| marks.claim(&it.id, &it.tags)).collect();
+    for it in ours {
+        session.ui.say(format_args!("cancelling capacity reservation {}", it.id()));
+        session.aws.ec2.cancel_reservation(&it).await?;
+        ended.cancelled.push(it.id().to_owned());
+    }
     Ok(())
 }
 

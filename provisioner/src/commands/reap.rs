@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::args;
 use crate::aws::Aws;
-use crate::aws::ec2::{Instance, SpotRequest};
+use crate::aws::ec2::{HeldCapacity, Instance, SpotRequest};
 use crate::block::{self, Block};
 use crate::capacity::{self, Standing};
 use crate::defence;
@@ -104,7 +104,7 @@ struct Environment<'a> {
 impl Environment<'_> {
     async fn reap(&self, items: &mut Vec<Item>) -> Result<()> {
         let aws = self.reaper.aws;
-        let blocks = block::all(aws, self.name).await?;
+        let blocks = block::all_to_be_ended(aws, self.name).await?;
         let tagged = aws.ec2.instances_tagged(tag::ENVIRONMENT, self.name).await?;
         let known: BTreeSet<&str> = blocks.iter().flat_map(|it| &it.instances).map(|it| it.id.as_str()).collect();
         for foreign in tagged.iter().filter(|it| it.is_up() && !known.contains(it.id.as_str())) {
@@ -127,6 +127,7 @@ impl Environment<'_> {
                 })
                 .await;
             }
+            self.reservations(block, items).await;
             if let Some(record) = &block.record {
                 let judged = self.judge_record(block).map(|why| (record, why));
                 self.end(items, "record", &record.name, judged, async |record: &&crate::record::Record| {
@@ -157,6 +158,36 @@ impl Environment<'_> {
                 None => Err(format!("no record says when block {id} ends: --older-than ends it")),
             },
         }
+    }
+
+    /// Reservations in which nothing of the block runs any more, or only what is past its end.
+    async fn reservations(&self, block: &Block, items: &mut Vec<Item>) {
+        let aws = self.reaper.aws;
+        for reservation in block.reservations.iter().filter(|it| it.is_held()) {
+            let judged = self.judge_reservation(block, reservation);
+            self.end(items, "capacity reservation", &reservation.id, judged, async |ours: &Ours| {
+                aws.ec2.cancel_reservation(ours).await
+            })
+            .await;
+        }
+    }
+
+    fn judge_reservation(&self, block: &Block, reservation: &HeldCapacity) -> Judged<Ours> {
+        let marks = Marks::of_block(self.name, &block.id);
+        let ours = marks.claim(&reservation.id, &reservation.tags).ok_or("it is not ours")?;
+        let lives = |it: &&Instance| it.is_up() && block.end_of(it).is_none_or(|end| !self.is_over(end));
+        if let Some(instance) = block.instances.iter().find(lives) {
+            return Err(format!("instance {} of block {} is up", instance.id, block.id));
+        }
+        let refused = block.record.as_ref().is_some_and(|record| record.outcome.is_some());
+        if block.life(self.now).goes_on() && !refused {
+            return Err(format!("block {} goes on", block.id));
+        }
+        // Its record may not be shown yet.
+        if block.record.is_none() && !self.is_over(reservation.created) {
+            return Err(format!("it is new, and no record says what block {} is", block.id));
+        }
+        Ok((ours, format!("nothing of block {} runs in it any more", block.id)))
     }
 
     fn judge_request(&self, block: &Block, request: &SpotRequest) -> Judged<Ours> {

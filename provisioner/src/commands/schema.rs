@@ -142,6 +142,7 @@ mod tests {
             ("/block/memory", json!(16), false),
             ("/block/arch", json!("arm"), false),
             ("/block/sources", json!(["moon"]), false),
+            ("/block/reservation", json!("r-1"), false),
             ("/block/subnets", json!(["vpc-1"]), false),
             ("/block/security-groups", json!([]), false),
             ("/block/image", json!("ssm:/a"), true),

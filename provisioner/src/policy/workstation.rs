@@ -76,6 +76,7 @@ fn look() -> Value {
             "batch:DescribeJobQueues",
             "batch:DescribeJobs",
             "batch:ListJobs",
+            "ec2:DescribeCapacityReservations",
             "ec2:DescribeImages",
             "ec2:DescribeInstanceTypeOfferings",
             "ec2:DescribeInstanceTypes",
@@ -187,6 +188,7 @@ fn capacity(desired: &Desired, place: &Place<'_>) -> Vec<Value> {
         |kinds: &[&str]| -> Vec<String> { kinds.iter().map(|kind| place.arn("ec2", &format!("{kind}/*"))).collect() };
     let images = [format!("arn:{}:ec2:{}::image/*", place.partition, place.region)];
     let used = ec2(&[
+        "capacity-reservation",
         "key-pair",
         "launch-template",
         "network-interface",
@@ -206,6 +208,7 @@ fn capacity(desired: &Desired, place: &Place<'_>) -> Vec<Value> {
             ),
             marked.clone(),
         ),
+        when(statement("Reserve", &["ec2:CreateCapacityReservation"], ec2(&["capacity-reservation"])), asked.clone()),
         statement(
             "Buy",
             &["ec2:CreateFleet", "ec2:RequestSpotInstances"],
@@ -220,15 +223,22 @@ fn capacity(desired: &Desired, place: &Place<'_>) -> Vec<Value> {
             statement(
                 "Mark",
                 &["ec2:CreateTags"],
-                ec2(&["fleet", "instance", "launch-template", "spot-instances-request", "volume"]),
+                ec2(&[
+                    "capacity-reservation",
+                    "fleet",
+                    "instance",
+                    "launch-template",
+                    "spot-instances-request",
+                    "volume",
+                ]),
             ),
             asked,
         ),
         when(
             statement(
                 "EndWhatIsMarked",
-                &["ec2:CancelSpotInstanceRequests", "ec2:TerminateInstances"],
-                ec2(&["instance", "spot-instances-request"]),
+                &["ec2:CancelCapacityReservation", "ec2:CancelSpotInstanceRequests", "ec2:TerminateInstances"],
+                ec2(&["capacity-reservation", "instance", "spot-instances-request"]),
             ),
             marked,
         ),
@@ -346,7 +356,7 @@ mod tests {
     }
 
     /// Catches: a call that a user with this policy isn't allowed to make, and a right that nothing needs. The rights
-    /// below are asked for by AWS beside the calls: tags at creation, roles that are passed on, a fleet's launches.
+    /// below are asked for by AWS beside the calls: tags at creation, and roles that are passed on.
     #[test]
     fn every_call_is_allowed_and_nothing_else() {
         const BESIDE: [&str; 5] =

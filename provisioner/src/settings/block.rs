@@ -38,6 +38,8 @@ impl Check<'_> {
         let partial = self.pick(flags.partial.map(i64::from), "--partial", "[block] partial", raw.partial);
         let partial = partial.and_then(|given| self.partial(&given, instances));
         let mix = self.pick(flags.mix.then_some(true), "--mix", "[block] mix", raw.mix);
+        let reservation = self.pick(flags.reservation.clone(), "--reservation", "[block] reservation", raw.reservation);
+        let reservation = reservation.and_then(|given| self.reservation(given, sources.as_deref()));
         let groups = self.pick(
             flags.security_groups.clone(),
             "--security-group",
@@ -85,6 +87,7 @@ impl Check<'_> {
             sources: sources?,
             partial,
             mix: mix.is_some_and(|mix| mix.value),
+            reservation,
             max_price,
             max_cost,
             capacity_block,
@@ -205,6 +208,17 @@ impl Check<'_> {
             self.problem(&given.place, format!("{} is not a number from 1 to instances, {instances}", given.value));
         }
         partial
+    }
+
+    fn reservation(&mut self, given: Given<String>, sources: Option<&[Source]>) -> Option<String> {
+        let id = given.value;
+        if !id.starts_with("cr-") || id.len() <= 3 || id.contains(char::is_whitespace) {
+            self.problem(&given.place, format!("{id:?} is not a capacity reservation's id: it begins with `cr-`"));
+        }
+        if sources.is_some_and(|sources| !sources.contains(&Source::Reservation)) {
+            self.problem(&given.place, "has no effect without \"reservation\" in [block] sources");
+        }
+        Some(id)
     }
 
     fn groups(&mut self, given: Option<Given<Vec<String>>>) -> Option<Vec<String>> {

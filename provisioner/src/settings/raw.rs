@@ -79,6 +79,7 @@ pub(super) struct RawBlock {
     pub(super) sources: Option<Spanned<Vec<String>>>,
     pub(super) partial: Option<Spanned<i64>>,
     pub(super) mix: Option<Spanned<bool>>,
+    pub(super) reservation: Option<Spanned<String>>,
     pub(super) max_price: Option<Spanned<Scalar>>,
     pub(super) max_cost: Option<Spanned<Scalar>>,
     pub(super) capacity_block: Option<Spanned<String>>,

@@ -13,6 +13,8 @@ use super::World;
 pub(super) struct Snapshot {
     /// Each purchase once, with all its parameters.
     purchases: Vec<String>,
+    /// The states of all capacity reservations.
+    reservations: Vec<String>,
     /// The instances that were ever launched: what they are, where, their state, whether they are in the cluster.
     instances: Vec<String>,
     /// The tags of every instance, request and record.
@@ -32,10 +34,10 @@ impl Snapshot {
         let blocks = blocks(&tags);
         let plain = |text: &str| plain(text, &blocks);
         let mut purchases = BTreeMap::new();
-        let fleets = world.accepted("CreateFleet");
-        for call in world.accepted("RequestSpotInstances").into_iter().chain(fleets) {
+        let calls = ["RequestSpotInstances", "CreateFleet", "CreateCapacityReservation", "RunInstances"];
+        for call in calls.into_iter().flat_map(|operation| world.accepted(operation)) {
             let token = call.parameters["ClientToken"].as_str().expect("always one").to_owned();
-            let before = purchases.insert(token, call.parameters.clone());
+            let before = purchases.insert((call.operation, token), call.parameters.clone());
             assert!(before.is_none_or(|before| before == call.parameters), "repeated as it was: {}", call.parameters);
         }
         let mut purchases: Vec<String> = purchases.into_values().map(|it| plain(&purchase(it))).collect();
@@ -43,7 +45,8 @@ impl Snapshot {
         let mut tags: Vec<String> = tags.iter().map(|(id, tags)| plain(&tagged(id, tags))).collect();
         tags.sort();
         let schedules = schedules(world).into_iter().map(|it| plain(&it)).collect();
-        Self { purchases, instances: world.instances(), tags, schedules, plan: plain(&plan["steps"].to_string()) }
+        let (reservations, instances) = (world.reservations(), world.instances());
+        Self { purchases, reservations, instances, tags, schedules, plan: plain(&plan["steps"].to_string()) }
     }
 
     pub(super) fn bought(&self) -> usize {
@@ -56,11 +59,17 @@ fn purchase(mut parameters: Value) -> String {
     let fields = parameters.as_object_mut().expect("parameters");
     fields.remove("ClientToken");
     fields.remove("ValidUntil");
+    fields.remove("EndDate");
+    fields.remove("CapacityReservationSpecification");
+    if let Some(template) = fields.get_mut("LaunchTemplate") {
+        *template = template["Version"].clone();
+    }
     if let Some(template) = parameters.pointer_mut("/LaunchTemplateConfigs/0/LaunchTemplateSpecification") {
         *template = template["Version"].clone();
         return parameters.to_string();
     }
-    let data = &mut parameters["LaunchSpecification"]["UserData"];
+    let place = if parameters.get("UserData").is_some() { "/UserData" } else { "/LaunchSpecification/UserData" };
+    let Some(data) = parameters.pointer_mut(place) else { return parameters.to_string() };
     let bytes = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, data.as_str().expect("user data"));
     *data = String::from_utf8(bytes.expect("base64")).expect("text").into();
     parameters.to_string()

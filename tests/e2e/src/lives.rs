@@ -182,8 +182,8 @@ pub fn purchases(calls: &[Call]) -> Vec<&Call> {
     calls
         .iter()
         .filter(|call| {
-            matches!(call.operation.as_str(), "RequestSpotInstances" | "CreateFleet" | "PurchaseCapacityBlock")
-                && call.error.is_none()
+            let buys = ["RequestSpotInstances", "CreateFleet", "CreateCapacityReservation", "PurchaseCapacityBlock"];
+            buys.contains(&call.operation.as_str()) && call.error.is_none()
         })
         .filter(|call| {
             let token = call.parameters.get("ClientToken");

@@ -28,6 +28,11 @@ async fn life(source: &str) {
         assert!(verdict.broken.is_empty(), "{}: {:?}", verdict.promise, verdict.broken);
     }
     world.spotblock(&["down", "--all"]).await.success().expect("down");
+    let calls = world.calls().await;
+    let accepted =
+        |operation: &str| calls.iter().filter(|call| call.operation == operation && call.error.is_none()).count();
+    let (made, cancelled) = (accepted("CreateCapacityReservation"), accepted("CancelCapacityReservation"));
+    assert_eq!((made, cancelled), if source == "reservation" { (1, 1) } else { (0, 0) });
     world.cloud.stop().await.expect("it ends");
 }
 
@@ -76,4 +81,10 @@ async fn a_capacity_block_is_bought_and_left_before_aws_takes_it_back() {
     }
     world.spotblock(&["down", "--all"]).await.success().expect("down");
     world.cloud.stop().await.expect("it ends");
+}
+
+/// Catches: an instance that AWS would keep running on demand when its reservation is over, and a reservation left behind.
+#[tokio::test]
+async fn a_block_in_a_capacity_reservation_keeps_every_promise() {
+    life("reservation").await;
 }

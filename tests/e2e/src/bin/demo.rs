@@ -43,7 +43,7 @@ const JOBS: [(&str, u32); 8] = [
 ];
 
 /// The sources that a block of an hour can be bought from.
-const SOURCES: [&str; 3] = ["spot-block", "spot", "on-demand"];
+const SOURCES: [&str; 4] = ["spot-block", "spot", "on-demand", "reservation"];
 
 const LIMIT: Duration = Duration::from_secs(90);
 

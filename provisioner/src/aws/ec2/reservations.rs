@@ -1,0 +1,190 @@
+//! EC2: capacity reservations, and launches into them.
+
+use aws_sdk_ec2::types::{
+    CapacityReservationInstancePlatform, CapacityReservationSpecification, CapacityReservationTarget,
+    CapacityReservationType, EndDateType, Filter, InstanceMatchCriteria, InstanceType, LaunchTemplateSpecification,
+    ResourceType,
+};
+use jiff::Timestamp;
+
+use super::{Ec2, filter, our_tags, shown, specification};
+use crate::aws::{text, time, to_sdk_time};
+use crate::error::{Error, Result, failed};
+use crate::ownership::Ours;
+use crate::record::{Attempt, LaunchData, Record, Terms};
+
+/// A capacity reservation.
+#[derive(Clone, Debug, Default)]
+pub struct HeldCapacity {
+    /// Its id.
+    pub id: String,
+    /// Its state, such as `active`.
+    pub state: String,
+    /// The type of its instances.
+    pub instance_type: String,
+    /// Its Availability Zone.
+    pub zone: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Its tags.
+    pub tags: std::collections::BTreeMap<String, String>,
+}
+
+impl HeldCapacity {
+    /// Whether it holds capacity, or will: it is paid for until it is cancelled. AWS lets one be cancelled that is active
+    /// `[V]`, and one that is pending soon is.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        matches!(self.state.as_str(), "active" | "pending" | "assessing" | "delayed")
+    }
+
+    /// Whether it can be launched into, and cancelled.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.state == "active"
+    }
+}
+
+/// A launch into a reservation.
+#[derive(Clone, Copy, Debug)]
+pub struct LaunchInto<'a> {
+    /// The block's record, whose template is launched.
+    pub record: &'a Record,
+    /// The attempt.
+    pub attempt: &'a Attempt,
+    /// How many instances: all or none.
+    pub asked: u32,
+    /// What is launched; its user data is this source's.
+    pub launch: &'a LaunchData,
+    /// The reservation.
+    pub reservation: &'a str,
+    /// The instances' type.
+    pub instance_type: &'a str,
+    /// Their subnet.
+    pub subnet: &'a str,
+}
+
+impl Ec2 {
+    /// Reserves capacity at once, or nothing, for instances that target it. Everything in the request follows from the
+    /// record and from the zone of the attempt's subnet: asked again under its token, AWS gives the same reservation.
+    ///
+    /// # Errors
+    /// AWS's refusal among others.
+    pub async fn reserve(&self, terms: &Terms, attempt: &Attempt, asked: u32, zone: &str) -> Result<HeldCapacity> {
+        let kind = attempt.pool.types.first().map(String::as_str).unwrap_or_default();
+        let answer = self
+            .client
+            .create_capacity_reservation()
+            .client_token(terms.client_token(attempt, 0))
+            .instance_type(kind)
+            .instance_platform(CapacityReservationInstancePlatform::LinuxUnix)
+            .availability_zone(zone)
+            .instance_count(i32::try_from(asked).unwrap_or(i32::MAX))
+            .instance_match_criteria(InstanceMatchCriteria::Targeted)
+            .end_date_type(EndDateType::Limited)
+            .end_date(to_sdk_time(terms.reserved_until()))
+            .tag_specifications(specification(ResourceType::CapacityReservation, &terms.tags_of(attempt.number)))
+            .send()
+            .await
+            .map_err(failed("ec2:CreateCapacityReservation", format!("block {}", terms.block)))?;
+        answer.capacity_reservation().map(reservation).ok_or_else(|| Error::State {
+            what: format!("AWS reserved capacity for block {} and did not say what", terms.block),
+            next: "run the same command again".to_owned(),
+        })
+    }
+
+    /// The capacity reservations with this tag.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn reservations_tagged(&self, tag: &str, value: &str) -> Result<Vec<HeldCapacity>> {
+        self.reservations(filter(&format!("tag:{tag}"), [value.to_owned()])).await
+    }
+
+    /// The capacity reservations that a filter finds. Those of capacity blocks are not among them: nobody can cancel them.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub(super) async fn reservations(&self, by: Filter) -> Result<Vec<HeldCapacity>> {
+        let shown = shown(&by);
+        let mut pages = self.client.describe_capacity_reservations().filters(by).into_paginator().send();
+        let mut reservations = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(failed("ec2:DescribeCapacityReservations", shown.clone()))?;
+            reservations.extend(page.capacity_reservations().iter().filter(|it| !is_of_a_block(it)).map(reservation));
+        }
+        Ok(reservations)
+    }
+
+    /// One capacity reservation, whosesoever it is.
+    ///
+    /// # Errors
+    /// When the call fails, or there is none.
+    pub async fn reservation(&self, id: &str) -> Result<HeldCapacity> {
+        let call = self.client.describe_capacity_reservations().capacity_reservation_ids(id);
+        let answer = call.send().await.map_err(failed("ec2:DescribeCapacityReservations", id))?;
+        answer.capacity_reservations().first().map(reservation).ok_or_else(|| Error::State {
+            what: format!("capacity reservation {id} is not there"),
+            next: "check that [block] reservation names one of this region and account".to_owned(),
+        })
+    }
+
+    /// Cancels a reservation. What runs in it lives on, on demand `[V]`.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn cancel_reservation(&self, reservation: &Ours) -> Result<()> {
+        let call = self.client.cancel_capacity_reservation().capacity_reservation_id(reservation.id());
+        super::gone_is_fine(
+            call.send().await.map(|_| ()).map_err(failed("ec2:CancelCapacityReservation", reservation.id())),
+        )
+    }
+
+    /// Launches into a reservation, all or none. Everything in the request follows from the record and from what never
+    /// changes of reservation and subnet: asked again under its token, AWS launches nothing more.
+    ///
+    /// # Errors
+    /// AWS's refusal among others.
+    pub async fn launch_into(&self, into: LaunchInto<'_>) -> Result<()> {
+        let LaunchInto { record, attempt, asked, launch, reservation, instance_type, subnet } = into;
+        let terms = &record.terms;
+        let count = i32::try_from(asked).unwrap_or(i32::MAX);
+        let template =
+            LaunchTemplateSpecification::builder().launch_template_id(record.template.id()).version("1").build();
+        let target = CapacityReservationTarget::builder().capacity_reservation_id(reservation).build();
+        let mut call = self
+            .client
+            .run_instances()
+            .client_token(terms.client_token(attempt, 0))
+            .min_count(count)
+            .max_count(count)
+            // The template has the rest: metadata version 2 only, and that an instance which shuts down is gone.
+            .launch_template(template)
+            .instance_type(InstanceType::from(instance_type))
+            .subnet_id(subnet)
+            .user_data(&launch.user_data)
+            .capacity_reservation_specification(
+                CapacityReservationSpecification::builder().capacity_reservation_target(target).build(),
+            );
+        for kind in [ResourceType::Instance, ResourceType::Volume] {
+            call = call.tag_specifications(specification(kind, &terms.tags_of(attempt.number)));
+        }
+        let of = format!("block {} in {reservation}", terms.block);
+        call.send().await.map(|_| ()).map_err(failed("ec2:RunInstances", of))
+    }
+}
+
+fn is_of_a_block(it: &aws_sdk_ec2::types::CapacityReservation) -> bool {
+    it.reservation_type() == Some(&CapacityReservationType::CapacityBlock)
+}
+
+fn reservation(it: &aws_sdk_ec2::types::CapacityReservation) -> HeldCapacity {
+    HeldCapacity {
+        id: text(it.capacity_reservation_id()),
+        state: text(it.state().map(|state| state.as_str())),
+        instance_type: text(it.instance_type()),
+        zone: text(it.availability_zone()),
+        created: time(it.create_date()),
+        tags: our_tags(it.tags()),
+    }
+}
