@@ -216,7 +216,8 @@ impl Check<'_> {
             self.problem(&given.place, format!("{id:?} is not a capacity reservation's id: it begins with `cr-`"));
         }
         if sources.is_some_and(|sources| !sources.contains(&Source::Reservation)) {
-            self.problem(&given.place, "has no effect without \"reservation\" in [block] sources");
+            let why = "has no effect without \"reservation\" in [block] sources";
+            self.warnings.push(format!("{}: {why}", given.place));
         }
         Some(id)
     }
