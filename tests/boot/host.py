@@ -73,7 +73,7 @@ class Host:
         self.plug_in(bridge, info["mac"])
         self.write("etc/boot-test-instance", self.instance)
         # What a host on EC2 needn't have: ECS is the local cloud; and a container has its own boot id in the /proc that
-        # it was given, not in a new one, which ProtectProc= would bring.
+        # it was given, not in a new one, which ProtectProc= would bring (scenarios.shows_its_boot_id shows it).
         drop_in = f"[Service]\nEnvironment=AWS_ENDPOINT_URL={cloud_url}\nProtectProc=default\n"
         for unit in ("spotblock-agent", "spotblock-guard"):
             self.write(f"etc/systemd/system/{unit}.service.d/local-cloud.conf", drop_in)
