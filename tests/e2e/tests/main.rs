@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod agent;
+mod agent_across;
 mod agent_clock;
 mod agent_ecs;
 mod agent_host;
