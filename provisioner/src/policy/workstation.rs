@@ -58,7 +58,7 @@ pub fn environment(desired: &Desired, place: &Place<'_>) -> Value {
 /// What everything else needs on top. One policy with both would be longer than IAM takes (6,144 characters `[V]`).
 #[must_use]
 pub fn blocks(desired: &Desired, place: &Place<'_>) -> Value {
-    let mut statements = vec![image(place)];
+    let mut statements = vec![image(place), consoles(desired, place)];
     statements.extend(capacity(desired, place));
     statements.extend(capacity_blocks(desired, place));
     statements.extend(ecs(place));
@@ -90,7 +90,6 @@ fn look() -> Value {
             "ec2:DescribeSpotPriceHistory",
             "ec2:DescribeSubnets",
             "ec2:DescribeVpcs",
-            "ec2:GetConsoleOutput",
             "pricing:GetProducts",
             "scheduler:ListScheduleGroups",
             "scheduler:ListSchedules",
@@ -103,6 +102,12 @@ fn look() -> Value {
 fn image(place: &Place<'_>) -> Value {
     let amazon = format!("arn:{}:ssm:{}::parameter/aws/service/ecs/*", place.partition, place.region);
     statement("FindTheImage", &["ssm:GetParameter"], json!([amazon, place.arn("ssm", "parameter/*")]))
+}
+
+/// What the doctor reads of instances that don't join.
+fn consoles(desired: &Desired, place: &Place<'_>) -> Value {
+    let ours = json!({"StringEquals": {format!("aws:ResourceTag/{}", tag::ENVIRONMENT): desired.environment}});
+    when(statement("ReadConsoles", &["ec2:GetConsoleOutput"], place.arn("ec2", "instance/*")), ours)
 }
 
 fn batch(desired: &Desired, place: &Place<'_>) -> [Value; 2] {
