@@ -26,9 +26,11 @@ use crate::wait::{Bound, Seen};
 /// How long after a block's end its schedule fires: later than the agent, which is done by the end, and than the
 /// power-off timer, which comes two minutes after it.
 pub const GRACE: SignedDuration = SignedDuration::from_mins(5);
-/// How many schedules a block has at most. Up to so many instances each have their own: TerminateInstances ends none of
-/// its list when one of it is unknown `[V]`, and an instance that left early is unknown an hour later.
-const MOST: usize = 50;
+/// Up to so many instances each have a schedule of their own: TerminateInstances ends none of its list when one of it is
+/// unknown `[V]`, and an instance that left early is unknown an hour later.
+const EACH: usize = 50;
+/// How many share one in a larger block: each schedule is a call.
+const TOGETHER: usize = 40;
 /// The tag that EC2 puts on what a fleet launched `[V]`; nobody else can set one that begins with `aws:`.
 pub const FLEET: &str = "aws:ec2:fleet-id";
 /// A new role takes seconds to be usable `[I]`.
@@ -212,7 +214,7 @@ pub fn schedules(block: &str, role: &str, instances: &[Guarded]) -> Vec<Schedule
         }
     }
     alone.sort_by_key(|it| it.instance.id());
-    let together = alone.len().div_ceil(MOST).max(1);
+    let together = if alone.len() <= EACH { 1 } else { TOGETHER };
     let of_fleets = fleets.into_iter().map(|(fleet, end)| {
         let input = json!({ "FleetIds": [fleet], "TerminateInstances": true });
         schedule(block, role, "deleteFleets", &[fleet], input, end)
@@ -281,7 +283,7 @@ mod tests {
         let many = |count: usize| -> Vec<Guarded> {
             (0..count).map(|n| guarded(&format!("i-{n:04}"), "2026-11-24T13:00:00Z", None)).collect()
         };
-        for (count, expected) in [(0, 0), (1, 1), (50, 50), (51, 26), (1000, 50), (1001, 48)] {
+        for (count, expected) in [(0, 0), (1, 1), (50, 50), (51, 2), (80, 2), (1000, 25), (1001, 26)] {
             let made = schedules("sb-0123456789", ROLE, &many(count));
             assert_eq!(made.len(), expected, "{count}");
             let ids: usize = made.iter().map(|it| it.input.matches("i-").count()).sum();
