@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use super::{Ec2, filter, our_tags, specification};
 use crate::aws::{text, time, to_sdk_time};
-use crate::error::{Error, Result, failed};
+use crate::error::{Result, failed};
 use crate::record::{Attempt, Record};
 
 /// A capacity block on offer.
@@ -130,14 +130,7 @@ impl Ec2 {
     }
 
     async fn capacity_blocks_by(&self, by: Filter) -> Result<Vec<Reservation>> {
-        let shown = super::shown(&by);
-        let mut pages = self.client.describe_capacity_reservations().filters(by).into_paginator().send();
-        let mut found = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(failed("ec2:DescribeCapacityReservations", shown.clone()))?;
-            found.extend(page.capacity_reservations().iter().map(reservation));
-        }
-        Ok(found)
+        Ok(self.described_reservations(by).await?.iter().map(reservation).collect())
     }
 
     /// One capacity reservation.
@@ -145,12 +138,7 @@ impl Ec2 {
     /// # Errors
     /// When it isn't there.
     pub async fn capacity_block(&self, id: &str) -> Result<Reservation> {
-        let call = self.client.describe_capacity_reservations().capacity_reservation_ids(id);
-        let answer = call.send().await.map_err(failed("ec2:DescribeCapacityReservations", id))?;
-        answer.capacity_reservations().first().map(reservation).ok_or_else(|| Error::State {
-            what: format!("capacity reservation {id} is not shown"),
-            next: "check that it exists in this region and account; then run the same command again".to_owned(),
-        })
+        self.described_reservation(id).await.map(|it| reservation(&it))
     }
 
     /// Launches all of an attempt's instances into a capacity block, or none. Everything in the request follows from the

@@ -1,9 +1,9 @@
 //! EC2: capacity reservations, and launches into them.
 
 use aws_sdk_ec2::types::{
-    CapacityReservationInstancePlatform, CapacityReservationSpecification, CapacityReservationTarget,
-    CapacityReservationType, EndDateType, Filter, InstanceMatchCriteria, InstanceType, LaunchTemplateSpecification,
-    ResourceType,
+    CapacityReservation, CapacityReservationInstancePlatform, CapacityReservationSpecification,
+    CapacityReservationTarget, CapacityReservationType, EndDateType, Filter, InstanceMatchCriteria, InstanceType,
+    LaunchTemplateSpecification, ResourceType,
 };
 use jiff::Timestamp;
 
@@ -106,14 +106,30 @@ impl Ec2 {
     /// # Errors
     /// When the call fails.
     pub(super) async fn reservations(&self, by: Filter) -> Result<Vec<HeldCapacity>> {
+        let all = self.described_reservations(by).await?;
+        Ok(all.iter().filter(|it| !is_of_a_block(it)).map(reservation).collect())
+    }
+
+    /// The capacity reservations that a filter finds, those of capacity blocks among them.
+    pub(super) async fn described_reservations(&self, by: Filter) -> Result<Vec<CapacityReservation>> {
         let shown = shown(&by);
         let mut pages = self.client.describe_capacity_reservations().filters(by).into_paginator().send();
-        let mut reservations = Vec::new();
+        let mut found = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(failed("ec2:DescribeCapacityReservations", shown.clone()))?;
-            reservations.extend(page.capacity_reservations().iter().filter(|it| !is_of_a_block(it)).map(reservation));
+            found.extend_from_slice(page.capacity_reservations());
         }
-        Ok(reservations)
+        Ok(found)
+    }
+
+    /// A capacity reservation as EC2 describes it.
+    pub(super) async fn described_reservation(&self, id: &str) -> Result<CapacityReservation> {
+        let call = self.client.describe_capacity_reservations().capacity_reservation_ids(id);
+        let answer = call.send().await.map_err(failed("ec2:DescribeCapacityReservations", id))?;
+        answer.capacity_reservations().first().cloned().ok_or_else(|| Error::State {
+            what: format!("capacity reservation {id} is not there"),
+            next: "check that [block] names one of this region and account; then run the same command again".to_owned(),
+        })
     }
 
     /// One capacity reservation, whosesoever it is.
@@ -121,12 +137,7 @@ impl Ec2 {
     /// # Errors
     /// When the call fails, or there is none.
     pub async fn reservation(&self, id: &str) -> Result<HeldCapacity> {
-        let call = self.client.describe_capacity_reservations().capacity_reservation_ids(id);
-        let answer = call.send().await.map_err(failed("ec2:DescribeCapacityReservations", id))?;
-        answer.capacity_reservations().first().map(reservation).ok_or_else(|| Error::State {
-            what: format!("capacity reservation {id} is not there"),
-            next: "check that [block] reservation names one of this region and account".to_owned(),
-        })
+        self.described_reservation(id).await.map(|it| reservation(&it))
     }
 
     /// Cancels a reservation. What runs in it lives on, on demand `[V]`.

@@ -21,7 +21,7 @@ pub struct Options {
     /// an agent how long their block is. Capacity blocks on offer have begun already, and
     /// their instances are taken back this soon.
     pub block_ends_in: Option<SignedDuration>,
-    /// Date the launch of instances that AWS doesn't end by itself back by so much.
+    /// Date launches back by so much, where `block_ends_in` doesn't say by how much.
     pub launched_ago: Option<SignedDuration>,
     /// How soon the first capacity block on offer starts; left out, they all start at 11:30 UTC, as most of AWS's do.
     pub capacity_block_starts_in: Option<SignedDuration>,

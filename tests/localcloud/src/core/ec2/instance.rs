@@ -334,8 +334,7 @@ fn told_length(spec: &LaunchSpec) -> Option<SignedDuration> {
 fn launch_time(cloud: &Cloud, now: Timestamp, block: Option<SignedDuration>) -> Timestamp {
     let dated_back = match (block, cloud.options.block_ends_in) {
         (Some(length), Some(ends_in)) => now + ends_in - length,
-        (None, _) => now - cloud.options.launched_ago.unwrap_or_default(),
-        (Some(_), None) => now,
+        _ => now - cloud.options.launched_ago.unwrap_or_default(),
     };
     Timestamp::from_second(dated_back.as_second()).unwrap_or(dated_back)
 }
