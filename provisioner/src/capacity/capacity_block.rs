@@ -137,9 +137,8 @@ pub async fn existing(session: &Session<'_>, id: &str) -> Result<Reserved> {
 }
 
 async fn buy(buying: Buying<'_>) -> Result<Came> {
-    let Buying { session, record, attempt, asked, block, .. } = buying;
-    let made = block.instances.iter().filter(|it| block.attempt_of(it) == Some(attempt.number)).count();
-    let made = u32::try_from(made).unwrap_or(u32::MAX);
+    let Buying { session, record, attempt, asked, .. } = buying;
+    let made = buying.made();
     if made >= asked {
         return Ok(Came { instances: made, short: None });
     }

@@ -36,15 +36,9 @@ pub(super) fn pools(terms: &Terms) -> Vec<Pool> {
 
 /// Launches the fleet, or finds what it launched before.
 pub(super) async fn buy(buying: Buying<'_>, market: Market) -> Result<Came> {
-    let Buying { session, record, attempt, asked, block, .. } = buying;
-    let made = block.instances.iter().filter(|it| block.attempt_of(it) == Some(attempt.number)).count();
-    let made = u32::try_from(made).unwrap_or(u32::MAX);
-    let over = session.now() >= record.terms.closes();
-    if made >= asked || over && made > 0 {
-        return Ok(Came { instances: made, short: None });
-    }
-    if over {
-        return Ok(Came { instances: 0, short: Some(Short::too_late()) });
+    let asked = buying.asked;
+    if let Some(came) = buying.decided() {
+        return Ok(came);
     }
     let fleet = match launched(buying, market).await {
         Ok(fleet) => fleet,

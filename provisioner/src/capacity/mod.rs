@@ -63,6 +63,24 @@ pub struct Buying<'a> {
     pub consent: bool,
 }
 
+impl Buying<'_> {
+    /// How many instances the attempt is seen to have brought already.
+    fn made(&self) -> u32 {
+        let of_it = self.block.instances.iter().filter(|it| self.block.attempt_of(it) == Some(self.attempt.number));
+        u32::try_from(of_it.count()).unwrap_or(u32::MAX)
+    }
+
+    /// What the attempt came to, where there is nothing left to ask for: all is there, or the block's time to buy is over.
+    fn decided(&self) -> Option<Came> {
+        let made = self.made();
+        let over = self.session.now() >= self.record.terms.closes();
+        if made >= self.asked || over && made > 0 {
+            return Some(Came { instances: made, short: None });
+        }
+        over.then(|| Came { instances: 0, short: Some(Short::too_late()) })
+    }
+}
+
 /// What came of an attempt.
 #[derive(Debug, Default)]
 pub struct Came {

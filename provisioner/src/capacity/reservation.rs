@@ -66,15 +66,9 @@ struct Place {
 
 /// Reserves and launches, or finds what was reserved and launched before.
 async fn buy(buying: Buying<'_>) -> Result<Came> {
-    let Buying { session, record, attempt, asked, block, .. } = buying;
-    let made = block.instances.iter().filter(|it| block.attempt_of(it) == Some(attempt.number)).count();
-    let made = u32::try_from(made).unwrap_or(u32::MAX);
-    let over = session.now() >= record.terms.closes();
-    if made >= asked || over && made > 0 {
-        return Ok(Came { instances: made, short: None });
-    }
-    if over {
-        return Ok(refused(Short::too_late()));
+    let Buying { record, asked, .. } = buying;
+    if let Some(came) = buying.decided() {
+        return Ok(came);
     }
     let place = match &record.terms.reservation {
         Some(id) => given(buying, id).await,

@@ -113,39 +113,43 @@ async fn an_instance_profile_that_is_too_new_is_waited_for() {
     assert!(run.stderr.contains("to be usable"), "{}", run.stderr);
 }
 
-/// Loses the answer of each of `last`'s operations in turn; the SDK repeats the call.
-async fn whichever_answer_is_lost(first: &[&str], last: &[&str]) {
-    let prepare = async || {
-        let config = super::example_with("service-role = \"BatchServiceRole\"\n", "");
-        let config = config.replace("instance-profile = \"ecsInstanceRole\"\n", "");
-        let world = World::with_config(Options::default(), &config);
-        assert!(first.is_empty() || world.run(first).await.code == 0);
-        world
-    };
+/// Loses the answer of each of `command`'s operations in turn, each in a world of its own, and gives those operations; the
+/// SDK repeats the call.
+pub(super) async fn whichever_answer_is_lost(prepare: impl AsyncFn() -> World, command: &[&str]) -> BTreeSet<String> {
     let world = prepare().await;
     let before = world.calls_of_users();
-    assert_eq!(world.run(last).await.code, 0);
+    assert_eq!(world.run(command).await.code, 0);
     let operations: BTreeSet<String> = world.operations_of_users().split_off(before).into_iter().collect();
     let wanted = Snapshot::of(&world).await;
     let mut broken = Vec::new();
-    for operation in operations {
+    for operation in &operations {
         let world = prepare().await;
-        world.cloud(|cloud| cloud.add_fault(fault(&operation, 1, Effect::LostAnswer)));
-        let run = world.run(last).await;
+        world.cloud(|cloud| cloud.add_fault(fault(operation, 1, Effect::LostAnswer)));
+        let run = world.run(command).await;
         if run.code != 0 || Snapshot::of(&world).await != wanted {
             broken.push(format!("{operation}: {}", run.stderr));
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
+    operations
+}
+
+/// The example, with roles and profile that spotblock makes, after these commands.
+async fn with_own_roles(first: &[&str]) -> World {
+    let config = super::example_with("service-role = \"BatchServiceRole\"\n", "");
+    let config = config.replace("instance-profile = \"ecsInstanceRole\"\n", "");
+    let world = World::with_config(Options::default(), &config);
+    assert!(first.is_empty() || world.run(first).await.code == 0);
+    world
 }
 
 /// Catches: a call that the SDK repeats after its answer was lost, and whose repetition fails because the first worked.
 #[tokio::test(start_paused = true)]
 async fn whichever_answer_is_lost_up_ends_as_if_none_had_been() {
-    whichever_answer_is_lost(&[], &["up"]).await;
+    whichever_answer_is_lost(async || with_own_roles(&[]).await, &["up"]).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn whichever_answer_is_lost_down_ends_as_if_none_had_been() {
-    whichever_answer_is_lost(&["up"], &["down", "--all"]).await;
+    whichever_answer_is_lost(async || with_own_roles(&["up"]).await, &["down", "--all"]).await;
 }

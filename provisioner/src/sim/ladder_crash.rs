@@ -1,6 +1,5 @@
 //! A ladder whose run is killed, loses an answer, or has another beside it: what is bought is bought once.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use localcloud::core::faults::Effect;
@@ -8,6 +7,7 @@ use localcloud::core::{Fault, Options};
 
 use super::at_once::both;
 use super::crash::{AFTER, after, at_every_call, undisturbed};
+use super::faults::whichever_answer_is_lost;
 use super::ladder::{config, today};
 use super::snapshot::Snapshot;
 use super::{Kill, World};
@@ -38,21 +38,7 @@ async fn a_gap_is_filled_once_wherever_the_run_was_killed() {
 
 #[tokio::test(start_paused = true)]
 async fn whichever_answer_of_a_ladder_is_lost_it_buys_once() {
-    let world = three_sources().await;
-    let before = world.calls_of_users();
-    assert_eq!(world.run(&["request"]).await.code, 0);
-    let operations: BTreeSet<String> = world.operations_of_users().split_off(before).into_iter().collect();
-    let wanted = Snapshot::of(&world).await;
-    for operation in operations {
-        let world = three_sources().await;
-        let effect = Effect::LostAnswer;
-        let fault =
-            Fault { service: None, operation: Some(operation.clone()), caller: None, skip: 0, count: 1, effect };
-        world.cloud(|cloud| cloud.add_fault(fault));
-        let run = world.run(&["request"]).await;
-        assert_eq!(run.code, 0, "{operation}: {}", run.stderr);
-        assert_eq!(Snapshot::of(&world).await, wanted, "{operation}: {}", run.stderr);
-    }
+    whichever_answer_is_lost(three_sources, &["request"]).await;
 }
 
 /// Catches: two runs of which each climbs by itself.

@@ -1,6 +1,5 @@
 //! The source `reservation`: secured first, launched into, and never left behind.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,8 +9,8 @@ use node_contract::names::tag;
 use serde_json::Value;
 
 use super::crash::{AFTER, BOTH, after, at_every_call};
+use super::faults::whichever_answer_is_lost;
 use super::ladder::{config, today};
-use super::snapshot::Snapshot;
 use super::{Run, World};
 
 fn world(capacity: &[(&str, u32)], sources: &[&str]) -> World {
@@ -220,22 +219,9 @@ async fn a_refused_block_leaves_no_reservation_wherever_it_was_killed() {
 
 #[tokio::test(start_paused = true)]
 async fn whichever_answer_is_lost_it_reserves_and_launches_once() {
-    let world = prepared(&["reservation"]).await;
-    let before = world.calls_of_users();
-    assert_eq!(world.run(&["request"]).await.code, 0);
-    let operations: BTreeSet<String> = world.operations_of_users().split_off(before).into_iter().collect();
+    let prepare = async || prepared(&["reservation"]).await;
+    let operations = whichever_answer_is_lost(prepare, &["request"]).await;
     assert!(operations.contains("RunInstances") && operations.contains("CreateCapacityReservation"));
-    let wanted = Snapshot::of(&world).await;
-    for operation in operations {
-        let world = prepared(&["reservation"]).await;
-        let effect = Effect::LostAnswer;
-        let fault =
-            Fault { service: None, operation: Some(operation.clone()), caller: None, skip: 0, count: 1, effect };
-        world.cloud(|cloud| cloud.add_fault(fault));
-        let run = world.run(&["request"]).await;
-        assert_eq!(run.code, 0, "{operation}: {}", run.stderr);
-        assert_eq!(Snapshot::of(&world).await, wanted, "{operation}: {}", run.stderr);
-    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,9 +2,8 @@
 
 use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::types::{
-    CapacityBlockOffering, CapacityReservation, CapacityReservationInstancePlatform, CapacityReservationSpecification,
-    CapacityReservationTarget, Filter, InstanceMarketOptionsRequest, InstanceType, LaunchTemplateSpecification,
-    MarketType, ResourceType,
+    CapacityBlockOffering, CapacityReservation, CapacityReservationInstancePlatform, Filter,
+    InstanceMarketOptionsRequest, InstanceType, MarketType, ResourceType,
 };
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
@@ -154,30 +153,13 @@ impl Ec2 {
         version: i64,
         asked: u32,
     ) -> Result<usize> {
-        let (terms, count) = (&record.terms, i32::try_from(asked).unwrap_or(i32::MAX));
-        let template = LaunchTemplateSpecification::builder()
-            .launch_template_id(record.template.id())
-            .version(version.to_string())
-            .build();
-        let target = CapacityReservationTarget::builder().capacity_reservation_id(reservation).build();
-        let target = CapacityReservationSpecification::builder().capacity_reservation_target(target).build();
-        let mut call = self
-            .client
-            .run_instances()
-            .client_token(terms.client_token(attempt, 0))
-            .min_count(count)
-            .max_count(count)
-            .launch_template(template)
+        let market = InstanceMarketOptionsRequest::builder().market_type(MarketType::CapacityBlock).build();
+        let call = self
+            .run_into(record, attempt, asked, reservation, &version.to_string())
             .set_instance_type(attempt.pool.types.first().map(|it| InstanceType::from(it.as_str())))
             .set_subnet_id(attempt.pool.subnets.first().cloned())
-            .instance_market_options(
-                InstanceMarketOptionsRequest::builder().market_type(MarketType::CapacityBlock).build(),
-            )
-            .capacity_reservation_specification(target);
-        for kind in [ResourceType::Instance, ResourceType::Volume] {
-            call = call.tag_specifications(specification(kind, &terms.tags_of(attempt.number)));
-        }
-        let answer = call.send().await.map_err(failed("ec2:RunInstances", format!("block {}", terms.block)))?;
+            .instance_market_options(market);
+        let answer = call.send().await.map_err(failed("ec2:RunInstances", format!("block {}", record.terms.block)))?;
         Ok(answer.instances().len())
     }
 

@@ -1,5 +1,6 @@
 //! EC2: capacity reservations, and launches into them.
 
+use aws_sdk_ec2::operation::run_instances::builders::RunInstancesFluentBuilder;
 use aws_sdk_ec2::types::{
     CapacityReservation, CapacityReservationInstancePlatform, CapacityReservationSpecification,
     CapacityReservationTarget, CapacityReservationType, EndDateType, Filter, InstanceMatchCriteria, InstanceType,
@@ -158,30 +159,42 @@ impl Ec2 {
     /// AWS's refusal among others.
     pub async fn launch_into(&self, into: LaunchInto<'_>) -> Result<()> {
         let LaunchInto { record, attempt, asked, launch, reservation, instance_type, subnet } = into;
-        let terms = &record.terms;
-        let count = i32::try_from(asked).unwrap_or(i32::MAX);
+        let call = self
+            .run_into(record, attempt, asked, reservation, "1")
+            .instance_type(InstanceType::from(instance_type))
+            .subnet_id(subnet)
+            .user_data(&launch.user_data);
+        let of = format!("block {} in {reservation}", record.terms.block);
+        call.send().await.map(|_| ()).map_err(failed("ec2:RunInstances", of))
+    }
+
+    /// A launch of all of an attempt's instances into a reservation, or of none, from a version of the record's template.
+    /// The template has the rest: metadata version 2 only, and that an instance which shuts down is gone.
+    pub(super) fn run_into(
+        &self,
+        record: &Record,
+        attempt: &Attempt,
+        asked: u32,
+        reservation: &str,
+        version: &str,
+    ) -> RunInstancesFluentBuilder {
+        let (terms, count) = (&record.terms, i32::try_from(asked).unwrap_or(i32::MAX));
         let template =
-            LaunchTemplateSpecification::builder().launch_template_id(record.template.id()).version("1").build();
+            LaunchTemplateSpecification::builder().launch_template_id(record.template.id()).version(version).build();
         let target = CapacityReservationTarget::builder().capacity_reservation_id(reservation).build();
+        let target = CapacityReservationSpecification::builder().capacity_reservation_target(target).build();
         let mut call = self
             .client
             .run_instances()
             .client_token(terms.client_token(attempt, 0))
             .min_count(count)
             .max_count(count)
-            // The template has the rest: metadata version 2 only, and that an instance which shuts down is gone.
             .launch_template(template)
-            .instance_type(InstanceType::from(instance_type))
-            .subnet_id(subnet)
-            .user_data(&launch.user_data)
-            .capacity_reservation_specification(
-                CapacityReservationSpecification::builder().capacity_reservation_target(target).build(),
-            );
+            .capacity_reservation_specification(target);
         for kind in [ResourceType::Instance, ResourceType::Volume] {
             call = call.tag_specifications(specification(kind, &terms.tags_of(attempt.number)));
         }
-        let of = format!("block {} in {reservation}", terms.block);
-        call.send().await.map(|_| ()).map_err(failed("ec2:RunInstances", of))
+        call
     }
 }
 
