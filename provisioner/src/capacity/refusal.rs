@@ -90,7 +90,7 @@ pub fn profile_too_new(error: &Error) -> bool {
 #[must_use]
 pub fn of_call(failure: &AwsFailure) -> Refusal {
     let code = failure.code.as_deref().unwrap_or_default();
-    // AWS counts a lack of capacity among its own failures (status 500) `[V]`; it lasts longer than a repetition.
+    // AWS counts a lack of capacity among its own failures (status 500) `[A]`; it lasts longer than a repetition.
     if matches!(failure.kind, Kind::Server | Kind::Rejected) && of_code(code, "") == Refusal::NoCapacity {
         return Refusal::NoCapacity;
     }

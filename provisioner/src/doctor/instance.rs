@@ -10,7 +10,7 @@ use crate::settings::BOOT;
 const OURS: &str = "spotblock: ";
 /// What it ends the line with that says why it gives up.
 const GIVES_UP: &str = ": powering off";
-/// What cloud-init says when a script of the user data failed `[V]`.
+/// What cloud-init says when a script of the user data failed `[A]`.
 const SCRIPT_FAILED: [&str; 2] = ["Failed to run module scripts-user", "Failed to run module scripts_user"];
 
 /// Why an instance takes no jobs; nothing, if it does.

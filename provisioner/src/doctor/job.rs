@@ -9,7 +9,7 @@ use crate::error::human;
 
 /// ECS counts a vCPU as so many units `[V]`.
 const CPU_UNITS: u32 = 1024;
-/// What Docker and the kernel say of an image that is for other processors `[V]`.
+/// What Docker and the kernel say of an image that is for other processors `[A]`.
 const OTHER_PROCESSOR: [&str; 2] = ["no matching manifest for", "exec format error"];
 
 /// Why a job is where it is.

@@ -149,7 +149,7 @@ impl<'a> Check<'a> {
     }
 
     /// Every source but spot blocks shows an instance its tags in its metadata, and EC2 launches none whose keys don't
-    /// fit into a path there `[V]`.
+    /// fit into a path there `[A]`.
     fn tags_in_metadata(&mut self, tags: Vec<(String, Spanned<String>)>) {
         let fits = |key: &str| key.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-=.,_:@".contains(&b));
         for (key, at) in tags.into_iter().filter(|(key, _)| !fits(key) || [".", "..", "_index"].contains(&key.as_str()))

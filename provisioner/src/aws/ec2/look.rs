@@ -55,7 +55,7 @@ impl Ec2 {
     }
 
     /// The way from a subnet to everywhere; none, where its route table has none. A subnet without a table of its own goes
-    /// by the VPC's main one `[V]`.
+    /// by the VPC's main one `[A]`.
     ///
     /// # Errors
     /// When a call fails.
@@ -80,7 +80,7 @@ impl Ec2 {
         Ok(tables)
     }
 
-    /// What an instance's console shows; empty while EC2 has none. Only types of the Nitro system give the latest `[V]`; the
+    /// What an instance's console shows; empty while EC2 has none. Only types of the Nitro system give the latest `[A]`; the
     /// others give what they had after the boot.
     ///
     /// # Errors
