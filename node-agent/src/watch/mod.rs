@@ -59,7 +59,8 @@ async fn answer<T, E: Display>(asked: impl Future<Output = Result<T, E>>) -> Res
     }
 }
 
-/// Logs a failure when it begins and when it ends, not at each poll in between.
+/// Logs a failure when it begins and when it ends, and more and more seldom in between: what it says may change, and the
+/// status shows the last word.
 #[derive(Debug, Default)]
 struct Trouble {
     since: u32,
@@ -68,8 +69,8 @@ struct Trouble {
 impl Trouble {
     fn failed(&mut self, what: &str, error: &dyn Display) {
         self.since = self.since.saturating_add(1);
-        if self.since == 1 {
-            tracing::warn!(%error, "{what} fails");
+        if self.since.is_power_of_two() {
+            tracing::warn!(failures = self.since, %error, "{what} fails");
         } else {
             tracing::debug!(%error, "{what} still fails");
         }
