@@ -1,9 +1,13 @@
-"""Runs a local cloud of one's own, and makes botocore clients that can talk to nothing else."""
+"""Runs a local cloud of one's own, or moto's, and makes botocore clients that can talk to nothing else."""
 
 import json
 import os
+import socket
 import subprocess
+import sys
 import tempfile
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,11 +97,16 @@ class Cloud:
         return json.loads(text) if text else None
 
 
+def be_safe() -> None:
+    """Leaves nothing in this process's environment that could lead elsewhere."""
+    os.environ.clear()
+    os.environ.update(SAFE_ENVIRONMENT)
+
+
 @contextmanager
 def running(program: Path) -> Iterator[Cloud]:
     """A local cloud with an agent that does nothing; it is gone afterwards, whatever happened."""
-    os.environ.clear()
-    os.environ.update(SAFE_ENVIRONMENT)
+    be_safe()
     with tempfile.TemporaryDirectory(prefix="spotblock-wire-") as folder:
         arguments = [program, "serve", "--until-stdin-closes", "--agent", "/bin/true", "--dir", folder]
         for key, millis in PACE.items():
@@ -118,3 +127,44 @@ def running(program: Path) -> Iterator[Cloud]:
                     it.wait(timeout=15)
                 except subprocess.TimeoutExpired:
                     it.kill()
+
+
+@contextmanager
+def running_moto(within_s: float = 30) -> Iterator[Cloud]:
+    """moto's server, a cloud that we didn't write. Its instances are entries alone: none boots, none joins a cluster.
+
+    It listens on loopback and is gone afterwards, whatever happened. AWS's managed policies are loaded.
+    """
+    be_safe()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    program = Path(sys.executable).with_name("moto_server")
+    environment = os.environ | {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
+    with tempfile.TemporaryFile() as log:
+        command = [program, "-H", "127.0.0.1", "-p", str(port)]
+        with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as it:
+            try:
+                url = f"http://127.0.0.1:{port}"
+                if not _answers(f"{url}/moto-api/", it, within_s):
+                    log.seek(0)
+                    raise RuntimeError(f"moto didn't start: {log.read().decode(errors='replace')}")
+                yield Cloud(url)
+            finally:
+                it.terminate()
+                try:
+                    it.wait(timeout=15)
+                except subprocess.TimeoutExpired:
+                    it.kill()
+
+
+def _answers(url: str, process: subprocess.Popen, within_s: float) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    until = time.monotonic() + within_s
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            with opener.open(url, timeout=5):
+                return True
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    return False
