@@ -1,5 +1,5 @@
 # What people run. Each target sets up what it needs; everything it makes is below target/.
-.PHONY: bench demo test lint build snapshots dist dist-provisioner boot clean help
+.PHONY: bench demo goodput test lint build snapshots dist dist-provisioner boot clean help
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 16
@@ -47,6 +47,10 @@ bench:  ## the agent's footprint and pace, and a block of a thousand, against th
 	cargo build --locked --package node-agent --profile agent
 	python3 tests/bench/bench.py
 	python3 tests/bench/scale.py
+
+goodput:  ## the share of paid block time that ends in finished jobs, by how the end is met (TRACE=file: a trace in the Standard Workload Format)
+	cargo build --locked --workspace --bins
+	target/debug/goodput $(if $(TRACE),--trace "$(TRACE)")
 
 dist:  ## the agent's packages, into target/dist: tarball, .deb, .rpm, SBOM, SHA256SUMS (ARCH=aarch64 for Graviton)
 	packaging/dist.sh $(ARCH)
