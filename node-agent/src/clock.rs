@@ -1,4 +1,4 @@
-//! The only reader of clocks.
+//! The only reader of clocks: the time of the block, and the [`Beat`] of all that is looked at again and again.
 //!
 //! A block's end is a wall time, but a host's wall clock can be set while the block runs. So the wall time is taken once
 //! per boot, from the Date of an answer of IMDS (`[A]`: that it sends one, and the right one), and counted on
@@ -146,6 +146,43 @@ impl BootClock {
     }
 }
 
+/// The moments at which whatever looks for something again and again looks. They are the same for all, so that looks
+/// whose paces are multiples of each other share one wake-up of the process.
+#[derive(Clone, Copy, Debug)]
+pub struct Beat {
+    start: tokio::time::Instant,
+    lead: Duration,
+}
+
+impl Beat {
+    /// A beat that began `lead` ago: two agents that start together and have different leads don't look together.
+    #[expect(clippy::disallowed_methods, reason = "this is where clocks are read")]
+    #[must_use]
+    pub fn new(lead: Duration) -> Self {
+        Self { start: tokio::time::Instant::now(), lead }
+    }
+
+    /// How many times `every` has come.
+    #[must_use]
+    pub fn count(self, every: Duration) -> u64 {
+        u64::try_from(self.gone().as_nanos() / every.as_nanos().max(1)).unwrap_or(u64::MAX)
+    }
+
+    /// When it comes the next time. Exactly the same moment for all who ask: those a microsecond apart would be woken
+    /// one after the other.
+    #[must_use]
+    pub fn next(self, every: Duration) -> tokio::time::Instant {
+        let count = u32::try_from(self.count(every)).unwrap_or(u32::MAX);
+        let gone = every.saturating_mul(count.saturating_add(1));
+        self.start + gone.saturating_sub(self.lead)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is where clocks are read")]
+    fn gone(self) -> Duration {
+        tokio::time::Instant::now().duration_since(self.start) + self.lead
+    }
+}
+
 impl Default for BootClock {
     fn default() -> Self {
         Self::new()
@@ -236,6 +273,26 @@ fn wall() -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Catches: looks that drift apart, each with a wake-up of its own.
+    #[tokio::test(start_paused = true)]
+    #[expect(clippy::disallowed_methods, reason = "the paused clock itself")]
+    async fn the_beat_is_the_same_for_all_paces_and_doesnt_drift() {
+        let started = tokio::time::Instant::now();
+        let beat = Beat::new(Duration::from_secs(7));
+        let (second, five) = (Duration::from_secs(1), Duration::from_secs(5));
+        assert_eq!((beat.count(five), beat.next(five) - started), (1, Duration::from_secs(3)));
+        assert_eq!(beat.next(second) - started, second);
+        for _ in 0..2 {
+            tokio::time::sleep_until(beat.next(five)).await;
+            // However long a look takes, the next one is on the beat.
+            tokio::time::sleep(Duration::from_millis(1_234)).await;
+        }
+        assert_eq!((beat.count(five), beat.next(five) - started), (3, Duration::from_secs(13)));
+        tokio::time::sleep_until(beat.next(second)).await;
+        tokio::time::sleep_until(beat.next(second)).await;
+        assert_eq!(beat.next(five) - started, Duration::from_secs(13));
+    }
 
     const SECOND: SignedDuration = SignedDuration::from_secs(1);
 

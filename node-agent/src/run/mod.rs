@@ -16,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use node_contract::{NodeConfig, Timeline};
 use tokio::sync::{mpsc, watch};
 
+use crate::clock::Beat;
 use crate::lifecycle::{Event, Phase, Registration, Rules, State, Why};
 use crate::ports::{Details, Identity, Moment, Ports, SAVED_VERSION, Saved, StoreError};
 use crate::status;
@@ -122,25 +123,26 @@ impl Agent {
 
     /// Starts the watchers. They end with the set.
     fn watch(&self) -> tokio::task::JoinSet<()> {
-        let line = || Line { events: self.events.clone(), view: self.view.subscribe() };
+        // Instances that started together don't ask ECS together.
+        let lead = u64::from(self.node.rules.spread) % watchers::registration::STATUS.as_secs();
+        let beat = Beat::new(Duration::from_secs(lead));
+        let line = || Line { events: self.events.clone(), view: self.view.subscribe(), beat };
         let notice = if self.node.identity.is_spot {
             watchers::interruption::ON_SPOT
         } else {
             watchers::interruption::ELSEWHERE
         };
-        // Instances that started together don't ask ECS together.
-        let spread = SignedDuration::from_millis(i64::from(self.node.rules.spread));
-        let status = (watchers::registration::STATUS - spread).unsigned_abs();
+        let (looked, after_looks) = watch::channel(());
         let ports = &self.ports;
         let mut set = tokio::task::JoinSet::new();
-        set.spawn(watchers::interruption::watch(Arc::clone(&ports.metadata), notice, line()));
+        set.spawn(watchers::interruption::watch(Arc::clone(&ports.metadata), notice, looked, line()));
         let is_spot = self.node.identity.is_spot;
-        set.spawn(watchers::signals::watch(Arc::clone(&ports.metadata), is_spot, line()));
+        set.spawn(watchers::signals::watch(Arc::clone(&ports.metadata), is_spot, after_looks, line()));
         set.spawn(watchers::tasks::watch(Arc::clone(&ports.ecs_agent), line()));
         let (host, agent, ecs) = (Arc::clone(&ports.host), Arc::clone(&ports.ecs_agent), Arc::clone(&ports.cluster));
         set.spawn(watchers::joining::watch(host, Arc::clone(&ports.metadata), agent, ecs, line()));
         set.spawn(watchers::registration::watch(Arc::clone(&ports.ecs_agent), line()));
-        set.spawn(watchers::registration::watch_status(Arc::clone(&ports.cluster), status, line()));
+        set.spawn(watchers::registration::watch_status(Arc::clone(&ports.cluster), line()));
         set
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::MissedTickBehavior;
+use tokio::sync::watch;
 
 use super::{Line, Trouble, answer};
 use crate::lifecycle::Event;
@@ -15,15 +15,12 @@ pub const ON_SPOT: Duration = Duration::from_secs(1);
 /// How often any other instance does: AWS asks for at least this.
 pub const ELSEWHERE: Duration = Duration::from_secs(5);
 
-/// Looks for a notice for ever. Whatever IMDS answers in its place, the next look may find one.
-pub async fn watch(metadata: Arc<dyn Metadata>, every: Duration, line: Line) {
+/// Looks for a notice for ever, and tells `looked` after each look. Whatever IMDS answers in its place, the next look
+/// may find one.
+pub async fn watch(metadata: Arc<dyn Metadata>, every: Duration, looked: watch::Sender<()>, line: Line) {
     let mut trouble = Trouble::default();
     let mut known = None;
-    // Counted from look to look, not from answer to look: a slow answer must not make the next notice late.
-    let mut pace = tokio::time::interval(every);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !line.events.is_closed() {
-        pace.tick().await;
         match answer(metadata.notice()).await {
             Ok(notice) => {
                 trouble.over("looking for an interruption notice");
@@ -37,5 +34,8 @@ pub async fn watch(metadata: Arc<dyn Metadata>, every: Duration, line: Line) {
             }
             Err(error) => trouble.failed("looking for an interruption notice", &error),
         }
+        looked.send_replace(());
+        // From beat to beat, not from answer to look: a slow answer must not make the next notice late.
+        line.beat(every).await;
     }
 }

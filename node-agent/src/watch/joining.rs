@@ -11,8 +11,9 @@ use crate::ports::{Cluster, EcsAgent, Host, Metadata};
 /// How often the service manager is asked about the ECS agent.
 const UNIT: Duration = Duration::from_secs(10);
 
-/// After how many of these looks its registration is late, and from then on after how many the reason is looked for.
-const LATE: u32 = 6;
+/// After how many of these looks its registration is late, a minute or a little more: the first one comes with the next
+/// beat. From then on after how many the reason is looked for.
+const LATE: u32 = 7;
 const AGAIN: u32 = 3;
 
 /// How long ECS has to answer: without a network it may take its time.
@@ -28,7 +29,7 @@ pub async fn watch(
 ) {
     let mut told = String::new();
     for look in 1_u32.. {
-        tokio::time::sleep(UNIT).await;
+        line.beat(UNIT).await;
         if line.phase() != Phase::Joining || line.events.is_closed() {
             return;
         }

@@ -1,4 +1,5 @@
-//! Watchers: each polls a port and emits [`Event`]s. They decide nothing.
+//! Watchers: each polls a port and emits [`Event`]s. They decide nothing. All of them look at the beats of one clock
+//! ([`Beat`]), so that the process is woken for them together.
 
 pub mod interruption;
 pub mod joining;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use crate::clock::Beat;
 use crate::lifecycle::{Event, Phase, Registration};
 
 /// What watchers need to know of the agent's life.
@@ -29,6 +31,8 @@ pub struct Line {
     pub events: mpsc::Sender<Event>,
     /// What the agent's life looks like now.
     pub view: watch::Receiver<View>,
+    /// When they look.
+    pub beat: Beat,
 }
 
 impl Line {
@@ -36,9 +40,14 @@ impl Line {
         self.view.borrow().phase
     }
 
-    /// Waits, but not beyond the next change of view: it may want another pace.
-    async fn pause(&mut self, pause: Duration) {
-        let _ = tokio::time::timeout(pause, self.view.changed()).await;
+    /// Waits until this pace's next beat.
+    async fn beat(&self, pace: Duration) {
+        tokio::time::sleep_until(self.beat.next(pace)).await;
+    }
+
+    /// The same, but not beyond the next change of view: it may want another pace.
+    async fn pause(&mut self, pace: Duration) {
+        let _ = tokio::time::timeout_at(self.beat.next(pace), self.view.changed()).await;
     }
 
     /// Tells the loop. Returns false when it has ended.

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::SignedDuration;
-
 use super::{Line, Trouble, answer};
 use crate::lifecycle::{Event, Phase};
 use crate::ports::{Cluster, EcsAgent};
@@ -19,7 +17,7 @@ const SERVING: Duration = Duration::from_secs(10);
 const JOINED: Duration = Duration::from_secs(5);
 
 /// How often ECS is asked for the status: somebody else may have set it.
-pub const STATUS: SignedDuration = SignedDuration::from_secs(15);
+pub const STATUS: Duration = Duration::from_secs(15);
 
 /// Looks for the registration at introspection.
 pub async fn watch(ecs_agent: Arc<dyn EcsAgent>, mut line: Line) {
@@ -45,13 +43,13 @@ pub async fn watch(ecs_agent: Arc<dyn EcsAgent>, mut line: Line) {
 }
 
 /// Reads the status at ECS, first after the registration and then at its pace.
-pub async fn watch_status(cluster: Arc<dyn Cluster>, every: Duration, mut line: Line) {
+pub async fn watch_status(cluster: Arc<dyn Cluster>, mut line: Line) {
     let mut trouble = Trouble::default();
     while !line.events.is_closed() {
         let view = line.view.borrow().clone();
         let registration = view.registration.filter(|_| (Phase::Serving..=Phase::Stopping).contains(&view.phase));
         let Some(registration) = registration else {
-            line.pause(every).await;
+            line.pause(STATUS).await;
             continue;
         };
         match answer(cluster.status(&registration)).await {
@@ -61,6 +59,6 @@ pub async fn watch_status(cluster: Arc<dyn Cluster>, every: Duration, mut line: 
             }
             Err(error) => trouble.failed("reading the container instance's status", &error),
         }
-        tokio::time::sleep(every).await;
+        line.beat(STATUS).await;
     }
 }

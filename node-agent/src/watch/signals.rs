@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::{Line, Trouble, answer};
 use crate::lifecycle::{Event, Phase};
 use crate::ports::{Metadata, Signal};
@@ -26,17 +28,18 @@ fn looks(is_spot: bool) -> impl Iterator<Item = (Signal, &'static str, Duration)
     on_spot.into_iter().filter(move |_| is_spot).chain(everywhere)
 }
 
-/// Looks for one signal after the other, for ever. One at a time: they share IMDS's connection with the notice.
-pub async fn watch(metadata: Arc<dyn Metadata>, is_spot: bool, line: Line) {
-    let mut looks: Vec<_> = looks(is_spot).map(|look| (look, Duration::ZERO, Trouble::default())).collect();
-    while !line.events.is_closed() {
-        for ((signal, what, every), wait, trouble) in &mut looks {
-            *wait = wait.saturating_sub(SOON);
+/// Looks for one signal after the other, for ever, when the notice has been looked for: they share IMDS's connection, and
+/// the answer has woken the process already.
+pub async fn watch(metadata: Arc<dyn Metadata>, is_spot: bool, mut looked: watch::Receiver<()>, line: Line) {
+    let mut looks: Vec<_> = looks(is_spot).map(|look| (look, None, Trouble::default())).collect();
+    while looked.changed().await.is_ok() && !line.events.is_closed() {
+        for ((signal, what, every), last, trouble) in &mut looks {
+            let beat = Some(line.beat.count(*every));
             // An extension is honoured while serving only.
-            if !wait.is_zero() || (*signal == Signal::EndTag && line.phase() != Phase::Serving) {
+            if *last == beat || (*signal == Signal::EndTag && line.phase() != Phase::Serving) {
                 continue;
             }
-            *wait = *every;
+            *last = beat;
             match answer(metadata.signal(*signal)).await {
                 Ok(moment) => {
                     trouble.over(what);
@@ -47,7 +50,6 @@ pub async fn watch(metadata: Arc<dyn Metadata>, is_spot: bool, line: Line) {
                 Err(error) => trouble.failed(what, &error),
             }
         }
-        tokio::time::sleep(SOON).await;
     }
 }
 
