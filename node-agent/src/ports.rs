@@ -11,7 +11,7 @@ use node_contract::NodeConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Anchor;
-use crate::lifecycle::{EcsUnit, InstanceStatus, OnHost, Outcome, Registration, State, Survey};
+use crate::lifecycle::{EcsUnit, ExtensionAnswer, InstanceStatus, OnHost, Outcome, Registration, State, Survey};
 
 /// A pending answer.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -110,6 +110,8 @@ pub struct ClusterError {
 pub trait Cluster: Send + Sync {
     /// Sets the instance DRAINING and returns the status that ECS confirmed.
     fn drain<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>>;
+    /// Shows, as attributes of the container instance, what became of a tag that moves the block's end.
+    fn answer_extension<'a>(&'a self, answer: &'a ExtensionAnswer) -> Answer<'a, Result<(), ClusterError>>;
     /// Reads the instance's status.
     fn status<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>>;
     /// Reads the instance's status and what ECS knows of these tasks and of those it lists.

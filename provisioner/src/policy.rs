@@ -97,6 +97,7 @@ fn on_cluster(cluster: &str) -> Value {
                 "Effect": "Allow",
                 "Action": [
                     "ecs:Poll",
+                    "ecs:PutAttributes",
                     "ecs:StartTelemetrySession",
                     "ecs:UpdateContainerInstancesState",
                     "ecs:DescribeContainerInstances",

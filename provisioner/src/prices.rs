@@ -49,6 +49,12 @@ impl Dollars {
     }
 }
 
+impl std::iter::Sum for Dollars {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        Self(all.fold(0, |sum, it| sum.saturating_add(it.0)))
+    }
+}
+
 impl std::fmt::Display for Dollars {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "${}", self.digits())
@@ -112,12 +118,23 @@ impl Known {
 /// What an instance-hour can cost at most. Spot prices move up to `max-price`, which without one is the on-demand price
 /// `[V]`. An on-demand fleet is told `max-price` too, as far as AWS keeps to it `[A]`. A reservation is billed at the
 /// on-demand price, whatever `max-price` says. A capacity block has its own price, which its offering names.
-fn at_most(source: Source, max_price: Option<Dollars>, list: Option<Dollars>) -> Option<Dollars> {
+#[must_use]
+pub fn at_most(source: Source, max_price: Option<Dollars>, list: Option<Dollars>) -> Option<Dollars> {
     match source {
         Source::SpotBlock | Source::Spot => max_price.or(list),
         Source::OnDemand => max_price.into_iter().chain(list).min(),
         Source::Reservation => list,
         Source::CapacityBlock => None,
+    }
+}
+
+/// Whether the on-demand price has a part in that.
+#[must_use]
+pub fn is_bound_by_list(source: Source, max_price: Option<Dollars>) -> bool {
+    match source {
+        Source::SpotBlock | Source::Spot => max_price.is_none(),
+        Source::OnDemand | Source::Reservation => true,
+        Source::CapacityBlock => false,
     }
 }
 
@@ -184,12 +201,7 @@ pub async fn look(session: &Session<'_>, types: &[String], zones: &[String]) -> 
             Vec::new()
         });
     }
-    let needs_list = |source: &Source| match source {
-        Source::SpotBlock | Source::Spot => max_price.is_none(),
-        Source::OnDemand | Source::Reservation => true,
-        Source::CapacityBlock => false,
-    };
-    if block.sources.iter().any(needs_list) {
+    if block.sources.iter().any(|source| is_bound_by_list(*source, max_price)) {
         known.on_demand = on_demand(aws, ui, types).await;
     }
     let prices = quotes(&block.sources, types, zones, max_price, &known);

@@ -211,6 +211,8 @@ def an_extended_block_lives_past_its_old_end(world, artifacts):
     text = datetime.datetime.fromtimestamp(new, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     world.tag(host.instance, "spotblock:end", text)
     until("the agent to see it", 40, lambda: abs(since(host.status()["timeline"]["end"]) - new) < 2)
+    until("ECS to show that it was accepted", 20, lambda: [
+        call for call in world.get("calls") if call["operation"] == "PutAttributes" and call["status"] == 200])
     timer = ("systemctl", "show", "--property=NextElapseUSecRealtime", "--value", "spotblock-poweroff.timer")
     moment = until("the timer to be moved", 20, lambda: f"{datetime.datetime.utcfromtimestamp(int(new) + 120):%H:%M:%S}"
                    in host.says(*timer) and host.says(*timer))

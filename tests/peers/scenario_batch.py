@@ -200,6 +200,10 @@ def join(ecs: Service, cluster: str) -> list[str]:
     ecs.check("DescribeContainerInstances", one["containerInstances"][0]["agentConnected"], f"{one}")
     missing = ecs.call("DescribeContainerInstances", cluster=cluster, containerInstances=["nothing"])["failures"]
     ecs.check("DescribeContainerInstances", missing[0]["reason"] == "MISSING", f"{missing}")
+    put = [{"name": "spotblock.end", "value": "2026-11-24T12:00:00Z", "targetId": arns[0]}]
+    shown = ecs.call("PutAttributes", cluster=cluster, attributes=put)["attributes"]
+    ecs.check("PutAttributes", shown[0]["targetId"] == arns[0], f"{shown}")
+    ecs.refused("PutAttributes", "TargetNotFoundException", cluster=cluster, attributes=[{**put[0], "targetId": arns[0] + "0"}])
     # One instance is drained, so that it's known where the jobs go.
     drained = ecs.call(
         "UpdateContainerInstancesState", cluster=cluster, containerInstances=[arns[1], "nothing"], status="DRAINING"

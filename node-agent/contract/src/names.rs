@@ -17,8 +17,11 @@ pub mod tag {
 pub mod attribute {
     /// The block's id.
     pub const BLOCK: &str = "spotblock.block";
-    /// The block's end, RFC 3339 in UTC.
+    /// The block's end, RFC 3339 in UTC. Set again when an extension was accepted.
     pub const END: &str = "spotblock.end";
+    /// The moment in the tag [`super::tag::END`] that the agent has read and answered: what it made of it is in [`END`].
+    /// `spotblock extend` reads both.
+    pub const END_ASKED: &str = "spotblock.end-asked";
     /// The agent's version.
     pub const AGENT_VERSION: &str = "spotblock.agent-version";
 }

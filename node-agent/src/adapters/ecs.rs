@@ -9,15 +9,17 @@ use aws_sdk_ecs::Client;
 use aws_sdk_ecs::config::{BehaviorVersion, Region, SharedCredentialsProvider};
 use aws_sdk_ecs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ecs::operation::RequestId;
-use aws_sdk_ecs::types::{ContainerInstance, ContainerInstanceStatus, DesiredStatus, Task};
+use aws_sdk_ecs::types::{Attribute, ContainerInstance, ContainerInstanceStatus, DesiredStatus, Task};
 use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_async::time::SharedTimeSource;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
+use jiff::Timestamp;
+use node_contract::names::attribute;
 
 use crate::chain::chain;
-use crate::lifecycle::{InstanceStatus, Outcome, Registration, Survey};
+use crate::lifecycle::{ExtensionAnswer, InstanceStatus, Outcome, Registration, Survey};
 use crate::ports::{Answer, Cluster, ClusterError};
 
 /// How many ids DescribeTasks and DescribeContainerInstances take at once.
@@ -200,6 +202,27 @@ impl Cluster for Ecs {
         })
     }
 
+    fn answer_extension<'a>(&'a self, answer: &'a ExtensionAnswer) -> Answer<'a, Result<(), ClusterError>> {
+        Box::pin(async {
+            let shown = |name: &str, value: Timestamp| {
+                // A target that is given by its ARN needs no type [V].
+                Attribute::builder().name(name).value(value.to_string()).target_id(&answer.of.instance).build()
+            };
+            let mut request = self.client().put_attributes().cluster(&answer.of.cluster);
+            for (name, value) in [(attribute::END, answer.end), (attribute::END_ASKED, answer.asked)] {
+                request = request.attributes(shown(name, value).map_err(|error| ClusterError {
+                    operation: "PutAttributes",
+                    object: answer.of.instance.clone(),
+                    problem: chain(&error),
+                    outcome: Outcome::Refused,
+                })?);
+            }
+            request.send().await.map_err(|error| failed("PutAttributes", &answer.of.instance, &error))?;
+            tracing::info!(asked = %answer.asked, end = %answer.end, "ECS shows what became of the extension");
+            Ok(())
+        })
+    }
+
     fn status<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
         Box::pin(async {
             let instance = self.describe(of).await?;
@@ -285,7 +308,12 @@ where
 /// What is refused for good: a missing permission, or a request that makes no sense to ECS. Anything else may pass.
 fn classify(code: &str, status: u16) -> Outcome {
     match code {
-        "AccessDeniedException" | "InvalidParameterException" | "ClusterNotFoundException" if status < 500 => {
+        "AccessDeniedException"
+        | "AttributeLimitExceededException"
+        | "InvalidParameterException"
+        | "ClusterNotFoundException"
+            if status < 500 =>
+        {
             Outcome::Refused
         }
         _ => Outcome::Retry,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tokio::sync::Notify;
 
-use crate::lifecycle::{EcsUnit, InstanceStatus, Registration, Survey};
+use crate::lifecycle::{EcsUnit, ExtensionAnswer, InstanceStatus, Registration, Survey};
 use crate::ports::{
     Answer, Cluster, ClusterError, Details, Host, HostError, Saved, StateStore, StoreError, Supervisor,
 };
@@ -55,6 +55,10 @@ impl Host for Bystander {
 impl Cluster for Bystander {
     fn drain<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
         self.cluster.drain(of)
+    }
+
+    fn answer_extension<'a>(&'a self, answer: &'a ExtensionAnswer) -> Answer<'a, Result<(), ClusterError>> {
+        self.cluster.answer_extension(answer)
     }
 
     fn status<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {

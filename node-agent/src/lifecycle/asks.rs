@@ -95,7 +95,8 @@ impl Rules {
         }
         self.ask_to_warn(state, now, &mut actions);
         match state.phase {
-            Phase::Joining | Phase::Serving => {}
+            Phase::Joining => {}
+            Phase::Serving => ask_to_answer(state, now, &mut actions),
             Phase::Draining => {
                 ask_to_drain(state, now, &mut actions);
                 if state.drained && state.host_known && state.live_tasks_on_host() == 0 {
@@ -161,7 +162,7 @@ impl State {
     fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
         let timeline = self.timeline;
         let moments = [timeline.drain_at, timeline.stop_at, self.kill_at(), self.leave_at(), self.power_off_at()];
-        let asks = [&self.drain, &self.survey, &self.step, &self.power_off, &self.kill, &self.warn]
+        let asks = [&self.drain, &self.survey, &self.step, &self.power_off, &self.kill, &self.warn, &self.answer]
             .into_iter()
             .chain(&self.start)
             .chain(&self.repair);
@@ -193,6 +194,13 @@ fn ask_to_repair(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
         // It brings the ECS agent up by itself.
         state.start.get_or_insert_default().after(now, limit + REGISTER);
         actions.push(Action::RepairEcsAgent(limit));
+    }
+}
+
+fn ask_to_answer(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
+    if let Some(answer) = Rules::unanswered(state).filter(|_| state.answer.is_due(now)) {
+        state.answer.after(now, ANSWER);
+        actions.push(Action::AnswerExtension(answer));
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use node_contract::{OnRebalance, Timeline};
 
-use super::{Ask, OnHost, Outcome, Phase, Rules, State};
+use super::{Ask, ExtensionAnswer, OnHost, Outcome, Phase, Rules, State};
 
 /// What tasks have taken is counted in steps of this, so that it isn't saved anew at each look.
 const STEP: SignedDuration = SignedDuration::from_mins(1);
@@ -28,6 +28,7 @@ impl Rules {
         if state.phase != Phase::Serving || state.noticed {
             return;
         }
+        state.asked_for = Some(to);
         let start = state.timeline.start;
         let mut moved = Timeline::moved_to(&self.config, start, to);
         if let Some(limit) = state.limit {
@@ -40,6 +41,22 @@ impl Rules {
         if moved.end > state.timeline.end {
             state.timeline = moved;
             state.moved_to = Some(to);
+        }
+    }
+
+    /// What is to be told of the tag that moves the end, unless that was told. From the drain on there is nothing to tell: ECS
+    /// shows the instance DRAINING.
+    pub(super) fn unanswered(state: &State) -> Option<ExtensionAnswer> {
+        let asked = state.asked_for.filter(|_| state.phase == Phase::Serving)?;
+        let answer = ExtensionAnswer { of: state.registration.clone()?, asked, end: state.timeline.end };
+        (state.answered.as_ref() != Some(&answer)).then_some(answer)
+    }
+
+    pub(super) fn answered(&self, state: &mut State, now: Timestamp, answer: ExtensionAnswer, outcome: Outcome) {
+        match outcome {
+            // A right that the role lacks won't come by asking.
+            Outcome::Done | Outcome::Refused => (state.answered, state.answer) = (Some(answer), Ask::default()),
+            Outcome::Retry => state.answer.failed(now, self),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::{OnHost, Registration, Why};
 
@@ -43,6 +44,17 @@ pub struct Survey {
     pub tasks: BTreeMap<String, bool>,
 }
 
+/// What became of a tag that moves the block's end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtensionAnswer {
+    /// The container instance.
+    pub of: Registration,
+    /// The tag's moment.
+    pub asked: Timestamp,
+    /// The block's end on this instance from now on.
+    pub end: Timestamp,
+}
+
 /// The ECS agent, as the service manager knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EcsUnit {
@@ -80,6 +92,13 @@ pub enum Event {
     EndMoved {
         /// When.
         to: Timestamp,
+    },
+    /// [`Action::AnswerExtension`] has ended.
+    ExtensionAnswered {
+        /// What it answered.
+        answer: ExtensionAnswer,
+        /// How it ended.
+        outcome: Outcome,
     },
     /// [`Action::Warn`] has ended.
     Warned {
@@ -149,6 +168,8 @@ pub enum Action {
         /// When the instance is gone.
         end: Timestamp,
     },
+    /// Let whoever moved the block's end see at ECS what became of it.
+    AnswerExtension(ExtensionAnswer),
     /// Set the container instance DRAINING.
     SetDraining(Registration),
     /// Ask ECS about the instance, about these tasks and about those it lists.

@@ -35,6 +35,7 @@ impl Rules {
             Event::Limited { until } => self.limited(state, now, until),
             Event::Rebalance => state.rebalance = true,
             Event::EndMoved { to } => self.end_moved(state, to),
+            Event::ExtensionAnswered { answer, outcome } => self.answered(state, now, answer, outcome),
             Event::Warned { stop_at, outcome } => self.warned(state, now, stop_at, outcome),
             Event::OnHost(tasks) => {
                 if let Some(tasks) = &tasks {
@@ -250,7 +251,7 @@ fn restarted(state: &mut State, now: Timestamp) {
     state.host_known = false;
     state.drain_since = None;
     state.repair = state.repair.map(|_| Ask::default());
-    state.warn = Ask::default();
+    (state.warn, state.answer) = (Ask::default(), Ask::default());
     // Tasks may have come and gone meanwhile.
     state.quiet_since = None;
     if state.phase <= Phase::Stopping {

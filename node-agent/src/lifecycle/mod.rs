@@ -22,7 +22,7 @@ use jiff::SignedDuration;
 use node_contract::NodeConfig;
 
 pub use asks::Ask;
-pub use events::{Action, EcsUnit, Event, InstanceStatus, Outcome, Survey};
+pub use events::{Action, EcsUnit, Event, ExtensionAnswer, InstanceStatus, Outcome, Survey};
 pub use state::{Idle, LeaveStep, OnHost, Phase, Registration, State, Task, Why};
 
 /// What doesn't change during a life.

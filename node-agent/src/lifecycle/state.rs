@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use node_contract::Timeline;
 use serde::{Deserialize, Serialize};
 
-use super::{Ask, reporting_margin};
+use super::{Ask, ExtensionAnswer, reporting_margin};
 
 /// How long before AWS takes the instance what still lives is killed, at the least.
 const KILL_BEFORE_TAKEN: SignedDuration = SignedDuration::from_secs(15);
@@ -212,6 +212,15 @@ pub struct State {
     /// Where the user moved the block's end.
     #[serde(default)]
     pub moved_to: Option<Timestamp>,
+    /// The moment in the tag that moves the block's end, as it was read last.
+    #[serde(default)]
+    pub asked_for: Option<Timestamp>,
+    /// What ECS was told became of it, or refused to hear.
+    #[serde(default)]
+    pub answered: Option<ExtensionAnswer>,
+    /// Telling ECS.
+    #[serde(default)]
+    pub answer: Ask,
     /// Whether AWS recommended to leave.
     #[serde(default)]
     pub rebalance: bool,
@@ -287,6 +296,9 @@ impl State {
             noticed: false,
             limit: None,
             moved_to: None,
+            asked_for: None,
+            answered: None,
+            answer: Ask::default(),
             rebalance: false,
             quiet_since: None,
             longest_minutes: 0,

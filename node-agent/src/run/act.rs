@@ -27,6 +27,11 @@ pub(super) async fn act(node: &Node, ports: &Ports, action: Action) -> Event {
             let outcome = host("warning the tasks", LIMIT, ports.host.warn(&details)).await;
             Event::Warned { stop_at, outcome }
         }
+        Action::AnswerExtension(answer) => {
+            let told = ports.cluster.answer_extension(&answer);
+            let outcome = ecs("telling ECS of the extension", LIMIT, told).await.err().unwrap_or(Outcome::Done);
+            Event::ExtensionAnswered { answer, outcome }
+        }
         Action::SetDraining(of) => {
             let outcome = match ecs("setting DRAINING", LIMIT, ports.cluster.drain(&of)).await {
                 Ok(InstanceStatus::Draining) => {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::lifecycle::{InstanceStatus, Outcome, Registration, Survey};
+use crate::lifecycle::{ExtensionAnswer, InstanceStatus, Outcome, Registration, Survey};
 use crate::ports::{Answer, Cluster, ClusterError};
 
 /// The most characters of a failure that a status line takes.
@@ -48,6 +48,10 @@ pub(super) struct Heard {
 impl Cluster for Heard {
     fn drain<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
         Box::pin(async { self.failing.heard("drain", self.inner.drain(of).await) })
+    }
+
+    fn answer_extension<'a>(&'a self, answer: &'a ExtensionAnswer) -> Answer<'a, Result<(), ClusterError>> {
+        Box::pin(async { self.failing.heard("answer", self.inner.answer_extension(answer).await) })
     }
 
     fn status<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ecs::Client;
-use aws_sdk_ecs::types::{ContainerInstanceStatus, DesiredStatus};
+use aws_sdk_ecs::types::{ContainerInstance, ContainerInstanceStatus, DesiredStatus};
+use jiff::Timestamp;
+use node_contract::names::attribute;
 use serde::Serialize;
 
 use super::text;
@@ -49,6 +51,10 @@ pub struct Member {
     pub running_tasks: i32,
     /// How many are on their way to it.
     pub pending_tasks: i32,
+    /// Its block's end, as its agent has shown it.
+    pub end: Option<Timestamp>,
+    /// The moment to which the end was to be moved, as its agent has read it last.
+    pub end_asked: Option<Timestamp>,
 }
 
 impl Member {
@@ -57,6 +63,12 @@ impl Member {
     pub fn has_joined(&self) -> bool {
         self.connected && matches!(self.status.as_str(), "ACTIVE" | "DRAINING")
     }
+}
+
+/// A moment among a container instance's attributes.
+fn moment(instance: &ContainerInstance, name: &str) -> Option<Timestamp> {
+    let named = instance.attributes().iter().find(|it| it.name() == name)?;
+    named.value()?.parse().ok()
 }
 
 impl Ecs {
@@ -101,6 +113,8 @@ impl Ecs {
                     connected: instance.agent_connected(),
                     running_tasks: instance.running_tasks_count(),
                     pending_tasks: instance.pending_tasks_count(),
+                    end: moment(instance, attribute::END),
+                    end_asked: moment(instance, attribute::END_ASKED),
                 };
                 members.insert(text(instance.ec2_instance_id()), member);
             }

@@ -3,6 +3,9 @@
 //! First the schedules at AWS, then the tag that the agents read, each of which moves its instance's own end and its
 //! power-off timer. Stopped in between, the agents and timers still end the block when they did, and the schedules come
 //! after them: nothing ends early, and nothing lives without an end.
+//!
+//! - `extend/cost.rs`: before anything is changed, what it can cost
+//! - `extend/heard.rs`: afterwards, what the agents made of it
 
 use std::collections::BTreeMap;
 
@@ -21,19 +24,25 @@ use crate::defence::Defence;
 use crate::desired::Desired;
 use crate::error::{Error, Result};
 use crate::ownership::{Marks, Ours};
+use crate::prices::Dollars;
 use crate::session::Session;
 use crate::settings::parse_duration;
 use crate::ui::view;
 
-/// What an instance is told.
+mod cost;
+mod heard;
+
+/// What became of it at an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Answer {
-    /// Its agent was asked, and will take it: it still takes jobs.
-    Asked,
+    /// Its agent has taken it and says so.
+    Accepted,
+    /// Its agent was asked and has not answered.
+    NotHeard,
     /// It takes no jobs any more, and a drain that has begun is not turned back.
     TooLate,
-    /// AWS ends it, whatever its agent thinks.
+    /// AWS ends it, whatever its agent thinks; or its host's owner allows no more.
     Refused,
 }
 
@@ -43,7 +52,18 @@ struct Node {
     answer: Answer,
     /// When it would have ended.
     was: Timestamp,
+    /// When it ends now, as its agent says.
+    end: Option<Timestamp>,
     why: String,
+    /// Whether there is an agent that can answer.
+    #[serde(skip)]
+    awaited: bool,
+}
+
+impl Node {
+    fn is_awaited(&self) -> bool {
+        self.awaited && self.answer == Answer::NotHeard
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -52,6 +72,8 @@ struct Extended {
     end: Timestamp,
     /// How many schedules were moved.
     schedules: usize,
+    /// What the whole block can cost now; none where a price is unknown.
+    worst_case_usd_estimate: Option<Dollars>,
     instances: Vec<Node>,
 }
 
@@ -72,12 +94,13 @@ pub async fn run(session: &Session<'_>, args: &args::Extend) -> Result<u8> {
     possible(block, &up, end)?;
     let settings = view::agents_settings(&session.aws.ec2.launch_data(record).await?);
     let settings = settings.ok_or_else(|| no_record(block))?;
-    let members = members(session).await?;
-    let nodes: Vec<Node> = up.iter().map(|it| judge(session.now(), block, &settings, it, &members)).collect();
+    let (cluster, members) = heard::members(session).await?;
+    let mut nodes: Vec<Node> = up.iter().map(|it| judge(session.now(), block, &settings, it, &members)).collect();
     let asked = asked(session, block, &nodes);
     if asked.is_empty() {
         return Err(none_left(block, &nodes));
     }
+    let worst = cost::within_limit(session, block, end).await?;
     session.ui.say(format_args!("moving the end of block {} to {end}", block.id));
     let mut schedules = 0;
     if let Some(defence) = Defence::prepare(session, &desired).await? {
@@ -86,9 +109,11 @@ pub async fn run(session: &Session<'_>, args: &args::Extend) -> Result<u8> {
     }
     let tags = BTreeMap::from([(tag::END.to_owned(), end.to_string())]);
     session.aws.ec2.tag(&asked, &tags).await?;
-    let extended = Extended { block: block.id.clone(), end, schedules, instances: nodes };
+    heard::wait(session, &cluster, end, &mut nodes).await?;
+    let extended =
+        Extended { block: block.id.clone(), end, schedules, worst_case_usd_estimate: worst, instances: nodes };
     session.ui.result(&extended, text)?;
-    Ok(0)
+    Ok(code(&extended.instances))
 }
 
 /// The block that was named, or the only one that goes on.
@@ -111,6 +136,16 @@ fn the_one<'a>(session: &Session<'_>, blocks: &'a [Block], args: &args::Extend) 
 
 fn nothing(what: String) -> Error {
     Error::State { what, next: "see `spotblock status`; `spotblock up` starts another block".to_owned() }
+}
+
+/// 0 where all have taken it, 1 where one has not and won't, 4 where one hasn't been heard of.
+fn code(nodes: &[Node]) -> u8 {
+    let some = |answers: &[Answer]| nodes.iter().any(|node| answers.contains(&node.answer));
+    match (some(&[Answer::TooLate, Answer::Refused]), some(&[Answer::NotHeard])) {
+        (true, _) => 1,
+        (false, true) => 4,
+        (false, false) => 0,
+    }
 }
 
 fn no_record(block: &Block) -> Error {
@@ -157,15 +192,7 @@ fn is_ours_to_end(source: Source) -> bool {
     matches!(source, Source::Spot | Source::OnDemand | Source::Reservation)
 }
 
-async fn members(session: &Session<'_>) -> Result<BTreeMap<String, Member>> {
-    let environment = session.aws.batch.environment(session.environment()).await?;
-    match environment.map(|it| it.cluster).filter(|cluster| !cluster.is_empty()) {
-        Some(cluster) => session.aws.ecs.members(&cluster).await,
-        None => Ok(BTreeMap::new()),
-    }
-}
-
-/// What an instance's agent will make of it. It tells nobody; but it takes an extension exactly while it takes jobs.
+/// What can be said before its agent is asked: it takes an extension exactly while it takes jobs.
 fn judge(
     now: Timestamp,
     block: &Block,
@@ -181,19 +208,18 @@ fn judge(
         None => (Answer::Refused, "no record says what brought it".to_owned()),
         _ if status == Some("DRAINING") => (Answer::TooLate, "it is DRAINING".to_owned()),
         _ if drain_at <= now => (Answer::TooLate, format!("its drain began at {drain_at}")),
-        _ if status == Some("ACTIVE") => {
-            (Answer::Asked, format!("it takes jobs; its drain was to begin at {drain_at}"))
-        }
-        _ => (Answer::Asked, "it has not joined yet, and sees it when it has".to_owned()),
+        _ if status == Some("ACTIVE") => (Answer::NotHeard, heard::why_silent(drain_at)),
+        _ => (Answer::NotHeard, "it has not joined yet, and sees it when it has".to_owned()),
     };
-    Node { instance: instance.id.clone(), answer, was: block.end_of(instance).unwrap_or(timeline.end), why }
+    let was = block.end_of(instance).unwrap_or(timeline.end);
+    Node { instance: instance.id.clone(), answer, was, end: None, why, awaited: status == Some("ACTIVE") }
 }
 
 /// The leave to tag those that are asked.
 fn asked(session: &Session<'_>, block: &Block, nodes: &[Node]) -> Vec<Ours> {
     let template = block.record.as_ref().map(|record| record.template.id());
     let marks = Marks::of_block(session.environment(), &block.id).of_template(template);
-    let is_asked = |it: &&Instance| nodes.iter().any(|node| node.instance == it.id && node.answer == Answer::Asked);
+    let is_asked = |it: &&Instance| nodes.iter().any(|node| node.instance == it.id && node.answer == Answer::NotHeard);
     let asked = block.instances.iter().filter(is_asked);
     asked.filter_map(|it| marks.claim_instance(it, &block.requests)).collect()
 }
@@ -213,12 +239,16 @@ fn text(extended: &Extended) -> String {
     let mut lines = vec![format!("block {} ends at {}", extended.block, extended.end)];
     lines.extend(extended.instances.iter().map(|node| {
         let answer = match node.answer {
-            Answer::Asked => "asked",
+            Answer::Accepted => "accepted",
+            Answer::NotHeard => "not heard",
             Answer::TooLate => "too late",
             Answer::Refused => "refused",
         };
         format!("{answer}: {}, which was to end at {}: {}", node.instance, node.was, node.why)
     }));
     lines.push(format!("schedules moved: {}", extended.schedules));
+    lines.extend(
+        extended.worst_case_usd_estimate.map(|worst| format!("the block costs at worst {worst} in all (estimate)")),
+    );
     lines.join("\n")
 }

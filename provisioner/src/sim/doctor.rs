@@ -22,10 +22,15 @@ impl World {
     }
 
     /// Drains an instance, as somebody does with the AWS CLI.
-    fn drain_by_hand(&self, instance: &str) {
+    pub(super) fn drain_by_hand(&self, instance: &str) {
         let cluster = self.cluster_of(instance);
-        let listed = self.ecs_by_hand("ListContainerInstances", &json!({"cluster": cluster}));
-        let arns = serde_json::from_str::<serde_json::Value>(&listed).expect("JSON")["containerInstanceArns"].clone();
+        let read = |text: String| serde_json::from_str::<serde_json::Value>(&text).expect("JSON");
+        let listed = read(self.ecs_by_hand("ListContainerInstances", &json!({"cluster": cluster})));
+        let all = json!({"cluster": cluster, "containerInstances": listed["containerInstanceArns"]});
+        let all = read(self.ecs_by_hand("DescribeContainerInstances", &all));
+        let all = all["containerInstances"].as_array().expect("a list");
+        let its = all.iter().find(|it| it["ec2InstanceId"] == instance).expect("it is registered");
+        let arns = [&its["containerInstanceArn"]];
         let body = json!({"cluster": cluster, "containerInstances": arns, "status": "DRAINING"});
         self.ecs_by_hand("UpdateContainerInstancesState", &body);
     }

@@ -133,6 +133,7 @@ impl Seen {
             Action::StartEcsAgent => Event::EcsAgentStarted(done),
             Action::RepairEcsAgent(_) => Event::EcsAgentRepaired(done),
             Action::Warn { stop_at, .. } => Event::Warned { stop_at, outcome: done },
+            Action::AnswerExtension(answer) => Event::ExtensionAnswered { answer, outcome: done },
             Action::SetDraining(of) => {
                 self.draining = true;
                 Event::DrainingSet { instance: of.instance, outcome: done }

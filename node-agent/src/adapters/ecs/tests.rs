@@ -171,3 +171,33 @@ async fn missing_and_expired_credentials_are_named() {
     assert!(error.to_string().contains("credential"), "{error}");
     assert_eq!(error.outcome, Outcome::Retry);
 }
+
+/// Catches: attributes that ECS couldn't put on this instance, or a missing right that is asked for again and again.
+#[tokio::test]
+async fn an_extension_is_answered_by_two_attributes_of_the_container_instance() {
+    let answer = ExtensionAnswer {
+        of: own(),
+        asked: "2026-11-24T12:00:00Z".parse().expect("a time"),
+        end: "2026-11-24T11:10:00Z".parse().expect("a time"),
+    };
+    let taken = ecs(|operation, asked| {
+        assert_eq!(operation, "PutAttributes");
+        let attribute = |name: &str, value: &str| json!({"name": name, "value": value, "targetId": "arn:own"});
+        let both = [
+            attribute("spotblock.end", "2026-11-24T11:10:00Z"),
+            attribute("spotblock.end-asked", "2026-11-24T12:00:00Z"),
+        ];
+        assert_eq!(*asked, json!({"cluster": "c", "attributes": both}));
+        (200, json!({"attributes": both}))
+    })
+    .await;
+    taken.answer_extension(&answer).await.expect("taken");
+    for (code, outcome) in [
+        ("AccessDeniedException", Outcome::Refused),
+        ("AttributeLimitExceededException", Outcome::Refused),
+        ("TargetNotFoundException", Outcome::Retry),
+    ] {
+        let ecs = ecs(move |_, _| refused(code, "no")).await;
+        assert_eq!(ecs.answer_extension(&answer).await.expect_err(code).outcome, outcome, "{code}");
+    }
+}

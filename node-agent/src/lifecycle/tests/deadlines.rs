@@ -42,6 +42,48 @@ fn an_extension_is_honoured_while_serving_only_and_never_beyond_a_limit() {
     assert_eq!(moments(&life), (today("10:25:00"), today("11:05:00"), today("11:10:00")));
 }
 
+/// The answers that are to be given in these actions: the moment asked for and the end.
+fn answers(actions: &[Action]) -> Vec<(Timestamp, Timestamp)> {
+    let answers = actions.iter().filter_map(|action| match action {
+        Action::AnswerExtension(answer) => Some((answer.asked, answer.end)),
+        _ => None,
+    });
+    answers.collect()
+}
+
+/// Catches: an extension that is taken and told to nobody, or one that a limit cuts and that passes for taken whole.
+#[test]
+fn what_became_of_an_extension_is_told_until_ecs_has_taken_it_and_again_when_it_changes() {
+    let told = |life: &mut Life, asked, end, outcome| {
+        let of = life.state.registration.clone().expect("registered");
+        life.step(Event::ExtensionAnswered { answer: ExtensionAnswer { of, asked, end }, outcome })
+    };
+    let (to, limit) = (today("12:00:00"), today("11:10:00"));
+    let mut life = Life::serving();
+    assert_eq!(answers(&life.step(Event::Tick)), [], "nobody asked");
+    assert_eq!(answers(&life.step(Event::EndMoved { to })), [(to, to)]);
+    assert_eq!(answers(&life.step(Event::EndMoved { to })), [], "it is under way");
+    assert_eq!(answers(&told(&mut life, to, to, Outcome::Retry)), []);
+    assert_eq!(answers(&life.after(2).step(Event::Tick)), [(to, to)]);
+    assert_eq!(answers(&told(&mut life, to, to, Outcome::Done)), []);
+    assert_eq!(answers(&life.after(600).step(Event::EndMoved { to })), [], "it is told");
+    // It doesn't reach as far any more.
+    assert_eq!(answers(&life.step(Event::Limited { until: limit })), [(to, limit)]);
+    // What is refused will be refused again.
+    assert_eq!(answers(&told(&mut life, to, limit, Outcome::Refused)), []);
+    assert_eq!(answers(&life.after(600).step(Event::EndMoved { to })), []);
+    // A new container instance shows the end that is in ecs.config.
+    life.step(Event::Registered(Registration { instance: "arn:new".into(), cluster: "c".into() }));
+    assert_eq!(answers(&life.after(30).step(Event::Tick)), [(to, limit)]);
+}
+
+#[test]
+fn from_the_drain_on_an_extension_is_not_answered() {
+    for mut life in [Life::new(), Life::draining(&[]), Life::stopping(&[]), Life::leaving()] {
+        assert_eq!(answers(&life.step(Event::EndMoved { to: today("12:00:00") })), [], "{:?}", life.state.phase);
+    }
+}
+
 #[test]
 fn an_extension_is_held_to_what_aws_takes_back_early() {
     let mut life = Life::serving();

@@ -52,6 +52,10 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0..5_000_i64).prop_map(|s| Event::Limited { until: testing::state().timeline.start + secs(s) }),
         1 => Just(Event::Rebalance),
         1 => (0..9_000_i64).prop_map(|s| Event::EndMoved { to: testing::state().timeline.start + secs(s) }),
+        1 => (registration(), 0..9_000_i64, 0..9_000_i64, outcome()).prop_map(|(of, asked, end, outcome)| {
+            let at = |s| testing::state().timeline.start + secs(s);
+            Event::ExtensionAnswered { answer: ExtensionAnswer { of, asked: at(asked), end: at(end) }, outcome }
+        }),
         1 => (0..9_000_i64, outcome())
             .prop_map(|(s, outcome)| Event::Warned { stop_at: testing::state().timeline.start + secs(s), outcome }),
         5 => prop::option::weighted(0.8, host_tasks()).prop_map(Event::OnHost),

@@ -62,13 +62,18 @@ async fn scheduled_maintenance_ends_the_block_before_it() {
 /// Catches: an extension that is read once, or loosens a drain that has begun.
 #[tokio::test(start_paused = true)]
 async fn an_extension_by_tag_is_honoured_while_serving_only() {
-    for (tagged_after, drain, stop) in [(600_000, "10:45:00", "11:25:00"), (905_000, "10:15:00", "10:55:00")] {
+    for (tagged_after, drain, stop, answers) in
+        [(600_000, "10:45:00", "11:25:00", 1), (905_000, "10:15:00", "10:55:00", 0)]
+    {
         let world = World::at(today("10:00:00"));
         world.facts().tasks.insert("long".into(), FakeTask::until(today("18:00:00")));
         later(&world, tagged_after, |facts| facts.end_tag = Some(today("11:30:00")));
         live(&world, testing::state()).await;
         assert_eq!(clock(world.first("drain")), drain);
         assert_eq!(clock(world.first("stop long")), stop);
+        let answered = world.facts().answers.clone();
+        assert_eq!(answered.len(), answers, "{answered:?}");
+        assert!(answered.iter().all(|it| it.asked == it.end && it.end == today("11:30:00")), "{answered:?}");
     }
 }
 

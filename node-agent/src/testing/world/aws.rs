@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::facts::Said;
 use super::{REPORT, World, own};
-use crate::lifecycle::{InstanceStatus, Outcome, Registration, Survey};
+use crate::lifecycle::{ExtensionAnswer, InstanceStatus, Outcome, Registration, Survey};
 use crate::ports::{Answer, Clock as _, Cluster, ClusterError, Identity, Metadata, MetadataError, Signal};
 
 impl World {
@@ -94,6 +94,15 @@ impl Cluster for World {
             facts.drained_at.get_or_insert(now);
             self.draining.notify_one();
             Ok(InstanceStatus::Draining)
+        })
+    }
+
+    fn answer_extension<'a>(&'a self, answer: &'a ExtensionAnswer) -> Answer<'a, Result<(), ClusterError>> {
+        Box::pin(async {
+            if self.ecs("answer").await? != Said::Lie {
+                self.facts().answers.push(answer.clone());
+            }
+            Ok(())
         })
     }
 

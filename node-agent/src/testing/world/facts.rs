@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::lifecycle::Outcome;
+use crate::lifecycle::{ExtensionAnswer, Outcome};
 use crate::ports::{Identity, Saved};
 
 /// A task.
@@ -82,6 +82,8 @@ pub(crate) struct Facts {
     pub(crate) rebalance: Option<Timestamp>,
     pub(crate) maintenance: Option<Timestamp>,
     pub(crate) end_tag: Option<Timestamp>,
+    /// What ECS was told of it.
+    pub(crate) answers: Vec<ExtensionAnswer>,
     pub(crate) saved: Option<Saved>,
     /// Every request to ECS fails, or hangs for ever.
     pub(crate) ecs_fails: bool,

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::attributes::Attribute;
 use super::tags::Tag;
 use super::{ContainerInstance, LastStatus, Resources, Status, invalid, tasks, view};
 use crate::core::record::What;
@@ -22,36 +23,6 @@ pub(super) struct Register {
     attributes: Vec<Attribute>,
     #[serde(default)]
     tags: Vec<Tag>,
-}
-
-#[derive(Deserialize)]
-struct Attribute {
-    name: String,
-    value: Option<String>,
-}
-
-impl Attribute {
-    /// ECS's rules for names and values.
-    fn check(&self) -> Result<(), AwsError> {
-        let in_name = |c: char| c.is_ascii_alphanumeric() || "-_./\\".contains(c);
-        let in_value = |c: char| in_name(c) || "@: ".contains(c);
-        if self.name.is_empty() || self.name.len() > 128 || !self.name.chars().all(in_name) {
-            return Err(invalid(format!("The attribute name {:?} is invalid", self.name)));
-        }
-        match &self.value {
-            Some(value) if value.is_empty() || value.len() > 128 || !value.chars().all(in_value) => {
-                Err(invalid(format!("The value {value:?} of attribute {} is invalid", self.name)))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn view(&self) -> Value {
-        match &self.value {
-            Some(value) => json!({"name": self.name, "value": value}),
-            None => json!({"name": self.name}),
-        }
-    }
 }
 
 /// Registers an instance, or again one that is known by its ARN; that one keeps its status and its attributes.

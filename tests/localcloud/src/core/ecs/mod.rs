@@ -17,6 +17,7 @@ use super::{AwsError, Cloud, Context, Handled, Request};
 use crate::wire;
 
 mod agent;
+mod attributes;
 mod clusters;
 mod instances;
 mod tags;
@@ -259,6 +260,7 @@ fn dispatch(cloud: &mut Cloud, context: &Context, operation: &str, p: Value) -> 
         "ListContainerInstances" => instances::list(cloud, &read(p)?),
         "DescribeContainerInstances" => instances::describe(cloud, read(p)?),
         "UpdateContainerInstancesState" => instances::update_state(cloud, context, read(p)?),
+        "PutAttributes" => attributes::put(cloud, read(p)?),
         "DeregisterContainerInstance" => instances::deregister(cloud, context, &read(p)?),
         "ListTasks" => tasks::list(cloud, &read(p)?),
         "DescribeTasks" => tasks::describe(cloud, read(p)?),

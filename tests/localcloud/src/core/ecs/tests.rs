@@ -164,6 +164,43 @@ fn attributes_follow_ecs_rules() {
 }
 
 #[test]
+fn attributes_can_be_set_later_all_of_them_or_none() {
+    let (mut world, instance) = ready();
+    let put = |name: &str, target: &str| json!({"name": name, "value": "x", "targetId": target});
+    let both = json!({"cluster": "c", "attributes": [put("a", &instance), put("b", &instance)]});
+    let answer = ecs(&mut world, "PutAttributes", both.clone());
+    assert_eq!(answer["attributes"][0]["targetType"], "container-instance");
+    ecs(&mut world, "PutAttributes", both);
+    let shown = |world: &mut World| {
+        let seen = ecs(world, "DescribeContainerInstances", json!({"cluster": "c", "containerInstances": [instance]}));
+        let mut names: Vec<String> = seen["containerInstances"][0]["attributes"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|it| it["name"].as_str().expect("a name").to_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    let before = shown(&mut world);
+    assert!(before.iter().filter(|it| ["a", "b"].contains(&it.as_str())).count() == 2, "each once: {before:?}");
+    let short = instance.rsplit('/').next().expect("an id");
+    for (attributes, code) in [
+        (
+            json!([put("c", &instance), put("d", "arn:aws:ecs:us-east-1:1:container-instance/c/gone")]),
+            "TargetNotFoundException",
+        ),
+        (json!([put("c", short)]), "InvalidParameterException"),
+        (json!([put("no spaces", &instance)]), "InvalidParameterException"),
+        (json!([]), "InvalidParameterException"),
+        ((0..10).map(|n| put(&format!("n{n}"), &instance)).collect(), "AttributeLimitExceededException"),
+    ] {
+        assert_eq!(refused(&mut world, "PutAttributes", json!({"cluster": "c", "attributes": attributes})), code);
+        assert_eq!(shown(&mut world), before);
+    }
+}
+
+#[test]
 fn lists_come_in_pages() {
     let (mut world, _) = ready();
     for instance in ["i-2", "i-3"] {

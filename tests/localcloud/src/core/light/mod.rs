@@ -159,6 +159,14 @@ fn fulfil(cloud: &mut Cloud, now: Timestamp, id: &str, wish: Wish) {
             let done = call(cloud, now, id, "UpdateContainerInstancesState", &parameters).is_some();
             with(cloud, id, |node| node.drained(now, done));
         }
+        Wish::Answer { cluster, member, asked, end } => {
+            let put =
+                |name: &str, value: Timestamp| json!({"name": name, "value": value.to_string(), "targetId": member});
+            let both = [put(attribute::END, end), put(attribute::END_ASKED, asked)];
+            let parameters = json!({"cluster": cluster, "attributes": both});
+            let done = call(cloud, now, id, "PutAttributes", &parameters).is_some();
+            with(cloud, id, |node| node.answered(now, asked, done));
+        }
         Wish::Stop { cluster, task, reason } => {
             let parameters = json!({"cluster": cluster, "task": task, "reason": reason});
             let done = call(cloud, now, id, "StopTask", &parameters).is_some();

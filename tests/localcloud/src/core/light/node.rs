@@ -18,6 +18,8 @@ const CREATION: SignedDuration = SignedDuration::from_millis(100);
 const STOP_TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
 /// How often the agent looks at its container instance's status, in milliseconds.
 const LOOK_MS: u64 = 15_000;
+/// How often it looks at the tag that moves its block's end, in milliseconds.
+const TAG_MS: u64 = 30_000;
 
 /// Something that it wants done.
 #[derive(Debug, PartialEq)]
@@ -30,6 +32,13 @@ pub(super) enum Wish {
     Drain {
         cluster: String,
         member: String,
+    },
+    /// Says what became of an extension.
+    Answer {
+        cluster: String,
+        member: String,
+        asked: Timestamp,
+        end: Timestamp,
     },
     Stop {
         cluster: String,
@@ -89,6 +98,8 @@ pub(super) struct Node {
     idle_since: Timestamp,
     /// When DRAINING that somebody else asked for is noticed.
     notices_at: Option<Timestamp>,
+    /// The extension that was asked for last, and when it is answered; none once that is done.
+    extension: Option<(Timestamp, Option<Timestamp>)>,
     random: fastrand::Rng,
 }
 
@@ -200,6 +211,7 @@ impl Node {
             tasks: BTreeMap::new(),
             idle_since: now,
             notices_at: None,
+            extension: None,
             random,
         }
     }
@@ -248,6 +260,9 @@ impl Node {
         let (Some(config), Some(timeline)) = (&self.config, self.timeline) else { return };
         let mut new = timeline;
         if let Some(moved) = outside.moved.filter(|_| self.phase == Phase::Serving) {
+            if self.extension.is_none_or(|(asked, _)| asked != moved) {
+                self.extension = Some((moved, Some(plus(now, millis(self.random.u64(0..TAG_MS))))));
+            }
             let moved = Timeline::moved_to(config, timeline.start, moved);
             if moved.end > new.end {
                 new = moved;
@@ -277,7 +292,10 @@ impl Node {
         let tasks = self.tasks.values().filter_map(of_task).min();
         let own = match self.phase {
             Phase::Joining(at) => Some(at),
-            Phase::Serving => Some(self.drains_at(timeline)),
+            Phase::Serving => {
+                let answer = self.extension.and_then(|(_, at)| at);
+                answer.into_iter().chain([self.drains_at(timeline)]).min()
+            }
             Phase::Draining(Some(at)) => Some(at),
             Phase::Draining(None) => self.is_empty().then_some(self.idle_since),
             Phase::Gone => None,
@@ -334,6 +352,12 @@ impl Node {
         {
             return Some(Wish::Drain { cluster, member });
         }
+        if let Some((asked, Some(at))) = self.extension
+            && self.phase == Phase::Serving
+            && at <= now
+        {
+            return Some(Wish::Answer { cluster, member, asked, end: timeline.end });
+        }
         let stops = |it: &&String| {
             let task = &self.tasks[*it];
             task.lives() && !task.stop_asked && task.asks_stop.unwrap_or(timeline.stop_at) <= now
@@ -352,6 +376,14 @@ impl Node {
 
     pub(super) fn drained(&mut self, now: Timestamp, done: bool) {
         self.phase = Phase::Draining((!done).then(|| plus(now, RETRY)));
+    }
+
+    pub(super) fn answered(&mut self, now: Timestamp, of: Timestamp, done: bool) {
+        if let Some((asked, at)) = &mut self.extension
+            && *asked == of
+        {
+            *at = (!done).then(|| plus(now, RETRY));
+        }
     }
 
     pub(super) fn stop_asked(&mut self, now: Timestamp, arn: &str, done: bool) {
