@@ -28,7 +28,8 @@
 //! 11. *Stopping*, from `stop_at` or a notice: each task that still lives is stopped with a reason that retry rules
 //!     recognise, and ECS's word that it stopped is waited for. What outlives its stop is killed.
 //! 12. *Leaving*: the ECS agent is stopped, the instance deregistered. Where ECS took no stop the containers are stopped
-//!     through the container runtime in between, and the instance is left for ECS to miss.
+//!     through the container runtime in between, and the instance is left for ECS to miss; so too where the agent knows
+//!     of no registration and ECS doesn't say whether there is one.
 //! 13. *Gone*: the host is powered off, at `end` at the latest whatever has failed, and told again every ten seconds if
 //!     it lives on.
 //!

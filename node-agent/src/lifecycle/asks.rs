@@ -174,9 +174,10 @@ impl State {
             .filter_map(|task| task.stop_since)
             .chain(self.unheard_since())
             .chain(self.undrained_since());
+        let deaf = self.deaf_at();
         let unheard = unheard.filter_map(|since| since.checked_add(self.patience()).ok());
         let silent = self.silent_since.and_then(|since| since.checked_add(FIRST_LOOK).ok());
-        moments.into_iter().chain(again).chain(unheard).chain(silent).filter(|at| *at > now).min()
+        moments.into_iter().chain(again).chain(unheard).chain(silent).chain(deaf).filter(|at| *at > now).min()
     }
 
     /// A limit for one step of leaving: at most half the time that is left, so that the next one has some too.
@@ -255,7 +256,9 @@ fn ask_to_leave(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
     if !state.step.is_due(now) {
         return;
     }
-    let request = state.limit(now, LEAVE_REQUEST);
+    // One that hangs must leave time for another, and for stopping the containers without ECS.
+    let until_deaf = state.deaf_at().map_or(SignedDuration::MAX, |at| now.duration_until(at) / 2);
+    let request = state.limit(now, until_deaf.clamp(state.patience() / 2, LEAVE_REQUEST));
     let (action, limit) = match (state.leave, state.registration.clone()) {
         (LeaveStep::StopEcsAgent, _) => {
             let longest = if state.local { STOP_ECS_AGENT / 4 } else { STOP_ECS_AGENT };

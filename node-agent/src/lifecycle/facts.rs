@@ -73,7 +73,9 @@ impl Rules {
                     state.registration = Some(registration);
                     go_on(state, LeaveStep::Inspect);
                 }
-                Ok(None) | Err(Outcome::Refused | Outcome::Done) => go_on(state, LeaveStep::Done),
+                Ok(None) => go_on(state, LeaveStep::Done),
+                // Whether it has tasks isn't known, and won't be: if it has any, they are to have their SIGTERM.
+                Err(Outcome::Refused | Outcome::Done) => go_on(state, LeaveStep::StopContainers),
                 Err(Outcome::Retry) => state.step.failed(now, self),
             },
             Event::Deregistered(outcome) if state.phase == Phase::Leaving && state.leave == LeaveStep::Deregister => {
@@ -89,6 +91,9 @@ impl Rules {
             | Event::EcsAgentStopped(_)
             | Event::Found(_)
             | Event::Deregistered(_) => {}
+        }
+        if state.step.failures > 0 && state.deaf_at().is_some_and(|at| at <= now) {
+            go_on(state, LeaveStep::StopContainers);
         }
     }
 
@@ -185,8 +190,8 @@ impl Rules {
                 take_tasks(state, &survey.tasks);
                 self.judge_idle(state, now, survey.pending);
             }
-            // Whether tasks hang on it isn't known, and deregistering would lose their jobs.
-            Err(Outcome::Refused | Outcome::Done) if inspecting => go_on(state, LeaveStep::Done),
+            // Whether tasks hang on it isn't known: as above.
+            Err(Outcome::Refused | Outcome::Done) if inspecting => go_on(state, LeaveStep::StopContainers),
             Err(_) if inspecting => state.step.failed(now, self),
             Err(_) if draining => {
                 state.idle = Idle::No;
@@ -224,10 +229,12 @@ impl State {
     /// Deregistering by force ends whatever ECS takes for running with a reason of its own, "Container instance
     /// deregistration forced by user" [A], which no retry rule knows: the job would be lost. Where a task has neither
     /// ended for ECS nor been given the agent's reason, the instance is left to ECS, which says `Host EC2 (instance i-...)
-    /// terminated.` once it is gone. One that ECS says has ended and that the host shows as live has not.
+    /// terminated.` once it is gone. One that ECS says has ended and that the host shows as live has not. And where ECS
+    /// could not be asked which tasks there are, there may be some.
     fn deregister_or_not(&self) -> LeaveStep {
         let is_settled = |task: &super::Task| task.is_over() || task.stop_taken;
-        if self.tasks.values().all(is_settled) { LeaveStep::Deregister } else { LeaveStep::Done }
+        let is_deaf = self.look && self.leave == LeaveStep::StopContainers;
+        if !is_deaf && self.tasks.values().all(is_settled) { LeaveStep::Deregister } else { LeaveStep::Done }
     }
 
     fn is_registered_as(&self, instance: &str) -> bool {

@@ -72,7 +72,7 @@ impl Rules {
             Phase::Stopping if state.is_unheard(now) => Some((Phase::Leaving, Why::Unheard)),
             Phase::Stopping if state.leave_at() <= now => Some((Phase::Leaving, Why::LeaveTime)),
             Phase::Leaving if state.has_late_tasks(now) => Some((Phase::Stopping, Why::LateTasks)),
-            Phase::Leaving if state.has_left(now) => Some((Phase::Gone, Why::Left)),
+            Phase::Leaving if state.has_left() => Some((Phase::Gone, Why::Left)),
             _ => None,
         }
     }
@@ -110,13 +110,21 @@ impl State {
         self.silent_since.map(|since| since.max(self.since)).filter(|_| self.phase == Phase::Stopping)
     }
 
-    fn has_left(&self, now: Timestamp) -> bool {
+    /// Until when ECS is asked whether a registration got through unseen, and has tasks. If it gives no answer the containers
+    /// are stopped without it, whether there are any or not.
+    pub(super) fn deaf_at(&self) -> Option<Timestamp> {
+        let looks = self.phase == Phase::Leaving && matches!(self.leave, LeaveStep::Find | LeaveStep::Inspect);
+        let since = self.since.max(self.timeline.stop_at);
+        let moment = since.checked_add(self.patience()).unwrap_or(Timestamp::MAX);
+        looks.then(|| moment.min(self.leave_at()))
+    }
+
+    fn has_left(&self) -> bool {
         match self.leave {
-            LeaveStep::StopEcsAgent => false,
             // Cut short only by the end: the containers' time is the more important one.
-            LeaveStep::StopContainers => false,
-            // Tasks may hang on it: looked for as long as there is time to stop them.
-            LeaveStep::Find | LeaveStep::Inspect => self.step.failures > 0 && self.leave_at() <= now,
+            LeaveStep::StopEcsAgent | LeaveStep::StopContainers => false,
+            // Tasks may hang on it: looked for until they would have to be stopped without ECS.
+            LeaveStep::Find | LeaveStep::Inspect => false,
             LeaveStep::Deregister => self.registration.is_none() || self.step.failures >= LEAVE_TRIES,
             LeaveStep::Done => true,
         }

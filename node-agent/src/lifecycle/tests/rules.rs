@@ -45,6 +45,26 @@ fn an_instance_that_is_late_for_its_block_never_starts_the_ecs_agent() {
     assert_eq!(life.step(Event::Found(Ok(None))), [Action::PowerOff]);
 }
 
+/// Catches: an instance that is deregistered by force although ECS never said which tasks hang on it.
+#[test]
+fn where_ecs_refuses_to_tell_of_a_registration_its_containers_are_stopped_without_it() {
+    let refused = Err(Outcome::Refused);
+    for found in [None, Some(own())] {
+        let mut life = Life::new();
+        life.at("10:20:00").step(Event::Started { registration: None });
+        life.step(Event::EcsAgentStopped(Outcome::Done));
+        let actions = match found {
+            None => life.step(Event::Found(Err(Outcome::Refused))),
+            Some(own) => {
+                life.step(Event::Found(Ok(Some(own))));
+                life.step(Event::Surveyed(refused.clone()))
+            }
+        };
+        assert!(matches!(actions[..], [Action::StopContainers { .. }]), "{actions:?}");
+        assert_eq!(life.step(Event::ContainersStopped(Outcome::Done)), [Action::PowerOff]);
+    }
+}
+
 /// Catches: an agent whose state was lost in the middle of the drain, and that takes the running tasks for late ones.
 #[test]
 fn without_saved_state_a_registration_that_is_there_puts_it_back_into_the_drain() {

@@ -32,6 +32,32 @@ async fn when_ecs_takes_no_stop_the_tasks_are_stopped_on_the_host() {
     }
 }
 
+/// The worst of all at once: the ECS agent is stopped, the state lost, and ECS not to be reached. Nothing on the host
+/// tells of tasks then.
+/// Catches: containers that are killed by the power-off alone, without their SIGTERM.
+#[tokio::test(start_paused = true)]
+async fn without_state_ecs_agent_and_ecs_the_containers_are_still_stopped_in_time() {
+    for (begins, hangs, due) in [
+        ("10:55:10", true, "10:55:40"),
+        ("10:55:10", false, "10:55:40"),
+        // Before tasks are to be stopped ECS is given the time until then.
+        ("10:40:00", true, "10:55:30"),
+        // As late as it can be and still be something.
+        ("10:59:20", true, "10:59:30"),
+    ] {
+        let world = World::at(today(begins));
+        world.facts().tasks.insert("long".into(), FakeTask::until(today("18:00:00")));
+        (world.facts().registered, world.facts().ecs_fails, world.facts().ecs_hangs) = (true, true, hangs);
+        live(&world, testing::state()).await;
+        let (term, kill) = stopped_locally(&world, "long");
+        let late = term.duration_since(today(due));
+        assert!((0..20).contains(&late.as_secs()), "began at {begins}, hangs: {hangs}: stopped at {term}");
+        let off = world.first("power-off").expect("powered off");
+        assert!(term < kill && off <= today("11:00:00"), "began at {begins}, hangs: {hangs}: {kill}, {off}");
+        assert!(!world.facts().deregistered, "its job would be lost");
+    }
+}
+
 /// Catches: an end that waits for a container runtime which is broken.
 #[tokio::test(start_paused = true)]
 async fn a_broken_container_runtime_delays_nothing() {
