@@ -11,7 +11,7 @@ export AWS_EC2_METADATA_SERVICE_ENDPOINT = http://127.0.0.1:1
 build:  ## build everything, for the demo and the tests
 	cargo build --locked --workspace --all-targets
 
-demo:  ## see a block live and die on a local cloud; SOURCE=spot-block|spot|on-demand|reservation says where it is bought
+demo:  ## see a block live and die on a local cloud; SOURCE=spot-block|spot|on-demand|reservation|capacity-block says where it is bought
 	cargo build --locked --workspace --bins
 	target/debug/demo $(SOURCE)
 

@@ -25,7 +25,7 @@ pub struct Node {
     pub instance: String,
     /// When EC2 launched it, on the real clock.
     pub launched: Timestamp,
-    /// When its block ends.
+    /// When its block ends: by its terms, or sooner where AWS takes it back, which a capacity block's instances aren't told.
     pub end: Timestamp,
     /// When it registered with ECS, and in which cluster.
     pub joined: Option<(Timestamp, String)>,
@@ -86,11 +86,12 @@ impl Node {
 pub fn nodes(calls: &[Call], events: &[Event], terms: &Terms) -> Vec<Node> {
     let mut nodes: Vec<Node> = Vec::new();
     for event in events {
-        if let What::Launched { instance, launch_time, .. } = &event.what {
+        if let What::Launched { instance, launch_time, ends_at, .. } = &event.what {
+            let end = *launch_time + terms.duration;
             nodes.push(Node {
                 instance: instance.clone(),
                 launched: event.at,
-                end: *launch_time + terms.duration,
+                end: ends_at.map_or(end, |taken| end.min(taken)),
                 joined: None,
                 drained: drain_call(calls, instance),
                 draining: None,

@@ -52,7 +52,7 @@ pub enum What {
         launch_time: Timestamp,
         /// The spot request or fleet that brought it.
         by: String,
-        /// When AWS itself would take it, where it would.
+        /// When AWS itself would take it, where it would: of a capacity block, as it was at the launch.
         ends_at: Option<Timestamp>,
     },
     /// A container instance registered.

@@ -27,6 +27,9 @@ const EXTENDABLE: SignedDuration = SignedDuration::from_hours(1);
 /// How many instances a capacity block can have.
 const MAX_INSTANCES: u32 = 64;
 
+/// At which seconds a block that has begun ends, where options say how soon.
+const STEP_SECS: i64 = 5;
+
 /// On how many days to come blocks begin that are on offer, in how many zones.
 const DAYS: u32 = 5;
 const OFFERED_ZONES: usize = 2;
@@ -210,9 +213,9 @@ impl Wanted {
     fn starts(&self, cloud: &Cloud, now: Timestamp, length: u32) -> Vec<Timestamp> {
         let options = &cloud.options;
         if let Some(ends_in) = options.block_ends_in {
-            // Whole minutes, so that the same question has the same answer for a while.
+            // In steps, so that the same question has the same answer for a while.
             let end = now + ends_in + RECLAIM;
-            return vec![whole(end, 60) - hours(length)];
+            return vec![whole(end, STEP_SECS) - hours(length)];
         }
         let from = self.start_date_range.map_or(now, |from| from.max(now));
         let in_time = |start: &Timestamp| self.end_date_range.is_none_or(|last| *start + hours(length) <= last);

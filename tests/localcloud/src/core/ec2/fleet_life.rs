@@ -90,6 +90,7 @@ fn launch(
         spot_request: request.clone(),
         reservation: Some(reservation.to_owned()),
         block: None,
+        taken_back: None,
         tags,
     };
     let instance = instance::launch(cloud, now, order);

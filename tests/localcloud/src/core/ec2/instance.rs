@@ -71,6 +71,8 @@ pub(super) struct Order {
     pub(super) reservation: Option<String>,
     /// When it is a spot block: how long that is.
     pub(super) block: Option<SignedDuration>,
+    /// When it is launched into a capacity block: when AWS takes that back.
+    pub(super) taken_back: Option<Timestamp>,
     pub(super) tags: Tags,
 }
 
@@ -282,7 +284,7 @@ impl Instance {
 pub(super) fn launch(cloud: &mut Cloud, now: Timestamp, order: Order) -> String {
     let id = cloud.ids.resource("i");
     let is_light = light::is_next(cloud);
-    let Order { spec, market, by, spot_request, reservation, block, tags } = order;
+    let Order { spec, market, by, spot_request, reservation, block, taken_back, tags } = order;
     let launch_time = launch_time(cloud, now, block.or_else(|| told_length(&spec)));
     let block_end = block.map(|length| launch_time + length);
     let number = cloud.ec2.launched;
@@ -311,7 +313,7 @@ pub(super) fn launch(cloud: &mut Cloud, now: Timestamp, order: Order) -> String 
         number: cloud.ec2.launched as usize,
         spec,
     });
-    let ends_at = block_end.map(|end| end + NOTICE);
+    let ends_at = taken_back.or_else(|| block_end.map(|end| end + NOTICE));
     cloud.event(Event { at: now, what: What::Launched { instance: id.clone(), launch_time, by, ends_at } });
     if is_light {
         light::start(cloud, now, &id);

@@ -228,6 +228,7 @@ impl Run {
             spot_request: request.clone(),
             reservation: Some(reservation.to_owned()),
             block: None,
+            taken_back: place.and_then(|id| reservations::find(cloud, id).ok()?.reclaim_at()),
             tags: self.tags.clone(),
         };
         let instance = instance::launch(cloud, now, order);

@@ -226,6 +226,7 @@ fn fulfill(cloud: &mut Cloud, now: Timestamp, index: usize) {
         spot_request: Some(spot.id.clone()),
         reservation: None,
         block: spot.block,
+        taken_back: None,
         tags: Tags::new(),
     };
     let instance = instance::launch(cloud, now, order);
