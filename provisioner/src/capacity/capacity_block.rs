@@ -16,17 +16,20 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use node_contract::{End, NodeConfig, Source, names::tag};
+use node_contract::{End, NodeConfig, Source};
 
 use super::refusal::{self, Refusal, Short};
 use super::{Buying, Came, Capacity, Guarantee, Pending, by_type_and_subnet, with_profile};
-use crate::aws::ec2::{Named, Offering, Reservation, Search};
-use crate::bring::SETTLE_LIMIT;
-use crate::error::{AwsFailure, Error, Kind, Result};
-use crate::ownership::Marks;
-use crate::record::{Pool, Purchase, Reserved, Terms};
+use crate::aws::ec2::Reservation;
+use crate::error::{Error, Result};
+use crate::record::{Pool, Reserved, Terms};
 use crate::session::Session;
 use crate::wait::{Bound, Seen};
+
+mod offering;
+mod purchase;
+
+pub use offering::{offerings, priced};
 
 /// How many instances a capacity block has at most `[V]`.
 const MOST: u32 = 64;
@@ -142,7 +145,7 @@ async fn buy(buying: Buying<'_>) -> Result<Came> {
     if made >= asked {
         return Ok(Came { instances: made, short: None });
     }
-    let reserved = match secured(buying).await? {
+    let reserved = match purchase::secured(buying).await? {
         Ok(reserved) => reserved,
         Err(short) => return Ok(Came { instances: made, short: Some(short) }),
     };
@@ -161,226 +164,8 @@ async fn buy(buying: Buying<'_>) -> Result<Came> {
     }
 }
 
-/// The capacity block of this block: the record's, the one that a run bought which didn't live to write it down, or one
-/// that is bought now.
-async fn secured(buying: Buying<'_>) -> Result<std::result::Result<Reserved, Short>> {
-    let Buying { session, record, .. } = buying;
-    if let Some(reserved) = &record.terms.reserved {
-        return Ok(Ok(reserved.clone()));
-    }
-    if let Some(found) = bought(buying).await? {
-        return written_down(buying, &found).await.map(Ok);
-    }
-    if let Some(purchase) = &record.terms.purchase {
-        let found = bought_soon(buying, purchase).await?;
-        return written_down(buying, &found).await.map(Ok);
-    }
-    let offering = match chosen(buying).await? {
-        Ok(offering) => offering,
-        Err(short) => return Ok(Err(short)),
-    };
-    let purchase = Purchase { offering: offering.id.clone(), at: session.now() };
-    session.aws.ec2.set_purchase(record, &purchase, false).await?;
-    still_ours(buying, &purchase).await?;
-    session.ui.say(format_args!("buying capacity block offering {}: {}", offering.id, priced(&offering, None)));
-    let tags = record.terms.tags_of(buying.attempt.number);
-    match session.aws.ec2.purchase_capacity_block(&offering.id, &tags).await {
-        Ok(Some(bought)) => written_down(buying, &bought).await.map(Ok),
-        Ok(None) => written_down(buying, &bought_soon(buying, &purchase).await?).await.map(Ok),
-        Err(Error::Aws(failure)) if is_unsure(&failure) => {
-            session.ui.warn(format_args!("whether the purchase was made is not known, so it is looked for: {failure}"));
-            written_down(buying, &bought_soon(buying, &purchase).await?).await.map(Ok)
-        }
-        Err(Error::Aws(failure)) => {
-            session.aws.ec2.set_purchase(record, &purchase, true).await?;
-            let came = refusal::outcome(Error::Aws(failure), of_purchase)?;
-            Ok(Err(came.short.unwrap_or_else(Short::too_late)))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Whether the purchase may have been made though the call failed.
-fn is_unsure(failure: &AwsFailure) -> bool {
-    matches!(failure.kind, Kind::Unreachable | Kind::Server | Kind::Busy)
-}
-
-/// An offering that is gone was somebody else's luck.
-fn of_purchase(failure: &AwsFailure) -> Refusal {
-    match refusal::of_call(failure) {
-        Refusal::Never if failure.kind == Kind::NotFound => Refusal::NoCapacity,
-        refusal => refusal,
-    }
-}
-
-/// A type that isn't sold so is told by the parameter that AWS names `[A]`.
-fn of_search(failure: &AwsFailure) -> Refusal {
-    match refusal::of_call(failure) {
-        Refusal::Never if failure.message.to_lowercase().contains("instancetype") => Refusal::NotOffered,
-        refusal => refusal,
-    }
-}
-
-/// What carries this block's tags.
-async fn bought(buying: Buying<'_>) -> Result<Option<Reservation>> {
-    let Buying { session, record, .. } = buying;
-    let marks = Marks::of_block(session.environment(), &record.terms.block);
-    let found = session.aws.ec2.capacity_blocks_tagged(tag::BLOCK, &record.terms.block).await?;
-    Ok(found.into_iter().find(|it| marks.are_on(&it.tags)))
-}
-
-/// Looks for what may have been bought. Where nothing is shown, nothing more is bought for this block.
-async fn bought_soon(buying: Buying<'_>, purchase: &Purchase) -> Result<Reservation> {
-    let Buying { session, record, .. } = buying;
-    let block = &record.terms.block;
-    let bound = Bound {
-        what: format!("what may have been bought for block {block}"),
-        limit: SETTLE_LIMIT,
-        next: String::new(),
-    };
-    let look = async || match bought(buying).await? {
-        Some(found) => Ok(Seen::Done(found)),
-        None => Ok(Seen::NotYet("nothing is shown".to_owned())),
-    };
-    match session.waits.until(session.ui, bound, look).await {
-        Err(Error::TimedOut { .. }) => Err(Error::State {
-            what: format!(
-                "offering {} may have been bought for block {block} at {}, and AWS shows no such capacity block: nothing \
-                 more is bought for this block",
-                purchase.offering, purchase.at
-            ),
-            next: format!(
-                "run the same command again later: it looks again. If `aws ec2 describe-capacity-reservations` and the \
-                 bill show none, let go of it with `spotblock down --block {block}`, and start anew"
-            ),
-        }),
-        result => result,
-    }
-}
-
-async fn written_down(buying: Buying<'_>, bought: &Reservation) -> Result<Reserved> {
-    let reserved = frozen(bought)?;
-    buying.session.aws.ec2.set_reserved(buying.record, &reserved).await?;
-    let (start, end) = (bought.start, reserved.reclaimed_at());
-    buying.session.ui.say(format_args!(
-        "block {} has capacity block {}, from {start} until {end}",
-        buying.record.terms.block, reserved.id
-    ));
-    Ok(reserved)
-}
-
-/// Whether it is still this run's turn, now that its mark is written.
-async fn still_ours(buying: Buying<'_>, purchase: &Purchase) -> Result<()> {
-    let Buying { session, record, .. } = buying;
-    match session.aws.ec2.named(session.environment(), &record.name).await? {
-        Named::Record(now)
-            if now.driver == record.driver
-                && now.terms.block == record.terms.block
-                && now.terms.reserved.is_none()
-                && now.terms.purchase.as_ref() == Some(purchase) =>
-        {
-            Ok(())
-        }
-        _ => Err(Error::State {
-            what: format!("another run goes on with block {}, so this one buys nothing", record.terms.block),
-            next: "run the same command again to follow it".to_owned(),
-        }),
-    }
-}
-
-/// The cheapest offering that fits, if it may be bought.
-async fn chosen(buying: Buying<'_>) -> Result<std::result::Result<Offering, Short>> {
-    let Buying { session, record, attempt, asked, .. } = buying;
-    let terms = &record.terms;
-    if session.now() >= terms.valid_until {
-        return Ok(Err(Short::too_late()));
-    }
-    let kind = attempt.pool.types.first().map(String::as_str).unwrap_or_default();
-    let found = offerings(session, kind, asked, terms.duration, terms.start_by, &attempt.pool.subnets).await;
-    let found = match found {
-        Err(Error::Aws(failure)) => {
-            let came = refusal::outcome(Error::Aws(failure), of_search)?;
-            return Ok(Err(came.short.unwrap_or_else(Short::too_late)));
-        }
-        found => found?,
-    };
-    let Some(cheapest) = found.into_iter().next() else {
-        let why =
-            format!("no capacity block of {asked} x {kind} for {:#} begins by {}", terms.duration, terms.start_by);
-        let next = "Raise [block] start-within, or ask for another duration, fewer instances, another type or subnet";
-        return Ok(Err(short(Refusal::NoCapacity, "no-offering", why, next)));
-    };
-    Ok(match session.settings.block.max_cost {
-        Some(most) if cheapest.fee > most => {
-            let why =
-                format!("the cheapest capacity block costs {}, more than max-cost ${most:.2}", shown_fee(&cheapest));
-            Err(short(Refusal::Price, "too-dear", why, "Raise [block] max-cost, or ask for less"))
-        }
-        Some(_) if buying.consent => Ok(cheapest),
-        _ => {
-            let why = format!(
-                "a capacity block would cost {} at once and for good, which takes --yes-purchase and [block] max-cost",
-                shown_fee(&cheapest)
-            );
-            let next = "Set [block] max-cost (--max-cost) and give --yes-purchase, or name a block that you have with \
-                        [block] capacity-block";
-            Err(short(Refusal::Price, "no-consent", why, next))
-        }
-    })
-}
-
 fn short(refusal: Refusal, code: &str, why: String, next: &'static str) -> Short {
     Short { refusal, code: code.to_owned(), why, failure: None, next: Some(next) }
-}
-
-/// The offerings that fit, the cheapest first, and of those the earliest.
-///
-/// # Errors
-/// When a call fails.
-pub async fn offerings(
-    session: &Session<'_>,
-    instance_type: &str,
-    instances: u32,
-    duration: SignedDuration,
-    start_by: Timestamp,
-    subnets: &[String],
-) -> Result<Vec<Offering>> {
-    let zones: Vec<String> = session.aws.ec2.subnets(subnets).await?.into_iter().map(|it| it.zone).collect();
-    let search = Search { instance_type, instances, duration, start_by };
-    let mut found = session.aws.ec2.capacity_block_offerings(search).await?;
-    found.retain(|it| {
-        it.instance_type == instance_type
-            && it.instances == instances
-            && zones.contains(&it.zone)
-            && it.start <= start_by
-            && it.currency == "USD"
-    });
-    found.sort_by(|a, b| a.fee.total_cmp(&b.fee).then(a.start.cmp(&b.start)));
-    Ok(found)
-}
-
-fn shown_fee(offering: &Offering) -> String {
-    format!("${:.2}", offering.fee)
-}
-
-/// An offering as people read it, with its price per GPU-hour where the GPUs of an instance are known.
-#[must_use]
-pub fn priced(offering: &Offering, gpus: Option<u32>) -> String {
-    let hours = offering.start.duration_until(offering.end).as_secs_f64() / 3600.0;
-    let per_instance = offering.fee / (hours * f64::from(offering.instances)).max(1.0);
-    let (unit, price) = match gpus {
-        Some(gpus) if gpus > 0 => ("GPU-hour", per_instance / f64::from(gpus)),
-        _ => ("instance-hour", per_instance),
-    };
-    format!(
-        "{} x {} in {} from {} to {}, {} at once, ${price:.2} per {unit}",
-        offering.instances,
-        offering.instance_type,
-        offering.zone,
-        offering.start,
-        offering.end,
-        shown_fee(offering)
-    )
 }
 
 /// Waits until the capacity block can be launched into, however long that is; says why it can't, where it never will.
@@ -449,38 +234,5 @@ mod tests {
         assert_eq!(possible[..15], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 21]);
         assert_eq!((possible.len(), possible.last()), (14 + 24, Some(&182)));
         assert!(CapacityBlock.impossible(SignedDuration::from_mins(24 * 60 + 1)).is_some());
-    }
-
-    /// Catches: a lost answer taken for a refusal, after which another would be bought.
-    #[test]
-    fn only_what_says_that_nothing_was_bought_counts_as_a_refusal() {
-        let failure = |kind| AwsFailure {
-            action: "ec2:PurchaseCapacityBlock",
-            resource: "offering".into(),
-            kind,
-            code: Some("X".into()),
-            message: String::new(),
-            request_id: None,
-        };
-        for kind in [Kind::Unreachable, Kind::Server, Kind::Busy] {
-            assert!(is_unsure(&failure(kind)), "{kind:?}");
-        }
-        for kind in [Kind::Rejected, Kind::NotFound, Kind::Denied, Kind::Throttled, Kind::Expired] {
-            assert!(!is_unsure(&failure(kind)), "{kind:?}");
-        }
-        assert_eq!(of_purchase(&failure(Kind::NotFound)), Refusal::NoCapacity);
-        assert_eq!(of_purchase(&failure(Kind::Rejected)), Refusal::Never);
-    }
-
-    #[test]
-    fn an_offering_is_shown_with_its_price_per_gpu_hour_or_instance_hour() {
-        let start: Timestamp = "2026-11-24T11:30:00Z".parse().expect("a time");
-        let (end, fee) = (start + SignedDuration::from_hours(24), 480.0);
-        let text = |value: &str| value.to_owned();
-        let (zone, currency) = (text("us-east-1c"), text("USD"));
-        let (id, instance_type) = (text("cbo-1"), text("p5.4xlarge"));
-        let offering = Offering { id, instance_type, zone, instances: 2, start, end, fee, currency };
-        assert!(priced(&offering, Some(2)).ends_with("$480.00 at once, $5.00 per GPU-hour"));
-        assert!(priced(&offering, None).ends_with("$10.00 per instance-hour"));
     }
 }
