@@ -160,7 +160,7 @@ async fn instance_profile(session: &Session<'_>, desired: &Desired, name: &str) 
     let iam = &session.aws.iam;
     let environment = environment_valid(session, &desired.environment).await?;
     let role = role_of_ours(session, desired, name, &policy::trust("ec2.amazonaws.com")).await?;
-    iam.put_policy(&role, &policy::instance(&environment.cluster, desired.object.as_deref())).await?;
+    iam.put_policy(&role, &policy::instance(&[&environment.cluster], desired.object.as_deref())).await?;
     if let Some(made) = iam.create_profile(name, &desired.tags).await? {
         return role_into_profile(session, &made, name).await;
     }

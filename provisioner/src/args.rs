@@ -98,6 +98,8 @@ pub enum Command {
     Init(Init),
     /// Print the policies that the caller, the instances and AWS's services need
     Iam(Iam),
+    /// Print what `env apply` makes as a CloudFormation template
+    Template,
     /// Print the JSON schema of spotblock.toml, for editors
     Schema,
     /// Print what a shell needs to complete spotblock's command line

@@ -71,6 +71,7 @@ pub mod prices;
 pub mod record;
 pub mod session;
 pub mod settings;
+pub mod template;
 pub mod ui;
 pub mod user_data;
 pub mod wait;
@@ -188,6 +189,7 @@ fn go_on(command: &Command) -> String {
         | Command::Jobs(_)
         | Command::Doctor(_)
         | Command::Iam(_)
+        | Command::Template
         | Command::Init(_)
         | Command::Schema
         | Command::Completions(_)
@@ -223,6 +225,9 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Brake) -> Result<u8>
     if let Command::UserData(args) = &cli.command {
         return print_user_data(cli, ports, ui, &settings, &waits, args).await;
     }
+    if matches!(cli.command, Command::Template) && !commands::template::needs_aws(&settings) {
+        return commands::template::run(ui, &settings, None).await;
+    }
     let aws = Aws::connect(ports, place(&cli.global, &settings)).await?;
     let session = Session { settings: &settings, aws: &aws, ui, waits: &waits };
     match &cli.command {
@@ -234,6 +239,7 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Brake) -> Result<u8>
         Command::Jobs(args) => commands::jobs::run(&session, args).await,
         Command::Doctor(args) => commands::doctor::run(&session, args).await,
         Command::Iam(args) => commands::iam::run(&session, args).await,
+        Command::Template => commands::template::run(ui, &settings, Some(&aws)).await,
         Command::Status(args) => commands::status::run(&session, args).await,
         Command::Down(args) => commands::down::run(&session, args).await,
         Command::Extend(args) => commands::extend::run(&session, args).await,

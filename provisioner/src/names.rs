@@ -7,6 +7,8 @@ pub const LONGEST: usize = 110;
 pub const LONGEST_WITH_ROLES: usize = 44;
 /// The same where there is a group of schedules: its name has up to 64, and ours adds `spotblock-`.
 pub const LONGEST_WITH_SCHEDULES: usize = 54;
+/// The description of every role that is made.
+pub const ROLE_DESCRIPTION: &str = "Made by spotblock";
 /// The name of the instance role's inline policy.
 pub const POLICY: &str = "spotblock";
 

@@ -70,8 +70,7 @@ pub async fn observe(aws: &Aws, desired: &Desired) -> Result<Observed> {
             observed.definitions.insert(wanted.name.clone(), newest);
         }
         if let Some(role) = wanted.job_role.as_ref().filter(|role| !role.starts_with("arn:")) {
-            let found = aws.iam.role(role).await?.ok_or_else(|| not_there("job role", role, "job-role"))?;
-            observed.job_roles.insert(role.clone(), found.arn);
+            observed.job_roles.insert(role.clone(), given_role(aws, "job role", role, "job-role").await?.arn);
         }
     }
     if let (Choice::Made(name), Some(_)) = (&desired.service_role, &observed.service_role) {
@@ -107,7 +106,7 @@ async fn observe_scheduler(aws: &Aws, scheduler: &Scheduler, observed: &mut Obse
     match &scheduler.role {
         Choice::Existing(arn) if arn.starts_with("arn:") => {}
         Choice::Existing(name) => {
-            aws.iam.role(name).await?.ok_or_else(|| not_there("role", name, "[environment] scheduler-role"))?;
+            given_role(aws, "role", name, "[environment] scheduler-role").await?;
         }
         Choice::Made(name) => {
             observed.scheduler_role = aws.iam.role(name).await?;
@@ -124,12 +123,17 @@ async fn service_role(aws: &Aws, choice: &Choice) -> Result<Option<Role>> {
         Choice::Existing(arn) if arn.starts_with("arn:") => {
             Ok(Some(Role { name: choice.name().to_owned(), arn: arn.clone(), tags: BTreeMap::new() }))
         }
-        Choice::Existing(name) => {
-            let role = aws.iam.role(name).await?;
-            role.map(Some).ok_or_else(|| not_there("service role", name, "[environment] service-role"))
-        }
+        Choice::Existing(name) => given_role(aws, "service role", name, "[environment] service-role").await.map(Some),
         Choice::Made(name) => aws.iam.role(name).await,
     }
+}
+
+/// A role that the settings give by name under this key.
+///
+/// # Errors
+/// When the call fails, or there is no such role.
+pub async fn given_role(aws: &Aws, what: &str, name: &str, key: &str) -> Result<Role> {
+    aws.iam.role(name).await?.ok_or_else(|| not_there(what, name, key))
 }
 
 fn not_there(what: &str, name: &str, key: &str) -> Error {

@@ -1,6 +1,7 @@
 //! (wanted, there) -> ordered steps. Pure and printable; `apply.rs` makes no choices of its own.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::aws::batch::{ComputeEnvironment, Queue};
 use crate::desired::{Choice, Desired, Scheduler};
@@ -310,7 +311,9 @@ fn profile(desired: &Desired, observed: &Observed) -> Step {
     let (Some(role), Some(profile)) = (&observed.instance_role, &observed.profile) else {
         return Step::new(4, KIND, name, Verdict::Create, action);
     };
-    if !desired.marks().are_on(&role.tags) || !desired.marks().are_on(&profile.tags) {
+    // CloudFormation can't tag profiles: one that holds our role and nothing else needs no change.
+    let fits = profile.roles == [name.clone()] || desired.marks().are_on(&profile.tags);
+    if !desired.marks().are_on(&role.tags) || !fits {
         let next = "name it in [block] instance-profile if it is to be used";
         return Step::new(4, KIND, name, refuse("is there, but was not made by spotblock", next), Action::Nothing);
     }
@@ -319,9 +322,9 @@ fn profile(desired: &Desired, observed: &Observed) -> Step {
         changes.push(change("role", profile.roles.join(", "), name));
     }
     let cluster = observed.environment.as_ref().map(|it| it.cluster.as_str()).unwrap_or_default();
-    if cluster.is_empty()
-        || observed.instance_policy.as_ref() != Some(&policy::instance(cluster, desired.object.as_deref()))
-    {
+    let object = desired.object.as_deref();
+    let right = |policy: &Value| policy::is_instance(policy, &desired.environment, cluster, object);
+    if cluster.is_empty() || !observed.instance_policy.as_ref().is_some_and(right) {
         changes.push(change("policy", "differs", "the agent's needs on the environment's cluster"));
     }
     if changes.is_empty() {

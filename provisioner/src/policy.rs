@@ -56,15 +56,43 @@ pub fn batch_service_policy(partition: &str) -> String {
     format!("arn:{partition}:iam::aws:policy/service-role/AWSBatchServiceRole")
 }
 
-/// The instance role's policy: what AmazonEC2ContainerServiceforEC2Role gives the ECS agent, held to one cluster where
+/// Patterns of the ARN of the cluster that Batch makes behind an environment, for who can't know it: its name ends in a
+/// UUID, and both forms occur `[V]`. In an ARN's pattern `?` is any one character `[V]`.
+#[must_use]
+pub fn clusters(partition: &str, region: &str, account: &str, environment: &str) -> [String; 2] {
+    let uuid = [8, 4, 4, 4, 12].map(|length| "?".repeat(length)).join("-");
+    [format!("AWSBatch-{environment}-{uuid}"), format!("{environment}_Batch_{uuid}")]
+        .map(|name| format!("arn:{partition}:ecs:{region}:{account}:cluster/{name}"))
+}
+
+/// Whether such a pattern covers this ARN.
+fn covers(pattern: &str, arn: &str) -> bool {
+    pattern.len() == arn.len() && pattern.bytes().zip(arn.bytes()).all(|(wanted, is)| wanted == b'?' || wanted == is)
+}
+
+/// Whether a policy is the instance role's: the one for this cluster, or the one for patterns that cover it.
+#[must_use]
+pub fn is_instance(policy: &Value, environment: &str, cluster: &str, object: Option<&str>) -> bool {
+    let mut parts = cluster.split(':').skip(1);
+    let (partition, region) = (parts.next().unwrap_or_default(), parts.nth(1).unwrap_or_default());
+    let patterns = clusters(partition, region, account(cluster), environment);
+    let covered = patterns.iter().any(|pattern| covers(pattern, cluster));
+    *policy == instance(&[cluster], object) || covered && *policy == instance(&patterns, object)
+}
+
+/// The instance role's policy: what AmazonEC2ContainerServiceforEC2Role gives the ECS agent, held to the cluster where
 /// ECS can (without ecs:CreateCluster: the cluster is Batch's), and what `spotblock-agent` does on top. Where it comes from
 /// S3, its `object` there (bucket and key) can be read.
 #[must_use]
-pub fn instance(cluster: &str, object: Option<&str>) -> Value {
-    let mut policy = on_cluster(cluster);
+pub fn instance<S: AsRef<str>>(clusters: &[S], object: Option<&str>) -> Value {
+    let first = clusters.first().map(AsRef::as_ref).unwrap_or_default();
+    let mut policy = on_cluster(&match clusters {
+        [_] => json!(first),
+        several => several.iter().map(AsRef::as_ref).collect(),
+    });
     let statements = policy.get_mut("Statement").and_then(Value::as_array_mut);
     if let (Some(statements), Some(object)) = (statements, object) {
-        let partition = cluster.split(':').nth(1).unwrap_or("aws");
+        let partition = first.split(':').nth(1).unwrap_or("aws");
         statements.push(json!({
             "Sid": "FetchTheAgent",
             "Effect": "Allow",
@@ -75,7 +103,7 @@ pub fn instance(cluster: &str, object: Option<&str>) -> Value {
     policy
 }
 
-fn on_cluster(cluster: &str) -> Value {
+fn on_cluster(cluster: &Value) -> Value {
     json!({
         "Version": "2012-10-17",
         "Statement": [
@@ -137,11 +165,11 @@ mod tests {
     #[test]
     fn an_agent_that_comes_from_s3_can_be_read_there_and_nothing_else() {
         let cluster = "arn:aws-us-gov:ecs:us-gov-west-1:123456789012:cluster/c";
-        let with = instance(cluster, Some("b/agent.tar.gz"));
+        let with = instance(&[cluster], Some("b/agent.tar.gz"));
         let added = with["Statement"].as_array().and_then(|all| all.last()).expect("a statement");
         assert_eq!(added["Resource"], "arn:aws-us-gov:s3:::b/agent.tar.gz");
         assert_eq!(added["Action"], json!(["s3:GetObject"]));
-        let without = instance(cluster, None);
+        let without = instance(&[cluster], None);
         assert_eq!(
             with["Statement"].as_array().map(Vec::len),
             without["Statement"].as_array().map(|all| all.len() + 1)
@@ -152,7 +180,7 @@ mod tests {
     #[test]
     fn nothing_that_changes_ecs_reaches_beyond_the_cluster() {
         let cluster = "arn:aws:ecs:us-east-1:123456789012:cluster/c";
-        let policy = instance(cluster, None);
+        let policy = instance(&[cluster], None);
         for statement in policy["Statement"].as_array().expect("statements") {
             let held =
                 statement["Resource"] == cluster || statement["Condition"]["ArnEquals"]["ecs:cluster"] == cluster;

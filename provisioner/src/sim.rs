@@ -50,6 +50,7 @@ mod scale;
 mod snapshot;
 mod status;
 mod stop;
+mod template;
 
 /// How long an instance takes from its launch to its registration.
 const BOOT: Duration = Duration::from_secs(4);

@@ -91,6 +91,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("iam", &["spotblock iam blocks > policy.json", "spotblock iam"]),
+    ("template", &["spotblock template > environment.json   # deploy it with --capabilities CAPABILITY_NAMED_IAM"]),
     ("schema", &["spotblock schema > spotblock.schema.json"]),
     (
         "completions",

@@ -105,7 +105,7 @@ impl Iam {
             .create_role()
             .role_name(name)
             .assume_role_policy_document(trust.to_string())
-            .description("Made by spotblock")
+            .description(names::ROLE_DESCRIPTION)
             .set_tags(Some(sdk_tags(tags)))
             .send()
             .await

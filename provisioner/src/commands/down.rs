@@ -48,6 +48,7 @@ pub(super) struct Ended {
 pub async fn run(session: &Session<'_>, args: &args::Down) -> Result<u8> {
     let limit = super::limit("--limit", args.limit.as_deref(), Duration::ZERO)?;
     if args.all {
+        environment::refuse_a_stacks(session).await?;
         environment::refuse_to_lose_jobs(session, args.discard_jobs).await?;
     }
     let mut ended = Ended::default();

@@ -35,7 +35,7 @@ pub async fn run(session: &Session<'_>, args: &args::Iam) -> Result<u8> {
     let one = |who: Who| match who {
         Who::Environment => workstation::environment(&desired, &place),
         Who::Blocks => workstation::blocks(&desired, &place),
-        Who::Instance => policy::instance(&cluster, desired.object.as_deref()),
+        Who::Instance => policy::instance(&[&cluster], desired.object.as_deref()),
         Who::Batch => json!({"ManagedPolicyArn": policy::batch_service_policy(partition)}),
         Who::Scheduler => policy::scheduler(partition, &account, &desired.environment),
     };

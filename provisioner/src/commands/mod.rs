@@ -26,6 +26,7 @@ pub mod request;
 pub mod schema;
 pub mod status;
 pub mod submit;
+pub mod template;
 pub mod up;
 pub mod user_data;
 

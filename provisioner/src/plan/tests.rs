@@ -183,9 +183,39 @@ fn a_made_profile_follows_the_cluster() {
     let mut observed = right();
     observed.instance_role = Some(Role { name: name.clone(), arn: "arn".into(), tags: ours() });
     observed.profile = Some(Profile { name: name.clone(), roles: vec![name], tags: ours() });
-    observed.instance_policy = Some(policy::instance(CLUSTER, None));
+    observed.instance_policy = Some(policy::instance(&[CLUSTER], None));
     assert!(!environment(&desired, &observed).has_changes());
-    observed.instance_policy = Some(policy::instance("another", None));
+    observed.instance_policy = Some(policy::instance(&[CLUSTER], None));
+    observed.profile = observed.profile.map(|it| Profile { tags: BTreeMap::new(), ..it });
+    assert!(!environment(&desired, &observed).has_changes(), "as a stack makes it, without tags");
+    observed.profile = observed.profile.map(|it| Profile { roles: vec!["another".into()], ..it });
+    let plan = environment(&desired, &observed);
+    assert!(matches!(verdicts(&plan)[4], ("instance profile", Verdict::Refuse { .. })), "somebody else's: {plan:?}");
+    observed.profile = observed.profile.map(|it| Profile { tags: ours(), ..it });
+    observed.instance_policy = Some(policy::instance(&["another"], None));
     let plan = environment(&desired, &observed);
     assert!(matches!(verdicts(&plan)[4], ("instance profile", Verdict::Change { .. })), "{plan:?}");
+}
+
+/// Catches: instances that can't join, because the stack's policy is for other names than Batch gives its clusters.
+#[test]
+fn a_stacks_policy_is_kept_as_long_as_it_covers_the_cluster() {
+    let mut desired = desired();
+    let name = "spotblock-spot-block-test-instance".to_owned();
+    desired.profile = Choice::Made(name.clone());
+    let mut observed = right();
+    observed.instance_role = Some(Role { name: name.clone(), arn: "arn".into(), tags: ours() });
+    observed.profile = Some(Profile { name: name.clone(), roles: vec![name], tags: BTreeMap::new() });
+    let patterns = policy::clusters("aws", "us-east-1", "123456789012", "spot-block-test");
+    observed.instance_policy = Some(policy::instance(&patterns, None));
+    let mut kept = |cluster: &str| {
+        let arn = format!("arn:aws:ecs:us-east-1:123456789012:cluster/{cluster}");
+        observed.environment = observed.environment.clone().map(|it| ComputeEnvironment { cluster: arn, ..it });
+        !environment(&desired, &observed).has_changes()
+    };
+    let uuid = "0b9c2f3e-1d2a-4b5c-8d7e-9f0a1b2c3d4e";
+    assert!(kept(&format!("AWSBatch-spot-block-test-{uuid}")) && kept(&format!("spot-block-test_Batch_{uuid}")));
+    for other in ["c".to_owned(), format!("AWSBatch-spot-block-test-2-{uuid}"), format!("spot-block-test-{uuid}")] {
+        assert!(!kept(&other), "{other}");
+    }
 }

@@ -40,6 +40,24 @@ pub(super) async fn refuse_to_lose_jobs(session: &Session<'_>, discard: bool) ->
     })
 }
 
+/// What a CloudFormation stack made, only that stack can take back: its next update would fail on what is missing.
+///
+/// # Errors
+/// [`Error::State`] when the queue is a stack's.
+pub(super) async fn refuse_a_stacks(session: &Session<'_>) -> Result<()> {
+    let queue = &session.settings.environment.queue;
+    let Some(has) = session.aws.batch.queue(queue).await? else { return Ok(()) };
+    // Batch's compute environments don't get this tag, its queues do `[V, resource specification]`.
+    let Some(stack) = has.tags.get("aws:cloudformation:stack-name") else { return Ok(()) };
+    Err(Error::State {
+        what: format!("queue {queue} was made by CloudFormation stack {stack}"),
+        next: format!(
+            "end the blocks with `spotblock down`, then remove the rest with `aws cloudformation delete-stack \
+             --stack-name {stack}`"
+        ),
+    })
+}
+
 /// Removes what carries the environment's mark.
 ///
 /// # Errors
@@ -179,6 +197,11 @@ async fn profile(session: &Session<'_>, desired: &Desired, name: &str, ended: &m
             ended.removed.push(format!("instance profile {name}"));
         } else {
             ended.kept.push(foreign("instance profile", name));
+            if !profile.roles.is_empty() {
+                // IAM deletes no role that a profile holds.
+                ended.kept.extend(profile.roles.iter().map(|role| format!("role {role}, which that profile holds")));
+                return Ok(());
+            }
         }
     }
     role_with_policy(session, desired, name, ended).await
