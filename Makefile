@@ -19,17 +19,19 @@ test: lint build target/venv/.ready  ## everything: lints, wire protocols, unit 
 	target/venv/bin/python tests/peers/wire.py
 	target/venv/bin/python tests/peers/policies.py
 	target/venv/bin/python tests/peers/two_clouds.py
+	target/venv/bin/python tests/peers/template.py
 	ami/validate.sh
 	target/venv/bin/python ami/validate.py
 	tests/boot/boot.py
 	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --workspace; \
 	else cargo test --locked --workspace; fi
 
-peers: target/venv/.ready  ## what others wrote as the judge: botocore's models, parliament, moto's cloud (docs/peers.md)
+peers: target/venv/.ready  ## what others wrote as the judge: botocore's models, parliament, cfn-lint, moto's cloud (docs/peers.md)
 	cargo build --locked --workspace --bins
 	target/venv/bin/python tests/peers/wire.py
 	target/venv/bin/python tests/peers/policies.py
 	target/venv/bin/python tests/peers/two_clouds.py
+	target/venv/bin/python tests/peers/template.py
 
 boot:  ## boot real systemd and cloud-init hosts with what `make dist` builds (as root; SKIPPED where that can't be)
 	tests/boot/boot.py
@@ -43,7 +45,7 @@ lint:  ## formatting and clippy, without a single warning
 snapshots:  ## write help texts and error messages anew into provisioner/fixtures, to be looked at in the diff
 	SPOTBLOCK_WRITE_SNAPSHOTS=1 cargo test --locked --quiet --package provisioner --lib snapshot
 
-# What others wrote, to hold our wire protocols against: the AWS CLI, and botocore's models of each service.
+# What others wrote, to hold ours against: the AWS CLI, botocore's models of each service, parliament, cfn-lint, moto.
 target/venv/.ready: tests/peers/requirements.txt
 	python3 -m venv target/venv || { apt-get update && apt-get install -y python3-venv && python3 -m venv target/venv; }
 	target/venv/bin/pip install --quiet --disable-pip-version-check --requirement tests/peers/requirements.txt

@@ -7,47 +7,12 @@ use serde_json::{Map, Value, json};
 
 use super::World;
 
-/// A definition with everything that one can have, and roles that are made.
-const RICH: &str = r#"region = "us-east-1"
-[environment]
-name = "rich"
-queue = { name = "RichQueue", priority = 7 }
-tags = { Project = "x" }
-[[job-definition]]
-name = "hello-world"
-image = "hello-world"
-vcpus = 1
-memory = "256MiB"
-[[job-definition]]
-name = "align"
-image = "example.com/align:1"
-vcpus = 4
-memory = "8GiB"
-gpus = 1
-timeout = "40m"
-command = ["align", "${HOME}"]
-environment = { GREETING = "hi", B = "2" }
-job-role = "arn:aws:iam::123456789012:role/jobs"
-mounts = ["/scratch:/data", "/ref:/ref:ro"]
-log = { driver = "awslogs", options = { awslogs-group = "g" } }
-privileged = true
-attempts = 5
-[block]
-instances = 1
-duration = "60m"
-instance-types = ["t2.micro"]
-sources = ["spot-block"]
-image = "ami-a7a242da"
-security-groups = ["sg-55964223"]
-subnets = ["subnet-c8d30ae4"]
-[agent]
-from = { s3 = "s3://bucket/agent.tar.gz", sha256 = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" }
-"#;
+const EVERYTHING: &str = include_str!("../../../tests/e2e/fixtures/everything.toml");
 
 /// Catches: a property that one of both ways sets and the other doesn't, or sets otherwise.
 #[tokio::test(start_paused = true)]
 async fn the_template_has_what_env_apply_asks_for() {
-    let world = World::with_config(Options::default(), RICH);
+    let world = World::with_config(Options::default(), EVERYTHING);
     let printed = world.run(&["template"]).await;
     assert_eq!(printed.code, 0, "{}", printed.stderr);
     assert!(world.cloud(|cloud| cloud.calls().is_empty()), "nothing is asked of AWS");
@@ -59,16 +24,16 @@ async fn the_template_has_what_env_apply_asks_for() {
         sorted(of_kind.map(|it| as_api(&it["Properties"])).collect())
     };
     let asked = |operation: &str| -> Vec<Value> {
-        sorted(world.accepted(operation).iter().map(|call: &Call| json_numbers(call.parameters.clone())).collect())
+        sorted(world.accepted(operation).iter().map(|call: &Call| in_order(call.parameters.clone())).collect())
     };
     assert_eq!(of("AWS::Batch::JobDefinition"), asked("RegisterJobDefinition"));
     let mut queue = of("AWS::Batch::JobQueue");
     assert_eq!(queue[0]["computeEnvironmentOrder"][0]["computeEnvironment"], json!({"ref": "ComputeEnvironment"}));
-    queue[0]["computeEnvironmentOrder"][0]["computeEnvironment"] = json!("rich");
+    queue[0]["computeEnvironmentOrder"][0]["computeEnvironment"] = json!("everything");
     assert_eq!(queue, asked("CreateJobQueue"));
     let mut environment = of("AWS::Batch::ComputeEnvironment");
     assert_eq!(environment[0]["serviceRole"], json!({"fn::GetAtt": ["ServiceRole", "Arn"]}));
-    environment[0]["serviceRole"] = json!("arn:aws:iam::123456789012:role/spotblock-rich-batch");
+    environment[0]["serviceRole"] = json!("arn:aws:iam::123456789012:role/spotblock-everything-batch");
     assert_eq!(environment, asked("CreateComputeEnvironment"));
     // IAM's documents are held against each other on moto, in tests/peers/template.py, and here their names.
     let names = |kind: &str, key: &str| -> Vec<Value> { of(kind).into_iter().map(|it| it[key].clone()).collect() };
@@ -100,8 +65,8 @@ fn as_api(value: &Value) -> Value {
     }
 }
 
-/// As it is; only lists that are no order of anything are sorted.
-fn json_numbers(mut parameters: Value) -> Value {
+/// As it is, but for pairs that are in no order.
+fn in_order(mut parameters: Value) -> Value {
     if let Some(pairs) = parameters.pointer_mut("/containerProperties/environment").and_then(Value::as_array_mut) {
         pairs.sort_by_key(|pair| pair["name"].to_string());
     }
@@ -116,7 +81,8 @@ fn sorted(values: Vec<Value>) -> Vec<Value> {
 /// Catches: a role whose path isn't `/` under an ARN that it doesn't have, and a template for a role that isn't there.
 #[tokio::test(start_paused = true)]
 async fn a_role_that_is_given_by_name_stands_by_its_arn() {
-    let config = RICH.replace("name = \"rich\"", "name = \"rich\"\nservice-role = \"BatchServiceRole\"");
+    let config =
+        EVERYTHING.replace("name = \"everything\"", "name = \"everything\"\nservice-role = \"BatchServiceRole\"");
     let world = World::with_config(Options::default(), &config);
     let printed = world.run(&["template"]).await;
     let template: Value = serde_json::from_str(&printed.stdout).expect(&printed.stderr);
