@@ -15,8 +15,10 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::args::Output;
 use crate::error::{Error, Result};
 
+use harmless::harmless;
 use screen::{COLUMNS, Look, Size};
 
+mod harmless;
 pub mod screen;
 pub mod table;
 pub mod view;
@@ -86,7 +88,7 @@ impl Ui {
     /// When stdout can't be written.
     pub fn redraw(&self, text: impl FnOnce(Look) -> String) -> Result<()> {
         let Some(size) = (self.screen)() else { return Ok(()) };
-        self.put(&screen::frame(&text(self.look()), size))
+        self.put(&screen::frame(&harmless(&text(self.look())), size))
     }
 
     /// A value as one line of JSON, for readers that follow.
@@ -137,8 +139,9 @@ impl Ui {
     }
 
     fn write(&self, line: &dyn Display) {
+        let line = line.to_string();
         let write = || {
-            let _ = writeln!(self.err.borrow_mut(), "{line}");
+            let _ = writeln!(self.err.borrow_mut(), "{}", harmless(&line));
         };
         match self.bar.borrow().as_ref() {
             Some(bar) => bar.suspend(write),
@@ -153,7 +156,7 @@ impl Ui {
 
     /// Shows what is waited for and what was seen. Without a terminal it is one line a change.
     pub fn waiting(&self, what: &str, seen: &str) {
-        let line = format!("waiting for {what}: {seen}");
+        let line = harmless(&format!("waiting for {what}: {seen}")).into_owned();
         if self.terminal {
             self.bar.borrow_mut().get_or_insert_with(spinner).set_message(line);
         } else if *self.said.borrow() != line {
@@ -177,7 +180,7 @@ impl Ui {
         let text = match self.output {
             // Structs of strings, numbers and times have no way to fail.
             Output::Json => serde_json::to_string_pretty(value).unwrap_or_default(),
-            Output::Table => table(value),
+            Output::Table => harmless(&table(value)).into_owned(),
         };
         self.print(&text)
     }
