@@ -37,7 +37,7 @@ pub enum Verdict {
     Ok,
     /// The agent can live with it.
     Warn,
-    /// The agent can't do its work.
+    /// The agent can't do its work, or not as it was told to.
     Fail,
     /// Not looked at.
     Skipped,
@@ -93,7 +93,8 @@ pub async fn check(settings: &Settings, offline: bool) -> Result<Findings, Start
     let imds = Arc::new(imds.map_err(StartError::Metadata)?);
     let introspection = Introspection::new(settings.introspection_url.clone()).map_err(StartError::Introspection)?;
 
-    let mut findings = files(settings);
+    let mut findings = vec![settings_file(settings)];
+    findings.extend(files(settings));
     findings.extend(ecs_unit(settings).await);
     findings.push(docker(settings));
     findings.push(agent(settings));
@@ -119,6 +120,14 @@ pub async fn check(settings: &Settings, offline: bool) -> Result<Findings, Start
 
 fn finding(name: &'static str, verdict: Verdict, says: impl Into<String>) -> Finding {
     Finding { name, verdict, says: says.into() }
+}
+
+/// What was said in agent.toml holds. Where it doesn't the agent goes on by its defaults; but somebody wanted something else.
+fn settings_file(settings: &Settings) -> Finding {
+    match settings.wrong.is_empty() {
+        true => finding("settings", Verdict::Ok, "nothing wrong in agent.toml"),
+        false => finding("settings", Verdict::Fail, format!("wrong, defaults hold: {}", settings.wrong.join("; "))),
+    }
 }
 
 /// Folders that the agent writes in.

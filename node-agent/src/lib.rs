@@ -3,7 +3,7 @@
 //!
 //! # From boot to power-off
 //! 1. [`args`] reads the flags; [`settings`] reads `/etc/spotblock/agent.toml`, if there is one: how the ECS agent is
-//!    started and stopped and the host powered off. A lock sees to it that no other agent keeps this instance
+//!    started and stopped and the host powered off. What is wrong in it gives way to its default, and is told. A lock sees to it that no other agent keeps this instance
 //!    ([`adapters::lock`]). systemd is told that the agent is ready, so that a boot never waits for it
 //!    ([`adapters::systemd`]). From here on the status can be asked for ([`status::socket`], [`metrics`]).
 //! 2. [`boot`] loads the saved state, `/var/lib/spotblock/state.json` ([`adapters::state_file`]). Saved in this very
@@ -116,7 +116,8 @@ pub async fn run(settings: Settings, problems: Problems, stop: impl Future<Outpu
     let introspection = Introspection::new(settings.introspection_url.clone()).map_err(StartError::Introspection)?;
     let store = Arc::new(StateFile::new(settings.root.join(names::path::STATE)));
     let record = Record::in_file(settings.root.join(names::path::RECORD));
-    let outside = Arc::new(Outside::new(Arc::<BootClock>::clone(&clock), problems, record));
+    let outside = Outside::new(Arc::<BootClock>::clone(&clock), problems, record);
+    let outside = Arc::new(outside.with_wrong_settings(settings.wrong.clone()));
     let supervisor = Arc::new(ShownStatus { inner: Systemd, outside: Arc::clone(&outside) });
     supervisor.ready();
     // All that runs beside the loop ends with it.

@@ -70,6 +70,12 @@ fn with_settings(
         Ok(settings) => {
             let problems = Problems::default();
             init_log(settings.log, settings.verbose, problems.clone());
+            if !settings.wrong.is_empty() {
+                tracing::error!(
+                    error = settings.wrong.join("; "),
+                    "the settings are wrong, and defaults hold in their place"
+                );
+            }
             then(settings, problems)
         }
         Err(error) => Ok(fail(&anyhow::Error::new(error), ExitCode::from(USAGE))),

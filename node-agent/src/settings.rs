@@ -1,6 +1,8 @@
 //! The host's settings: defaults, then `agent.toml`, then the environment; validated once, here. The block's settings
 //! are [`NodeConfig`] and come from user data, unless this file says otherwise.
 
+mod lenient;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -58,6 +60,8 @@ pub struct Settings {
     pub imds_endpoint: Option<String>,
     /// Where ECS listens, if not at AWS.
     pub ecs_endpoint: Option<String>,
+    /// What is wrong in the file, in words. The defaults hold in its place.
+    pub wrong: Vec<String>,
 }
 
 /// Commands, each a program and its arguments.
@@ -241,7 +245,9 @@ impl Environment {
 }
 
 impl Settings {
-    /// Puts the settings together and validates them.
+    /// Puts the settings together and validates them. What is wrong in the host's own file is passed over, and told in
+    /// [`Settings::wrong`]. Below another root folder than `/`, or in a file that was asked for by name, it is refused:
+    /// there the defaults would start services and power off a machine that is none of the agent's business.
     ///
     /// # Errors
     /// [`SettingsError`] names the file and the key. A settings file that was not asked for may be missing.
@@ -250,15 +256,31 @@ impl Settings {
             return Err(SettingsError::MetadataDisabled);
         }
         let path = args.settings.clone().unwrap_or_else(|| args.root.join(names::path::AGENT_SETTINGS));
-        let raw = match std::fs::read_to_string(&path) {
-            Ok(text) => toml::from_str(&text)
-                .map_err(|source| SettingsError::Syntax { path: path.clone(), source: Box::new(source) })?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && args.settings.is_none() => {
-                RawSettings::default()
+        Self::read(std::fs::read_to_string(&path), &path, args, environment)
+    }
+
+    fn read(
+        text: std::io::Result<String>,
+        path: &Path,
+        args: &RunArgs,
+        environment: Environment,
+    ) -> Result<Self, SettingsError> {
+        let is_hosts_own = args.settings.is_none() && args.root == Path::new("/");
+        match text {
+            Ok(text) if is_hosts_own => lenient::settings(&text, path, args, &environment),
+            Ok(text) => {
+                let raw = toml::from_str(&text)
+                    .map_err(|source| SettingsError::Syntax { path: path.to_owned(), source: Box::new(source) })?;
+                validate(raw, path, args, environment)
             }
-            Err(source) => return Err(SettingsError::Read { path, source }),
-        };
-        validate(raw, &path, args, environment)
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && args.settings.is_none() => {
+                validate(RawSettings::default(), path, args, environment)
+            }
+            Err(source) => {
+                let error = SettingsError::Read { path: path.to_owned(), source };
+                if is_hosts_own { lenient::unreadable(&error, path, args, &environment) } else { Err(error) }
+            }
+        }
     }
 }
 
@@ -337,6 +359,7 @@ fn validate(
         block,
         imds_endpoint: environment.imds_endpoint,
         ecs_endpoint: environment.ecs_endpoint,
+        wrong: Vec::new(),
     })
 }
 

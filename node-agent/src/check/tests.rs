@@ -26,6 +26,17 @@ fn a_failure_makes_the_check_fail_and_a_warning_does_not() {
     assert!(!Findings(vec![finding("a", Verdict::Fail, "broken")]).pass());
 }
 
+/// Catches: an image that is baked with settings of which half don't hold.
+#[test]
+fn wrong_settings_fail_the_check() {
+    let mut settings = settings(Path::new("/nonexistent"));
+    assert_eq!(settings_file(&settings).verdict, Verdict::Ok);
+    settings.wrong = vec!["agent.toml: log is no log".into()];
+    let found = settings_file(&settings);
+    assert_eq!(found.verdict, Verdict::Fail);
+    assert!(found.says.ends_with("agent.toml: log is no log"), "{}", found.says);
+}
+
 #[test]
 fn folders_are_held_against_what_the_agent_writes() {
     let dir = tempfile::tempdir().expect("a folder");

@@ -127,3 +127,92 @@ fn a_disabled_imds_is_not_asked_unless_it_is_named() {
     let named = Environment { imds_endpoint: Some("http://127.0.0.1:1".into()), ..disabled };
     assert!(Settings::load(&args, named).is_ok());
 }
+
+/// As if `text` stood in the real host's own file.
+fn on_the_host(text: std::io::Result<&str>) -> Result<Settings, SettingsError> {
+    let args = RunArgs { root: "/".into(), settings: None, verbose: false };
+    let text = text.map(str::to_owned);
+    Settings::read(text, Path::new("/nonexistent/agent.toml"), &args, Environment::default())
+}
+
+/// Catches: a typing error for which the agent ends again and again, and leaves its host to the power-off timer.
+#[test]
+fn on_the_host_itself_what_is_wrong_gives_way_to_its_default_and_is_told() {
+    let text = r#"
+        introspektion-url = "http://127.0.0.1:1"
+        log = "json"
+        idle-settle = 6
+        warn-lead = "5m"
+        max-life = "soon"
+        metrics-listen = "localhost"
+        [commands]
+        reboot = ["true"]
+        power-off = "poweroff"
+        stop-ecs = []
+        start-ecs = ["start", "it"]
+        [block]
+        version = 7
+    "#;
+    let settings = on_the_host(Ok(text)).expect("it goes on");
+    let defaults = on_the_host(Ok("")).expect("defaults");
+    assert_eq!((settings.log, settings.warn_lead), (LogFormat::Json, Some(SignedDuration::from_mins(5))));
+    assert_eq!(settings.commands.start_ecs, ["start", "it"]);
+    let start_ecs = defaults.commands.start_ecs.clone();
+    assert_eq!(Commands { start_ecs, ..settings.commands.clone() }, defaults.commands);
+    let (log, warn_lead) = (defaults.log, defaults.warn_lead);
+    let rest = Settings { log, warn_lead, commands: defaults.commands.clone(), wrong: Vec::new(), ..settings.clone() };
+    assert_eq!(rest, defaults);
+    let keys = [
+        "introspektion-url",
+        "idle-settle",
+        "max-life",
+        "metrics-listen",
+        "reboot",
+        "power-off",
+        "stop-ecs",
+        "version 7",
+    ];
+    let told = |key: &str| settings.wrong.iter().filter(|words| words.contains(key)).count();
+    let missing: Vec<&str> = keys.into_iter().filter(|key| told(key) == 0).collect();
+    assert!(missing.is_empty() && settings.wrong.len() == 8, "{missing:?} not in {:#?}", settings.wrong);
+    assert!(settings.wrong.iter().all(|words| !words.contains('\n')), "{:#?}", settings.wrong);
+}
+
+#[test]
+fn on_the_host_itself_a_file_that_cant_be_read_at_all_leaves_the_defaults() {
+    let defaults = on_the_host(Ok("")).expect("defaults");
+    assert_eq!(defaults.wrong, Vec::<String>::new());
+    let error = |kind: std::io::ErrorKind| Err(std::io::Error::from(kind));
+    assert_eq!(on_the_host(error(std::io::ErrorKind::NotFound)).expect("no file is no fault"), defaults);
+    let garbage: String = (0..1_000).map(|n| format!("key-{n} = 1\n")).collect();
+    for (text, wanted) in [
+        (Ok("log = \"json\"\n[commands\npower-off = 1\n"), "line 2"),
+        (Ok("log = \"json\"\nlog = \"text\"\n"), "line 2"),
+        (Ok("\u{0}\u{1}"), "agent.toml"),
+        (error(std::io::ErrorKind::InvalidData), "agent.toml"),
+        (error(std::io::ErrorKind::PermissionDenied), "permission denied"),
+        (Ok(garbage.as_str()), "and 992 more"),
+        // Which of the two was meant nobody knows; the user data's block is there for both.
+        (Ok("node-config = \"nowhere.json\"\n[block]\nversion = 1\n"), "nowhere.json"),
+    ] {
+        let settings = on_the_host(text).expect("it goes on");
+        assert!(settings.wrong.join("\n").contains(wanted), "{:#?}", settings.wrong);
+        assert_eq!(Settings { wrong: Vec::new(), ..settings }, defaults);
+    }
+}
+
+/// Catches: a test, or a file tried out by hand, whose typing error powers off the machine that it is tried on.
+#[test]
+fn elsewhere_a_wrong_file_is_refused_and_no_default_takes_its_place() {
+    let wrong = "[commands]\npower-off = []\n";
+    let args = |root: &str, settings: Option<&str>| RunArgs {
+        root: root.into(),
+        settings: settings.map(Into::into),
+        verbose: false,
+    };
+    for args in [args("/tmp/root", None), args("/", Some("mine.toml")), args("/tmp/..", None)] {
+        let read = |text| Settings::read(text, Path::new("mine.toml"), &args, Environment::default());
+        assert!(read(Ok(wrong.to_owned())).is_err(), "{args:?}");
+        assert!(read(Err(std::io::ErrorKind::PermissionDenied.into())).is_err(), "{args:?}");
+    }
+}

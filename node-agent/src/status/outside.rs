@@ -13,10 +13,14 @@ use crate::adapters::timer;
 use crate::ports::{Answer, Clock, Saved, StateStore, StoreError, Supervisor};
 use crate::record::{self, Record};
 
+/// The most characters of what is wrong in the settings that a status line takes.
+const LONGEST: usize = 160;
+
 /// What is known outside.
 pub struct Outside {
     clock: Arc<dyn Clock>,
     problems: Problems,
+    wrong_settings: Vec<String>,
     record: Record,
     seen: Mutex<Seen>,
     power_off: watch::Sender<Timestamp>,
@@ -33,7 +37,14 @@ impl Outside {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, problems: Problems, record: Record) -> Self {
-        Self { clock, problems, record, seen: Mutex::default(), power_off: watch::Sender::new(Timestamp::MAX) }
+        let power_off = watch::Sender::new(Timestamp::MAX);
+        Self { clock, problems, wrong_settings: Vec::new(), record, seen: Mutex::default(), power_off }
+    }
+
+    /// The same, where this is wrong in the host's settings.
+    #[must_use]
+    pub fn with_wrong_settings(self, wrong_settings: Vec<String>) -> Self {
+        Self { wrong_settings, ..self }
     }
 
     /// When the power-off timer has to go off, as the end moves.
@@ -70,6 +81,7 @@ impl Outside {
             text: seen.text.clone(),
             skew_millis: i64::try_from(self.clock.skew().as_millis()).unwrap_or(i64::MAX),
             transitions: seen.transitions,
+            wrong_settings: self.wrong_settings.clone(),
             life: seen.saved.as_ref().map(Life::of),
             problems: self.problems.all(),
         }
@@ -113,8 +125,13 @@ impl<S: Supervisor> Supervisor for ShownStatus<S> {
     }
 
     fn status(&self, text: &str) {
-        text.clone_into(&mut self.outside.seen().text);
-        self.inner.status(text);
+        let mut text = text.to_owned();
+        if let Some(first) = self.outside.wrong_settings.first() {
+            let first: String = first.chars().take(LONGEST).collect();
+            text = format!("{text}; settings are wrong, defaults hold: {first}");
+        }
+        self.inner.status(&text);
+        self.outside.seen().text = text;
     }
 
     fn alive(&self) {

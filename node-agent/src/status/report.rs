@@ -29,6 +29,9 @@ pub struct Report {
     pub skew_millis: i64,
     /// How many transitions this process has made.
     pub transitions: u64,
+    /// What is wrong in the host's settings, so that the defaults hold in its place.
+    #[serde(default)]
+    pub wrong_settings: Vec<String>,
     /// The block and the agent's place in it; none while that is still being found out.
     pub life: Option<Life>,
     /// What went wrong lately, the last one last.
@@ -157,6 +160,9 @@ impl fmt::Display for Report {
         // Whole seconds; a host's own clock isn't finer than its answer takes.
         let skew = self.skew_millis / 1000;
         writeln!(f, "  clock        the host's is off by {skew} s{clock}")?;
+        for wrong in &self.wrong_settings {
+            writeln!(f, "  settings     wrong, the default holds: {wrong}")?;
+        }
         for problem in &self.problems {
             let last = problem.last.map(|at| relative(self.now, at)).unwrap_or_default();
             writeln!(f, "  problem      {last}  {}: {} ({} times)", problem.what, problem.error, problem.count)?;
@@ -210,6 +216,7 @@ mod tests {
             text: "joining c for block sb-1f2c, drain in 10 min".into(),
             skew_millis: -7_200_400,
             transitions: 0,
+            wrong_settings: vec!["agent.toml: max-life \"soon\" is no length of time".into()],
             life: Some(Life::of(&saved)),
             problems: vec![Problem {
                 what: "setting DRAINING failed".into(),
@@ -227,6 +234,7 @@ mod tests {
             "power-off    2026-11-24 11:02:00 UTC  in 57 min",
             "task         arn:task  live",
             "off by -7200 s, by a date from IMDS",
+            "settings     wrong, the default holds: agent.toml: max-life",
             "60 s ago  setting DRAINING failed: throttled (3 times)",
         ] {
             assert!(text.contains(wanted), "{wanted:?} in {text}");

@@ -106,6 +106,17 @@ mod tests {
         served.abort();
     }
 
+    /// Catches: settings that are passed over, with nobody told.
+    #[test]
+    fn wrong_settings_are_in_the_status_line_and_in_the_report() {
+        let world = World::at(crate::testing::at("2026-11-24T10:00:00Z"));
+        let outside = Outside::new(world.ports().clock, Problems::default(), crate::record::Record::nowhere());
+        let outside = Arc::new(outside.with_wrong_settings(vec!["log is no log".into(), "more".into()]));
+        ShownStatus { inner: crate::adapters::systemd::Systemd, outside: Arc::clone(&outside) }.status("joining");
+        assert_eq!(outside.report().text, "joining; settings are wrong, defaults hold: log is no log");
+        assert_eq!(outside.report().wrong_settings, ["log is no log", "more"]);
+    }
+
     /// Catches: a client that says nothing and keeps everybody else from an answer.
     #[tokio::test]
     async fn silent_clients_are_sent_away() {
