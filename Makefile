@@ -20,6 +20,7 @@ test: lint build target/venv/.ready  ## everything: lints, wire protocols, unit 
 	target/venv/bin/python tests/peers/policies.py
 	target/venv/bin/python tests/peers/two_clouds.py
 	target/venv/bin/python tests/peers/template.py
+	target/venv/bin/python tests/peers/ecs_config.py
 	ami/validate.sh
 	target/venv/bin/python ami/validate.py
 	tests/boot/boot.py
@@ -32,6 +33,7 @@ peers: target/venv/.ready  ## what others wrote as the judge: botocore's models,
 	target/venv/bin/python tests/peers/policies.py
 	target/venv/bin/python tests/peers/two_clouds.py
 	target/venv/bin/python tests/peers/template.py
+	target/venv/bin/python tests/peers/ecs_config.py
 
 boot:  ## boot real systemd and cloud-init hosts with what `make dist` builds (as root; SKIPPED where that can't be)
 	tests/boot/boot.py
@@ -42,8 +44,9 @@ lint:  ## formatting and clippy, without a single warning
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check licenses bans sources; \
 	else echo "cargo deny is not installed: licences and sources are not checked (cargo install --locked cargo-deny)"; fi
 
-snapshots:  ## write help texts and error messages anew into provisioner/fixtures, to be looked at in the diff
+snapshots:  ## write help texts, error messages and merged ecs.config files anew into fixtures/, to be looked at in the diff
 	SPOTBLOCK_WRITE_SNAPSHOTS=1 cargo test --locked --quiet --package provisioner --lib snapshot
+	SPOTBLOCK_WRITE_SNAPSHOTS=1 cargo test --locked --quiet --package node-agent --lib odd_files
 
 # What others wrote, to hold ours against: the AWS CLI, botocore's models of each service, parliament, cfn-lint, moto.
 target/venv/.ready: tests/peers/requirements.txt

@@ -1,5 +1,6 @@
-//! `ecs.config`: KEY=VALUE lines that the ECS agent and systemd read. The last line of a key wins, quotes are not
-//! stripped, and a user may have put anything there; so only the keys that this project owns are touched.
+//! `ecs.config`: KEY=VALUE lines that the ECS agent and systemd read. The last line of a key wins, and a user may have put
+//! anything there; so only the keys that this project owns are touched. The ECS agent's start takes each line by itself,
+//! and strips no quotes; to systemd a value in quotes, or before a backslash, goes on in the next line: see [`syntax`].
 
 use std::io;
 use std::path::PathBuf;
@@ -8,9 +9,12 @@ use jiff::{SignedDuration, Timestamp};
 use node_contract::{NodeConfig, Timeline, names::attribute};
 use serde_json::{Map, Value};
 
+mod syntax;
+
 use super::atomic_file;
 use crate::lifecycle::reporting_margin;
 use crate::ports::Identity;
+use syntax::Open;
 
 const CLUSTER: &str = "ECS_CLUSTER";
 const ATTRIBUTES: &str = "ECS_INSTANCE_ATTRIBUTES";
@@ -71,18 +75,30 @@ impl EcsConfig {
         let mut new = Vec::with_capacity(old.len() + 512);
         for line in old.split_inclusive(|byte| *byte == b'\n') {
             match key_of(line) {
+                // No variable can hold a NUL, and for one systemd refuses the whole file. A crash can leave some.
+                _ if line.contains(&0) => tracing::warn!("a line with NUL bytes in ecs.config is left out"),
                 Some(key) if [CLUSTER, SPOT_DRAINING, STOP_TIMEOUT].contains(&key) => {}
                 Some(ATTRIBUTES) => attributes = value_of(line),
-                _ => new.extend_from_slice(line),
+                _ => {
+                    new.extend_from_slice(line);
+                    continue;
+                }
+            }
+            // A line that goes on in one that is left out doesn't go on in the one after it.
+            if new.ends_with(b"\\\n") && syntax::open_at_end(&new) == Open::Line {
+                new.push(b'\n');
             }
         }
         if new.last().is_some_and(|byte| *byte != b'\n') {
             new.push(b'\n');
         }
-        if new.ends_with(b"\\\n") {
-            // To systemd a backslash continues the line; what follows must not become part of it.
-            new.push(b'\n');
-        }
+        // What follows must not become part of it. The ECS agent's start passes over such a line.
+        new.extend_from_slice(match syntax::open_at_end(&new) {
+            Open::Nothing => b"",
+            Open::Line => b"\n",
+            Open::SingleQuote => b"'\n",
+            Open::DoubleQuote => b"\"\n",
+        });
         for (key, value) in [
             (CLUSTER, self.cluster.clone()),
             (ATTRIBUTES, self.attributes(attributes.as_deref())),
@@ -197,6 +213,33 @@ mod tests {
             let once = config().merged(old.as_bytes());
             assert_eq!(config().merged(&once), once, "from {old:?}");
         }
+    }
+
+    /// Each odd file of the corpus, and what comes of it. tests/peers/ecs_config.py has what comes of it read by systemd's
+    /// own parser, and by the ECS agent's rules. `make snapshots` writes it anew.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "whether to write them is said to the test, not to the program")]
+    fn odd_files_are_merged_as_the_corpus_has_it() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/ecs-config");
+        let mut seen = 0;
+        for entry in std::fs::read_dir(folder).expect("the corpus") {
+            let path = entry.expect("a file").path();
+            if path.extension().is_none_or(|extension| extension != "config") {
+                continue;
+            }
+            let old = std::fs::read(&path).expect("an odd file");
+            let merged = config().merged(&old);
+            let snapshot = path.with_extension("merged");
+            if std::env::var_os("SPOTBLOCK_WRITE_SNAPSHOTS").is_some() {
+                std::fs::write(&snapshot, &merged).expect("written");
+            }
+            let wanted = std::fs::read(snapshot).expect("what comes of it");
+            assert!(merged == wanted, "{}: {}", path.display(), String::from_utf8_lossy(&merged));
+            let again = config().merged(&merged);
+            assert_eq!(again, merged, "merged again: {}", path.display());
+            seen += 1;
+        }
+        assert!(seen >= 20, "{seen} files in the corpus");
     }
 
     #[test]
