@@ -21,6 +21,7 @@ test: lint build target/venv/.ready  ## everything: lints, wire protocols, unit 
 	target/venv/bin/python tests/peers/two_clouds.py
 	target/venv/bin/python tests/peers/template.py
 	target/venv/bin/python tests/peers/ecs_config.py
+	tests/docs/tutorial.py
 	ami/validate.sh
 	target/venv/bin/python ami/validate.py
 	tests/boot/boot.py
