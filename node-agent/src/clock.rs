@@ -17,6 +17,40 @@ use serde::{Deserialize, Serialize};
 
 use crate::ports::Clock;
 
+/// What a host's clocks show.
+pub trait HostClocks: Send + Sync {
+    /// The wall clock.
+    fn wall(&self) -> Timestamp;
+    /// How long the host has been up, time suspended included.
+    fn up(&self) -> SignedDuration;
+    /// The id of this boot; empty if the kernel doesn't tell.
+    fn boot_id(&self) -> String;
+}
+
+/// The clocks of the host that this process runs on.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel;
+
+impl HostClocks for Kernel {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place where the wall clock is read")]
+    fn wall(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn up(&self) -> SignedDuration {
+        // The clock exists since Linux 2.6.39, so this can't fail; zero would only mean that time stands still.
+        ClockId::CLOCK_BOOTTIME
+            .now()
+            .map(|time| SignedDuration::new(time.tv_sec(), clamp_nanos(time.tv_nsec())))
+            .unwrap_or_default()
+    }
+
+    fn boot_id(&self) -> String {
+        let boot_id = std::fs::read_to_string(Path::new("/proc/sys/kernel/random/boot_id"));
+        boot_id.map(|id| id.trim().to_owned()).unwrap_or_default()
+    }
+}
+
 /// How far apart the wall clock and a Date can be while both are right: a Date counts whole seconds, and an answer
 /// takes a moment.
 const AGREEMENT: SignedDuration = SignedDuration::from_secs(2);
@@ -56,6 +90,7 @@ struct Sighting {
 
 /// The time of a block, counted on CLOCK_BOOTTIME.
 pub struct BootClock {
+    host: Box<dyn HostClocks>,
     /// The wall time of the boot, in nanoseconds since 1970.
     booted_at: AtomicI64,
     /// The same by the last Date, for signing: AWS refuses what it thinks is minutes old, whatever the block is
@@ -70,15 +105,22 @@ impl BootClock {
     /// A clock that goes by the wall clock of this moment, until it is anchored.
     #[must_use]
     pub fn new() -> Self {
-        let boot_id = std::fs::read_to_string(Path::new("/proc/sys/kernel/random/boot_id"));
+        Self::on(Box::new(Kernel))
+    }
+
+    /// The same, on a host with these clocks.
+    #[must_use]
+    pub fn on(host: Box<dyn HostClocks>) -> Self {
+        let (boot_id, booted_at) = (host.boot_id(), booted_at(host.wall(), host.up()));
         let clock = Self {
+            host,
             booted_at: AtomicI64::new(0),
             signs_by: AtomicI64::new(0),
             source: Mutex::new(AnchorSource::WallClock),
             sighting: Mutex::new(None),
-            boot_id: boot_id.map(|id| id.trim().to_owned()).unwrap_or_default(),
+            boot_id,
         };
-        clock.count_from(booted_at(wall(), up()), AnchorSource::WallClock);
+        clock.count_from(booted_at, AnchorSource::WallClock);
         clock
     }
 
@@ -87,7 +129,7 @@ impl BootClock {
         if let Ok(date) = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(header)
             && let Ok(mut sighting) = self.sighting.lock()
         {
-            let seen = Sighting { date, up: up(), wall: wall() };
+            let seen = Sighting { date, up: self.host.up(), wall: self.host.wall() };
             *sighting = Some(seen);
             self.anchor_again(seen);
         }
@@ -113,7 +155,7 @@ impl BootClock {
         let sighting = self.sighting.lock().ok().and_then(|sighting| *sighting);
         let (booted_at, source) = match sighting {
             Some(sighting) => (anchored(sighting), AnchorSource::Date),
-            None => (booted_at(wall(), up()), AnchorSource::WallClock),
+            None => (booted_at(self.host.wall(), self.host.up()), AnchorSource::WallClock),
         };
         self.count_from(booted_at, source);
         Anchor { boot_id: self.boot_id.clone(), booted_at, source }
@@ -137,6 +179,12 @@ impl BootClock {
             self.count_from(anchor.booted_at, anchor.source);
         }
         same
+    }
+
+    /// Now, where the boot was so many nanoseconds after 1970.
+    fn since(&self, booted_at: &AtomicI64) -> Timestamp {
+        let booted_at = Timestamp::from_nanosecond(booted_at.load(Ordering::Relaxed).into());
+        booted_at.unwrap_or_default().checked_add(self.host.up()).unwrap_or(Timestamp::MAX)
     }
 
     fn count_from(&self, booted_at: Timestamp, source: AnchorSource) {
@@ -191,11 +239,11 @@ impl Default for BootClock {
 
 impl Clock for BootClock {
     fn now(&self) -> Timestamp {
-        since(&self.booted_at)
+        self.since(&self.booted_at)
     }
 
     fn skew(&self) -> SignedDuration {
-        self.now().duration_until(wall())
+        self.now().duration_until(self.host.wall())
     }
 
     fn anchored(&self) -> Anchor {
@@ -223,15 +271,9 @@ struct SdkTime(Arc<BootClock>);
 
 impl TimeSource for SdkTime {
     fn now(&self) -> SystemTime {
-        let nanos = u64::try_from(since(&self.0.signs_by).as_nanosecond()).unwrap_or_default();
+        let nanos = u64::try_from(self.0.since(&self.0.signs_by).as_nanosecond()).unwrap_or_default();
         UNIX_EPOCH + Duration::from_nanos(nanos)
     }
-}
-
-/// Now, where the boot was so many nanoseconds after 1970.
-fn since(booted_at: &AtomicI64) -> Timestamp {
-    let booted_at = Timestamp::from_nanosecond(booted_at.load(Ordering::Relaxed).into());
-    booted_at.unwrap_or_default().checked_add(up()).unwrap_or(Timestamp::MAX)
 }
 
 fn nanos(at: Timestamp) -> i64 {
@@ -252,22 +294,8 @@ fn anchored(sighting: Sighting) -> Timestamp {
     }
 }
 
-/// How long the host has been up, time suspended included.
-fn up() -> SignedDuration {
-    // The clock exists since Linux 2.6.39, so this can't fail; zero would only mean that time stands still.
-    ClockId::CLOCK_BOOTTIME
-        .now()
-        .map(|time| SignedDuration::new(time.tv_sec(), clamp_nanos(time.tv_nsec())))
-        .unwrap_or_default()
-}
-
 fn clamp_nanos(nanos: i64) -> i32 {
     i32::try_from(nanos).unwrap_or_default()
-}
-
-#[expect(clippy::disallowed_methods, reason = "this is the one place where the wall clock is read")]
-fn wall() -> Timestamp {
-    Timestamp::now()
 }
 
 #[cfg(test)]

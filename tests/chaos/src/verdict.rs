@@ -1,0 +1,187 @@
+//! What happened, held against the promises. None of it trusts what the programs under test say of themselves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use localcloud::core::record::What;
+use localcloud::core::{Caller as By, ec2};
+
+use crate::container::{How, Life};
+use crate::host::Host;
+use crate::plan::Plan;
+use crate::story::end_of;
+use crate::trouble::Caller;
+use crate::world::{State, World};
+
+/// How long after its end an undisturbed host may live: what powering off takes.
+const GRACE: SignedDuration = SignedDuration::from_secs(15);
+
+/// The same where its agent or its commands were disturbed, or it was down: the power-off timer's two minutes and a boot.
+const LONG_GRACE: SignedDuration = SignedDuration::from_secs(200);
+
+/// How long before its host's end a process has to have had SIGTERM.
+const WARNING: SignedDuration = SignedDuration::from_secs(2);
+
+/// The promises that were broken.
+#[must_use]
+pub fn of(world: &Arc<World>, plan: &Plan, foreign: &[String]) -> Vec<String> {
+    let mut broken = Vec::new();
+    {
+        let state = world.state();
+        broken.extend(lost_jobs(&state));
+        broken.extend(run_twice(&state));
+        broken.extend(state.hosts.iter().flat_map(unwarned));
+        broken.extend(state.hosts.iter().filter_map(|host| overdue(&state, plan, host)));
+        broken.extend(bought_too_much(&state, plan));
+        broken.extend(touched(&state, foreign));
+        broken.extend(undrained(&state));
+        broken.extend(alive(&state, foreign));
+    }
+    broken.extend(left(world));
+    broken
+}
+
+/// No job is lost: each has succeeded, or waits for the next block.
+fn lost_jobs(state: &State) -> Vec<String> {
+    let mut jobs: BTreeMap<&str, String> = BTreeMap::new();
+    for event in state.cloud.events() {
+        if let What::Job { job, name, status, attempt, reason, exit_code, .. } = &event.what {
+            let fits = ["SUCCEEDED", "RUNNABLE", "PENDING", "SUBMITTED"].contains(&status.as_str());
+            let told = format!("job lost: {name} is {status} at attempt {attempt}, {exit_code:?}, {reason:?}");
+            jobs.insert(job, if fits { String::new() } else { told });
+        }
+    }
+    jobs.into_values().filter(|told| !told.is_empty()).collect()
+}
+
+/// No job runs again after it has succeeded, unless nobody could have told ECS.
+fn run_twice(state: &State) -> Vec<String> {
+    let lives = || state.hosts.iter().flat_map(|host| host.lives.iter().map(move |life| (host, life)));
+    let mut broken = Vec::new();
+    for (host, life) in lives() {
+        let Some((ended, How::Own(0))) = &life.ended else { continue };
+        let again = lives().find(|(_, other)| other.job == life.job && other.task != life.task && other.began > *ended);
+        if let Some((_, other)) = again
+            && host.crashes.is_empty()
+            && !unreachable(state, *ended)
+        {
+            broken.push(format!(
+                "run twice: job {} succeeded on {} at {ended} and began again on {} at {}",
+                life.job, life.instance, other.instance, other.began
+            ));
+        }
+    }
+    broken
+}
+
+/// Whether ECS could not be reached at some time after this.
+fn unreachable(state: &State, since: Timestamp) -> bool {
+    let windows = &state.troubles.windows;
+    windows.iter().any(|it| it.caller == Caller::Instance && it.percent == 100 && since < it.until)
+}
+
+/// No process ends with its host without a SIGTERM before, where the host's end was known.
+fn unwarned(host: &Host) -> Vec<String> {
+    let short = |life: &&Life| match &life.ended {
+        Some((at, How::Host)) if host.crashes.contains(at) => false,
+        Some((at, How::Host)) => life.term_at.is_none_or(|term| term.duration_until(*at) < WARNING),
+        _ => false,
+    };
+    let told = |life: &Life| {
+        format!("killed unwarned: job {} on {}: {:?}, SIGTERM {:?}", life.job, life.instance, life.ended, life.term_at)
+    };
+    host.lives.iter().filter(short).map(told).collect()
+}
+
+/// How many processes ended with a crash of this host.
+#[must_use]
+pub fn unforeseen(host: &Host) -> usize {
+    let crashed = |life: &&Life| matches!(&life.ended, Some((at, How::Host)) if host.crashes.contains(at));
+    host.lives.iter().filter(crashed).count()
+}
+
+/// No instance outlives its block.
+fn overdue(state: &State, plan: &Plan, host: &Host) -> Option<String> {
+    let disturbed = !host.crashes.is_empty() || host.booted.1 > 0 || !host.ills.is_empty() || killed(state, host);
+    let grace = if disturbed { LONG_GRACE } else { GRACE };
+    let end = end_of(state, plan, host).or_else(|| launched(state, plan, host))?;
+    let gone = state.cloud.events().iter().find_map(|event| match &event.what {
+        What::Gone { instance, .. } if *instance == host.instance => Some(event.at),
+        _ => None,
+    });
+    let late = gone.is_none_or(|gone| end + grace < gone);
+    late.then(|| format!("overdue: {} ends at {end} and is gone at {gone:?}", host.instance))
+}
+
+/// The same end, of an instance that EC2 has forgotten.
+fn launched(state: &State, plan: &Plan, host: &Host) -> Option<Timestamp> {
+    state.cloud.events().iter().find_map(|event| match &event.what {
+        What::Launched { instance, launch_time, .. } if *instance == host.instance => Some(*launch_time + plan.length),
+        _ => None,
+    })
+}
+
+fn killed(state: &State, host: &Host) -> bool {
+    let told = format!("{}: the agent is gone", host.instance);
+    state.notes.iter().any(|(_, note)| *note == told)
+}
+
+/// Nothing is bought twice: each record is for so many instances.
+fn bought_too_much(state: &State, plan: &Plan) -> Option<String> {
+    let records = state.cloud.calls().iter();
+    let records = records.filter(|call| call.operation == "CreateLaunchTemplate" && call.error.is_none()).count();
+    let (most, launched) = (records * plan.instances, state.hosts.len());
+    (launched > most).then(|| format!("bought twice: {launched} instances, for {records} blocks of {}", plan.instances))
+}
+
+/// Nothing foreign is touched.
+fn touched(state: &State, foreign: &[String]) -> Vec<String> {
+    let reads = |name: &str| ["Describe", "Get", "List"].iter().any(|start| name.starts_with(start));
+    let mut broken = Vec::new();
+    for id in foreign {
+        if !ec2::instance(&state.cloud, id).is_some_and(ec2::Instance::alive) {
+            broken.push(format!("foreign instance {id} is gone"));
+        }
+        let calls = state.cloud.calls().iter();
+        let named = calls.filter(|call| !reads(&call.operation) && call.parameters.to_string().contains(id.as_str()));
+        broken.extend(named.map(|call| format!("foreign instance {id} was named by {}", call.operation)));
+    }
+    broken
+}
+
+/// Draining never returns to serving: no agent sets its instance ACTIVE.
+fn undrained(state: &State) -> Vec<String> {
+    let own: BTreeSet<&String> = state.hosts.iter().map(|host| &host.instance).collect();
+    let sets = |call: &&localcloud::core::Call| {
+        matches!(&call.caller, By::Instance(id) if own.contains(id))
+            && call.operation == "UpdateContainerInstancesState"
+            && call.parameters["status"] != "DRAINING"
+    };
+    let told = |call: &localcloud::core::Call| format!("undrained: {:?} set ACTIVE at {}", call.caller, call.at);
+    state.cloud.calls().iter().filter(sets).map(told).collect()
+}
+
+fn alive(state: &State, foreign: &[String]) -> Vec<String> {
+    let living = ec2::all(&state.cloud).iter().filter(|it| it.alive() && !foreign.contains(&it.id));
+    living.map(|it| format!("left: instance {} lives after `down`", it.id)).collect()
+}
+
+/// What `down` left behind.
+fn left(world: &Arc<World>) -> Vec<String> {
+    let ask = |service, method, path, body| world.by_hand(service, method, path, body).unwrap_or_else(|error| error);
+    let templates = ask("ec2", "POST", "/", "Action=DescribeLaunchTemplates");
+    let requests = ask("ec2", "POST", "/", "Action=DescribeSpotInstanceRequests");
+    let schedules = ask("scheduler", "GET", "/schedules", "");
+    let mut broken = Vec::new();
+    if templates.contains("<launchTemplateName>spotblock-") {
+        broken.push("left: a block's record".to_owned());
+    }
+    if requests.contains("<state>open</state>") || requests.contains("<state>active</state>") {
+        broken.push("left: an open spot request".to_owned());
+    }
+    if schedules.contains("\"Name\":") {
+        broken.push(format!("left: a schedule: {schedules}"));
+    }
+    broken
+}
