@@ -1,5 +1,5 @@
 # What people run. Each target sets up what it needs; everything it makes is below target/.
-.PHONY: bench demo goodput test lint build snapshots dist dist-provisioner boot peers clean help
+.PHONY: bench chaos demo goodput test lint build snapshots dist dist-provisioner boot peers clean help
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 16
@@ -27,6 +27,10 @@ test: lint build target/venv/.ready  ## everything: lints, wire protocols, unit 
 	tests/boot/boot.py
 	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --workspace; \
 	else cargo test --locked --workspace; fi
+
+chaos:  ## whole blocks under every fault there is, on simulated time: BLOCKS=1000 of them, or SEED=n to see one again
+	cargo build --locked --package chaos
+	target/debug/chaos $(if $(SEED),--seed $(SEED),--blocks $(or $(BLOCKS),1000) --from $(or $(FROM),1)) $(if $(MUTANT),--mutant $(MUTANT))
 
 peers: target/venv/.ready  ## what others wrote as the judge: botocore's models, parliament, cfn-lint, moto's cloud (docs/peers.md)
 	cargo build --locked --workspace --bins

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use spotblock_agent::lifecycle::{EcsUnit, InstanceStatus, Registration, Survey};
+use spotblock_agent::lifecycle::{EcsUnit, ExtensionAnswer, InstanceStatus, Registration, Survey};
 use spotblock_agent::ports::{
     Answer, Cluster, ClusterError, Details, Host, HostError, Identity, Metadata, MetadataError, Ports, Saved, Signal,
     StateStore, StoreError,
@@ -34,14 +34,8 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::LeavesEarly,
-        Self::NeverStops,
-        Self::IgnoresNotice,
-        Self::LoosensEnd,
-        Self::Undrains,
-        Self::BuysTwice,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::LeavesEarly, Self::NeverStops, Self::IgnoresNotice, Self::LoosensEnd, Self::Undrains, Self::BuysTwice];
 
     /// Its name on the command line.
     #[must_use]
@@ -86,6 +80,10 @@ impl Broken {
 impl Cluster for Broken {
     fn drain<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
         self.agent.drain(of)
+    }
+
+    fn answer_extension<'a>(&'a self, answer: &'a ExtensionAnswer) -> Answer<'a, Result<(), ClusterError>> {
+        self.agent.answer_extension(answer)
     }
 
     fn status<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {

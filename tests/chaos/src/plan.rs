@@ -27,6 +27,8 @@ pub struct Plan {
     pub length: SignedDuration,
     /// How long it lasts from its launch on.
     pub lasts: Duration,
+    /// How long before its end no job is taken any more.
+    pub drain_lead: Duration,
     /// How long before its end jobs are stopped.
     pub stop_lead: Duration,
     /// The jobs, and when they are submitted, from the time on at which there is a queue.
@@ -170,6 +172,7 @@ impl Plan {
             instances,
             length: SignedDuration::from_hours(1),
             lasts,
+            drain_lead: Duration::from_secs(drain_lead),
             stop_lead: Duration::from_secs(stop_lead),
             jobs,
             blows: Vec::new(),
@@ -234,7 +237,8 @@ impl Plan {
         }
         match family {
             Family::Outage => {
-                let before = Duration::from_secs(dice.u64(0..=1_800)).min(self.lasts);
+                // An hour in which nobody can join buys one block after the other, and shows nothing of their ends.
+                let before = self.lasts.mul_f64(dice.f64() * 0.6);
                 let kinds = [Kind::Refuse, Kind::Hang, Kind::Failure];
                 let kind = kinds[dice.usize(0..kinds.len())];
                 self.blows.push((self.lasts - before, Blow::Trouble(Caller::Instance, None, 3_600, 100, kind)));

@@ -8,11 +8,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use localcloud::core::{agent_calls, ec2};
 use node_contract::NodeConfig;
-use node_contract::names::tag;
+use node_contract::names::{attribute, tag};
 use serde_json::{Value, json};
 use spotblock_agent::adapters::{ecs_config, timer};
 use spotblock_agent::clock::BootClock;
-use spotblock_agent::lifecycle::{EcsUnit, InstanceStatus, OnHost, Outcome, Registration, Survey};
+use spotblock_agent::lifecycle::{EcsUnit, ExtensionAnswer, InstanceStatus, OnHost, Outcome, Registration, Survey};
 use spotblock_agent::ports::{
     Answer, Cluster, ClusterError, Details, EcsAgent, Host, HostError, Identity, IntrospectionError, Metadata,
     MetadataError, Saved, Signal, StateStore, StoreError, Supervisor,
@@ -272,9 +272,9 @@ impl Metadata for Agent {
     }
 
     fn user_data(&self) -> Answer<'_, Result<Option<String>, MetadataError>> {
-        Box::pin(self.imds("user-data", |it, _| {
-            it.user_data().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-        }))
+        Box::pin(
+            self.imds("user-data", |it, _| it.user_data().map(|bytes| String::from_utf8_lossy(bytes).into_owned())),
+        )
     }
 
     fn notice(&self) -> Answer<'_, Result<Option<Timestamp>, MetadataError>> {
@@ -316,8 +316,7 @@ impl EcsAgent for Agent {
 impl Cluster for Agent {
     fn drain<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
         Box::pin(async {
-            let parameters =
-                json!({"cluster": of.cluster, "containerInstances": [of.instance], "status": "DRAINING"});
+            let parameters = json!({"cluster": of.cluster, "containerInstances": [of.instance], "status": "DRAINING"});
             let answer = self.ecs("UpdateContainerInstancesState", &of.instance, parameters).await?;
             let changed = answer["containerInstances"].as_array().and_then(|all| all.first());
             changed.map(status_of).ok_or_else(|| ClusterError {
@@ -326,6 +325,16 @@ impl Cluster for Agent {
                 problem: answer["failures"].to_string(),
                 outcome: Outcome::Retry,
             })
+        })
+    }
+
+    fn answer_extension<'a>(&'a self, answer: &'a ExtensionAnswer) -> Answer<'a, Result<(), ClusterError>> {
+        Box::pin(async {
+            let of = &answer.of;
+            let shown = |name: &str, value: Timestamp| json!({"name": name, "value": value.to_string(), "targetId": of.instance});
+            let attributes = [shown(attribute::END, answer.end), shown(attribute::END_ASKED, answer.asked)];
+            let parameters = json!({"cluster": of.cluster, "attributes": attributes});
+            self.ecs("PutAttributes", &of.instance, parameters).await.map(drop)
         })
     }
 
@@ -356,7 +365,8 @@ impl Cluster for Agent {
         Box::pin(async {
             let Some(known) = self.known.get() else { return Ok(None) };
             let listed = json!({"cluster": known.cluster});
-            let arns = texts(&self.ecs("ListContainerInstances", &known.cluster, listed).await?["containerInstanceArns"]);
+            let arns =
+                texts(&self.ecs("ListContainerInstances", &known.cluster, listed).await?["containerInstanceArns"]);
             if arns.is_empty() {
                 return Ok(None);
             }
@@ -364,10 +374,9 @@ impl Cluster for Agent {
             let answer = self.ecs("DescribeContainerInstances", &known.cluster, parameters).await?;
             let all = answer["containerInstances"].as_array().cloned().unwrap_or_default();
             let own = all.iter().find(|it| it["ec2InstanceId"] == known.instance.as_str());
-            Ok(own.and_then(|it| it["containerInstanceArn"].as_str()).map(|instance| Registration {
-                instance: instance.to_owned(),
-                cluster: known.cluster.clone(),
-            }))
+            Ok(own
+                .and_then(|it| it["containerInstanceArn"].as_str())
+                .map(|instance| Registration { instance: instance.to_owned(), cluster: known.cluster.clone() }))
         })
     }
 
@@ -492,7 +501,8 @@ impl StateStore for Agent {
             self.process.before().await;
             // The timer is told of the state whether the disk takes it or not.
             self.set_timer(timer::moment(&saved.state));
-            let phase = format!("{}: {} ({})", saved.identity.instance, saved.state.phase.word(), saved.state.why.word());
+            let phase =
+                format!("{}: {} ({})", saved.identity.instance, saved.state.phase.word(), saved.state.why.word());
             let problem = |problem: &str| StoreError { what: "write state.json".into(), problem: problem.into() };
             if self.suffers(Ill::Disk) {
                 return Err(problem("no space left on device"));

@@ -105,7 +105,8 @@ async fn provision(world: &Arc<World>, plan: &Plan, config: &Path, broken: &mut 
             calm(world);
         }
         run = spotblock(&["up"], None).await;
-        if run.code == Some(0) {
+        // One whose instances AWS took, or that couldn't join, is told from one that lives; the next would be another.
+        if run.code == Some(0) || any_lost(world) {
             break;
         }
     }
@@ -249,7 +250,8 @@ fn strike(world: &Arc<World>, blow: &Blow) {
             let Some((cluster, arn)) = host.data.clone() else { return };
             drop(state);
             let body = json!({"cluster": cluster, "containerInstances": [arn], "status": status});
-            let request = localcloud::core::agent_calls::request("us-east-1", "i-", "UpdateContainerInstancesState", &body);
+            let request =
+                localcloud::core::agent_calls::request("us-east-1", "i-", "UpdateContainerInstancesState", &body);
             world.state().cloud.handle(&request, now);
         }
     }

@@ -83,10 +83,7 @@ impl Troubles {
     /// What befalls this call.
     pub fn strike(&mut self, now: Timestamp, caller: Caller, service: &str) -> Option<Kind> {
         let hits = |it: &&Window| {
-            it.caller == caller
-                && it.from <= now
-                && now < it.until
-                && it.service.is_none_or(|wanted| wanted == service)
+            it.caller == caller && it.from <= now && now < it.until && it.service.is_none_or(|wanted| wanted == service)
         };
         let window = self.windows.iter().find(hits)?;
         (self.dice.u8(0..100) < window.percent).then_some(window.kind)
