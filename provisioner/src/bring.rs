@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::names;
 use crate::needs;
 use crate::observe;
-use crate::prices;
+use crate::prices::{self, Cost};
 use crate::record::{LaunchData, Record, Terms};
 use crate::session::Session;
 use crate::user_data;
@@ -62,7 +62,7 @@ pub struct Options {
     pub yes_purchase: bool,
 }
 
-/// Brings a block and gives its record. On an error some of it may stand; it is found again by the next run.
+/// Brings a block and gives its record, and what it could cost as it was shown before it was bought, if that was now. On an error some of it may stand; it is found again by the next run.
 ///
 /// # Errors
 /// AWS's refusal, a wait that came to its end, instances that ended before they joined.
@@ -71,18 +71,18 @@ pub async fn bring(
     desired: &Desired,
     environment: &ComputeEnvironment,
     options: Options,
-) -> Result<Record> {
+) -> Result<(Record, Option<Cost>)> {
     // Before anything is bought: what is bought is to have its third line of defence.
     let defence = Defence::prepare(session, desired).await?;
     let driver = session.waits.hex(8);
-    let block = record_of(session, desired, environment, options, &driver).await?;
+    let (block, cost) = record_of(session, desired, environment, options, &driver).await?;
     let Some(record) = block.record.clone() else { return Err(lost_record(&block.id)) };
     let climbed = ladder::climb(session, block, record, Lease::new(&driver), options.yes_purchase).await?;
     let result = joined(session, &climbed, &environment.cluster, defence.as_ref(), options.join).await;
     if let Err(Error::State { .. } | Error::Capacity { .. } | Error::TimedOut { .. }) = &result {
         report(session, &climbed.record, "not as asked for").await;
     }
-    result.map(|()| climbed.record)
+    result.map(|()| (climbed.record, cost))
 }
 
 /// Writes down that the user is told how the block came up: from now on `--new` means another. It is the last that a
@@ -154,7 +154,7 @@ async fn record_of(
     environment: &ComputeEnvironment,
     options: Options,
     driver: &str,
-) -> Result<Block> {
+) -> Result<(Block, Option<Cost>)> {
     let blocks = block::all(session.aws, session.environment()).await?;
     if let Some(live) = block::current(&blocks, session.now(), options.new)
         && let Some(record) = &live.record
@@ -165,10 +165,10 @@ async fn record_of(
             session.ui.say("--new starts another once a run has told how this one came up");
         }
         say_what_stays(session, &record.terms);
-        return Ok(block);
+        return Ok((block, None));
     }
     let mut number = next_number(&blocks);
-    let (terms, launch) = new_block(session, desired, environment, options).await?;
+    let (terms, launch, cost) = new_block(session, desired, environment, options).await?;
     for _ in 0..NAMES {
         let name = names::record(session.environment(), number);
         if session.aws.ec2.create_record(&name, &terms, &launch, driver).await? {
@@ -190,8 +190,9 @@ async fn record_of(
             if let Some(record) = &block.record {
                 say_what_stays(session, &record.terms);
             }
+            return Ok((block, None));
         }
-        return Ok(block);
+        return Ok((block, Some(cost)));
     }
     Err(Error::State {
         what: format!("{NAMES} launch templates have names that block records need, and are none"),
@@ -275,7 +276,7 @@ async fn new_block(
     desired: &Desired,
     environment: &ComputeEnvironment,
     options: Options,
-) -> Result<(Terms, LaunchData)> {
+) -> Result<(Terms, LaunchData, Cost)> {
     let (settings, now) = (session.settings, session.now());
     let site = observe::site(session.aws, settings).await?;
     let types = needs::types(session.aws, session.ui, settings, &site.zones).await?;
@@ -331,5 +332,5 @@ async fn new_block(
         user_data: BASE64_STANDARD.encode(user_data::whole(settings, of)?),
         root_volume: root,
     };
-    Ok((terms, launch))
+    Ok((terms, launch, cost))
 }

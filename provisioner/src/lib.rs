@@ -135,7 +135,10 @@ pub async fn run(cli: Cli, mut ports: Ports) -> u8 {
     let outcome = tokio::select! {
         outcome = Box::pin(execute(&cli, &ports, &ui, &brake)) => outcome,
         never = ui.telling() => match never {},
-        () = interrupted(&mut interrupts, &brake, &ui) => Err(Error::Interrupted { next: go_on(&cli.command) }),
+        () = interrupted(&mut interrupts, &brake, &ui, &cli.command) => match is_watch(&cli.command) {
+            true => Ok(0),
+            false => Err(Error::Interrupted { next: go_on(&cli.command) }),
+        },
     };
     ui.tell_calls();
     match outcome {
@@ -147,11 +150,15 @@ pub async fn run(cli: Cli, mut ports: Ports) -> u8 {
     }
 }
 
-/// Completes when the run has stopped after the first interrupt, or at the second.
-async fn interrupted(interrupts: &mut UnboundedReceiver<()>, brake: &Brake, ui: &Ui) {
+/// Completes when the run has stopped after the first interrupt, or at the second. A watch ends at the first: that is how
+/// one leaves it, and nothing is under way that anybody would have to be told of.
+async fn interrupted(interrupts: &mut UnboundedReceiver<()>, brake: &Brake, ui: &Ui, command: &Command) {
     if interrupts.recv().await.is_none() {
         // Nobody is left who could interrupt.
         return std::future::pending().await;
+    }
+    if is_watch(command) {
+        return;
     }
     brake.pull();
     ui.say("stopping; a call in flight may finish. Ctrl-C again leaves at once");
@@ -159,6 +166,10 @@ async fn interrupted(interrupts: &mut UnboundedReceiver<()>, brake: &Brake, ui: 
         () = brake.halted() => {}
         _ = interrupts.recv() => {}
     }
+}
+
+fn is_watch(command: &Command) -> bool {
+    matches!(command, Command::Status(args) if args.watch)
 }
 
 /// How to go on after an interrupted command.

@@ -11,6 +11,10 @@ use crate::names;
 use crate::session::Session;
 use crate::ui::Ui;
 
+mod bounds;
+
+pub use bounds::{Bounds, is_bound_by_list};
+
 /// An amount in millionths of a US dollar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Dollars(u64);
@@ -39,6 +43,18 @@ impl Dollars {
         let seconds = u128::from(duration.unsigned_abs().as_secs());
         let total = (u128::from(self.0) * u128::from(instances) * seconds).div_ceil(3600);
         Self(u64::try_from(total).unwrap_or(u64::MAX))
+    }
+
+    /// In dollars, for JSON's numbers.
+    #[must_use]
+    pub fn to_number(self) -> f64 {
+        self.digits().parse().unwrap_or(f64::MAX)
+    }
+
+    /// Whole cents, rounded up.
+    #[must_use]
+    pub fn cents_up(self) -> Self {
+        Self(self.0.div_ceil(MILLION / 100).saturating_mul(MILLION / 100))
     }
 
     /// At least two digits behind the point, no dollar sign.
@@ -128,16 +144,6 @@ pub fn at_most(source: Source, max_price: Option<Dollars>, list: Option<Dollars>
     }
 }
 
-/// Whether the on-demand price has a part in that.
-#[must_use]
-pub fn is_bound_by_list(source: Source, max_price: Option<Dollars>) -> bool {
-    match source {
-        Source::SpotBlock | Source::Spot => max_price.is_none(),
-        Source::OnDemand | Source::Reservation => true,
-        Source::CapacityBlock => false,
-    }
-}
-
 /// The prices of each source in turn. Pure.
 #[must_use]
 pub fn quotes(
@@ -212,14 +218,22 @@ pub async fn look(session: &Session<'_>, types: &[String], zones: &[String]) -> 
 
 /// The on-demand prices of these types, as far as they can be had.
 pub async fn on_demand(aws: &Aws, ui: &Ui, types: &[String]) -> Vec<(String, Dollars)> {
-    // The price list of the other partitions is neither in dollars nor to be asked with these credentials.
-    if names::partition(&aws.region) != "aws" {
-        return Vec::new();
-    }
-    aws.pricing.on_demand(types, &aws.region).await.unwrap_or_else(|error| {
+    list(aws, types).await.unwrap_or_else(|error| {
         ui.warn(format_args!("the on-demand prices are unknown: {error}"));
         Vec::new()
     })
+}
+
+/// The on-demand prices of these types that are in the price list.
+///
+/// # Errors
+/// When the call fails.
+pub async fn list(aws: &Aws, types: &[String]) -> Result<Vec<(String, Dollars)>> {
+    // The price list of the other partitions is neither in dollars nor to be asked with these credentials.
+    if names::partition(&aws.region) != "aws" {
+        return Ok(Vec::new());
+    }
+    aws.pricing.on_demand(types, &aws.region).await
 }
 
 impl Cost {

@@ -10,12 +10,16 @@ use crate::args;
 use crate::aws::batch::JOB_STATES;
 use crate::block;
 use crate::error::{Error, Result};
+use crate::prices::Bounds;
 use crate::session::Session;
 use crate::ui::screen::{Look, Tone};
 use crate::ui::view::{self, BlockView};
 
 /// How often a watched status is looked at: seldom enough that nobody is throttled by it.
 const EVERY: Duration = Duration::from_secs(5);
+
+/// How often the terminal's size is looked at.
+const RESIZED: Duration = Duration::from_millis(250);
 
 /// What `status` prints. docs/json.md tells of each key, which a test holds.
 #[derive(Debug, Serialize)]
@@ -44,7 +48,7 @@ struct Queue {
 /// When a call fails. A watch survives failures that may pass, and is refused where it could neither draw nor print lines.
 pub async fn run(session: &Session<'_>, args: &args::Status) -> Result<u8> {
     if !args.watch {
-        let status = look(session).await?;
+        let status = look(session, &mut Bounds::default()).await?;
         session.ui.result(&status, |status| text(status, session.ui.look()))?;
         return Ok(0);
     }
@@ -60,9 +64,9 @@ pub async fn run(session: &Session<'_>, args: &args::Status) -> Result<u8> {
 
 /// Until the user has seen enough.
 async fn watch(session: &Session<'_>) -> Result<u8> {
-    let mut last = None;
+    let (mut last, mut bounds) = (None, Bounds::default());
     loop {
-        let failure = match look(session).await {
+        let failure = match look(session, &mut bounds).await {
             Ok(status) => {
                 last = Some(status);
                 None
@@ -75,8 +79,25 @@ async fn watch(session: &Session<'_>) -> Result<u8> {
             (_, Some(error)) if session.ui.is_json() => session.ui.warn(error),
             (status, failure) => session.ui.redraw(|look| screen(status.as_ref(), failure.as_ref(), look))?,
         }
-        session.waits.clock().sleep(EVERY).await;
+        pause(session, last.as_ref(), failure.as_ref()).await?;
     }
+}
+
+/// Waits for the next look. A terminal that is resized meanwhile is drawn anew at once.
+async fn pause(session: &Session<'_>, status: Option<&Status>, failure: Option<&Error>) -> Result<()> {
+    if session.ui.is_json() {
+        session.waits.clock().sleep(EVERY).await;
+        return Ok(());
+    }
+    let mut size = session.ui.size();
+    for _ in 0..EVERY.as_millis() / RESIZED.as_millis() {
+        session.waits.clock().sleep(RESIZED).await;
+        let now = session.ui.size();
+        if std::mem::replace(&mut size, now) != now {
+            session.ui.redraw(|look| screen(status, failure, look))?;
+        }
+    }
+    Ok(())
 }
 
 fn screen(status: Option<&Status>, failure: Option<&Error>, look: Look) -> String {
@@ -87,7 +108,8 @@ fn screen(status: Option<&Status>, failure: Option<&Error>, look: Look) -> Strin
     [Some(title), failure, Some(String::new()), shown].into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
-async fn look(session: &Session<'_>) -> Result<Status> {
+/// `bounds` are kept from look to look: prices are asked for once a type.
+async fn look(session: &Session<'_>, bounds: &mut Bounds) -> Result<Status> {
     let settings = &session.settings.environment;
     let environment = session.aws.batch.environment(&settings.name).await?;
     let queue = session.aws.batch.queue(&settings.queue).await?;
@@ -102,9 +124,11 @@ async fn look(session: &Session<'_>) -> Result<Status> {
         Some(cluster) => session.aws.ecs.members(cluster).await?,
         None => BTreeMap::new(),
     };
-    let mut blocks = Vec::new();
-    for block in block::all(session.aws, &settings.name).await?.iter().rev() {
-        blocks.push(view::of(session, block, &members).await?);
+    let (found, mut blocks) = (block::all(session.aws, &settings.name).await?, Vec::new());
+    // Without the price list the cost is unknown, which shows.
+    let _ = bounds.learn(session.aws, &found).await;
+    for block in found.iter().rev() {
+        blocks.push(view::of(session, block, &members, bounds).await?);
     }
     let not_there = || "not there".to_owned();
     Ok(Status {

@@ -10,6 +10,7 @@ use crate::block;
 use crate::bring::{self, bring};
 use crate::desired::Desired;
 use crate::error::{Error, Result};
+use crate::prices::{Bounds, Cost};
 use crate::session::Session;
 use crate::ui::view::{self, BlockView};
 
@@ -20,6 +21,8 @@ struct Outcome {
     cluster: String,
     queue: String,
     block: BlockView,
+    /// What the block could cost, as it was shown before it was bought; none where it had been bought before.
+    cost: Option<Cost>,
 }
 
 /// Runs it.
@@ -51,24 +54,32 @@ pub async fn finish(
     environment: &ComputeEnvironment,
     options: bring::Options,
 ) -> Result<u8> {
-    let record = bring(session, desired, environment, options).await?;
-    show(session, desired, environment, &record.terms.block).await?;
+    let (record, cost) = bring(session, desired, environment, options).await?;
+    show(session, desired, environment, &record.terms.block, cost).await?;
     bring::report(session, &record, "joined").await;
     Ok(0)
 }
 
-async fn show(session: &Session<'_>, desired: &Desired, environment: &ComputeEnvironment, id: &str) -> Result<()> {
+async fn show(
+    session: &Session<'_>,
+    desired: &Desired,
+    environment: &ComputeEnvironment,
+    id: &str,
+    cost: Option<Cost>,
+) -> Result<()> {
     let blocks = block::all(session.aws, session.environment()).await?;
     let block = blocks.iter().find(|block| block.id == id).ok_or_else(|| Error::State {
         what: format!("block {id} was brought, and is gone"),
         next: "look whether `spotblock down` was run at the same time".to_owned(),
     })?;
     let members = session.aws.ecs.members(&environment.cluster).await?;
+    let bounds = Bounds::of_blocks(session, std::slice::from_ref(block)).await;
     let outcome = Outcome {
         environment: desired.environment.clone(),
         cluster: environment.cluster.clone(),
         queue: desired.queue.clone(),
-        block: view::of(session, block, &members).await?,
+        block: view::of(session, block, &members, &bounds).await?,
+        cost,
     };
     session.ui.result(&outcome, |outcome| view::text(&outcome.block, session.now(), session.ui.look()))
 }

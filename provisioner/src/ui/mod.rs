@@ -70,6 +70,12 @@ impl Ui {
         }
     }
 
+    /// How large the terminal is now that stdout is; none where it is none.
+    #[must_use]
+    pub fn size(&self) -> Option<(u16, u16)> {
+        (self.screen)()
+    }
+
     /// Whether stdout is a terminal that [`Ui::redraw`] can draw on.
     #[must_use]
     pub fn can_redraw(&self) -> bool {

@@ -14,8 +14,13 @@ use crate::aws::ecs::Member;
 use crate::block::{Block, Life};
 use crate::capacity::{self, Guarantee};
 use crate::error::Result;
+use crate::prices::{Bounds, Dollars};
 use crate::record::LaunchData;
 use crate::session::Session;
+
+mod reservations;
+
+pub use reservations::{PurchaseView, ReservationView};
 
 /// A block.
 #[derive(Clone, Debug, Serialize)]
@@ -48,6 +53,10 @@ pub struct BlockView {
     pub end: Option<Timestamp>,
     /// What it has used so far.
     pub used: Used,
+    /// The capacity that is reserved for it.
+    pub reservations: Vec<ReservationView>,
+    /// A purchase of a capacity block that may have been sent, while its outcome isn't known.
+    pub purchase: Option<PurchaseView>,
     /// Its spot requests.
     pub requests: Vec<RequestView>,
     /// Its instances.
@@ -59,8 +68,12 @@ pub struct BlockView {
 pub struct Used {
     /// From each launch until now, or to the block's end for an instance that is gone: it may have gone before.
     pub instance_hours: f64,
-    /// In dollars, at the price above which nothing is bought; none where no `max-price` was given.
+    /// In dollars, at the most that an instance-hour can cost: `max-price`, or the on-demand price. None where one isn't
+    /// known, or a capacity block was paid before.
     pub at_most_dollars: Option<f64>,
+    /// The same, exact.
+    #[serde(skip)]
+    pub dollars: Option<Dollars>,
 }
 
 /// What a source refused.
@@ -106,6 +119,8 @@ pub struct InstanceView {
     pub drain_at: Option<Timestamp>,
     /// When its block ends.
     pub end: Option<Timestamp>,
+    /// Where `extend` moved its end: whether its agent has taken it (`accepted`) or not said so (`asked`).
+    pub extension: Option<&'static str>,
     /// Whether it is a connected container instance.
     pub joined: bool,
     /// The container instance's status.
@@ -122,6 +137,7 @@ pub async fn of(
     session: &Session<'_>,
     block: &Block,
     members: &std::collections::BTreeMap<String, Member>,
+    bounds: &Bounds,
 ) -> Result<BlockView> {
     let life = block.life(session.now());
     let launch = match &block.record {
@@ -148,7 +164,9 @@ pub async fn of(
         drain_at: timeline.map(|it| it.drain_at),
         stop_at: timeline.map(|it| it.stop_at),
         end: timeline.map(|it| it.end).or_else(|| block.instances.iter().filter_map(|it| block.end_of(it)).min()),
-        used: used(block, session.now()),
+        used: used(block, bounds, session.now()),
+        reservations: reservations::of(block),
+        purchase: reservations::purchase(block),
         requests: block
             .requests
             .iter()
@@ -173,6 +191,7 @@ pub async fn of(
                     launched: it.launched,
                     drain_at: moments(it).map(|it| it.drain_at),
                     end: block.end_of(it),
+                    extension: extension(block, it, member),
                     joined: member.is_some_and(Member::has_joined),
                     container_instance: member.map(|member| member.status.clone()),
                     tasks: member.map_or(0, |member| member.running_tasks + member.pending_tasks),
@@ -190,12 +209,20 @@ fn where_bought(block: &Block) -> Option<Source> {
     bought.or_else(|| record.attempt().map(|attempt| attempt.source)).or_else(|| record.terms.sources.last().copied())
 }
 
-fn used(block: &Block, now: Timestamp) -> Used {
+/// What became of a moved end. Without a word from the agent it is not known to have been taken.
+fn extension(block: &Block, it: &Instance, member: Option<&Member>) -> Option<&'static str> {
+    let to = block.moved_to(it)?;
+    let said = member.filter(|member| member.end_asked == Some(to)).and_then(|member| member.end);
+    Some(if said.is_some_and(|end| end >= to) { "accepted" } else { "asked" })
+}
+
+fn used(block: &Block, bounds: &Bounds, now: Timestamp) -> Used {
     let until = |it: &Instance| if it.is_up() { now } else { block.end_of(it).map_or(now, |end| end.min(now)) };
-    let hours = |it: &Instance| it.launched.duration_until(until(it)).max(SignedDuration::ZERO).as_secs_f64() / 3600.0;
-    let instance_hours: f64 = block.instances.iter().map(hours).sum();
-    let price = block.record.as_ref().and_then(|it| it.terms.max_price.as_ref()).and_then(|it| it.parse::<f64>().ok());
-    Used { instance_hours, at_most_dollars: price.map(|price| price * instance_hours) }
+    let lived = |it: &Instance| it.launched.duration_until(until(it)).max(SignedDuration::ZERO);
+    let instance_hours: f64 = block.instances.iter().map(|it| lived(it).as_secs_f64() / 3600.0).sum();
+    let costs = block.instances.iter().map(|it| Some(bounds.of(block, it)?.for_block(1, lived(it))));
+    let dollars: Option<Dollars> = costs.collect::<Option<Vec<_>>>().map(|costs| costs.into_iter().sum());
+    Used { instance_hours, at_most_dollars: dollars.map(Dollars::to_number), dollars }
 }
 
 fn refused(block: &Block) -> Vec<RefusedView> {
@@ -237,13 +264,16 @@ pub fn text(block: &BlockView, now: Timestamp, look: Look) -> String {
     // Two a line fit a terminal of 80 columns.
     lines.extend(shown.chunks(2).map(|pair| format!("  {}", pair.join(", "))));
     if let (Some(it), true) = (&block.guarantee, block.life.goes_on()) {
-        lines.push(format!("  {}; ended by {}", it.label, it.ended_by));
+        lines.push(fitted(&[it.label.to_owned(), format!("ended by {}", it.ended_by)], look));
     }
     lines.extend(cost(block));
+    lines.extend(reservations::lines(&block.reservations, block.purchase.as_ref(), now));
+    lines.extend(extended(block));
     for refused in &block.refused {
         let brought = if refused.instances > 0 { format!(" after {}", refused.instances) } else { String::new() };
         lines.push(format!("  {} refused{brought}: {}", refused.source, refused.codes.join(", ")));
     }
+    lines.extend(summary(block, look));
     if !block.instances.is_empty() {
         let rows = block.instances.iter().map(|it| {
             let joined = match (&it.container_instance, it.joined) {
@@ -288,12 +318,51 @@ fn time_left(block: &BlockView, now: Timestamp, look: Look) -> Option<String> {
 }
 
 fn cost(block: &BlockView) -> Option<String> {
-    let Used { instance_hours: hours, at_most_dollars } = block.used;
-    let price = match at_most_dollars {
-        Some(dollars) => format!("at most {dollars:.2} dollars (estimate, by max-price)"),
-        None => "no estimate of the cost without max-price".to_owned(),
+    let Used { instance_hours: hours, dollars, .. } = block.used;
+    let price = match dollars {
+        Some(dollars) => format!("at most {} (estimate)", dollars.cents_up()),
+        None => "of unknown cost".to_owned(),
     };
     (!block.instances.is_empty()).then(|| format!("  {hours:.1} instance-hours so far, {price}"))
+}
+
+/// Many instances in a line: in a large block, not all of them fit the screen.
+fn summary(block: &BlockView, look: Look) -> Option<String> {
+    if block.instances.len() < 2 {
+        return None;
+    }
+    let counted = |words: &mut dyn Iterator<Item = &str>| {
+        let mut counts = std::collections::BTreeMap::new();
+        words.for_each(|word| *counts.entry(word.to_owned()).or_insert(0_usize) += 1);
+        counts.iter().map(|(word, count)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
+    };
+    let states = counted(&mut block.instances.iter().map(|it| it.state.as_str()));
+    let joined = || block.instances.iter().filter(|it| it.joined);
+    let members = match joined().count() {
+        0 => String::new(),
+        _ => format!(" ({})", counted(&mut joined().filter_map(|it| it.container_instance.as_deref()))),
+    };
+    let tasks: i32 = block.instances.iter().map(|it| it.tasks).sum();
+    let parts = [
+        format!("{} instances: {states}", block.instances.len()),
+        format!("{} joined{members}", joined().count()),
+        format!("{tasks} tasks"),
+    ];
+    Some(fitted(&parts, look))
+}
+
+/// Parts in one line, or where that is too long for the terminal, in a line each; indented as the rest.
+fn fitted(parts: &[String], look: Look) -> String {
+    let line = parts.join("; ");
+    if line.chars().count() + 2 <= look.columns { format!("  {line}") } else { format!("  {}", parts.join("\n  ")) }
+}
+
+/// Who of those that are up has taken an extension.
+fn extended(block: &BlockView) -> Option<String> {
+    let asked = || block.instances.iter().filter(|it| it.extension.is_some() && it.state == "running");
+    let accepted = asked().filter(|it| it.extension == Some("accepted")).count();
+    let all = asked().count();
+    (all > 0).then(|| format!("  extended: {accepted} of {all} agents say that they go on until then"))
 }
 
 /// How far away a moment is, in one unit: a column is narrow.

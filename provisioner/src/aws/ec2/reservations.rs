@@ -27,6 +27,8 @@ pub struct HeldCapacity {
     pub zone: String,
     /// When it was made.
     pub created: Timestamp,
+    /// When it ends by itself; none where it doesn't.
+    pub end: Option<Timestamp>,
     /// Its tags.
     pub tags: std::collections::BTreeMap<String, String>,
 }
@@ -209,6 +211,7 @@ fn reservation(it: &aws_sdk_ec2::types::CapacityReservation) -> HeldCapacity {
         instance_type: text(it.instance_type()),
         zone: text(it.availability_zone()),
         created: time(it.create_date()),
+        end: it.end_date().map(|end| time(Some(end))),
         tags: our_tags(it.tags()),
     }
 }

@@ -1,7 +1,5 @@
 //! What the block can cost once it is extended, held to `max-cost`.
 
-use std::collections::BTreeSet;
-
 use jiff::{SignedDuration, Timestamp};
 use node_contract::Source;
 
@@ -9,7 +7,7 @@ use super::is_ours_to_end;
 use crate::aws::ec2::Instance;
 use crate::block::Block;
 use crate::error::{Error, Result};
-use crate::prices::{self, Dollars};
+use crate::prices::{Bounds, Dollars};
 use crate::session::Session;
 
 /// Asks for the prices and gives the worst case of the whole block, with what it has used; none where a price is unknown.
@@ -17,20 +15,11 @@ use crate::session::Session;
 /// # Errors
 /// [`Error::Capacity`] when it is above `max-cost`, or nobody knows.
 pub(super) async fn within_limit(session: &Session<'_>, block: &Block, end: Timestamp) -> Result<Option<Dollars>> {
-    let Some(record) = &block.record else { return Ok(None) };
-    let max_price = record.terms.max_price.as_deref().and_then(Dollars::parse);
-    let source = |it: &Instance| block.source_of(it);
-    let needs_list = |it: &&Instance| source(it).is_some_and(|source| prices::is_bound_by_list(source, max_price));
-    let types: BTreeSet<String> =
-        block.instances.iter().filter(needs_list).map(|it| it.instance_type.clone()).collect();
-    let list = match types.is_empty() {
-        true => Vec::new(),
-        false => prices::on_demand(session.aws, session.ui, &types.into_iter().collect::<Vec<_>>()).await,
-    };
-    let bound = |it: &Instance| {
-        let list = list.iter().find(|(kind, _)| *kind == it.instance_type).map(|(_, price)| *price);
-        prices::at_most(source(it)?, max_price, list)
-    };
+    let mut bounds = Bounds::default();
+    if let Err(error) = bounds.learn(session.aws, std::slice::from_ref(block)).await {
+        session.ui.warn(format_args!("the on-demand prices are unknown: {error}"));
+    }
+    let bound = |it: &Instance| bounds.of(block, it);
     let worst = worst_case(block, session.now(), end, bound);
     let limit = session.settings.block.max_cost.and_then(|most| Dollars::parse(&most.to_string()));
     let what = match (worst, limit) {
