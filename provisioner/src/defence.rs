@@ -109,7 +109,8 @@ impl Defence {
         }
         if let Some(last) = missing.iter().map(|it| it.at).max() {
             let many = missing.len();
-            session.ui.say(format_args!("made {many} schedules that end what is left of block {block} at {last}"));
+            let made = if many == 1 { "1 schedule that ends".to_owned() } else { format!("{many} schedules that end") };
+            session.ui.say(format_args!("made {made} what is left of block {block} at {last}"));
         }
         Ok(())
     }

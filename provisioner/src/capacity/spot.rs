@@ -18,7 +18,7 @@ impl Capacity for Spot {
     fn guarantee(&self) -> Guarantee {
         Guarantee {
             label: "best effort",
-            ended_by: "AWS at two minutes' notice, if it needs them; else spotblock-agent, behind it the power-off timer",
+            ended_by: "AWS at two minutes' notice if it needs them, else spotblock-agent",
         }
     }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::block;
 use crate::bring::{next_number, record_name};
-use crate::capacity::{self, capacity_block};
+use crate::capacity::{self, Guarantee, capacity_block};
 use crate::desired::Desired;
 use crate::error::{Error, Kind, Result};
 use crate::names;
@@ -16,6 +16,7 @@ use crate::plan::{self, Plan, Verdict};
 use crate::prices::{self, Cost, Dollars};
 use crate::session::Session;
 use crate::settings;
+use crate::ui::screen::{Look, Tone};
 use crate::ui::{table, view};
 use crate::user_data;
 
@@ -31,6 +32,9 @@ struct Shown {
     /// The capacity blocks that are on offer, or the one that is launched into.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     capacity_blocks: Vec<String>,
+    /// What each source of the new block promises.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    guarantees: Vec<Promise>,
     /// The new block's instance types.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     instance_types: Vec<String>,
@@ -40,6 +44,14 @@ struct Shown {
     /// The new block's moments, were it launched now.
     #[serde(skip_serializing_if = "Option::is_none")]
     if_launched_now: Option<Timeline>,
+}
+
+/// What a source promises.
+#[derive(Debug, Serialize)]
+struct Promise {
+    source: Source,
+    #[serde(flatten)]
+    guarantee: Guarantee,
 }
 
 /// The steps around the block.
@@ -64,7 +76,7 @@ pub async fn show(session: &Session<'_>, new: bool, detailed: bool) -> Result<u8
     let mut instance_types = Vec::new();
     let mut cost = None;
     let mut warnings = settings.warnings.clone();
-    let (mut if_launched_now, mut capacity_blocks) = (None, Vec::new());
+    let (mut if_launched_now, mut capacity_blocks, mut guarantees) = (None, Vec::new(), Vec::new());
     if live.is_none() {
         let site = observe::site(session.aws, settings).await?;
         instance_types = needs::types(session.aws, session.ui, settings, &site.zones).await?;
@@ -72,6 +84,7 @@ pub async fn show(session: &Session<'_>, new: bool, detailed: bool) -> Result<u8
         step = step.too_dear(known.refusal());
         cost = Some(known);
         warnings.extend(foreseen(&settings.block.sources));
+        guarantees = promises(&settings.block.sources);
         if_launched_now = Some(timeline(session)?);
         if settings.block.sources.contains(&Source::CapacityBlock) {
             capacity_blocks = of_capacity_blocks(session, &instance_types).await?;
@@ -85,6 +98,7 @@ pub async fn show(session: &Session<'_>, new: bool, detailed: bool) -> Result<u8
         plan,
         warnings,
         capacity_blocks,
+        guarantees,
         instance_types,
         cost,
         if_launched_now,
@@ -92,7 +106,7 @@ pub async fn show(session: &Session<'_>, new: bool, detailed: bool) -> Result<u8
     for warning in &shown.warnings {
         session.ui.warn(warning);
     }
-    session.ui.result(&shown, |shown| text(shown, &settings.block, session.now()))?;
+    session.ui.result(&shown, |shown| text(shown, &settings.block, session.now(), session.ui.look()))?;
     Ok(if detailed && shown.changes { 10 } else { 0 })
 }
 
@@ -129,6 +143,11 @@ async fn of_capacity_blocks(session: &Session<'_>, types: &[String]) -> Result<V
     Ok(lines)
 }
 
+fn promises(sources: &[Source]) -> Vec<Promise> {
+    let promise = |source: &Source| Some(Promise { source: *source, guarantee: capacity::of(*source)?.guarantee() });
+    sources.iter().filter_map(promise).collect()
+}
+
 /// What is known beforehand about the sources.
 fn foreseen(sources: &[Source]) -> Vec<String> {
     let mut all: Vec<String> =
@@ -143,21 +162,8 @@ fn foreseen(sources: &[Source]) -> Vec<String> {
     all
 }
 
-fn text(shown: &Shown, block: &settings::Block, now: Timestamp) -> String {
-    let rows = shown.plan.steps.iter().map(|step| {
-        let (verdict, detail) = match &step.verdict {
-            Verdict::Keep => ("keep", String::new()),
-            Verdict::Create => ("create", String::new()),
-            Verdict::Change { changes } => {
-                let fields: Vec<_> =
-                    changes.iter().map(|it| format!("{}: {} -> {}", it.field, it.from, it.to)).collect();
-                ("change", fields.join("; "))
-            }
-            Verdict::Refuse { why, .. } => ("refuse", why.clone()),
-        };
-        [step.step.to_string(), verdict.to_owned(), step.resource.to_owned(), step.name.clone(), detail]
-    });
-    let mut text = table::plain(["STEP", "DO", "RESOURCE", "NAME", "DETAIL"], rows);
+fn text(shown: &Shown, block: &settings::Block, now: Timestamp, look: Look) -> String {
+    let mut text = steps(&shown.plan, look);
     if !shown.capacity_blocks.is_empty() {
         text.push_str(&format!("\n\ncapacity blocks:\n  {}", shown.capacity_blocks.join("\n  ")));
     }
@@ -168,12 +174,45 @@ fn text(shown: &Shown, block: &settings::Block, now: Timestamp) -> String {
         text.push_str(&format!("\n\n{}\n\n", price_table(cost)));
         text.extend(cost.lines(block.instances, block.duration).last().cloned());
     }
+    if !shown.guarantees.is_empty() {
+        let line = |it: &Promise| {
+            let Guarantee { label, ended_by } = it.guarantee;
+            format!("  {}: {label}\n    ended by {ended_by}", it.source)
+        };
+        let lines: Vec<String> = shown.guarantees.iter().map(line).collect();
+        text.push_str(&format!("\n\nguarantee:\n{}", lines.join("\n")));
+    }
     if let Some(it) = &shown.if_launched_now {
         let moments = [("drain", it.drain_at), ("stop", it.stop_at), ("end", it.end)];
-        let moments: Vec<_> = moments.iter().map(|(name, at)| format!("{name} {}", view::moment(*at, now))).collect();
-        text.push_str(&format!("\n\nif launched now: {}", moments.join(", ")));
+        let moments = moments.map(|(name, at)| format!("  {name} {}", view::moment(at, now)));
+        text.push_str(&format!("\n\nif launched now:\n{}", moments.join("\n")));
     }
     text
+}
+
+/// A line a step, marked and coloured as a diff is.
+fn steps(plan: &Plan, look: Look) -> String {
+    let rows = plan.steps.iter().map(|step| {
+        let (verdict, detail) = match &step.verdict {
+            Verdict::Keep => ("  keep", String::new()),
+            Verdict::Create => ("+ create", String::new()),
+            Verdict::Change { changes } => {
+                let fields: Vec<_> =
+                    changes.iter().map(|it| format!("{}: {} -> {}", it.field, it.from, it.to)).collect();
+                ("~ change", fields.join("; "))
+            }
+            Verdict::Refuse { why, .. } => ("! refuse", why.clone()),
+        };
+        [verdict.to_owned(), step.step.to_string(), step.resource.to_owned(), step.name.clone(), detail]
+    });
+    let table = table::plain(["  DO", "STEP", "RESOURCE", "NAME", "DETAIL"], rows);
+    let paint = |line: &str| match line.chars().next() {
+        Some('+') => look.paint(Tone::Good, line),
+        Some('~') => look.paint(Tone::Soon, line),
+        Some('!') => look.paint(Tone::Bad, line),
+        _ => line.to_owned(),
+    };
+    table.lines().map(paint).collect::<Vec<_>>().join("\n")
 }
 
 fn price_table(cost: &Cost) -> String {

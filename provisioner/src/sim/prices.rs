@@ -180,3 +180,20 @@ async fn flags_for_types_beat_needs_in_the_file_and_the_other_way_round() {
     let plan = json_of(&world.run(&["plan", "--vcpus", "36", "--output", "json"]).await);
     assert_eq!(plan["instance_types"][0], "c5.9xlarge", "{plan}");
 }
+
+/// Catches: a plan that says what is bought and not what it promises, or whose lines wrap on a terminal.
+#[tokio::test(start_paused = true)]
+async fn a_plan_is_marked_as_a_diff_and_says_what_each_source_promises() {
+    let world = World::with_config(today(&[]), &config(&["spot", "on-demand"]));
+    let plan = world.run(&["plan", "--detailed-exitcode"]).await;
+    assert_eq!(plan.code, 10, "{}", plan.stderr);
+    for part in
+        ["+ create  1     compute environment", "  keep    4     instance profile", "guarantee:", "on-demand: firm"]
+    {
+        assert!(plan.stdout.contains(part), "{part:?} is missing in {}", plan.stdout);
+    }
+    assert!(plan.stdout.lines().all(|line| line.len() <= 80), "{}", plan.stdout);
+    let json = json_of(&world.run(&["plan", "-o", "json"]).await);
+    assert_eq!(json["guarantees"][1]["source"], "on-demand");
+    assert_eq!(json["guarantees"][1]["label"], "firm once launched");
+}

@@ -370,8 +370,8 @@ fn away(at: Timestamp, now: Timestamp) -> String {
     let away = now.duration_until(at);
     let size = match away.abs().as_secs() {
         secs @ 0..120 => format!("{secs} s"),
-        secs @ 120..7200 => format!("{} min", secs / 60),
-        secs => format!("{} h", secs / 3600),
+        secs @ 120..7200 => format!("{} min", (secs + 30) / 60),
+        secs => format!("{} h", (secs + 1800) / 3600),
     };
     if away.is_negative() { format!("{size} ago") } else { format!("in {size}") }
 }
@@ -414,7 +414,7 @@ mod tests {
     fn a_column_shows_a_moment_in_one_unit() {
         let now: Timestamp = "2026-11-24T10:00:00Z".parse().expect("a time");
         let of = |secs| away(now + SignedDuration::from_secs(secs), now);
-        assert_eq!([of(0), of(119), of(120), of(7199)], ["in 0 s", "in 119 s", "in 2 min", "in 119 min"]);
+        assert_eq!([of(0), of(119), of(120), of(7199)], ["in 0 s", "in 119 s", "in 2 min", "in 120 min"]);
         assert_eq!([of(7200), of(-1), of(-600)], ["in 2 h", "1 s ago", "10 min ago"]);
     }
 
