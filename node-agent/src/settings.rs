@@ -11,6 +11,7 @@ use node_contract::{ConfigError, NodeConfig, names};
 use serde::Deserialize;
 
 use crate::args::RunArgs;
+use crate::chain::chain;
 
 /// The longest settle time: beyond it an idle instance would be paid for nothing.
 const MAX_IDLE_SETTLE: SignedDuration = SignedDuration::from_mins(5);
@@ -167,15 +168,19 @@ pub enum SettingsError {
         #[source]
         source: std::io::Error,
     },
-    /// Not TOML, or a key is unknown or of the wrong type.
-    #[error("{}", path.display())]
+    /// A key is unknown, or its value of the wrong type.
+    #[error("{}: {key}: {problem}", path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// Where and what.
-        #[source]
-        source: Box<toml::de::Error>,
+        /// The key.
+        key: String,
+        /// What is wrong.
+        problem: String,
     },
+    /// Some of it is wrong, in a file of which nothing is passed over.
+    #[error("{0}")]
+    Wrong(String),
     /// A value breaks a rule.
     #[error("{}: {key} {problem}", path.display())]
     Rule {
@@ -216,7 +221,7 @@ struct RawSettings {
     max_life: Option<String>,
     metrics_listen: Option<String>,
     node_config: Option<PathBuf>,
-    block: Option<toml::Table>,
+    block: Option<serde_json::Value>,
 }
 
 /// What the environment says.
@@ -266,20 +271,24 @@ impl Settings {
         environment: Environment,
     ) -> Result<Self, SettingsError> {
         let is_hosts_own = args.settings.is_none() && args.root == Path::new("/");
-        match text {
-            Ok(text) if is_hosts_own => lenient::settings(&text, path, args, &environment),
-            Ok(text) => {
-                let raw = toml::from_str(&text)
-                    .map_err(|source| SettingsError::Syntax { path: path.to_owned(), source: Box::new(source) })?;
-                validate(raw, path, args, environment)
-            }
+        let settings = match text {
+            Ok(text) => lenient::settings(&text, path, args, &environment)?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && args.settings.is_none() => {
-                validate(RawSettings::default(), path, args, environment)
+                validate(RawSettings::default(), path, args, environment)?
             }
             Err(source) => {
                 let error = SettingsError::Read { path: path.to_owned(), source };
-                if is_hosts_own { lenient::unreadable(&error, path, args, &environment) } else { Err(error) }
+                if !is_hosts_own {
+                    return Err(error);
+                }
+                let wrong = vec![chain(&error)];
+                Self { wrong, ..validate(RawSettings::default(), path, args, environment)? }
             }
+        };
+        if settings.wrong.is_empty() || is_hosts_own {
+            Ok(settings)
+        } else {
+            Err(SettingsError::Wrong(settings.wrong.join("; ")))
         }
     }
 }
@@ -335,7 +344,7 @@ fn validate(
     };
     let block = match (raw.block, raw.node_config) {
         (Some(_), Some(_)) => return Err(rule("node-config", "can't be given beside [block]".to_owned())),
-        (Some(table), None) => Some(block_of(path, &serde_json::to_string(&table).unwrap_or_default())?),
+        (Some(block), None) => Some(block_of(path, &block.to_string())?),
         (None, Some(file)) => {
             let file = path.parent().unwrap_or(Path::new("")).join(file);
             let json =

@@ -1,13 +1,12 @@
-//! The host's own settings file where it is wrong in parts. An agent that ends over a typing error leaves its host to be
-//! started again for ever, and outlive its block but for the power-off timer: so what is right in the file holds, in the
+//! A settings file that may be wrong in parts. On the host itself an agent that ends over a typing error would be started
+//! again for ever, and its host outlive the block but for the power-off timer: so what is right in the file holds, in the
 //! place of what is wrong there is the default, and it is told wherever somebody may look.
 
 use std::path::Path;
 
-use serde::Deserialize as _;
 use toml::{Table, Value};
 
-use super::{Environment, RawSettings, Settings, SettingsError, validate};
+use super::{Environment, Settings, SettingsError, validate};
 use crate::args::RunArgs;
 use crate::chain::chain;
 
@@ -38,27 +37,13 @@ pub(super) fn settings(
         Table::new()
     });
     let mut right = reader.right_of(table);
-    if let Err(error) = reader.read(&right) {
+    if let Err(error) = reader.read("", &right) {
         // Each is right by itself, so it is the two that exclude each other.
         reader.wrong.push(chain(&error));
         right.retain(|key, _| key != "block" && key != "node-config");
     }
-    let settings = reader.read(&right)?;
+    let settings = reader.read("", &right)?;
     Ok(Settings { wrong: told(reader.wrong), ..settings })
-}
-
-/// The defaults, where the file can't be read.
-///
-/// # Errors
-/// As for [`settings`].
-pub(super) fn unreadable(
-    error: &SettingsError,
-    path: &Path,
-    args: &RunArgs,
-    environment: &Environment,
-) -> Result<Settings, SettingsError> {
-    let settings = validate(RawSettings::default(), path, args, environment.clone())?;
-    Ok(Settings { wrong: vec![chain(error)], ..settings })
 }
 
 impl Reader<'_> {
@@ -69,11 +54,12 @@ impl Reader<'_> {
                 // Each command is right or wrong by itself.
                 Value::Table(mut commands) if key == "commands" => {
                     commands.retain(|name, command| {
-                        self.is_right(&one("commands", Value::Table(one(name, command.clone()))))
+                        let alone = one("commands", Value::Table(one(name, command.clone())));
+                        self.is_right(&format!("commands.{name}"), &alone)
                     });
                     right.insert(key, Value::Table(commands));
                 }
-                value if self.is_right(&one(&key, value.clone())) => drop(right.insert(key, value)),
+                value if self.is_right(&key, &one(&key, value.clone())) => drop(right.insert(key, value)),
                 _ => {}
             }
         }
@@ -81,8 +67,8 @@ impl Reader<'_> {
     }
 
     /// Whether a table is right where it is all there is. If not, that is noted.
-    fn is_right(&mut self, table: &Table) -> bool {
-        match self.read(table) {
+    fn is_right(&mut self, key: &str, table: &Table) -> bool {
+        match self.read(key, table) {
             Ok(_) => true,
             Err(error) => {
                 self.wrong.push(chain(&error));
@@ -91,9 +77,15 @@ impl Reader<'_> {
         }
     }
 
-    fn read(&self, table: &Table) -> Result<Settings, SettingsError> {
-        let raw = RawSettings::deserialize(Value::Table(table.clone()))
-            .map_err(|source| SettingsError::Syntax { path: self.path.to_owned(), source: Box::new(source) })?;
+    fn read(&self, key: &str, table: &Table) -> Result<Settings, SettingsError> {
+        // By way of JSON, as the block's settings are read: a second way would cost the program a tenth of a megabyte.
+        let json = serde_json::to_string(table).unwrap_or_default();
+        let raw = serde_json::from_str(&json).map_err(|error| {
+            let words = error.to_string();
+            // Lines and columns are the JSON's.
+            let problem = words.rsplit_once(" at line ").map_or(words.as_str(), |(problem, _)| problem).to_owned();
+            SettingsError::Syntax { path: self.path.to_owned(), key: key.to_owned(), problem }
+        })?;
         validate(raw, self.path, self.args, self.environment.clone())
     }
 }

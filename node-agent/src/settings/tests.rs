@@ -107,7 +107,11 @@ fn wrong_settings_are_refused_by_name() {
         ("max-life = \"0s\"", "max-life"),
         ("metrics-listen = \"localhost\"", "metrics-listen"),
         ("node-config = \"nowhere.json\"", "nowhere.json"),
-        ("node-config = \"block.json\"\n[block]\nversion = 1", "node-config"),
+        (
+            "node-config = \"block.json\"\n[block]\nversion = 1\nblock = \"sb-1f2c\"\nenvironment = \"e\"\nregion = \"r\"\n\
+             cluster = \"c\"\nsource = \"spot\"\nend.after-launch-secs = 3600\ndrain_lead_secs = 60\nstop_lead_secs = 10",
+            "node-config can't be given beside [block]",
+        ),
         ("[block]\nversion = 1\nblok = 2", "blok"),
         ("[block]\nversion = 7", "version 7"),
     ];
