@@ -1,10 +1,14 @@
 //! What has to be known before the agent's life begins or goes on: who this instance is, what time it is, and what its
 //! block's settings are. Nothing here gives up: an agent that ends can't end its host.
 
+mod parts;
+
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use node_contract::{NodeConfig, Timeline, user_data};
+use node_contract::{NodeConfig, Timeline};
+
+pub use parts::settings_in;
 
 use crate::chain::chain;
 use crate::clock::{Anchor, AnchorSource, BootClock};
@@ -158,7 +162,7 @@ impl Boot<'_> {
 
     async fn read_config(&self) -> Result<NodeConfig, NoConfig> {
         let text = self.metadata.user_data().await?.ok_or(NoConfig::NoUserData)?;
-        Ok(user_data::extract(&text)?)
+        Ok(settings_in(&text)?)
     }
 
     /// Waits, and shows signs of life meanwhile.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use nix::unistd::{AccessFlags, access};
-use node_contract::{NodeConfig, Timeline, names, user_data};
+use node_contract::{NodeConfig, Timeline, names};
 use serde::Serialize;
 use tokio::process::Command;
 
@@ -219,7 +219,7 @@ async fn block(settings: &Settings, metadata: &dyn Metadata) -> (Option<Identity
     let config = match &settings.block {
         Some(given) => Ok(given.clone()),
         None => match tokio::time::timeout(PATIENCE, metadata.user_data()).await {
-            Ok(Ok(Some(text))) => user_data::extract(&text).map_err(|error| chain(&error)),
+            Ok(Ok(Some(text))) => crate::boot::settings_in(&text).map_err(|error| chain(&error)),
             Ok(Ok(None)) => Err("the instance has no user data".to_owned()),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("no answer".to_owned()),

@@ -3,7 +3,7 @@
 //! and strips no quotes; to systemd a value in quotes, or before a backslash, goes on in the next line: see [`syntax`].
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 use node_contract::{NodeConfig, Timeline, names::attribute};
@@ -23,6 +23,9 @@ const STOP_TIMEOUT: &str = "ECS_CONTAINER_STOP_TIMEOUT";
 
 /// The longest stop timeout where AWS takes the host at two minutes' notice: the rest is for reporting and leaving.
 const MAX_STOP_TIMEOUT_ON_SPOT: SignedDuration = SignedDuration::from_secs(90);
+
+/// The longest file that is taken for ecs.config, in bytes.
+const LONGEST: u64 = 1 << 20;
 
 /// What the agent puts into ecs.config.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +55,7 @@ impl EcsConfig {
     /// # Errors
     /// The file can't be read or replaced; it is then as it was.
     pub fn write(&self) -> io::Result<bool> {
-        let old = match std::fs::read(&self.path) {
+        let old = match read(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if let Some(folder) = self.path.parent() {
                     std::fs::create_dir_all(folder)?;
@@ -140,6 +143,18 @@ pub fn stop_timeout(stop_lead: SignedDuration, is_spot: bool) -> SignedDuration 
     timeout.clamp(SignedDuration::from_secs(1), longest)
 }
 
+/// The file's content. It is a file of lines: what isn't would be read without an end, or replaced for all who use it.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = std::fs::metadata(path)?;
+    if !file.is_file() {
+        return Err(io::Error::other(format!("{} is no regular file", path.display())));
+    }
+    if file.len() > LONGEST {
+        return Err(io::Error::other(format!("{} is longer than {LONGEST} bytes", path.display())));
+    }
+    std::fs::read(path)
+}
+
 /// A line's key. systemd passes over white space around it, so it is passed over here too.
 fn key_of(line: &[u8]) -> Option<&str> {
     let end = line.iter().position(|byte| *byte == b'=')?;
@@ -183,7 +198,7 @@ mod tests {
     /// Each case: what a user may have left, what of it has to stay, and their attributes.
     #[test]
     fn a_users_file_is_merged() {
-        let cases: [(&[u8], &[u8], &str); 14] = [
+        let cases: [(&[u8], &[u8], &str); 20] = [
             (b"", b"", ""),
             (b"ECS_CLUSTER=default\n", b"", ""),
             (b"ECS_LOGLEVEL=debug\n", b"ECS_LOGLEVEL=debug\n", ""),
@@ -198,6 +213,16 @@ mod tests {
             (b"ECS_INSTANCE_ATTRIBUTES={\"a\":\"1\"}\nECS_INSTANCE_ATTRIBUTES={\"b\":\"2\"}\n", b"", "\"b\":\"2\","),
             (b"ECS_INSTANCE_ATTRIBUTES=broken\n", b"", ""),
             (b"A=1\\\n", b"A=1\\\n\n", ""),
+            (b"A=1\\", b"A=1\\\n\n", ""),
+            (b"A=1\\\nECS_CLUSTER=x\nB=2\n", b"A=1\\\n\nB=2\n", ""),
+            (
+                b"export ECS_CLUSTER=x\n\xef\xbb\xbfECS_CLUSTER=x\n",
+                b"export ECS_CLUSTER=x\n\xef\xbb\xbfECS_CLUSTER=x\n",
+                "",
+            ),
+            (b"\tECS_CLUSTER=\nECS_CLUSTER=\"x y\"\n=x\n===\nECS_CLUSTER", b"=x\n===\nECS_CLUSTER\n", ""),
+            (b"ECS_INSTANCE_ATTRIBUTES = {\"a\":\"1\"} \r\n", b"", "\"a\":\"1\","),
+            (b"ECS_INSTANCE_ATTRIBUTES=[1]\nA=\0\n", b"", ""),
         ];
         for (old, kept, attributes) in cases {
             let merged = config().merged(old);
@@ -262,6 +287,32 @@ mod tests {
         assert!(config.write().expect("merged"));
         assert_eq!(std::fs::metadata(&path).expect("metadata").permissions().mode() & 0o777, 0o600);
         assert!(std::fs::read_to_string(&path).expect("read").starts_with("A=1\nECS_CLUSTER="));
+    }
+
+    /// Catches: a link to /dev/null that is replaced for the whole host, and a pipe that is read for ever.
+    #[test]
+    fn only_a_file_of_a_sane_length_is_merged_and_a_link_to_one_stays() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let config = |name: &str| EcsConfig { path: dir.path().join(name), ..config() };
+        let link = |to: &Path, name: &str| std::os::unix::fs::symlink(to, dir.path().join(name)).expect("a link");
+        nix::unistd::mkfifo(&dir.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        link(Path::new("/dev/null"), "nothing");
+        std::fs::create_dir(dir.path().join("folder")).expect("a folder");
+        for (name, wanted) in
+            [("pipe", "no regular file"), ("nothing", "no regular file"), ("folder", "no regular file")]
+        {
+            let error = config(name).write().expect_err(name).to_string();
+            assert!(error.contains(name) && error.contains(wanted), "{error}");
+        }
+        assert!(!std::fs::metadata("/dev/null").expect("it is there").is_file());
+        let line = b"# a comment\n";
+        std::fs::write(dir.path().join("long"), line.repeat(50_000)).expect("a long file");
+        link(&dir.path().join("long"), "link");
+        assert!(config("link").write().expect("merged"));
+        assert!(dir.path().join("link").is_symlink());
+        assert!(std::fs::read(dir.path().join("long")).expect("read").len() > line.len() * 50_000);
+        std::fs::write(dir.path().join("long"), line.repeat(100_000)).expect("a longer file");
+        assert!(config("link").write().expect_err("too long").to_string().contains("longer than"));
     }
 
     #[test]

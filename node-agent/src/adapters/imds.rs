@@ -72,7 +72,8 @@ struct InstanceAction {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct ScheduledEvent {
-    not_before: String,
+    #[serde(default)]
+    not_before: Option<String>,
     #[serde(default)]
     state: Option<String>,
 }
@@ -189,17 +190,19 @@ fn rebalance(text: &str) -> Result<Option<Timestamp>, String> {
     Ok(Some(rebalance.notice_time))
 }
 
-/// The earliest one that is still to come about.
+/// The earliest one that is still to come about. One whose moment can't be read hides none of the others.
 fn maintenance(text: &str) -> Result<Option<Timestamp>, String> {
     let events: Vec<ScheduledEvent> = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let active = events.iter().filter(|event| event.state.as_deref().is_none_or(|state| state == "active"));
-    let mut earliest: Option<Timestamp> = None;
-    for event in active {
-        let at = Timestamp::strptime(EVENT_TIME, event.not_before.replace("GMT", "+0000"));
-        let at = at.map_err(|error| error.to_string())?;
-        earliest = Some(earliest.map_or(at, |earliest| earliest.min(at)));
+    let moments = active.map(|event| {
+        let at = event.not_before.as_deref().ok_or("an event has no NotBefore")?;
+        Timestamp::strptime(EVENT_TIME, at.replace("GMT", "+0000")).map_err(|error| error.to_string())
+    });
+    let moments: Vec<Result<Timestamp, String>> = moments.collect();
+    match moments.iter().flatten().min() {
+        Some(earliest) => Ok(Some(*earliest)),
+        None => moments.into_iter().next().transpose(),
     }
-    Ok(earliest)
 }
 
 /// Whoever may tag the instance writes it; so what is no time is told, but not repeated.
@@ -266,9 +269,13 @@ fn problem(error: &ImdsError) -> String {
     if let Some(status) = status(error) {
         return format!("HTTP {status}");
     }
+    let words = chain(error);
+    if words.contains("invalid UTF-8") {
+        return "it is no text (compressed?); it is read as plain text alone".to_owned();
+    }
     match token_status(error) {
         Some(status) => format!("failed to load IMDS session token: HTTP {status}"),
-        None => chain(error),
+        None => words,
     }
 }
 

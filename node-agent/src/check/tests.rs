@@ -2,6 +2,8 @@
 
 use std::os::unix::net::UnixListener;
 
+use node_contract::user_data;
+
 use super::*;
 use crate::args::RunArgs;
 use crate::settings::Environment;

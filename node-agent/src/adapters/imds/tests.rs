@@ -6,7 +6,7 @@ use super::*;
 use crate::clock::AnchorSource;
 use crate::testing::http::{self, Reply, Request};
 
-const DOCUMENT: &str = r#"{"accountId":"123456789012","instanceId":"i-0a1b","instanceType":"t2.micro",
+const DOCUMENT: &str = r#"{"accountId":"123456789012","instanceId":"i-0a1b","instanceType":"t2.micro","marketplaceProductCodes":null,"new":{"a":[1]},
     "region":"us-east-1","pendingTime":"2026-11-24T10:00:00Z","version":"2017-09-30"}"#;
 
 /// IMDS that takes its n-th token for `uses` requests, and answers as `answer` says.
@@ -55,6 +55,15 @@ async fn it_tells_who_the_instance_is_and_shows_the_date_to_the_clock() {
     }
 }
 
+/// Terraform's cloudinit_config compresses by default.
+/// Catches: an instance whose user data can't be read, and that says nothing of why.
+#[tokio::test]
+async fn user_data_that_is_no_text_is_named_as_such() {
+    let (imds, _) = imds(100, |_| (200, String::new(), vec![0x1f, 0x8b, 8, 0, 0xff])).await;
+    let error = imds.user_data().await.expect_err("no text").to_string();
+    assert_eq!(error, "IMDS /latest/user-data: it is no text (compressed?); it is read as plain text alone");
+}
+
 /// Catches: aws-node-termination-handler#229's kin, a token that was refused and is used for ever.
 #[tokio::test]
 async fn a_refused_token_is_replaced_within_the_same_request() {
@@ -66,9 +75,10 @@ async fn a_refused_token_is_replaced_within_the_same_request() {
 
 #[tokio::test]
 async fn a_notice_is_read_and_whatever_else_is_said_there_is_an_error_or_a_notice() {
-    let cases: [(&str, Option<&str>); 4] = [
+    let cases: [(&str, Option<&str>); 5] = [
         (r#"{"action":"terminate","time":"2026-11-24T10:07:00Z"}"#, Some("2026-11-24T10:07:00Z")),
         (r#"{"action":"hibernate","time":"2026-11-24T10:07:00Z"}"#, Some("2026-11-24T10:07:00Z")),
+        (r#"{"x":[],"time":"2026-11-24T10:07:00Z","action":"a new one"}"#, Some("2026-11-24T10:07:00Z")),
         ("<html>busy</html>", None),
         (r#"{"action""#, None),
     ];
@@ -101,6 +111,17 @@ async fn each_slower_signal_is_read_and_what_is_none_is_told_apart() {
         (Signal::Maintenance, scheduled(reboot), at("2027-01-21T09:00:43Z")),
         (Signal::Maintenance, scheduled(&format!("{reboot},{earlier},{over}")), at("2027-01-01T00:00:00Z")),
         (Signal::Maintenance, scheduled(&reboot.replace("Jan", "Soon")), None),
+        (Signal::Maintenance, scheduled(r#"{"Code":"instance-stop"}"#), None),
+        (
+            Signal::Maintenance,
+            scheduled(&format!("{},{{}},{reboot}", reboot.replace("Jan", "Soon"))),
+            at("2027-01-21T09:00:43Z"),
+        ),
+        (
+            Signal::Rebalance,
+            r#"{"noticeTime":"2026-11-24T10:01:00Z","x":{"y":[1]}}"#.to_owned(),
+            at("2026-11-24T10:01:00Z"),
+        ),
         (Signal::EndTag, "2026-11-24T12:00:00Z".to_owned(), at("2026-11-24T12:00:00Z")),
         (Signal::EndTag, "in an hour".to_owned(), None),
     ];
