@@ -16,14 +16,8 @@ demo:  ## see a block live and die on a local cloud; SOURCE=spot-block|spot|on-d
 	target/debug/demo $(SOURCE)
 
 test: lint build target/venv/.ready  ## everything: lints, wire protocols, unit tests, whole lives on the local cloud, real boots
-	target/venv/bin/python tests/peers/wire.py
-	target/venv/bin/python tests/peers/policies.py
-	target/venv/bin/python tests/peers/two_clouds.py
-	target/venv/bin/python tests/peers/template.py
-	target/venv/bin/python tests/peers/ecs_config.py
+	target/venv/bin/python tests/peers/peers.py
 	tests/docs/tutorial.py
-	ami/validate.sh
-	target/venv/bin/python ami/validate.py
 	tests/boot/boot.py
 	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --workspace; \
 	else cargo test --locked --workspace; fi
@@ -32,13 +26,9 @@ chaos:  ## whole blocks under every fault there is, on simulated time: BLOCKS=10
 	cargo build --locked --package chaos
 	target/debug/chaos $(if $(SEED),--seed $(SEED),--blocks $(or $(BLOCKS),1000) --from $(or $(FROM),1)) $(if $(MUTANT),--mutant $(MUTANT))
 
-peers: target/venv/.ready  ## what others wrote as the judge: botocore's models, parliament, cfn-lint, moto's cloud (docs/peers.md)
+peers: target/venv/.ready  ## judged by what others wrote, in one table: botocore's models, boto3, moto's cloud, cloud-init, cfn-lint, ... (docs/peers.md)
 	cargo build --locked --workspace --bins
-	target/venv/bin/python tests/peers/wire.py
-	target/venv/bin/python tests/peers/policies.py
-	target/venv/bin/python tests/peers/two_clouds.py
-	target/venv/bin/python tests/peers/template.py
-	target/venv/bin/python tests/peers/ecs_config.py
+	target/venv/bin/python tests/peers/peers.py
 
 boot:  ## boot real systemd and cloud-init hosts with what `make dist` builds (as root; SKIPPED where that can't be)
 	tests/boot/boot.py

@@ -104,11 +104,11 @@ def be_safe() -> None:
 
 
 @contextmanager
-def running(program: Path) -> Iterator[Cloud]:
-    """A local cloud with an agent that does nothing; it is gone afterwards, whatever happened."""
+def running(program: Path, agent: Path = Path("/bin/true")) -> Iterator[Cloud]:
+    """A local cloud, with an agent that does nothing unless one is given; it is gone afterwards, whatever happened."""
     be_safe()
     with tempfile.TemporaryDirectory(prefix="spotblock-wire-") as folder:
-        arguments = [program, "serve", "--until-stdin-closes", "--agent", "/bin/true", "--dir", folder]
+        arguments = [program, "serve", "--until-stdin-closes", "--agent", agent, "--dir", folder]
         for key, millis in PACE.items():
             arguments += ["--pace", f"{key}={millis}"]
         log = Path(folder, "localcloud.log")
