@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
+#[cfg(test)]
+mod docs;
+
 /// Joins an EC2 instance to an ECS cluster and drains it before its block ends.
 #[derive(Debug, Parser)]
 #[command(name = "spotblock-agent", version)]
