@@ -1,5 +1,5 @@
 # What people run. Each target sets up what it needs; everything it makes is below target/.
-.PHONY: bench chaos demo goodput test lint build snapshots dist dist-provisioner boot peers clean help
+.PHONY: bench chaos demo fuzz goodput test lint build snapshots dist dist-provisioner boot peers clean help
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 16
@@ -54,6 +54,9 @@ bench:  ## the agent's footprint and pace, and a block of a thousand, against th
 	cargo build --locked --package node-agent --profile agent
 	python3 tests/bench/bench.py
 	python3 tests/bench/scale.py
+
+fuzz:  ## give every parser of foreign input RUNS broken inputs (default 100000) each; `make test` does some thousand
+	SPOTBLOCK_FUZZ_RUNS=$(or $(RUNS),100000) cargo test --locked --package fuzz --package node-agent --package provisioner --lib fuzz::
 
 goodput:  ## the share of paid block time that ends in finished jobs, by how the end is met (TRACE=file: a trace in the Standard Workload Format)
 	cargo build --locked --workspace --bins

@@ -244,4 +244,6 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

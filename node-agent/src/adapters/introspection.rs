@@ -12,6 +12,10 @@ use crate::ports::{Answer, EcsAgent, IntrospectionError};
 const METADATA: &str = "/v1/metadata";
 const TASKS: &str = "/v1/tasks";
 
+/// No answer is longer: a thousand tasks come to less. Jobs share the host's network, and one of them may answer here while
+/// the ECS agent is stopped.
+const LONGEST: usize = 4 << 20;
+
 /// The ECS agent's introspection.
 #[derive(Debug)]
 pub struct Introspection {
@@ -66,7 +70,8 @@ impl Introspection {
         if answer.status() != reqwest::StatusCode::OK {
             return Err(IntrospectionError { path, problem: format!("HTTP {}", answer.status().as_u16()) });
         }
-        answer.json().await.map_err(|error| problem(path, &error))
+        let body = body(path, answer).await?;
+        serde_json::from_slice(&body).map_err(|error| IntrospectionError { path, problem: error.to_string() })
     }
 }
 
@@ -93,6 +98,18 @@ impl EcsAgent for Introspection {
     }
 }
 
+/// The answer's body, up to [`LONGEST`].
+async fn body(path: &'static str, mut answer: reqwest::Response) -> Result<Vec<u8>, IntrospectionError> {
+    let mut body = Vec::new();
+    while let Some(part) = answer.chunk().await.map_err(|error| problem(path, &error))? {
+        if body.len() + part.len() > LONGEST {
+            return Err(IntrospectionError { path, problem: format!("the answer is longer than {LONGEST} bytes") });
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(body)
+}
+
 fn problem(path: &'static str, error: &reqwest::Error) -> IntrospectionError {
     use std::error::Error as _;
     // reqwest's own text repeats the URL; what tells something is at the end of the chain.
@@ -112,7 +129,8 @@ mod tests {
     use super::*;
 
     /// Answers one request with this status line and body.
-    async fn introspection(status: &'static str, body: &'static str) -> Introspection {
+    async fn introspection(status: &'static str, body: impl Into<String>) -> Introspection {
+        let body = body.into();
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let port = listener.local_addr().expect("its address").port();
         tokio::spawn(async move {
@@ -121,7 +139,8 @@ mod tests {
             let _ = stream.read(&mut request).await.expect("a request");
             let answer =
                 format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
-            stream.write_all(answer.as_bytes()).await.expect("an answer");
+            // Whoever has read enough hangs up.
+            let _ = stream.write_all(answer.as_bytes()).await;
         });
         Introspection::new(format!("http://127.0.0.1:{port}")).expect("a client")
     }
@@ -153,6 +172,8 @@ mod tests {
         for (status, body) in cases {
             assert!(introspection(status, body).await.tasks().await.is_err(), "{status} {body}");
         }
+        let endless = introspection("200 OK", format!("{{\"Tasks\":[]{}", " ".repeat(2 * LONGEST))).await;
+        assert!(endless.tasks().await.expect_err("too long").to_string().contains("longer than"));
         let nobody = Introspection::new("http://127.0.0.1:1".into()).expect("a client");
         assert!(nobody.tasks().await.is_err());
     }

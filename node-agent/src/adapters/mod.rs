@@ -14,6 +14,8 @@ pub mod systemd;
 pub mod timer;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod soak;
 
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};

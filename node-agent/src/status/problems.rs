@@ -16,6 +16,9 @@ use crate::ports::Clock;
 /// How many kinds of problems are kept. The code knows some fifty; a host that has more at once has worse ones.
 const KINDS: usize = 32;
 
+/// How many characters of why are kept: some errors repeat a line of what they could not read.
+const LONGEST: usize = 500;
+
 /// A problem, as often as it came.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
@@ -52,7 +55,8 @@ impl Problems {
         self.0.kinds.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    fn add(&self, what: String, error: String) {
+    fn add(&self, what: String, error: &str) {
+        let error = error.chars().take(LONGEST).collect();
         let last = self.0.clock.get().map(|clock| clock.now());
         let mut kinds = self.0.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         let known = kinds.iter().position(|problem| problem.what == what);
@@ -71,7 +75,7 @@ impl<S: Subscriber> Layer<S> for Problems {
         if *metadata.level() <= Level::WARN && metadata.target().starts_with("spotblock_agent") {
             let mut words = Words::default();
             event.record(&mut words);
-            self.add(words.message, words.rest);
+            self.add(words.message, &words.rest);
         }
     }
 }
@@ -130,9 +134,11 @@ mod tests {
     fn only_so_many_kinds_are_kept() {
         let problems = Problems::default();
         for number in 0..10_000 {
-            problems.add(format!("problem {number}"), String::new());
+            problems.add(format!("problem {number}"), "");
         }
         assert_eq!(problems.all().len(), KINDS);
         assert_eq!(problems.all().last().expect("the last").what, "problem 9999");
+        problems.add("long".into(), &"ü".repeat(100_000));
+        assert_eq!(problems.all().last().expect("the last").error, "ü".repeat(LONGEST));
     }
 }
