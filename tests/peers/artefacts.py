@@ -157,15 +157,21 @@ def scripts(judges: Judges) -> None:
     """Every shell script there is, but for the pieces of user data, which are judged as a whole."""
     if not judges.has("shellcheck"):
         return
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
-    for name in filter(None, listed.split("\0")):
-        path = ROOT / name
-        if name.startswith("provisioner/") or not path.is_file():
+    for path in sorted(files()):
+        name = str(path.relative_to(ROOT))
+        if name.startswith("provisioner/"):
             continue
         with path.open("rb") as file:
             first = file.readline(80)
         if first.startswith(b"#!") and (b"/sh" in first or b"bash" in first):
             judges.say(name, "shellcheck", complaints_of(["shellcheck", path]))
+
+
+def files() -> Iterator[Path]:
+    """What a checkout has; it needn't be one that git knows."""
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [name for name in folders if name not in (".git", "target")]
+        yield from (Path(folder, name) for name in names if Path(folder, name).is_file())
 
 
 def units_of_user_data(judges: Judges, spotblock: Path) -> None:

@@ -1,8 +1,12 @@
 """Spoils good answers and looks whether the validator notices: one that finds nothing in anything proves nothing."""
 
+import ast
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
 
 import botocore.session
 import validate
@@ -10,6 +14,7 @@ import validate
 JSON_HEADERS = {"x-amzn-requestid": "r", "content-type": "application/x-amz-json-1.1"}
 REST_HEADERS = JSON_HEADERS | {"content-type": "application/json", "x-amzn-errortype": "ConflictException"}
 XML_HEADERS = {"x-amzn-requestid": "r", "content-type": "text/xml;charset=UTF-8"}
+ECS_ERROR = JSON_HEADERS | {"x-amzn-errortype": "ServerException"}
 S3_HEADERS = {"x-amz-request-id": "r", "etag": '"e"', "last-modified": "Tue, 24 Nov 2026 12:00:00 GMT"}
 
 TASK = {"desiredStatus": "RUNNING", "createdAt": 1800000000.5, "launchType": "EC2", "version": 1, "containers": []}
@@ -84,6 +89,10 @@ CASES = [
         ("<requestId>r</requestId>", "", "requestId: 0 times"),
         ("DescribeInstancesResponse", "DescribeInstanceResponse", "where <DescribeInstancesResponse> belongs"),
         ("2016-11-15", "2011-01-01", "outside of the namespace"),
+        ("<item><instancesSet>", '<item kind="new"><instancesSet>', "attributes ['kind']"),
+        ("<requestId>r</requestId>", "<requestId/>", "requestId: empty"),
+        ("<reservationSet>", "<reservationSet>text", "in a list"),
+        ("<instanceId>i-1</instanceId>", "<instanceId><id>i-1</id></instanceId>", "in a string"),
     ]),
     Case("iam", "GetRole", XML_HEADERS, ROLE, [
         ("<Arn>a</Arn>", "", ".Arn: missing"),
@@ -109,8 +118,50 @@ SPOILED_HEADERS = [
 ]
 
 
+# Kinds of faults that no spoiled body shows: service, operation, status, headers, body, and words of the finding.
+OTHERS = [
+    ("ecs", "DescribeTasks", 200, JSON_HEADERS | {"content-type": "text/html"}, TASKS, "content type 'text/html'"),
+    ("ecs", "DescribeTasks", 200, {"content-type": "application/x-amz-json-1.1"}, TASKS, "no x-amzn-requestid"),
+    ("ecs", "DescribeTasks", 400, JSON_HEADERS, "<html>", "not JSON"),
+    ("ecs", "DescribeTasks", 400, ECS_ERROR, '{"__type": "ClientException"}', "differs from the header's"),
+    ("logs", "DeleteLogGroup", 200, JSON_HEADERS, '{"kind": 1}', "where the model has nothing"),
+    ("s3", "HeadObject", 200, S3_HEADERS, "body", "a body of 4 bytes where all is in the headers"),
+    ("s3", "HeadObject", 404, S3_HEADERS, "body", "an answer to HEAD with a body"),
+]
+
+
 def run() -> Iterator[tuple[str, bool]]:
-    """Gives each check with whether it holds."""
+    """Gives each check with whether it holds; the last one is whether all kinds of findings were seen in them."""
+    kinds, given = _kinds_of_findings(), set()
+
+    def watch(frame: FrameType, event: str, _: object) -> object:
+        if frame.f_code.co_filename != validate.__file__:
+            return None
+        if event == "line":
+            given.add(frame.f_lineno)
+        return watch
+
+    before = sys.gettrace()
+    sys.settrace(watch)
+    try:
+        checks = list(_checks())
+    finally:
+        sys.settrace(before)
+    yield from checks
+    for line in sorted(kinds.keys() - given):
+        yield f"a spoiled answer for: {kinds[line]}", False
+    yield f"all {len(kinds)} kinds of findings were seen", kinds.keys() <= given
+
+
+def _kinds_of_findings() -> dict[int, str]:
+    """Where the validator says what is wrong: every `yield` of a text."""
+    text = Path(validate.__file__).read_text()
+    yields = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Yield)]
+    texts = [node for node in yields if isinstance(node.value, ast.JoinedStr | ast.Constant)]
+    return {node.lineno: ast.unparse(node.value) for node in texts}
+
+
+def _checks() -> Iterator[tuple[str, bool]]:
     session = botocore.session.Session()
     for case in CASES:
         operation = session.get_service_model(case.service).operation_model(case.operation)
@@ -135,3 +186,10 @@ def run() -> Iterator[tuple[str, bool]]:
     yield "iam GetRole: a declared error with another status", "status 400 instead of 404" in " ".join(
         validate.refusal(role, 400, XML_HEADERS, NO_ROLE.encode())
     )
+    for service, name, status, headers, body, words in OTHERS:
+        operation = session.get_service_model(service).operation_model(name)
+        if status == 200:
+            found = list(validate.answer(operation, headers, body.encode()))
+        else:
+            found = list(validate.refusal(operation, status, headers, body.encode()))
+        yield f"{service} {name} {status}: {words}", any(words in finding for finding in found)
