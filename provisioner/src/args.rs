@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 #[cfg(test)]
@@ -127,6 +128,9 @@ pub struct Up {
     /// Show what would be done, and do nothing: the same as `plan`
     #[arg(long)]
     pub dry_run: bool,
+    /// Do what the plan says without asking; without a terminal `up` does nothing else
+    #[arg(long, short, env = "SPOTBLOCK_YES", value_parser = BoolishValueParser::new())]
+    pub yes: bool,
     /// Buy a capacity block if one is needed, up to [block] max-cost: it is paid at once, and can't be given back
     #[arg(long)]
     pub yes_purchase: bool,
@@ -181,7 +185,7 @@ pub struct BlockFlags {
     #[arg(long, env = "SPOTBLOCK_PARTIAL", value_name = "K")]
     pub partial: Option<u32>,
     /// Let a source fill what the one before it left open
-    #[arg(long, env = "SPOTBLOCK_MIX")]
+    #[arg(long, env = "SPOTBLOCK_MIX", value_parser = BoolishValueParser::new())]
     pub mix: bool,
     /// An existing capacity reservation that the source reservation launches into; left out, it makes one
     #[arg(long, env = "SPOTBLOCK_RESERVATION", value_name = "RESERVATION")]

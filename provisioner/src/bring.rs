@@ -22,7 +22,7 @@ use crate::desired::Desired;
 use crate::error::{Error, Result};
 use crate::names;
 use crate::needs;
-use crate::observe;
+use crate::observe::{self, Site};
 use crate::prices::{self, Cost};
 use crate::record::{LaunchData, Record, Terms};
 use crate::session::Session;
@@ -62,7 +62,30 @@ pub struct Options {
     pub yes_purchase: bool,
 }
 
-/// Brings a block and gives its record, and what it could cost as it was shown before it was bought, if that was now. On an error some of it may stand; it is found again by the next run.
+/// What is found out about a new block before it is written down.
+#[derive(Clone, Debug)]
+pub struct Foreseen {
+    /// What its instances are launched on.
+    pub site: Site,
+    /// Their types.
+    pub types: Vec<String>,
+    /// What it can cost.
+    pub cost: Cost,
+}
+
+/// Finds it out.
+///
+/// # Errors
+/// When a call fails, or a block can't be launched where the settings say.
+pub async fn foresee(session: &Session<'_>) -> Result<Foreseen> {
+    let site = observe::site(session.aws, session.settings).await?;
+    let types = needs::types(session.aws, session.ui, session.settings, &site.zones).await?;
+    let cost = prices::look(session, &types, &site.zones).await;
+    Ok(Foreseen { site, types, cost })
+}
+
+/// Brings a block and gives its record, and what it could cost as it was shown before it was bought, if that was now. On
+/// an error some of it may stand; it is found again by the next run.
 ///
 /// # Errors
 /// AWS's refusal, a wait that came to its end, instances that ended before they joined.
@@ -71,11 +94,12 @@ pub async fn bring(
     desired: &Desired,
     environment: &ComputeEnvironment,
     options: Options,
+    foreseen: Option<Foreseen>,
 ) -> Result<(Record, Option<Cost>)> {
     // Before anything is bought: what is bought is to have its third line of defence.
     let defence = Defence::prepare(session, desired).await?;
     let driver = session.waits.hex(8);
-    let (block, cost) = record_of(session, desired, environment, options, &driver).await?;
+    let (block, cost) = record_of(session, desired, environment, (options, foreseen), &driver).await?;
     let Some(record) = block.record.clone() else { return Err(lost_record(&block.id)) };
     let climbed = ladder::climb(session, block, record, Lease::new(&driver), options.yes_purchase).await?;
     let result = joined(session, &climbed, &environment.cluster, defence.as_ref(), options.join).await;
@@ -152,7 +176,7 @@ async fn record_of(
     session: &Session<'_>,
     desired: &Desired,
     environment: &ComputeEnvironment,
-    options: Options,
+    (options, foreseen): (Options, Option<Foreseen>),
     driver: &str,
 ) -> Result<(Block, Option<Cost>)> {
     let blocks = block::all(session.aws, session.environment()).await?;
@@ -168,7 +192,14 @@ async fn record_of(
         return Ok((block, None));
     }
     let mut number = next_number(&blocks);
-    let (terms, launch, cost) = new_block(session, desired, environment, options).await?;
+    let foreseen = match foreseen {
+        // The user has seen it.
+        Some(foreseen) => foreseen,
+        None => told_what_is_foreseen(session).await?,
+    };
+    foreseen.cost.within_limit()?;
+    let cost = foreseen.cost.clone();
+    let (terms, launch) = new_block(session, desired, environment, options, foreseen).await?;
     for _ in 0..NAMES {
         let name = names::record(session.environment(), number);
         if session.aws.ec2.create_record(&name, &terms, &launch, driver).await? {
@@ -271,23 +302,25 @@ pub fn next_number(blocks: &[Block]) -> u32 {
     blocks.iter().filter_map(|block| block.record.as_ref()).map(|record| record.number).max().map_or(1, |n| n + 1)
 }
 
+async fn told_what_is_foreseen(session: &Session<'_>) -> Result<Foreseen> {
+    let (foreseen, block) = (foresee(session).await?, &session.settings.block);
+    if block.needs.is_some() {
+        session.ui.say(format_args!("instance types that fit: {}", foreseen.types.join(", ")));
+    }
+    for line in foreseen.cost.lines(block.instances, block.duration) {
+        session.ui.say(line);
+    }
+    Ok(foreseen)
+}
+
 async fn new_block(
     session: &Session<'_>,
     desired: &Desired,
     environment: &ComputeEnvironment,
     options: Options,
-) -> Result<(Terms, LaunchData, Cost)> {
-    let (settings, now) = (session.settings, session.now());
-    let site = observe::site(session.aws, settings).await?;
-    let types = needs::types(session.aws, session.ui, settings, &site.zones).await?;
-    if settings.block.needs.is_some() {
-        session.ui.say(format_args!("instance types that fit: {}", types.join(", ")));
-    }
-    let cost = prices::look(session, &types, &site.zones).await;
-    for line in cost.lines(settings.block.instances, settings.block.duration) {
-        session.ui.say(line);
-    }
-    cost.within_limit()?;
+    foreseen: Foreseen,
+) -> Result<(Terms, LaunchData)> {
+    let (settings, now, Foreseen { site, types, .. }) = (session.settings, session.now(), foreseen);
     // EC2 keeps whole seconds.
     let opened = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now);
     let reserved = match &settings.block.capacity_block {
@@ -332,5 +365,5 @@ async fn new_block(
         user_data: BASE64_STANDARD.encode(user_data::whole(settings, of)?),
         root_volume: root,
     };
-    Ok((terms, launch, cost))
+    Ok((terms, launch))
 }

@@ -36,11 +36,16 @@ impl Clock {
         Timestamp::try_from(self.time.now()).unwrap_or(Timestamp::MIN)
     }
 
-    /// Sleeps. A wait is no work that could be lost: the brake ends it at once.
-    pub async fn sleep(&self, duration: Duration) {
+    /// Waits for what is no work that could be lost, such as a user's answer: the brake ends it at once.
+    pub async fn unless_stopped<T>(&self, wait: impl Future<Output = T>) -> T {
         tokio::select! {
-            () = self.sleep.sleep(duration) => {}
+            outcome = wait => outcome,
             () = self.brake.pulled() => self.brake.halt().await,
         }
+    }
+
+    /// Sleeps. A wait is no work that could be lost: the brake ends it at once.
+    pub async fn sleep(&self, duration: Duration) {
+        self.unless_stopped(self.sleep.sleep(duration)).await;
     }
 }

@@ -110,6 +110,8 @@ pub struct Ports {
     pub stderr: Box<dyn Write>,
     /// Whether stderr is a terminal.
     pub terminal: bool,
+    /// Somebody who answers questions, if stdin and stderr are a terminal.
+    pub answers: Option<ui::Answers>,
     /// How large a terminal stdout is.
     pub screen: ui::screen::Size,
     /// New blocks' ids and the jitter of waits follow from it.
@@ -123,7 +125,9 @@ pub async fn run(cli: Cli, mut ports: Ports) -> u8 {
     let out = std::mem::replace(&mut ports.stdout, Box::new(std::io::sink()));
     let err = std::mem::replace(&mut ports.stderr, Box::new(std::io::sink()));
     let plain = cli.global.no_color.as_ref().is_some_and(|value| !value.is_empty());
-    let ui = Ui::new(out, err, cli.global.output, ports.terminal && !plain).on(ports.screen, !plain);
+    let ui = Ui::new(out, err, cli.global.output, ports.terminal && !plain)
+        .on(ports.screen, !plain)
+        .answered_by(ports.answers.take());
     let brake = Brake::default();
     ports.http = brake.over(&ports.http);
     let (lines, told) = tokio::sync::mpsc::unbounded_channel();

@@ -11,6 +11,7 @@ use spotblock::Ports;
 use spotblock::args;
 use spotblock::aws::Account;
 use spotblock::aws::calls::CallLog;
+use spotblock::ui::Answers;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -33,10 +34,24 @@ fn ports(interrupts: UnboundedReceiver<()>) -> Ports {
         stdout: Box::new(std::io::stdout()),
         stderr: Box::new(std::io::stderr()),
         terminal: std::io::stderr().is_terminal(),
+        answers: answers(),
         screen: || console::Term::stdout().size_checked().map(|(rows, columns)| (columns, rows)),
         seed: fastrand::u64(..),
         interrupts,
     }
+}
+
+/// Lines from stdin, where a user sees the question and can answer.
+fn answers() -> Option<Answers> {
+    let somebody = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    somebody.then(|| -> Answers {
+        Box::new(|| {
+            Box::pin(async {
+                let read = || std::io::stdin().lines().next().and_then(Result::ok).unwrap_or_default();
+                tokio::task::spawn_blocking(read).await.unwrap_or_default()
+            })
+        })
+    })
 }
 
 /// One message for each SIGINT and SIGTERM. Without a handler a signal ends the process at once, which is all right too.

@@ -28,6 +28,7 @@ use connector::Connector;
 mod at_once;
 mod capacity_block;
 mod connector;
+mod consent;
 mod crash;
 mod defence;
 mod denied;
@@ -52,6 +53,9 @@ mod status;
 mod stop;
 mod template;
 
+/// Instead of an answer: nobody is there.
+const NOBODY: &str = "\0";
+
 /// How long an instance takes from its launch to its registration.
 const BOOT: Duration = Duration::from_secs(4);
 
@@ -64,6 +68,7 @@ pub(crate) struct World {
     seed: Arc<std::sync::atomic::AtomicU64>,
     credentials: SharedCredentialsProvider,
     printed: Arc<Mutex<Shared>>,
+    asks: Option<&'static str>,
 }
 
 struct State {
@@ -105,6 +110,7 @@ impl World {
             config: Arc::new(file),
             seed: Arc::default(),
             printed: Arc::default(),
+            asks: None,
             credentials: SharedCredentialsProvider::new(Credentials::new(
                 "AKIASIMULATION",
                 "secret",
@@ -118,6 +124,11 @@ impl World {
     /// The same world for somebody with other credentials.
     pub(crate) fn with_credentials(self, credentials: SharedCredentialsProvider) -> Self {
         Self { credentials, ..self }
+    }
+
+    /// The same world where `up` is not told `--yes`: it asks, and this is the answer; `None` where nobody can answer.
+    pub(crate) fn asking(self, answer: Option<&'static str>) -> Self {
+        Self { asks: Some(answer.unwrap_or(NOBODY)), ..self }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -253,7 +264,8 @@ impl World {
         let config = self.config.path().to_str().expect("a path");
         let (command, rest) = arguments.split_first().expect("a command");
         let own = if rest.contains(&"--config") { &[][..] } else { &["--config", config] };
-        let all = [&["spotblock", command], own, rest].concat();
+        let yes = if *command == "up" && self.asks.is_none() { &["--yes"][..] } else { &[] };
+        let all = [&["spotblock", command], own, yes, rest].concat();
         let cli = Cli::try_parse_from(all).expect("a command line");
         let (out, err) = (Shared::default(), Shared::default());
         *self.printed.lock().expect("not poisoned") = out.clone();
@@ -272,6 +284,9 @@ impl World {
             stdout: Box::new(out.clone()),
             stderr: Box::new(err.clone()),
             terminal: false,
+            answers: self.asks.filter(|answer| *answer != NOBODY).map(|answer| -> crate::ui::Answers {
+                Box::new(move || Box::pin(std::future::ready(answer.to_owned())))
+            }),
             screen: || None,
             seed: self.seed.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
             interrupts,

@@ -37,7 +37,7 @@ class Cloud:
         self.url = self.process.stdout.readline().split()[-1]
         if not self.url.startswith("http://127.0.0.1:"):
             raise RuntimeError(f"{self.url} is not on loopback")
-        up = [programs / "spotblock", "up", "--instances", str(instances)]
+        up = [programs / "spotblock", "up", "--yes", "--instances", str(instances)]
         done = subprocess.run(up, env=SAFE | {"AWS_ENDPOINT_URL": self.url}, capture_output=True, text=True, timeout=120)
         if done.returncode != 0:
             raise RuntimeError(done.stderr)

@@ -58,7 +58,7 @@ def main() -> int:
         there = LightCloud(folder)
         try:
             for command, flags in (
-                ("up", ["--instances", str(count), "--source", source]), ("status", []), ("down", []),
+                ("up", ["--yes", "--instances", str(count), "--source", source]), ("status", []), ("down", []),
             ):
                 before = len(there.get("calls"))
                 seconds, rss = run(program, there.url, config, [command, *flags])

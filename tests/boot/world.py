@@ -184,7 +184,7 @@ class World:
         if not self.watcher:
             self.watcher = threading.Thread(target=self.watch, daemon=True)
             self.watcher.start()
-        command = [str(self.programs / "spotblock"), "--config", str(self.folder / "spotblock.toml"), "up"]
+        command = [str(self.programs / "spotblock"), "--config", str(self.folder / "spotblock.toml"), "up", "--yes"]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                    env=ENVIRONMENT)
         self.processes.append(process)

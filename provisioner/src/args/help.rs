@@ -10,8 +10,8 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     (
         "up",
         &[
-            "spotblock up                            # continues the live block, if there is one",
-            "spotblock up --duration 2h -o json      # a flag beats its key in spotblock.toml",
+            "spotblock up                            # shows the plan, asks, and does it",
+            "spotblock up --yes --duration 2h        # in scripts; a flag beats its key",
             "spotblock up --new                      # another block beside the live one",
         ],
     ),

@@ -5,15 +5,14 @@ use node_contract::{Source, Timeline};
 use serde::Serialize;
 
 use crate::block;
-use crate::bring::{next_number, record_name};
+use crate::bring::{Foreseen, foresee, next_number, record_name};
 use crate::capacity::{self, Guarantee, capacity_block};
 use crate::desired::Desired;
 use crate::error::{Error, Kind, Result};
 use crate::names;
-use crate::needs;
-use crate::observe::{self, observe};
+use crate::observe::observe;
 use crate::plan::{self, Plan, Verdict};
-use crate::prices::{self, Cost, Dollars};
+use crate::prices::{Cost, Dollars};
 use crate::session::Session;
 use crate::settings;
 use crate::ui::screen::{Look, Tone};
@@ -54,6 +53,42 @@ struct Promise {
     guarantee: Guarantee,
 }
 
+/// What `up` would do, and what it is to know for it.
+pub struct Outlook {
+    shown: Shown,
+    /// The steps around the block.
+    pub environment: Plan,
+    /// What is known of the new block; none when a live one is continued.
+    pub foreseen: Option<Foreseen>,
+    /// The live block's id, if no run has told yet how it came up: something may still be bought for it.
+    unfinished: Option<String>,
+}
+
+impl Outlook {
+    /// Whether anything would be made, changed or bought.
+    #[must_use]
+    pub fn changes_anything(&self) -> bool {
+        self.shown.changes || self.unfinished.is_some()
+    }
+
+    /// The plan as people read it.
+    #[must_use]
+    pub fn text(&self, session: &Session<'_>, look: Look) -> String {
+        let mut text = text(&self.shown, &session.settings.block, session.now(), look);
+        if let Some(id) = &self.unfinished {
+            text.push_str(&format!("\n\nblock {id} was begun and is not complete: what it lacks is bought"));
+        }
+        text
+    }
+
+    /// Says what the settings allow but may surprise.
+    pub fn warn(&self, session: &Session<'_>) {
+        for warning in &self.shown.warnings {
+            session.ui.warn(warning);
+        }
+    }
+}
+
 /// The steps around the block.
 ///
 /// # Errors
@@ -67,47 +102,52 @@ pub async fn of_environment(session: &Session<'_>, desired: &Desired) -> Result<
 /// # Errors
 /// When a call fails, or the block could not be launched where the settings say.
 pub async fn show(session: &Session<'_>, new: bool, detailed: bool) -> Result<u8> {
+    let outlook = look(session, &Desired::new(session.settings), new).await?;
+    outlook.warn(session);
+    session.ui.result(&outlook.shown, |_| outlook.text(session, session.ui.look()))?;
+    Ok(if detailed && outlook.shown.changes { 10 } else { 0 })
+}
+
+/// Finds out what there is to do.
+///
+/// # Errors
+/// When a call fails, or the block could not be launched where the settings say.
+pub async fn look(session: &Session<'_>, desired: &Desired, new: bool) -> Result<Outlook> {
     let settings = session.settings;
-    let desired = Desired::new(settings);
-    let mut plan = of_environment(session, &desired).await?;
+    let environment = of_environment(session, desired).await?;
     let blocks = block::all(session.aws, &desired.environment).await?;
     let live = block::current(&blocks, session.now(), new);
-    let mut step = plan::block(live.map(record_name), &names::record(&desired.environment, next_number(&blocks)));
-    let mut instance_types = Vec::new();
-    let mut cost = None;
-    let mut warnings = settings.warnings.clone();
-    let (mut if_launched_now, mut capacity_blocks, mut guarantees) = (None, Vec::new(), Vec::new());
-    if live.is_none() {
-        let site = observe::site(session.aws, settings).await?;
-        instance_types = needs::types(session.aws, session.ui, settings, &site.zones).await?;
-        let known = prices::look(session, &instance_types, &site.zones).await;
-        step = step.too_dear(known.refusal());
-        cost = Some(known);
-        warnings.extend(foreseen(&settings.block.sources));
-        guarantees = promises(&settings.block.sources);
-        if_launched_now = Some(timeline(session)?);
-        if settings.block.sources.contains(&Source::CapacityBlock) {
-            capacity_blocks = of_capacity_blocks(session, &instance_types).await?;
-        }
-    }
-    plan.steps.push(step);
-    let shown = Shown {
+    let step = plan::block(live.map(record_name), &names::record(&desired.environment, next_number(&blocks)));
+    let mut shown = Shown {
         environment: desired.environment.clone(),
         region: session.aws.region.clone(),
-        changes: plan.has_changes(),
-        plan,
-        warnings,
-        capacity_blocks,
-        guarantees,
-        instance_types,
-        cost,
-        if_launched_now,
+        changes: false,
+        plan: environment.clone(),
+        warnings: settings.warnings.clone(),
+        capacity_blocks: Vec::new(),
+        guarantees: Vec::new(),
+        instance_types: Vec::new(),
+        cost: None,
+        if_launched_now: None,
     };
-    for warning in &shown.warnings {
-        session.ui.warn(warning);
+    let foreseen = match live {
+        Some(_) => None,
+        None => Some(foresee(session).await?),
+    };
+    shown.plan.steps.push(step.too_dear(foreseen.as_ref().and_then(|it| it.cost.refusal())));
+    shown.changes = shown.plan.has_changes();
+    if let Some(foreseen) = &foreseen {
+        shown.instance_types.clone_from(&foreseen.types);
+        shown.cost = Some(foreseen.cost.clone());
+        shown.warnings.extend(warnings(&settings.block.sources));
+        shown.guarantees = promises(&settings.block.sources);
+        shown.if_launched_now = Some(timeline(session)?);
+        if settings.block.sources.contains(&Source::CapacityBlock) {
+            shown.capacity_blocks = of_capacity_blocks(session, &foreseen.types).await?;
+        }
     }
-    session.ui.result(&shown, |shown| text(shown, &settings.block, session.now(), session.ui.look()))?;
-    Ok(if detailed && shown.changes { 10 } else { 0 })
+    let unfinished = live.filter(|block| !block.is_reported()).map(|block| block.id.clone());
+    Ok(Outlook { shown, environment, foreseen, unfinished })
 }
 
 fn timeline(session: &Session<'_>) -> Result<Timeline> {
@@ -149,7 +189,7 @@ fn promises(sources: &[Source]) -> Vec<Promise> {
 }
 
 /// What is known beforehand about the sources.
-fn foreseen(sources: &[Source]) -> Vec<String> {
+fn warnings(sources: &[Source]) -> Vec<String> {
     let mut all: Vec<String> =
         sources.iter().filter_map(|source| capacity::of(*source)?.foreseen().map(str::to_owned)).collect();
     if sources == [Source::SpotBlock] {

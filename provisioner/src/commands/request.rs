@@ -19,5 +19,5 @@ pub async fn run(session: &Session<'_>, args: &args::Request) -> Result<u8> {
         return Err(env::no_environment(&desired));
     }
     let environment = environment_valid(session, &desired.environment).await?;
-    up::finish(session, &desired, &environment, options).await
+    up::finish(session, &desired, &environment, options, None).await
 }

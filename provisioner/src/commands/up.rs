@@ -2,17 +2,20 @@
 
 use serde::Serialize;
 
-use super::{bring_options, plan as planning, warn};
+use super::{bring_options, plan as planning};
 use crate::apply::apply;
 use crate::args;
 use crate::aws::batch::ComputeEnvironment;
 use crate::block;
-use crate::bring::{self, bring};
+use crate::bring::{self, Foreseen, bring};
 use crate::desired::Desired;
 use crate::error::{Error, Result};
 use crate::prices::{Bounds, Cost};
 use crate::session::Session;
 use crate::ui::view::{self, BlockView};
+
+/// The exit code when the user's answer is not yes.
+const NOT_CONFIRMED: u8 = 1;
 
 /// What `up` and `request` print.
 #[derive(Debug, Serialize)]
@@ -34,14 +37,37 @@ pub async fn run(session: &Session<'_>, args: &args::Up) -> Result<u8> {
         return planning::show(session, args.new, false).await;
     }
     let options = bring_options(args.new, args.yes_purchase, &args.waiting)?;
-    warn(session);
     let desired = Desired::new(session.settings);
-    let plan = planning::of_environment(session, &desired).await?.possible()?;
+    let outlook = planning::look(session, &desired, args.new).await?;
+    outlook.warn(session);
+    if outlook.changes_anything() {
+        session.ui.say(format_args!("{}\n", outlook.text(session, session.ui.look_of_progress())));
+    }
+    let plan = outlook.environment.clone().possible()?;
+    if let Some(foreseen) = &outlook.foreseen {
+        foreseen.cost.within_limit()?;
+    }
+    if outlook.changes_anything() && !args.yes && !confirmed(session).await? {
+        session.ui.say("nothing was made, changed or bought");
+        return Ok(NOT_CONFIRMED);
+    }
     if !plan.has_changes() {
         session.ui.say(format_args!("environment {} is as it should be", desired.environment));
     }
     let environment = apply(session, &desired, &plan).await?;
-    finish(session, &desired, &environment, options).await
+    finish(session, &desired, &environment, options, outlook.foreseen).await
+}
+
+/// Asks, where somebody can answer.
+async fn confirmed(session: &Session<'_>) -> Result<bool> {
+    let asked = session.ui.ask("Do all this? Only `yes` or `y` is taken for a yes: ");
+    match session.waits.clock().unless_stopped(asked).await? {
+        Some(answer) => Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")),
+        None => Err(Error::Usage {
+            what: "`up` asks before it makes, changes or buys anything, and there is no terminal to ask on".to_owned(),
+            next: "nothing was changed: give --yes (SPOTBLOCK_YES=true) to do what the plan above says".to_owned(),
+        }),
+    }
 }
 
 /// Brings the block and shows it.
@@ -53,8 +79,9 @@ pub async fn finish(
     desired: &Desired,
     environment: &ComputeEnvironment,
     options: bring::Options,
+    foreseen: Option<Foreseen>,
 ) -> Result<u8> {
-    let (record, cost) = bring(session, desired, environment, options).await?;
+    let (record, cost) = bring(session, desired, environment, options, foreseen).await?;
     show(session, desired, environment, &record.terms.block, cost).await?;
     bring::report(session, &record, "joined").await;
     Ok(0)

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::fmt::Display;
 use std::io::Write;
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ pub mod screen;
 pub mod table;
 pub mod view;
 
+/// Reads a line of the user's answer, without its end; an error of reading is as good as none.
+pub type Answers = Box<dyn Fn() -> Pin<Box<dyn Future<Output = String>>>>;
+
 /// Both outputs.
 pub struct Ui {
     out: RefCell<Box<dyn Write>>,
@@ -36,6 +40,8 @@ pub struct Ui {
     said: RefCell<String>,
     /// Lines about calls that `-v` asks for.
     calls: RefCell<Option<UnboundedReceiver<String>>>,
+    /// Somebody who answers.
+    answers: Option<Answers>,
 }
 
 impl Ui {
@@ -52,6 +58,7 @@ impl Ui {
             bar: RefCell::default(),
             said: RefCell::default(),
             calls: RefCell::default(),
+            answers: None,
         }
     }
 
@@ -59,6 +66,26 @@ impl Ui {
     #[must_use]
     pub fn on(self, screen: Size, colour: bool) -> Self {
         Self { screen, colour, ..self }
+    }
+
+    /// With somebody who answers what is asked.
+    #[must_use]
+    pub fn answered_by(self, answers: Option<Answers>) -> Self {
+        Self { answers, ..self }
+    }
+
+    /// Asks on stderr, and gives the answer; none when nobody is there to answer.
+    ///
+    /// # Errors
+    /// When stderr can't be written: nobody has seen the question.
+    pub async fn ask(&self, question: &str) -> Result<Option<String>> {
+        let Some(answers) = &self.answers else { return Ok(None) };
+        self.tell_calls();
+        let mut err = self.err.borrow_mut();
+        let asked = write!(err, "{question}").and_then(|()| err.flush());
+        drop(err);
+        asked.map_err(|source| Error::File { what: "asking on stderr".to_owned(), source })?;
+        Ok(Some(answers().await))
     }
 
     /// How results are made for stdout.
@@ -74,6 +101,12 @@ impl Ui {
     #[must_use]
     pub fn size(&self) -> Option<(u16, u16)> {
         (self.screen)()
+    }
+
+    /// How progress is made for stderr.
+    #[must_use]
+    pub fn look_of_progress(&self) -> Look {
+        Look { columns: self.look().columns, colour: self.terminal }
     }
 
     /// Whether stdout is a terminal that [`Ui::redraw`] can draw on.

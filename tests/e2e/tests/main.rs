@@ -10,6 +10,7 @@ mod agent_host;
 mod agent_imds;
 mod agent_kills;
 mod aws_cli;
+mod consent;
 mod demo;
 mod drain;
 mod first_example;

@@ -92,9 +92,9 @@ impl Demo {
         println!("A block that ends in 50 s: three {instances}, drained 25 s and stopped 10 s before its end.");
         let source = self.source.clone();
         let up = match source.as_str() {
-            "spot-block" => vec!["up"],
-            CAPACITY_BLOCK => vec!["up", "--yes-purchase"],
-            other => vec!["up", "--source", "spot-block", "--source", other],
+            "spot-block" => vec!["up", "--yes"],
+            CAPACITY_BLOCK => vec!["up", "--yes", "--yes-purchase"],
+            other => vec!["up", "--yes", "--source", "spot-block", "--source", other],
         };
         self.spotblock(&up).await?;
         for (name, seconds) in JOBS {
