@@ -246,7 +246,7 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Brake) -> Result<u8>
     let aws = Aws::connect(ports, place(&cli.global, &settings)).await?;
     let session = Session { settings: &settings, aws: &aws, ui, waits: &waits };
     match &cli.command {
-        Command::Up(args) => commands::up::run(&session, args).await,
+        Command::Up(args) => Box::pin(commands::up::run(&session, args)).await,
         Command::Plan(args) => commands::plan::show(&session, args.new, args.detailed_exitcode).await,
         Command::Env(args) => commands::env::run(&session, args).await,
         Command::Submit(args) => commands::submit::run(&session, args).await,

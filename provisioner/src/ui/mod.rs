@@ -81,10 +81,9 @@ impl Ui {
     pub async fn ask(&self, question: &str) -> Result<Option<String>> {
         let Some(answers) = &self.answers else { return Ok(None) };
         self.tell_calls();
-        let mut err = self.err.borrow_mut();
-        let asked = write!(err, "{question}").and_then(|()| err.flush());
-        drop(err);
-        asked.map_err(|source| Error::File { what: "asking on stderr".to_owned(), source })?;
+        let put = |err: &mut Box<dyn Write>| write!(err, "{question}").and_then(|()| err.flush());
+        put(&mut self.err.borrow_mut())
+            .map_err(|source| Error::File { what: "asking on stderr".to_owned(), source })?;
         Ok(Some(answers().await))
     }
 
