@@ -72,6 +72,7 @@ pub async fn run(world: &Arc<World>, config: &Path, words: &[&str], kill: Option
         stdout: Box::new(std::io::sink()),
         stderr: Box::new(said.clone()),
         terminal: false,
+        answers: None,
         screen: || None,
         seed,
         interrupts,

@@ -97,14 +97,14 @@ async fn provision(world: &Arc<World>, plan: &Plan, config: &Path, broken: &mut 
     };
     clumsy(world, plan);
     for kill in &plan.ups {
-        spotblock(&["up"], Some(*kill)).await;
+        spotblock(&["up", "--yes"], Some(*kill)).await;
     }
     let mut run = Run { code: None, stderr: String::new() };
     for attempt in 1..=TRIES {
         if attempt == TRIES {
             calm(world);
         }
-        run = spotblock(&["up"], None).await;
+        run = spotblock(&["up", "--yes"], None).await;
         // One whose instances AWS took, or that couldn't join, is told from one that lives; the next would be another.
         if run.code == Some(0) || any_lost(world) {
             break;
