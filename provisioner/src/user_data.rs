@@ -310,6 +310,35 @@ mod tests {
         }
     }
 
+    /// Catches: an empty unit, as a full disk leaves it, that is taken for a timer; and one of the agent's that is written over.
+    #[test]
+    fn the_script_arms_a_timer_where_there_is_none_or_an_empty_one() {
+        let config = node_config(&settings(""), block()).expect("settings");
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = |name: &str| folder.path().join(name);
+        let units = format!("t={}", place("unit").display());
+        let text = script(&config, &AgentFrom::Ami).replace("t=/etc/systemd/system/spotblock-poweroff", &units);
+        assert!(text.contains(&units), "{text}");
+        std::fs::write(place("script"), text).expect("written");
+        // It succeeds at everything, and tells what it was asked for.
+        let asked = place("asked");
+        std::fs::write(place("systemctl"), format!("#!/bin/sh\necho \"$*\" >>{}\n", asked.display())).expect("written");
+        std::fs::set_permissions(place("systemctl"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("mode");
+        let run = |timer: &str| {
+            std::fs::write(place("unit.timer"), timer).expect("written");
+            std::fs::write(&asked, "").expect("written");
+            let path = format!("{}:/usr/bin:/bin", folder.path().display());
+            let ran = Command::new("sh").arg(place("script")).env("PATH", path).status().expect("a shell");
+            assert!(ran.success(), "{ran}");
+            let read = |file: &std::path::Path| std::fs::read_to_string(file).expect("read");
+            (read(&place("unit.timer")), read(&asked).contains("enable --now --no-block spotblock-poweroff.timer"))
+        };
+        let (timer, armed) = run("");
+        assert!(timer.contains("OnCalendar=20") && armed, "{timer}");
+        assert_eq!(run("the agent's\n"), ("the agent's\n".to_owned(), false));
+    }
+
     #[test]
     fn the_scripts_timer_goes_off_after_the_end() {
         let mut config = node_config(&settings(""), block()).expect("settings");

@@ -33,8 +33,8 @@ TOOLS = {
     "nsenter": "util-linux", "curl": "curl", "journalctl": "systemd", "dpkg-deb": "dpkg", "rpmbuild": "rpm",
     "readelf": "binutils",
 }
-# Hosts mostly wait; on two cores four clouds at once keep their deadlines.
-AT_ONCE = 4
+# Hosts mostly wait; on two cores five clouds at once keep their deadlines.
+AT_ONCE = 5
 # Of one scenario, and of all of them, in seconds, once the root file systems are there.
 LIMIT = 230
 LIMIT_OF_ALL = 240
@@ -50,6 +50,7 @@ class Artifacts:
     baked: pathlib.Path
     tarball: pathlib.Path
     package: pathlib.Path
+    rpms: list  # what `make dist` made, and the same as a later version
 
 
 def main():
@@ -71,7 +72,7 @@ def main():
     # Debian takes the .deb; it holds what the tarball and the .rpm hold.
     [tarball], [package] = list(dist.glob("*.tar.gz")), list(dist.glob("spotblock-agent_*.deb"))
     base = rootfs.base(CACHE)
-    artifacts = Artifacts(base, rootfs.baked(CACHE, base, package), tarball, package)
+    artifacts = Artifacts(base, rootfs.baked(CACHE, base, package), tarball, package, rpms(dist, tarball))
     shutil.rmtree(CACHE / "logs", ignore_errors=True)
     # What an earlier run of this folder left, if it was killed.
     for left in (CACHE / "run").glob("*"):
@@ -95,6 +96,19 @@ def main():
     ran = f"{len(wanted)} tests run: {len(wanted) - failed} passed"
     print(ran + (f", {failed} failed" if failed else ""))
     return 1 if failed else 0
+
+
+def rpms(dist, tarball):
+    """The .rpm, and one of a later version with the same content."""
+    [first] = dist.glob("*.rpm")
+    name, arch = "99.0.0", first.name.split(".")[-2]
+    later = CACHE / f"spotblock-agent-{name}-1.{arch}.rpm"
+    if not later.exists() or later.stat().st_mtime < first.stat().st_mtime:
+        tree = rootfs.scratch(CACHE / "rpm-tree")
+        rootfs.run("tar", "--extract", "--file", tarball, "--directory", tree)
+        rootfs.run("env", f"SOURCE_DATE_EPOCH={int(first.stat().st_mtime)}", TOP / "packaging/rpm.sh", tree, name, arch, CACHE)
+        shutil.rmtree(tree)
+    return [first, later]
 
 
 def what_is_missing():

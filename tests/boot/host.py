@@ -55,7 +55,7 @@ def control_groups(name):
 
 
 class Host:
-    def __init__(self, name, bridge, folder, layers, info, cloud_url):
+    def __init__(self, name, bridge, folder, layers, info, cloud_url, disk=None):
         self.name, self.folder, self.instance = name, folder, info["instance"]
         self.root, self.layers = folder / "root", layers
         self.console = folder / "console.log"
@@ -65,10 +65,14 @@ class Host:
         self.resets = False
         self.is_forgotten = False
         folder.mkdir(parents=True)
-        for each in ("up", "work", "root"):
-            (folder / each).mkdir()
+        own = folder / "disk"
+        own.mkdir()
+        if disk:
+            run("mount", "-t", "tmpfs", "-o", f"size={disk}", "tmpfs", own)
+        for each in (own / "up", own / "work", self.root):
+            each.mkdir()
         lower = ":".join(map(str, layers))
-        options = f"lowerdir={lower},upperdir={folder}/up,workdir={folder}/work"
+        options = f"lowerdir={lower},upperdir={own}/up,workdir={own}/work"
         run("mount", "-t", "overlay", "overlay", "-o", options, self.root)
         self.plug_in(bridge, info["mac"])
         self.write("etc/boot-test-instance", self.instance)
@@ -126,6 +130,21 @@ class Host:
         leader = until(f"{self.name} to have a process", 5, self.leader)
         enter = ["nsenter", "-t", leader, "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w"]
         return run(*enter, *INSIDE, *command, limit=limit, check=check)
+
+    def rpm(self, *words):
+        """This machine's rpm, which the host doesn't have, on the host: its scripts find the host's systemd running."""
+        leader = until(f"{self.name} to have a process", 5, self.leader)
+        enter = ["nsenter", "-t", leader, "-u", "-i", "-n", "-p", "-C"]
+        return run(*enter, "rpm", "--force-debian", "--nodeps", f"--root=/proc/{leader}/root", *words)
+
+    def fill(self):
+        """Leaves nothing of its disk."""
+        with open(self.root / "filler", "wb", buffering=0) as filler:
+            try:
+                while filler.write(b"x" * 4096):
+                    pass
+            except OSError:
+                return
 
     def says(self, *command):
         """What a command says on the host; nothing where it can't be run."""

@@ -373,6 +373,63 @@ def packages_are_upgraded_and_removed_without_touching_tasks(world, artifacts):
     check(world.events("job", name="long")[-1]["status"] == "RUNNING", "the task did not run on")
 
 
+def the_rpms_scripts_do_the_same(world, artifacts):
+    """with a task running the .rpm is installed, upgraded and removed by rpm: the task runs on, ecs.config and the timer stay"""
+    agent, layers = baked(world, artifacts)
+    world.configure(agent)
+    [host] = world.up(layers, ends_in=600)
+    world.submit("long", 300)
+    world.job("long", "RUNNING")
+    # The image has the .deb. Without it there is an instance whose agent was never installed.
+    host.inside("dpkg", "--remove", "spotblock-agent")
+    first, later = artifacts.rpms
+    pid = ("systemctl", "show", "--property=MainPID", "--value")
+    before = [host.says(*pid, unit) for unit in ("ecs", "docker")]
+    config = host.read("etc/ecs/ecs.config")
+    units = ("spotblock-agent.service", "spotblock-guard.service")
+    host.rpm("--install", first)
+    check([host.says("systemctl", "is-enabled", unit) for unit in units] == ["enabled"] * 2, "it enabled nothing")
+    check(host.says("systemctl", "is-active", units[0]) != "active", "a first installation started the agent")
+    host.inside("systemctl", "start", *units)
+    state(host, "serving")
+    old = host.says(*pid, units[0])
+    host.rpm("--upgrade", later)
+    until("the new agent", 20, lambda: host.says(*pid, units[0]) not in ("0", old))
+    state(host, "serving")
+    check([host.says("systemctl", "is-enabled", unit) for unit in units] == ["enabled"] * 2, "the upgrade disabled them")
+    host.rpm("--erase", "spotblock-agent")
+    check([host.says("systemctl", "is-active", unit) for unit in units] == ["inactive"] * 2, "something of it is active")
+    check(host.says("systemctl", "is-active", "spotblock-poweroff.timer") == "active", "the timer is gone")
+    left = [path for path in ("usr/bin/spotblock-agent", "etc/systemd/system/multi-user.target.wants/spotblock-agent.service",
+                              "etc/systemd/system/ecs.service.wants/spotblock-guard.service")
+            if (host.root / path).exists() or (host.root / path).is_symlink()]
+    check(not left, f"left behind: {left}")
+    check("ECS_CLUSTER=" in config and host.read("etc/ecs/ecs.config") == config, "it touched ecs.config")
+    check([host.says(*pid, unit) for unit in ("ecs", "docker")] == before, "others were restarted")
+    check(world.events("job", name="long")[-1]["status"] == "RUNNING", "the task did not run on")
+
+
+def a_host_without_room_for_its_agent_powers_off(world, artifacts):
+    """the fetched agent doesn't fit on the disk: said on the console, and off"""
+    agent, _ = fetched(world, artifacts)
+    world.disk = "6m"
+    return never_fetched(world, artifacts, agent, "can't install http://172.31.32.1:5599/artifacts/", 60)
+
+
+def a_host_whose_disk_is_full_when_it_boots_again_ends_with_its_block(world, artifacts):
+    """a job has filled the disk and power fails: cloud-init breaks, no state can be saved, and the host ends with its block"""
+    agent, layers = baked(world, artifacts)
+    world.configure(agent, drain_lead="10s", stop_lead="6s")
+    world.disk = "32m"
+    [host] = world.up(layers, ends_in=50)
+    end = ends_when(host)
+    host.fill()
+    host.reset()
+    ends(world, host, end, 80)
+    check("No space left on device" in host.console.read_text(errors="replace"), "there was room")
+    check(len(host.boots) == 2, f"{len(host.boots)} boots")
+
+
 # The longest first.
 ALL = {each.__name__: each for each in (
     a_broken_agent_cannot_keep_its_host_alive,
@@ -385,6 +442,9 @@ ALL = {each.__name__: each for each in (
     tasks_are_stopped_when_somebody_takes_the_host_down,
     a_fetch_that_a_power_failure_cuts_goes_on_at_the_next_boot,
     packages_are_upgraded_and_removed_without_touching_tasks,
+    the_rpms_scripts_do_the_same,
+    a_host_whose_disk_is_full_when_it_boots_again_ends_with_its_block,
+    a_host_without_room_for_its_agent_powers_off,
     an_agent_comes_from_s3_as_the_instances_role,
     user_data_is_merged_with_the_users_own,
     a_host_that_fetches_something_else_powers_off,

@@ -67,6 +67,8 @@ class World:
         self.prefix, self.folder, self.programs = prefix, folder, programs
         self.hosts = {}
         self.layers = None
+        # How big a host's own disk is; left out, as big as this machine's.
+        self.disk = None
         self.processes = []
         self.watcher = None
         self.closed = threading.Event()
@@ -240,7 +242,7 @@ class World:
         lease = f"{info['mac']},{info['address']}\n"
         (self.folder / "leases" / info["instance"]).write_text(lease)
         name = f"{self.prefix}h{len(self.hosts) + 1}"
-        host = Host(name, self.prefix, self.folder / name, self.layers, info, URL)
+        host = Host(name, self.prefix, self.folder / name, self.layers, info, URL, self.disk)
         host.boot()
         self.hosts[info["instance"]] = host
 

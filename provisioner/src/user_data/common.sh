@@ -8,9 +8,9 @@ fail() {
     exit 1
 }
 # If all else fails, this ends the host after its block. The agent writes these two anew when it knows the block's exact
-# end: where they are already, it is the agent's or an earlier boot's.
+# end: where they are already, it is the agent's or an earlier boot's. An empty one is what a full disk leaves.
 t=/etc/systemd/system/spotblock-poweroff
-[ -e $t.timer ] || {
+[ -s $t.timer ] || {
     cat >$t.service <<E
 [Unit]
 DefaultDependencies=no
