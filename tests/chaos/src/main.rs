@@ -61,15 +61,19 @@ fn main() -> ExitCode {
     })
 }
 
-#[expect(clippy::print_stdout, reason = "what it has to say is its result")]
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "what it has to say is its result and its progress")]
 fn sum_up(inbox: mpsc::Receiver<Outcome>) -> ExitCode {
     let (mut blocks, mut instances, mut processes, mut unforeseen, mut failed) = (0, 0, 0, 0, Vec::new());
     for outcome in inbox {
         blocks += 1;
+        if blocks % 20 == 0 {
+            eprintln!("{blocks} blocks so far");
+        }
         instances += outcome.instances;
         processes += outcome.processes;
         unforeseen += outcome.unforeseen;
         if !outcome.broken.is_empty() {
+            println!("{}", outcome.events.join("\n"));
             told(&outcome);
             failed.push(outcome.seed);
         }

@@ -41,6 +41,8 @@ pub struct Plan {
     pub ups: Vec<Kill>,
     /// The same of `down`.
     pub downs: Vec<Kill>,
+    /// Somebody runs `drain` or `down` before the block's end, so long after its instances have joined.
+    pub early: Option<(Duration, &'static str)>,
     /// How many of a hundred calls of the provisioner go wrong, and how.
     pub clumsy: Option<(u8, Kind)>,
 }
@@ -132,6 +134,10 @@ impl Plan {
         for family in &families[..dice.usize(0..5)] {
             plan.suffer(*family, &mut dice);
         }
+        if dice.u8(0..5) == 0 {
+            let at = plan.lasts.mul_f64(dice.f64());
+            plan.early = Some((at, if dice.bool() { "down" } else { "drain" }));
+        }
         plan.blows.sort_by_key(|(at, _)| *at);
         plan
     }
@@ -179,6 +185,7 @@ impl Plan {
             kills: Vec::new(),
             ups: Vec::new(),
             downs: Vec::new(),
+            early: None,
             clumsy: None,
         }
     }

@@ -28,8 +28,10 @@ const AFTER: Duration = Duration::from_secs(900);
 pub struct Outcome {
     /// Its seed.
     pub seed: u64,
-    /// All that happened, in order.
+    /// All that happened, and who called what, in order.
     pub log: Vec<String>,
+    /// The same without the calls.
+    pub events: Vec<String>,
     /// The promises that were broken.
     pub broken: Vec<String>,
     /// How many instances there were.
@@ -80,7 +82,8 @@ async fn lived(seed: u64, mutant: Option<Mutant>) -> Outcome {
     Outcome {
         seed,
         broken,
-        log: log(&state),
+        log: log(&state, true),
+        events: log(&state, false),
         instances: state.hosts.len(),
         processes: lives().count(),
         unforeseen: state.hosts.iter().map(verdict::unforeseen).sum(),
@@ -112,6 +115,10 @@ async fn provision(world: &Arc<World>, plan: &Plan, config: &Path, broken: &mut 
     }
     if run.code != Some(0) && !any_lost(world) {
         broken.push(format!("`up` never comes to its end: {:?} {}", run.code, run.stderr));
+    }
+    if let Some((at, command)) = plan.early {
+        tokio::time::sleep(at).await;
+        spotblock(&[command], None).await;
     }
     wait_for_the_end(world, plan).await;
     clumsy(world, plan);
@@ -271,14 +278,14 @@ fn number(blow: &Blow) -> Option<usize> {
     }
 }
 
-/// What happened, and then who called what.
-fn log(state: &State) -> Vec<String> {
+/// What happened, and if wanted who called what.
+fn log(state: &State, calls: bool) -> Vec<String> {
     let mut all: Vec<(Timestamp, String)> = state.notes.clone();
     let told = |event: &localcloud::core::Event| {
         (event.at, serde_json::to_value(&event.what).map(|what| what.to_string()).unwrap_or_default())
     };
     all.extend(state.cloud.events().iter().map(told));
-    all.extend(state.cloud.calls().iter().map(|call| {
+    all.extend(state.cloud.calls().iter().filter(|_| calls).map(|call| {
         let error = call.error.as_deref().map(|code| format!(" {code}")).unwrap_or_default();
         (call.at, format!("{:?} {}:{} {}{error}", call.caller, call.service, call.operation, call.status))
     }));
