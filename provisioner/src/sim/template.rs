@@ -118,3 +118,24 @@ async fn down_all_leaves_a_stack_to_cloudformation() {
     let down = world.run(&["down"]).await;
     assert_eq!(down.code, 0, "{}", down.stderr);
 }
+
+/// Catches: an environment of which half is removed, because IAM deletes no role that a profile holds.
+#[tokio::test(start_paused = true)]
+async fn a_profile_without_the_mark_that_holds_our_role_is_used_and_kept_with_it() {
+    let world = World::with_config(Options::default(), EVERYTHING);
+    let name = "spotblock-everything-instance";
+    let mark = "Tags.member.1.Key=spotblock:environment&Tags.member.1.Value=everything";
+    let trust = crate::policy::trust("ec2.amazonaws.com").to_string();
+    let trust = percent_encoding::utf8_percent_encode(&trust, percent_encoding::NON_ALPHANUMERIC);
+    world.by_hand("iam", &format!("Action=CreateRole&RoleName={name}&AssumeRolePolicyDocument={trust}&{mark}"));
+    world.by_hand("iam", &format!("Action=CreateInstanceProfile&InstanceProfileName={name}"));
+    world.by_hand("iam", &format!("Action=AddRoleToInstanceProfile&InstanceProfileName={name}&RoleName={name}"));
+    let apply = world.run(&["env", "apply"]).await;
+    assert_eq!(apply.code, 0, "{}", apply.stderr);
+    let down = world.run(&["down", "--all"]).await;
+    assert_eq!(down.code, 0, "{}", down.stderr);
+    for kept in ["instance profile", "role"] {
+        assert!(down.stdout.contains(&format!("kept: {kept} {name}, which ")), "{}", down.stdout);
+    }
+    assert_eq!(world.run(&["env", "apply"]).await.code, 0, "and it can be made again");
+}
