@@ -22,5 +22,6 @@ mod jobs;
 mod lives;
 mod no_aws;
 mod refused;
+mod scale;
 mod sources;
 mod world;
