@@ -44,6 +44,16 @@ impl Clock {
         }
     }
 
+    /// The outcome, or none once the user wants to stop: for what ends by that as it is meant to, such as a watch.
+    pub async fn until_stopped<T>(&self, watch: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            // Before the watch's own waits, which would halt.
+            biased;
+            () = self.brake.pulled() => None,
+            outcome = watch => Some(outcome),
+        }
+    }
+
     /// Sleeps. A wait is no work that could be lost: the brake ends it at once.
     pub async fn sleep(&self, duration: Duration) {
         self.unless_stopped(self.sleep.sleep(duration)).await;

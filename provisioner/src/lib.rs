@@ -165,6 +165,10 @@ async fn interrupted(interrupts: &mut UnboundedReceiver<()>, brake: &Brake, ui: 
         return;
     }
     brake.pull();
+    // What can end by itself now does so, without a word about stopping.
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+    }
     ui.say("stopping; a call in flight may finish. Ctrl-C again leaves at once");
     tokio::select! {
         () = brake.halted() => {}

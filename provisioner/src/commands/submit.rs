@@ -20,6 +20,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// The exit code when a watched job failed.
 const JOB_FAILED: u8 = 5;
+/// The exit code when the user left the watch by Ctrl-C: nobody knows yet what becomes of the jobs.
+const LEFT: u8 = 130;
 
 /// A job that was submitted.
 #[derive(Debug, Serialize)]
@@ -64,7 +66,12 @@ pub async fn run(session: &Session<'_>, args: &args::Submit) -> Result<u8> {
         }
     }
     if args.watch {
-        return watch(session, &submitted).await;
+        let watched = session.waits.clock().until_stopped(Box::pin(watch(session, &submitted))).await;
+        return watched.unwrap_or_else(|| {
+            session.ui.waited();
+            session.ui.say("the jobs go on: `spotblock jobs` lists them");
+            Ok(LEFT)
+        });
     }
     show(session, &submitted)?;
     Ok(0)

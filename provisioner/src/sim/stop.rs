@@ -105,3 +105,17 @@ async fn an_interrupted_submit_lists_what_it_submitted() {
     assert!(run.stdout.contains("hello-world-3") && !run.stdout.contains("hello-world-4"), "{}", run.stdout);
     assert!(run.stderr.contains("3 of 9 jobs were submitted, as listed"), "{}", run.stderr);
 }
+
+/// Catches: an error for somebody who has seen enough, or a 0 from which a script concludes that the jobs succeeded.
+#[tokio::test(start_paused = true)]
+async fn a_watch_of_jobs_is_left_without_an_error() {
+    let world = with_environment().await;
+    let (run, took) = interrupted(&world, &["submit", "-j", "hello-world", "--watch"], &[60 * SECOND]).await;
+    assert_eq!(run.code, 130, "{}", run.stderr);
+    assert!(took < 61 * SECOND, "{took:?}");
+    assert!(run.stderr.ends_with("the jobs go on: `spotblock jobs` lists them\n"), "{}", run.stderr);
+    for part in ["error", "stopping"] {
+        assert!(!run.stderr.contains(part), "{part:?} is in {}", run.stderr);
+    }
+    assert_eq!(world.accepted("TerminateJob").len() + world.accepted("CancelJob").len(), 0);
+}
