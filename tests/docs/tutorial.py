@@ -75,8 +75,6 @@ def run(blocks: list[str]) -> tuple[dict[int, list[str]], bool]:
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "NO_PROXY": "127.0.0.1",
-        # Nobody is there to be asked.
-        "SPOTBLOCK_YES": "true",
     }
     with tempfile.TemporaryFile("w+") as out:
         shell = subprocess.Popen(
