@@ -384,6 +384,10 @@ pub struct Extend {
     /// To which moment, such as 2026-11-24T18:00:00Z; said again it changes nothing
     #[arg(long, value_name = "TIME", group = "end")]
     pub to: Option<String>,
+    /// Buy the extension of a capacity block if one is needed, up to [block] max-cost: it is paid at once, and can't be
+    /// given back
+    #[arg(long)]
+    pub yes_purchase: bool,
 }
 
 /// `reap`.

@@ -12,7 +12,7 @@ use crate::aws::ec2::{HeldCapacity, Instance, SpotRequest};
 use crate::capacity::{self, Standing};
 use crate::error::Result;
 use crate::ownership::Marks;
-use crate::record::{Record, attempt_of};
+use crate::record::{Record, Reserved, attempt_of};
 
 /// A block.
 #[derive(Clone, Debug)]
@@ -242,6 +242,16 @@ impl Block {
         instance.tags.get(tag::END).and_then(|text| text.parse().ok())
     }
 
+    /// When its block ends after that: the tag is the end that AWS gives, a capacity block's before that is taken back.
+    fn moved_end_of(&self, instance: &Instance) -> Option<Timestamp> {
+        let moved = self.moved_to(instance)?;
+        let reserved = self.record.as_ref().and_then(|record| record.terms.reserved.as_ref());
+        match reserved.filter(|_| self.source_of(instance) == Some(Source::CapacityBlock)) {
+            Some(reserved) => Some(Reserved { end: moved, ..reserved.clone() }.reclaimed_at()),
+            None => Some(moved),
+        }
+    }
+
     /// The moments of an instance's block as its agent, with these settings, has them.
     #[must_use]
     pub fn timeline(&self, config: &NodeConfig, instance: &Instance) -> Timeline {
@@ -263,7 +273,7 @@ impl Block {
             None => instance.launched.checked_add(terms.duration).ok(),
         };
         // The agent takes none that is nearer either.
-        end.max(self.moved_to(instance))
+        end.max(self.moved_end_of(instance))
     }
 }
 
@@ -319,6 +329,7 @@ pub(crate) mod tests {
             driver: None,
             outcome: None,
             reported: None,
+            extension: None,
         }
     }
 

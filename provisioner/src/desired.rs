@@ -38,11 +38,13 @@ pub struct Scheduler {
 }
 
 /// Whether capacity blocks may be bought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Buys {
     /// One that is there already is used.
     No,
-    /// One is bought, up to a cost.
+    /// Only extensions of this one, up to a cost.
+    ExtensionsOf(String),
+    /// One is bought, up to a cost, and extended.
     Yes,
 }
 
@@ -93,9 +95,12 @@ impl Desired {
                 AgentFrom::S3 { object, .. } => Some(object.clone()),
                 AgentFrom::Ami | AgentFrom::Url { .. } => None,
             },
-            capacity_blocks: settings.block.sources.contains(&Source::CapacityBlock).then_some({
-                let buys = settings.block.capacity_block.is_none() && settings.block.max_cost.is_some();
-                if buys { Buys::Yes } else { Buys::No }
+            capacity_blocks: settings.block.sources.contains(&Source::CapacityBlock).then(|| {
+                match (&settings.block.capacity_block, settings.block.max_cost) {
+                    (_, None) => Buys::No,
+                    (Some(id), Some(_)) => Buys::ExtensionsOf(id.clone()),
+                    (None, Some(_)) => Buys::Yes,
+                }
             }),
             tags,
             environment,

@@ -24,7 +24,7 @@ mod reserved;
 
 pub use attempt::{Attempt, Pool, attempt_of};
 pub use refused::Refused;
-pub use reserved::{PURCHASE, Purchase, RESERVED, Reserved};
+pub use reserved::{EXTENSION, Extension, PURCHASE, Purchase, RESERVED, Reserved};
 
 const INSTANCES: &str = "spotblock:instances";
 const DURATION: &str = "spotblock:duration";
@@ -114,6 +114,8 @@ pub struct Record {
     pub outcome: Option<String>,
     /// How the block came up, once a run has told its user.
     pub reported: Option<String>,
+    /// The purchase of an extension of its capacity block that may have been sent.
+    pub extension: Option<Extension>,
 }
 
 /// What is launched, from the record's data.

@@ -27,6 +27,7 @@ use connector::Connector;
 
 mod at_once;
 mod capacity_block;
+mod capacity_extension;
 mod connector;
 mod consent;
 mod crash;

@@ -24,7 +24,7 @@ mod records;
 mod reservations;
 mod types;
 
-pub use capacity_blocks::{Offering, Reservation, Search};
+pub use capacity_blocks::{BoughtExtension, ExtensionOffering, Offering, Reservation, Search};
 pub use fleets::{Fleet, Market, Order};
 pub use look::{Place, Way};
 pub use network::{Group, Image, Subnet};

@@ -136,12 +136,14 @@ async fn written_down(
     session.aws.ec2.set_refused(record, &refused, record.outcome.as_deref()).await?;
     if let Some(next) = record.attempt().filter(|_| record.outcome.is_none()) {
         let brought = if came.instances > 0 { format!(" brought {} and", came.instances) } else { String::new() };
+        let id = short.failure.as_ref().and_then(|failure| failure.request_id.as_ref());
         session.ui.say(format_args!(
-            "{}{brought} refused {}: {}: {}; trying {} ({})",
+            "{}{brought} refused {}: {}: {}{}; trying {} ({})",
             attempt.source,
             attempt.shown(),
             short.code,
             short.why,
+            id.map(|id| format!(" (request id {id})")).unwrap_or_default(),
             next.source,
             next.shown()
         ));

@@ -26,6 +26,7 @@ use crate::record::{Pool, Reserved, Terms};
 use crate::session::Session;
 use crate::wait::{Bound, Seen};
 
+pub mod extension;
 mod offering;
 mod purchase;
 

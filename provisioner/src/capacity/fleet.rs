@@ -95,7 +95,8 @@ fn why(fleet: &Fleet, instances: u32, asked: u32) -> Short {
     };
     let others: Vec<&str> = codes.into_iter().filter(|it| *it != code).collect();
     let others = if others.is_empty() { String::new() } else { format!(" (other pools: {})", others.join(", ")) };
-    let why = format!("the fleet has {instances} of {asked} instances: {code}: {message}{others}");
+    let request = fleet.request_id.iter().map(|id| format!(" (request id {id})")).collect::<String>();
+    let why = format!("the fleet has {instances} of {asked} instances: {code}: {message}{others}{request}");
     Short { refusal, code, why, failure: None, next: None }
 }
 
@@ -106,7 +107,7 @@ mod tests {
 
     fn fleet(errors: &[(&str, &str)]) -> Fleet {
         let errors = errors.iter().map(|(code, message)| ((*code).to_owned(), (*message).to_owned())).collect();
-        Fleet { instances: Vec::new(), errors }
+        Fleet { instances: Vec::new(), errors, request_id: Some("r-1".into()) }
     }
 
     /// Catches: money spent on the next source because one pool of several was full and another simply wrong.

@@ -2,7 +2,8 @@
 //!
 //! First the schedules at AWS, then the tag that the agents read, each of which moves its instance's own end and its
 //! power-off timer. Stopped in between, the agents and timers still end the block when they did, and the schedules come
-//! after them: nothing ends early, and nothing lives without an end.
+//! after them: nothing ends early, and nothing lives without an end. Before all that, the extension of a capacity block is
+//! bought (`capacity/capacity_block/extension.rs`).
 //!
 //! - `extend/cost.rs`: before anything is changed, what it can cost
 //! - `extend/heard.rs`: afterwards, what the agents made of it
@@ -20,17 +21,21 @@ use crate::aws::ec2::Instance;
 use crate::aws::ecs::Member;
 use crate::block::{self, Block, Life};
 use crate::capacity;
+use crate::capacity::capacity_block::extension::{self, Extending};
 use crate::defence::Defence;
 use crate::desired::Desired;
 use crate::error::{Error, Result};
 use crate::ownership::{Marks, Ours};
 use crate::prices::Dollars;
+use crate::record::Reserved;
 use crate::session::Session;
 use crate::settings::parse_duration;
 use crate::ui::view;
 
 mod cost;
 mod heard;
+
+use heard::Asked;
 
 /// What became of it at an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -90,26 +95,37 @@ pub async fn run(session: &Session<'_>, args: &args::Extend) -> Result<u8> {
     let Some(latest) = up.iter().filter_map(|it| block.end_of(it)).max() else {
         return Err(nothing(format!("block {} has no instance that is up", block.id)));
     };
-    let end = wanted_end(args, latest)?;
+    let mut end = wanted_end(args, latest)?;
+    let reserved = reserved(block, &up);
     possible(block, &up, end)?;
     let settings = view::agents_settings(&session.aws.ec2.launch_data(record).await?);
     let settings = settings.ok_or_else(|| no_record(block))?;
     let (cluster, members) = heard::members(session).await?;
-    let mut nodes: Vec<Node> = up.iter().map(|it| judge(session.now(), block, &settings, it, &members)).collect();
+    let mut nodes: Vec<Node> =
+        up.iter().map(|it| judge(session.now(), block, &settings, it, &members, reserved.is_some())).collect();
     let asked = asked(session, block, &nodes);
     if asked.is_empty() {
         return Err(none_left(block, &nodes));
     }
-    let worst = cost::within_limit(session, block, end).await?;
+    let mut tagged = end;
+    let worst = match reserved {
+        None => cost::within_limit(session, block, end).await?,
+        Some(reserved) => {
+            let extending = Extending { session, record, reserved, consent: args.yes_purchase };
+            let now = extension::reach(extending, end).await?;
+            (end, tagged) = (now.reclaimed_at(), now.end);
+            None
+        }
+    };
     session.ui.say(format_args!("moving the end of block {} to {end}", block.id));
     let mut schedules = 0;
     if let Some(defence) = Defence::prepare(session, &desired).await? {
         defence.secure(session, block).await?;
         schedules = defence.postpone(session, &block.id, end).await?;
     }
-    let tags = BTreeMap::from([(tag::END.to_owned(), end.to_string())]);
+    let tags = BTreeMap::from([(tag::END.to_owned(), tagged.to_string())]);
     session.aws.ec2.tag(&asked, &tags).await?;
-    heard::wait(session, &cluster, end, &mut nodes).await?;
+    heard::wait(session, &cluster, Asked { tag: tagged, end }, &mut nodes).await?;
     let extended =
         Extended { block: block.id.clone(), end, schedules, worst_case_usd_estimate: worst, instances: nodes };
     session.ui.result(&extended, text)?;
@@ -188,6 +204,12 @@ fn possible(block: &Block, up: &[&Instance], end: Timestamp) -> Result<()> {
     Ok(())
 }
 
+/// The capacity block that everything of the block runs in: its end is bought.
+fn reserved<'a>(block: &'a Block, up: &[&Instance]) -> Option<&'a Reserved> {
+    let all = up.iter().all(|it| block.source_of(it) == Some(Source::CapacityBlock));
+    block.record.as_ref()?.terms.reserved.as_ref().filter(|_| all)
+}
+
 fn is_ours_to_end(source: Source) -> bool {
     matches!(source, Source::Spot | Source::OnDemand | Source::Reservation)
 }
@@ -199,12 +221,15 @@ fn judge(
     settings: &NodeConfig,
     instance: &Instance,
     members: &BTreeMap<String, Member>,
+    is_bought: bool,
 ) -> Node {
     let timeline = block.timeline(settings, instance);
     let drain_at = timeline.drain_at;
     let status = members.get(&instance.id).map(|member| member.status.as_str());
     let (answer, why) = match block.source_of(instance) {
-        Some(source) if !is_ours_to_end(source) => (Answer::Refused, format!("AWS ends instances of {source} itself")),
+        Some(source) if !is_ours_to_end(source) && !(is_bought && source == Source::CapacityBlock) => {
+            (Answer::Refused, format!("AWS ends instances of {source} itself"))
+        }
         None => (Answer::Refused, "no record says what brought it".to_owned()),
         _ if status == Some("DRAINING") => (Answer::TooLate, "it is DRAINING".to_owned()),
         _ if drain_at <= now => (Answer::TooLate, format!("its drain began at {drain_at}")),

@@ -253,17 +253,29 @@ fn capacity(desired: &Desired, place: &Place<'_>) -> Vec<Value> {
 /// Nothing where the settings have no capacity blocks. The right to buy them, which costs much at once, is there only
 /// where they say how much.
 fn capacity_blocks(desired: &Desired, place: &Place<'_>) -> Vec<Value> {
-    let Some(buys) = desired.capacity_blocks else { return Vec::new() };
+    let Some(buys) = &desired.capacity_blocks else { return Vec::new() };
     let reservations = place.arn("ec2", "capacity-reservation/*");
     let mut statements = vec![
         statement(
             "SeeCapacityBlocks",
-            &["ec2:DescribeCapacityBlockOfferings", "ec2:DescribeCapacityReservations", "ec2:DescribeInstanceTypes"],
+            &[
+                "ec2:DescribeCapacityBlockExtensionHistory",
+                "ec2:DescribeCapacityBlockExtensionOfferings",
+                "ec2:DescribeCapacityBlockOfferings",
+                "ec2:DescribeCapacityReservations",
+                "ec2:DescribeInstanceTypes",
+            ],
             json!("*"),
         ),
-        statement("LaunchIntoCapacityBlocks", &["ec2:RunInstances"], json!([reservations])),
+        statement("LaunchIntoCapacityBlocks", &["ec2:RunInstances"], json!([reservations.clone()])),
     ];
-    if buys == Buys::Yes {
+    let extend = |resource: String| statement("ExtendThem", &["ec2:PurchaseCapacityBlockExtension"], json!([resource]));
+    if let Buys::ExtensionsOf(id) = buys {
+        statements.push(extend(place.arn("ec2", &format!("capacity-reservation/{id}"))));
+    }
+    if *buys == Buys::Yes {
+        let ours = json!({"StringEquals": {format!("aws:ResourceTag/{}", tag::ENVIRONMENT): desired.environment}});
+        statements.push(when(extend(reservations), ours));
         let asked = json!({"StringEquals": {format!("aws:RequestTag/{}", tag::ENVIRONMENT): desired.environment}});
         // Which kinds of resources AWS holds the purchase to is [A].
         let kinds = ["capacity-block", "capacity-reservation"].map(|kind| place.arn("ec2", &format!("{kind}/*")));

@@ -1,6 +1,6 @@
 //! What the record says of a capacity block: which one is launched into, and whether one may have been bought.
 //!
-//! AWS's purchase has no client token. So the offering is written down before it is asked for, and what was bought after.
+//! AWS's purchases have no client token. So the offering is written down before it is asked for, and what was bought after.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -12,6 +12,9 @@ use crate::record::spoiled;
 pub const RESERVED: &str = "spotblock:capacity-block";
 /// The tag of a purchase: what became of it, the offering, and when.
 pub const PURCHASE: &str = "spotblock:purchase";
+
+/// The tag of an extension's purchase: what became of it, the offering, and the run that sent it.
+pub const EXTENSION: &str = "spotblock:extension";
 
 /// A capacity block that instances are launched into, as it was when that was decided. An extension doesn't show here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +81,33 @@ impl Purchase {
     }
 }
 
+/// The purchase of an extension that was about to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extension {
+    /// The offering's id.
+    pub offering: String,
+    /// The run's name: of two runs that write at once, one finds the other's.
+    pub by: String,
+}
+
+impl Extension {
+    /// The tag's value: before the purchase is sent, or once AWS has refused it.
+    #[must_use]
+    pub fn to_tag(&self, refused: bool) -> String {
+        format!("{} {} {}", if refused { "refused" } else { "sent" }, self.offering, self.by)
+    }
+
+    /// None where AWS refused it.
+    pub(crate) fn of_tag(name: &str, value: &str) -> Result<Option<Self>> {
+        let words: Vec<&str> = value.split(' ').collect();
+        match words.as_slice() {
+            ["refused", ..] => Ok(None),
+            ["sent", offering, by] => Ok(Some(Self { offering: (*offering).to_owned(), by: (*by).to_owned() })),
+            _ => Err(spoiled(name, EXTENSION, "is not an extension's purchase")),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,5 +124,9 @@ mod tests {
         assert_eq!(Purchase::of_tag("t", &purchase.to_tag(true)).expect("its own"), None);
         assert!(Purchase::of_tag("t", "").is_err() && Purchase::of_tag("t", "sent cbo-1 soon").is_err());
         assert!(Reserved::of_tag("t", "cr-1").is_err());
+        let extension = Extension { offering: "cbe-1".into(), by: "0123abcd".into() };
+        assert_eq!(Extension::of_tag("t", &extension.to_tag(false)).expect("its own"), Some(extension.clone()));
+        assert_eq!(Extension::of_tag("t", &extension.to_tag(true)).expect("its own"), None);
+        assert!(Extension::of_tag("t", "sent cbe-1").is_err());
     }
 }

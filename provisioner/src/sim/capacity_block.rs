@@ -101,11 +101,7 @@ async fn a_block_is_bought_waited_for_and_ends_half_an_hour_before_its_capacity_
     let again = world.run(&BUY).await;
     came(&world, &again, 1);
     let extend = world.run(&["extend", "--by", "24h"]).await;
-    assert!(
-        extend.code == 1 && extend.stderr.contains("AWS ends instances of capacity-block itself"),
-        "{}",
-        extend.stderr
-    );
+    assert!(extend.code == 3 && extend.stderr.contains("takes --yes-purchase"), "{}", extend.stderr);
     let down = world.run(&["down"]).await;
     assert_eq!((down.code, world.alive()), (0, 0), "{}", down.stderr);
     assert!(world.accepted("CancelCapacityReservation").is_empty(), "what is paid for stays");

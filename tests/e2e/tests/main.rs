@@ -21,6 +21,7 @@ mod interrupted;
 mod jobs;
 mod lives;
 mod no_aws;
+mod refusals;
 mod refused;
 mod scale;
 mod sources;

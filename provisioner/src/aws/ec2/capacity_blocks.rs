@@ -13,6 +13,10 @@ use crate::aws::{text, time, to_sdk_time};
 use crate::error::{Result, failed};
 use crate::record::{Attempt, Record};
 
+mod extensions;
+
+pub use extensions::{BoughtExtension, ExtensionOffering};
+
 /// A capacity block on offer.
 #[derive(Clone, Debug)]
 pub struct Offering {

@@ -1,5 +1,6 @@
 //! EC2: fleets of type instant, and the versions of launch templates that they launch from.
 
+use aws_sdk_ec2::operation::RequestId as _;
 use aws_sdk_ec2::types::{
     CreateFleetError, CreateFleetInstance, DefaultTargetCapacityType, FleetLaunchTemplateConfigRequest,
     FleetLaunchTemplateOverridesRequest, FleetLaunchTemplateSpecificationRequest, FleetOnDemandAllocationStrategy,
@@ -45,6 +46,8 @@ pub struct Fleet {
     pub instances: Vec<String>,
     /// What its pools refused: code and message.
     pub errors: Vec<(String, String)>,
+    /// The id of the request that AWS answered so.
+    pub request_id: Option<String>,
 }
 
 impl Ec2 {
@@ -84,7 +87,8 @@ impl Ec2 {
         let answer = call.send().await.map_err(failed("ec2:CreateFleet", format!("block {}", terms.block)))?;
         let instances = answer.instances().iter().flat_map(CreateFleetInstance::instance_ids).cloned().collect();
         let error = |it: &CreateFleetError| (text(it.error_code()), text(it.error_message()));
-        Ok(Fleet { instances, errors: answer.errors().iter().map(error).collect() })
+        let request_id = answer.request_id().map(str::to_owned);
+        Ok(Fleet { instances, errors: answer.errors().iter().map(error).collect(), request_id })
     }
 
     /// The version of a record's template whose user data is this. It is made if it isn't there: under the same token

@@ -17,7 +17,8 @@ use crate::error::{Error, Kind, Result, failed};
 use crate::names;
 use crate::ownership::Marks;
 use crate::record::{
-    DRIVER, LaunchData, OUTCOME, PURCHASE, Purchase, REPORTED, RESERVED, Record, Refused, Reserved, Terms,
+    DRIVER, EXTENSION, Extension, LaunchData, OUTCOME, PURCHASE, Purchase, REPORTED, RESERVED, Record, Refused,
+    Reserved, Terms,
 };
 
 impl Ec2 {
@@ -153,6 +154,15 @@ impl Ec2 {
         self.tag(std::slice::from_ref(&record.template), &tags).await
     }
 
+    /// Writes down that an extension is about to be bought, or that AWS refused the purchase.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn set_extension(&self, record: &Record, extension: &Extension, refused: bool) -> Result<()> {
+        let tags = BTreeMap::from([(EXTENSION.to_owned(), extension.to_tag(refused))]);
+        self.tag(std::slice::from_ref(&record.template), &tags).await
+    }
+
     /// Deletes a record. One that is gone already is what was wanted.
     ///
     /// # Errors
@@ -192,6 +202,7 @@ fn record(environment: &str, template: &LaunchTemplate) -> Result<Option<Record>
         driver: tags.get(DRIVER).cloned(),
         outcome: tags.get(OUTCOME).cloned(),
         reported: tags.get(REPORTED).cloned(),
+        extension: tags.get(EXTENSION).map(|value| Extension::of_tag(&name, value)).transpose()?.flatten(),
         name,
     }))
 }

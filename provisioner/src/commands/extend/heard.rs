@@ -16,12 +16,21 @@ use crate::wait::{Bound, Seen};
 /// IMDS `[A]` and for ECS to take the answer.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// What the agents were asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    /// The moment in the tag.
+    pub(super) tag: Timestamp,
+    /// The end that follows from it: a capacity block's instances are taken back before that.
+    pub(super) end: Timestamp,
+}
+
 /// Waits for the answers of those that were asked and are in the cluster. Who says nothing in time is
 /// [`Answer::NotHeard`].
 ///
 /// # Errors
 /// When ECS can't be asked.
-pub(super) async fn wait(session: &Session<'_>, cluster: &str, end: Timestamp, nodes: &mut [Node]) -> Result<()> {
+pub(super) async fn wait(session: &Session<'_>, cluster: &str, asked: Asked, nodes: &mut [Node]) -> Result<()> {
     let silent = |nodes: &[Node]| nodes.iter().filter(|node| node.is_awaited()).count();
     let all = silent(nodes);
     if all == 0 {
@@ -31,7 +40,7 @@ pub(super) async fn wait(session: &Session<'_>, cluster: &str, end: Timestamp, n
     let look = async || {
         let members = session.aws.ecs.members(cluster).await?;
         for node in nodes.iter_mut().filter(|node| node.is_awaited()) {
-            hear(node, end, members.get(&node.instance));
+            hear(node, asked, members.get(&node.instance));
         }
         Ok(match silent(nodes) {
             0 => Seen::Done(()),
@@ -45,17 +54,17 @@ pub(super) async fn wait(session: &Session<'_>, cluster: &str, end: Timestamp, n
 }
 
 /// What a container instance says of one instance.
-fn hear(node: &mut Node, asked: Timestamp, member: Option<&Member>) {
+fn hear(node: &mut Node, asked: Asked, member: Option<&Member>) {
     let Some(member) = member else {
         (node.answer, node.why) = (Answer::TooLate, "it has left the cluster".to_owned());
         return;
     };
-    let answered = member.end.filter(|_| member.end_asked == Some(asked));
+    let answered = member.end.filter(|_| member.end_asked == Some(asked.tag));
     match answered {
-        Some(end) if end > node.was || end >= asked => {
+        Some(end) if end > node.was || end >= asked.end => {
             node.end = Some(end);
             node.answer = Answer::Accepted;
-            node.why = match end < asked {
+            node.why = match end < asked.end {
                 true => format!("its agent goes on until {end} and no further: its host has a limit of its own"),
                 false => "its agent has moved its drain, its stop and its power-off timer".to_owned(),
             };
@@ -121,7 +130,7 @@ mod tests {
             end: said.map(|(_, end)| at(end)),
             end_asked: said.map(|(asked, _)| at(asked)),
         });
-        hear(&mut node, at(120), member.as_ref());
+        hear(&mut node, Asked { tag: at(120), end: at(120) }, member.as_ref());
         node.answer
     }
 
