@@ -226,10 +226,9 @@ fn judge(
     let timeline = block.timeline(settings, instance);
     let drain_at = timeline.drain_at;
     let status = members.get(&instance.id).map(|member| member.status.as_str());
+    let moves = |source| is_ours_to_end(source) || is_bought && source == Source::CapacityBlock;
     let (answer, why) = match block.source_of(instance) {
-        Some(source) if !is_ours_to_end(source) && !(is_bought && source == Source::CapacityBlock) => {
-            (Answer::Refused, format!("AWS ends instances of {source} itself"))
-        }
+        Some(source) if !moves(source) => (Answer::Refused, format!("AWS ends instances of {source} itself")),
         None => (Answer::Refused, "no record says what brought it".to_owned()),
         _ if status == Some("DRAINING") => (Answer::TooLate, "it is DRAINING".to_owned()),
         _ if drain_at <= now => (Answer::TooLate, format!("its drain began at {drain_at}")),
