@@ -254,7 +254,7 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Brake) -> Result<u8>
         Command::Plan(args) => commands::plan::show(&session, args.new, args.detailed_exitcode).await,
         Command::Env(args) => commands::env::run(&session, args).await,
         Command::Submit(args) => commands::submit::run(&session, args).await,
-        Command::Request(args) => commands::request::run(&session, args).await,
+        Command::Request(args) => Box::pin(commands::request::run(&session, args)).await,
         Command::Jobs(args) => commands::jobs::run(&session, args).await,
         Command::Doctor(args) => commands::doctor::run(&session, args).await,
         Command::Iam(args) => commands::iam::run(&session, args).await,
