@@ -288,7 +288,9 @@ async fn reap_ends_the_same_wherever_it_was_killed() {
 async fn an_extension_to_a_moment_ends_the_same_wherever_it_was_killed() {
     let prepare = async || {
         let config = super::ladder::config(&["on-demand"]);
-        after(World::with_config(super::ladder::today(&[]), &config), &["up"], 0).await
+        // With agents, which answer.
+        let options = Options { light_nodes_above: 0, ..super::ladder::today(&[]) };
+        after(World::with_config(options, &config), &["up"], 0).await
     };
     let wanted = at_every_call(prepare, &["extend", "--to", "2026-11-24T13:00:00Z"], BOTH, 8).await;
     assert_eq!(wanted.code, 0);

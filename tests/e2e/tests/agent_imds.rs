@@ -40,7 +40,7 @@ fn broken() -> Vec<Broken> {
         broken("500", json!({"status": 500}), "HTTP 500"),
         broken("503", json!({"status": 503}), "HTTP 503"),
         broken("hang", json!({"hang": {"secs": 30}}), "timed out"),
-        broken("garbage", json!("garbage"), "invalid UTF-8"),
+        broken("garbage", json!("garbage"), "it is no text"),
         broken("half a body", json!("half"), "end of file before message length reached"),
         broken("refused", json!("refuse"), "Connection refused"),
         broken("no token", json!({"status": 403}), "failed to load IMDS session token"),
