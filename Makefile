@@ -49,11 +49,12 @@ target/venv/.ready: tests/peers/requirements.txt
 	target/venv/bin/pip install --quiet --disable-pip-version-check --requirement tests/peers/requirements.txt
 	touch $@
 
-bench:  ## the agent's footprint and pace, and a block of a thousand, against their goals: some five minutes, best on a machine that does nothing else
+bench: target/venv/.ready  ## footprint and pace against their goals, a block of a thousand, and the same beside the AWS CLI and boto3: ten minutes on an idle machine
 	cargo build --locked --workspace --bins
 	cargo build --locked --package node-agent --profile agent
 	python3 tests/bench/bench.py
 	python3 tests/bench/scale.py
+	python3 tests/bench/beside.py
 
 fuzz:  ## give every parser of foreign input RUNS broken inputs (default 100000) each; `make test` does some thousand
 	SPOTBLOCK_FUZZ_RUNS=$(or $(RUNS),100000) cargo test --locked --package fuzz --package node-agent --package provisioner --lib fuzz::
