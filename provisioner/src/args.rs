@@ -13,7 +13,7 @@ pub mod help;
 mod more;
 
 pub use help::{command, parse};
-pub use more::{Completions, Doctor, Iam, Jobs, Man, Shell, Who};
+pub use more::{Completions, Doctor, Iam, Jobs, Logs, Man, Shell, Who};
 
 /// Brings fixed-length blocks of EC2 capacity to AWS Batch, and ends them.
 #[derive(Clone, Debug, Parser)]
@@ -83,6 +83,8 @@ pub enum Command {
     Submit(Submit),
     /// List the queue's jobs, and why they are as they are
     Jobs(Jobs),
+    /// Print what a job wrote, out of CloudWatch Logs
+    Logs(Logs),
     /// Say why an instance has not joined, or why a job waits
     Doctor(Doctor),
     /// Bring a block to an environment that is there already (step 8 alone)

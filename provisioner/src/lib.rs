@@ -206,6 +206,7 @@ fn go_on(command: &Command) -> String {
         | Command::UserData(_)
         | Command::Status(_)
         | Command::Jobs(_)
+        | Command::Logs(_)
         | Command::Doctor(_)
         | Command::Iam(_)
         | Command::Template
@@ -256,6 +257,7 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Brake) -> Result<u8>
         Command::Submit(args) => commands::submit::run(&session, args).await,
         Command::Request(args) => Box::pin(commands::request::run(&session, args)).await,
         Command::Jobs(args) => commands::jobs::run(&session, args).await,
+        Command::Logs(args) => commands::logs::run(&session, args).await,
         Command::Doctor(args) => commands::doctor::run(&session, args).await,
         Command::Iam(args) => commands::iam::run(&session, args).await,
         Command::Template => commands::template::run(ui, &settings, Some(&aws)).await,

@@ -43,6 +43,7 @@ mod jobs;
 mod ladder;
 mod ladder_crash;
 mod lives;
+mod logs;
 mod messages;
 mod policies;
 mod prices;

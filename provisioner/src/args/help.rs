@@ -42,6 +42,14 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "logs",
+        &[
+            "spotblock logs hello-world              # what the newest job of that name wrote",
+            "spotblock logs hello-world --follow     # until it has ended",
+            "spotblock logs hello-world --attempt 1 -o json",
+        ],
+    ),
+    (
         "doctor",
         &[
             "spotblock doctor                        # whatever waits or is wrong",

@@ -46,6 +46,19 @@ pub struct Jobs {
     pub limit: usize,
 }
 
+/// `logs`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Logs {
+    /// The job's id, or its name: then it is the newest of that name; an array's child is ID:INDEX
+    pub job: String,
+    /// Print what comes, through retries, until the job has ended
+    #[arg(long, short)]
+    pub follow: bool,
+    /// This attempt, counted from 1 [default: the last]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10))]
+    pub attempt: Option<u32>,
+}
+
 /// `doctor`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Doctor {

@@ -19,6 +19,7 @@ pub mod calls;
 pub mod ec2;
 pub mod ecs;
 pub mod iam;
+pub mod logs;
 pub mod pricing;
 pub mod scheduler;
 pub mod ssm;
@@ -59,6 +60,8 @@ pub struct Aws {
     pub ecs: ecs::Ecs,
     /// IAM.
     pub iam: iam::Iam,
+    /// CloudWatch Logs.
+    pub logs: logs::Logs,
     /// The price list.
     pub pricing: pricing::Pricing,
     /// EventBridge Scheduler.
@@ -90,6 +93,7 @@ impl Aws {
             batch: batch::Batch::new(&base),
             ecs: ecs::Ecs::new(&base),
             iam: iam::Iam::new(&base),
+            logs: logs::Logs::new(&base, &region),
             pricing: pricing::Pricing::new(&base),
             scheduler: scheduler::Scheduler::new(&base),
             ssm: ssm::Ssm::new(&base),

@@ -20,6 +20,7 @@ pub mod extend;
 pub mod iam;
 pub mod init;
 pub mod jobs;
+pub mod logs;
 pub mod plan;
 pub mod reap;
 pub mod request;

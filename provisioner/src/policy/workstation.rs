@@ -58,7 +58,7 @@ pub fn environment(desired: &Desired, place: &Place<'_>) -> Value {
 /// What everything else needs on top. One policy with both would be longer than IAM takes (6,144 characters `[V]`).
 #[must_use]
 pub fn blocks(desired: &Desired, place: &Place<'_>) -> Value {
-    let mut statements = vec![image(place), consoles(desired, place)];
+    let mut statements = vec![image(place), consoles(desired, place), output(place)];
     statements.extend(capacity(desired, place));
     statements.extend(capacity_blocks(desired, place));
     statements.extend(ecs(place));
@@ -108,6 +108,15 @@ fn image(place: &Place<'_>) -> Value {
 fn consoles(desired: &Desired, place: &Place<'_>) -> Value {
     let ours = json!({"StringEquals": {format!("aws:ResourceTag/{}", tag::ENVIRONMENT): desired.environment}});
     when(statement("ReadConsoles", &["ec2:GetConsoleOutput"], place.arn("ec2", "instance/*")), ours)
+}
+
+/// What jobs wrote, where Batch puts it unless a job definition says otherwise.
+fn output(place: &Place<'_>) -> Value {
+    statement(
+        "ReadJobLogs",
+        &["logs:GetLogEvents"],
+        json!([place.arn("logs", "log-group:/aws/batch/job:log-stream:*")]),
+    )
 }
 
 fn batch(desired: &Desired, place: &Place<'_>) -> [Value; 2] {

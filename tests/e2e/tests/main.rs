@@ -20,6 +20,7 @@ mod host;
 mod interrupted;
 mod jobs;
 mod lives;
+mod logs;
 mod no_aws;
 mod refusals;
 mod refused;
