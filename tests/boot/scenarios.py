@@ -359,6 +359,10 @@ def packages_are_upgraded_and_removed_without_touching_tasks(world, artifacts):
     host.inside("dpkg", "--install", "/root/agent.deb")
     until("the new agent", 20, lambda: host.says(*pid, "spotblock-agent") not in ("0", before[0]))
     state(host, "serving")
+    # Starting ECS starts the guard too, which cancels a stop of it: a removal in the midst of that fails at nothing.
+    host.inside("systemd-run", "--quiet", "sh", "-c",
+                "for start in $(seq 40); do systemctl --no-block start ecs; sleep 0.05; done")
+    host.inside("systemctl", "restart", "--no-block", "spotblock-agent.service")
     host.inside("dpkg", "--remove", "spotblock-agent")
     check(not host.status() and host.says("systemctl", "is-active", "spotblock-poweroff.timer") == "active", "removed")
     host.inside("dpkg", "--purge", "spotblock-agent")
