@@ -49,13 +49,14 @@ CHECKS = {
     "policies": Check("IAM policies", ["parliament"], ours("policies.py")),
     "ecs-config": Check("odd ecs.config files", ["systemd-analyze"], ours("ecs_config.py")),
     "packer": Check("Packer template", ["packer"], [ROOT / "ami/validate.sh"]),
+    "workflows": Check("GitHub workflows", ["check-jsonschema", "zizmor", "shellcheck"], ours("workflows.py")),
     "image-builder": Check("Image Builder component", ["PyYAML"], ours("../../ami/validate.py")),
 }
 
 
 def version_of(tool: str) -> str:
     """The tool with its version, as it says itself."""
-    if tool in {"boto3", "botocore", "moto", "cfn-lint", "parliament", "PyYAML"}:
+    if tool in {"boto3", "botocore", "moto", "cfn-lint", "parliament", "PyYAML", "check-jsonschema", "zizmor"}:
         return f"{tool} {version(tool)}"
     if not shutil.which(tool):
         return f"{tool} (missing)"
