@@ -37,7 +37,7 @@ lint:  ## formatting and clippy, without a single warning
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check licenses bans sources; \
-	else echo "cargo deny is not installed: licences and sources are not checked (cargo install --locked cargo-deny)"; fi
+	else echo "cargo deny is not installed: licences and sources are left to make peers, which brings its own"; fi
 
 snapshots:  ## write help texts, error messages and merged ecs.config files anew into fixtures/, to be looked at in the diff
 	SPOTBLOCK_WRITE_SNAPSHOTS=1 cargo test --locked --quiet --package provisioner --lib snapshot

