@@ -18,6 +18,7 @@ if [[ $(packer version) == "Packer v1.6."* ]]; then
     sed -e '/# newer than 1.6: begin/,/# newer than 1.6: end/d' -e 's/data\.amazon-parameterstore\.image\.value/"ami-0123456789abcdef0"/' \
         spotblock.pkr.hcl >"$stage/spotblock.pkr.hcl"
     left_out=', without what 1.6 does not know (the SSM parameter, metadata_options, imds_support)'
+    ./newer.py
 else
     cp ./*.pkr.hcl "$stage"
 fi
