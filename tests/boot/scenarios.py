@@ -178,9 +178,9 @@ def came_back(world, host, boots):
     check(host.read("var/log/cloud-init-output.log").count("enabled") <= 1, "the script ran again")
 
 
-def ends_when(host):
+def ends_when(host, limit=10):
     """The block's end, as the agent has it."""
-    return until("the agent's word of its end", 10, lambda: "timeline" in (life := host.status()) and since(life["timeline"]["end"]))
+    return until("the agent's word of its end", limit, lambda: "timeline" in (life := host.status()) and since(life["timeline"]["end"]))
 
 
 def tasks_are_stopped_when_somebody_takes_the_host_down(world, artifacts):
@@ -434,6 +434,43 @@ def a_host_whose_disk_is_full_when_it_boots_again_ends_with_its_block(world, art
     check(len(host.boots) == 2, f"{len(host.boots)} boots")
 
 
+def a_host_whose_disk_is_full_from_the_start_ends_with_its_block(world, artifacts):
+    """a baked host finds no room at its first boot: it can't join and no timer is armed, and its agent ends it with its block"""
+    agent, layers = baked(world, artifacts)
+    world.configure(agent, drain_lead="10s", stop_lead="6s")
+    world.disk = "128k"
+    brings = world.bring(layers, ends_in=40)
+    host = until("a launch", 40, lambda: next(iter(world.hosts.values()), None))
+    end = ends_when(host, limit=35)
+    check(not (host.root / "etc/systemd/system/spotblock-poweroff.timer").exists(), "there was room for a timer")
+    ends(world, host, end, 60)
+    check(not world.events("joined"), "it joined")
+    brings.terminate()
+
+
+def a_host_without_a_network_is_ended_by_its_schedule(world, artifacts):
+    """a baked host boots without a network: the agent waits for IMDS, starts nothing, powers nothing off; the schedule ends it"""
+    agent, layers = baked(world, artifacts)
+    world.configure(agent, source="on-demand", duration="15m", schedules="true")
+    # Who sets up the network is cloud-init.
+    off = world.folder / "no-network/etc/cloud/cloud-init.disabled"
+    off.parent.mkdir(parents=True)
+    off.touch()
+    # The block's end is four minutes ago: the schedule, at AWS and five minutes after the end, is a minute away.
+    world.post("options", json.dumps({"launched-ago": "PT1140S"}).encode(), method="PATCH")
+    brings = world.bring([world.folder / "no-network", *layers], ends_in=None)
+    host = until("a launch", 40, lambda: next(iter(world.hosts.values()), None))
+    status = ("systemctl", "show", "--property=StatusText", "--value", "spotblock-agent")
+    until("the agent to wait for IMDS", 40, lambda: host.says(*status).startswith("waiting for IMDS: "))
+    check(host.says("systemctl", "is-active", "ecs.service") == "inactive", "something started the ECS agent")
+    check(not (host.root / "etc/systemd/system/spotblock-poweroff.timer").exists(), "a timer is armed, for no known end")
+    gone = until("the schedule to end it", 90, lambda: world.events("gone", instance=host.instance))[0]
+    fired = [event for event in world.events("schedule") if event["change"] == "fired"]
+    check(gone["how"] == "terminated" and len(fired) == 1, f"it ended by {gone}; schedules: {fired}")
+    check(len(host.boots) == 1 and not world.get(f"hosts/{host.instance}/asked"), "it had a network")
+    brings.terminate()
+
+
 # The longest first.
 ALL = {each.__name__: each for each in (
     a_broken_agent_cannot_keep_its_host_alive,
@@ -449,6 +486,8 @@ ALL = {each.__name__: each for each in (
     the_rpms_scripts_do_the_same,
     a_host_whose_disk_is_full_when_it_boots_again_ends_with_its_block,
     a_host_without_room_for_its_agent_powers_off,
+    a_host_without_a_network_is_ended_by_its_schedule,
+    a_host_whose_disk_is_full_from_the_start_ends_with_its_block,
     an_agent_comes_from_s3_as_the_instances_role,
     user_data_is_merged_with_the_users_own,
     a_host_that_fetches_something_else_powers_off,

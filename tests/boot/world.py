@@ -36,7 +36,7 @@ region = "us-east-1"
 [environment]
 name = "boot-test"
 service-role = "BatchServiceRole"
-schedules = false
+schedules = {schedules}
 queue = {{ name = "boot-test", priority = 1 }}
 [[job-definition]]
 name = "sleeper"
@@ -156,7 +156,7 @@ class World:
 
     def configure(self, agent, **changes):
         values = {"instances": 1, "duration": "60m", "source": "spot-block", "drain_lead": "25s", "stop_lead": "10s",
-                  "more": ""}
+                  "schedules": "false", "more": ""}
         (self.folder / "spotblock.toml").write_text(CONFIG.format(agent=agent, **{**values, **changes}))
 
     def spotblock(self, *words, limit=60, check=True):
