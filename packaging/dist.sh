@@ -5,7 +5,9 @@
 #   packaging/dist.sh [x86_64|aarch64]        default: this machine's architecture
 #
 # Needs: cargo, readelf (binutils), python3, dpkg-deb, rpmbuild. For another architecture than this machine's also that
-# architecture's Rust std and a C compiler for it; see docs/releasing.md.
+# architecture's Rust std and a C compiler for it, or ZIG=1; see docs/releasing.md.
+#
+#   ZIG=1    compiles by cargo-zigbuild, whose glibc is 2.34 whatever this machine's is
 set -euo pipefail
 cd "$(dirname "$0")/.."
 top=$PWD
@@ -14,6 +16,24 @@ triple=$arch-unknown-linux-gnu
 out=${DIST_DIR:-target/dist}
 target=${CARGO_TARGET_DIR:-$top/target}
 here=packaging/agent
+
+# Said before anything is built or taken away: cargo itself says it by way of each crate that has no std.
+if ! std=$(rustc --print target-libdir --target "$triple" 2>/dev/null); then
+    echo "dist: Rust knows no target $triple" >&2
+    exit 1
+fi
+if [[ ! -d $std ]]; then
+    echo "dist: Rust's std for $triple isn't installed, so nothing for $arch can be built here: rustup target add $triple" >&2
+    exit 1
+fi
+build=(cargo build) for=$triple
+if [[ -n ${ZIG:-} ]]; then
+    build=(cargo zigbuild) for=$triple.2.34
+    if ! command -v cargo-zigbuild >/dev/null; then
+        echo "dist: ZIG=1 needs cargo-zigbuild and ziglang: pip install cargo-zigbuild ziglang" >&2
+        exit 1
+    fi
+fi
 
 # The version stands in the workspace's manifest and nowhere else.
 version=$(cargo metadata --locked --no-deps --format-version 1 |
@@ -35,7 +55,7 @@ registry=${CARGO_HOME:-$HOME/.cargo}
 RUSTFLAGS="--remap-path-prefix=$registry=/cargo --remap-path-prefix=$top=/spotblock" \
     CFLAGS="-ffile-prefix-map=$registry=/cargo" \
     CARGO_TARGET_DIR=$target \
-    cargo build --locked --package node-agent --bin spotblock-agent --profile agent --target "$triple"
+    "${build[@]}" --locked --package node-agent --bin spotblock-agent --profile agent --target "$for"
 binary=$target/$triple/agent/spotblock-agent
 packaging/glibc.sh "$binary" 2.34
 

@@ -195,6 +195,21 @@ def units_of_user_data(judges: Judges, spotblock: Path) -> None:
         judges.say("user data's units", "written", [] if written == {".service", ".timer"} else [f"{written}"])
 
 
+def other_architectures(judges: Judges) -> None:
+    """Where Rust's std for an architecture isn't installed, `make dist` says so, and leaves what is there."""
+    def is_absent(arch: str) -> bool:
+        command = ["rustc", "--print", "target-libdir", "--target", f"{arch}-unknown-linux-gnu"]
+        return not Path(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()).is_dir()
+
+    arch = next(filter(is_absent, ("s390x", "riscv64gc", "powerpc64le")))
+    with tempfile.TemporaryDirectory(prefix="spotblock-dist-") as name:
+        environment = os.environ | {"DIST_DIR": name}
+        command = [ROOT / "packaging/dist.sh", arch]
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        is_right = run.returncode == 1 and run.stderr.endswith(f"rustup target add {arch}-unknown-linux-gnu\n") and Path(name).is_dir()
+        judges.say(f"packages for {arch}, for which there is no std", "refused with what to do", [] if is_right else [run.stderr])
+
+
 def packages(judges: Judges) -> None:
     """Where `make dist` has made some; it ends with the same. lintian, rpm and shellcheck are asked in it."""
     if not (ROOT / "target/dist/SHA256SUMS").exists():
@@ -213,6 +228,7 @@ def main() -> int:
     user_data(judges, arguments.spotblock)
     scripts(judges)
     units_of_user_data(judges, arguments.spotblock)
+    other_architectures(judges)
     packages(judges)
     print(f"{judges.failed} complaints")
     return 1 if judges.failed else 0
