@@ -155,6 +155,7 @@ def perform(name, prefix, folder, artifacts, pipe):
         said = scenarios.ALL[name](world, artifacts)
         if world.troubles:
             raise world.troubles[0]
+        scenarios.asked_with_tokens(world)
         joined = ", ".join(f"{took:.1f}" for took in scenarios.times(world))
         said = [said, f"from start to registered {joined} s" if joined else None]
         pipe.send(("ok", "; ".join(filter(None, said))))
