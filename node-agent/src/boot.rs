@@ -22,6 +22,9 @@ const LONGEST: Duration = Duration::from_secs(15);
 /// stopped, or when IMDS gave half of it.
 const SLOWLY: Duration = Duration::from_secs(60);
 
+/// How long IMDS has, in a boot in which a state was saved, to say that this is another instance.
+const SHORTLY: Duration = Duration::from_secs(1);
+
 /// What is known when the life begins or goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -66,8 +69,10 @@ impl Boot<'_> {
     /// Finds it all out, however long it takes.
     pub async fn find_out(&self) -> Found {
         let saved = self.load().await;
-        if let Some(saved) = saved.as_ref().filter(|saved| self.clock.resume(&saved.anchor)) {
-            // Saved in this very boot, so this is the same instance: nobody else has to be asked.
+        if let Some(saved) = saved.as_ref().filter(|saved| self.clock.resume(&saved.anchor))
+            && self.may_be(&saved.identity).await
+        {
+            // Saved in this very boot, so nothing else has to be asked.
             tracing::info!(phase = saved.state.phase.word(), "going on where the agent was in this boot");
             return self.go_on(saved.clone(), saved.anchor.clone());
         }
@@ -90,6 +95,13 @@ impl Boot<'_> {
                 Found { identity, config, anchor, state }
             }
         }
+    }
+
+    /// Whether this is that instance, as far as anybody says. A boot has one, but containers see their host's boot, and a
+    /// folder may have been copied within it. IMDS that is down, slow or talks nonsense changes nothing.
+    async fn may_be(&self, saved: &Identity) -> bool {
+        let told = tokio::time::timeout(SHORTLY, self.metadata.identity()).await;
+        !matches!(told, Ok(Ok(identity)) if identity.instance != saved.instance)
     }
 
     async fn load(&self) -> Option<Saved> {

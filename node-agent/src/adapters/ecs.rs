@@ -287,12 +287,16 @@ fn failed<E>(operation: &'static str, object: &str, error: &SdkError<E>) -> Clus
 where
     E: Error + ProvideErrorMetadata + RequestId + 'static,
 {
+    let status = error.raw_response().map_or(0, |response| response.status().as_u16());
     let Some(service) = error.as_service_error() else {
-        // No answer, or none that can be read. Credentials that can't be had come this way too.
-        return ClusterError { operation, object: object.to_owned(), problem: chain(error), outcome: Outcome::Retry };
+        return ClusterError {
+            operation,
+            object: object.to_owned(),
+            problem: unread(status, error),
+            outcome: Outcome::Retry,
+        };
     };
     let code = service.code().unwrap_or("an unknown error");
-    let status = error.raw_response().map_or(0, |response| response.status().as_u16());
     ClusterError {
         operation,
         object: object.to_owned(),
@@ -303,6 +307,13 @@ where
         ),
         outcome: classify(code, status),
     }
+}
+
+/// What went wrong where there is no answer, or none that can be read, as from something between here and ECS. Credentials
+/// that can't be had come this way too.
+fn unread(status: u16, error: &dyn Error) -> String {
+    let words = chain(error);
+    if status == 0 { words } else { format!("HTTP {status}, and no answer of ECS's: {words}") }
 }
 
 /// What is refused for good: a missing permission, or a request that makes no sense to ECS. Anything else may pass.

@@ -8,7 +8,7 @@ use node_contract::user_data::embed;
 use super::*;
 use crate::lifecycle::Phase;
 use crate::ports::Clock;
-use crate::testing::{self, World, at};
+use crate::testing::{self, Trouble, World, at};
 
 async fn find_out(world: &Arc<World>, clock: &BootClock) -> Found {
     find_out_with(world, clock, None).await
@@ -84,20 +84,40 @@ fn saved_at(phase: Phase, boot_id: &str) -> Saved {
     saved
 }
 
-/// Catches: a restart in the middle of a drain that waits for an IMDS which is down.
+/// A state that was saved in this boot, and the clock by which it was.
+fn saved_in_this_boot(phase: Phase) -> (Saved, BootClock) {
+    let clock = BootClock::new();
+    clock.saw_date("Tue, 24 Nov 2026 10:00:00 GMT");
+    (Saved { anchor: clock.anchor(), ..saved_at(phase, "") }, clock)
+}
+
+/// Catches: a restart in the middle of a drain that waits for an IMDS which is down, or hangs.
 #[tokio::test(start_paused = true)]
 async fn in_the_same_boot_the_saved_state_is_enough() {
+    for trouble in [Trouble::Fails, Trouble::Hangs] {
+        let world = world();
+        world.facts().trouble = Some((0, trouble));
+        let (saved, first) = saved_in_this_boot(Phase::Draining);
+        world.facts().saved = Some(saved.clone());
+        let (second, before) = (BootClock::new(), world.now());
+        let found = find_out(&world, &second).await;
+        assert_eq!((found.state.phase, found.anchor), (Phase::Draining, saved.anchor), "{trouble:?}");
+        let apart = first.now().duration_until(second.now()).abs();
+        assert!(apart < SignedDuration::from_secs(1), "its clock goes on: {apart}");
+        assert!(before.duration_until(world.now()) <= SignedDuration::from_secs(1), "{trouble:?}");
+    }
+}
+
+/// Catches: a folder that was copied from one container to another on the same host, and an agent that takes itself for
+/// the first one's: its block, its registration and its end.
+#[tokio::test(start_paused = true)]
+async fn in_the_same_boot_the_state_of_another_instance_is_not_used() {
     let world = world();
-    world.facts().identity = None;
-    let first = BootClock::new();
-    first.saw_date("Tue, 24 Nov 2026 10:00:00 GMT");
-    let anchor = first.anchor();
-    world.facts().saved = Some(Saved { anchor: anchor.clone(), ..saved_at(Phase::Draining, "") });
-    let second = BootClock::new();
-    let found = find_out(&world, &second).await;
-    assert_eq!((found.state.phase, found.anchor), (Phase::Draining, anchor));
-    let apart = first.now().duration_until(second.now()).abs();
-    assert!(apart < SignedDuration::from_secs(1), "its clock goes on: {apart}");
+    let (mut saved, _) = saved_in_this_boot(Phase::Gone);
+    saved.identity.instance = "i-ffff".into();
+    world.facts().saved = Some(saved);
+    let found = find_out(&world, &BootClock::new()).await;
+    assert_eq!((found.state.phase, found.identity.instance.as_str()), (Phase::Joining, "i-0a1b"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -165,7 +165,8 @@ impl fmt::Display for Report {
         }
         for problem in &self.problems {
             let last = problem.last.map(|at| relative(self.now, at)).unwrap_or_default();
-            writeln!(f, "  problem      {last}  {}: {} ({} times)", problem.what, problem.error, problem.count)?;
+            let why = if problem.error.is_empty() { String::new() } else { format!(": {}", problem.error) };
+            writeln!(f, "  problem      {last}  {}{why} ({} times)", problem.what, problem.count)?;
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! The status over a unix socket that only root can use: a line in, a JSON document out.
 
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream as Asking;
 use std::path::Path;
@@ -16,6 +18,9 @@ use super::report::Report;
 /// What is asked.
 const STATUS: &[u8] = b"status\n";
 
+/// The longest path that a unix socket's address holds, in bytes (unix(7)).
+const LONGEST: usize = 107;
+
 /// Listens. A socket that an earlier agent left is replaced: whoever calls this holds the lock.
 ///
 /// # Errors
@@ -30,10 +35,19 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(&new)?;
+    let listener = reached(&new, |path| UnixListener::bind(path))?;
     std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))?;
     std::fs::rename(&new, path)?;
     Ok(listener)
+}
+
+/// Reaches a socket at its path, or by way of its folder where the path is too long: a root folder may be anywhere.
+fn reached<T>(path: &Path, reach: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    let (true, Some(folder), Some(name)) = (path.as_os_str().len() > LONGEST, path.parent(), path.file_name()) else {
+        return reach(path);
+    };
+    let folder = File::open(folder)?;
+    reach(&Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name))
 }
 
 /// Answers until nobody polls it any more.
@@ -58,7 +72,7 @@ async fn answer(mut stream: UnixStream, outside: Arc<Outside>) -> io::Result<()>
 /// # Errors
 /// Nobody listens, or the answer takes too long or can't be read.
 pub fn ask(path: &Path) -> io::Result<Report> {
-    let mut stream = Asking::connect(path)?;
+    let mut stream = reached(path, |path| Asking::connect(path))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.write_all(STATUS)?;
@@ -103,6 +117,20 @@ mod tests {
         assert_eq!(report.text, "joining");
         assert_eq!(report.life.expect("a life").block, "sb-1f2c");
         assert!(world.facts().saved.is_some(), "and it went on to the disk");
+        served.abort();
+    }
+
+    /// Catches: a status that can't be asked for below a root folder which lies deep.
+    #[tokio::test]
+    async fn a_path_that_is_too_long_for_an_address_is_no_hindrance() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("x".repeat(LONGEST)).join("agent.sock");
+        let world = World::at(crate::testing::at("2026-11-24T10:00:00Z"));
+        let outside =
+            Arc::new(Outside::new(world.ports().clock, Problems::default(), crate::record::Record::nowhere()));
+        let served = tokio::spawn(serve(listen(&path).expect("a socket"), outside));
+        assert_eq!(std::fs::metadata(&path).expect("it is there").mode() & 0o777, 0o600);
+        tokio::task::spawn_blocking(move || ask(&path)).await.expect("no panic").expect("an answer");
         served.abort();
     }
 

@@ -14,6 +14,10 @@ async fn ecs(answer: impl Fn(&str, &Value) -> (u16, Value) + Send + Sync + 'stat
         (status, "x-amzn-RequestId: r-1\r\n".to_owned(), body.to_string().into_bytes())
     })
     .await;
+    at(url)
+}
+
+fn at(url: String) -> Ecs {
     let parts = Parts {
         region: "us-east-1".into(),
         endpoint: Some(url),
@@ -97,6 +101,17 @@ async fn a_failure_names_operation_object_code_and_request() {
         assert!(text.contains(part), "{part} is not in {text}");
     }
     assert_eq!(error.outcome, Outcome::Refused);
+}
+
+/// Catches: a load balancer's error page, or an answer that was cut, of which nobody learns more than that it was no JSON.
+#[tokio::test]
+async fn an_answer_that_is_none_of_ecs_s_is_named_by_its_status() {
+    for (status, body) in [(503, "<html>"), (200, "{\"containerInst"), (400, "no")] {
+        let url = http::serve(move |_| (status, String::new(), body.as_bytes().to_vec())).await;
+        let error = at(url).status(&own()).await.expect_err("no answer");
+        assert!(error.problem.starts_with(&format!("HTTP {status}, and no answer of ECS's: ")), "{error}");
+        assert_eq!(error.outcome, Outcome::Retry, "{error}");
+    }
 }
 
 /// Catches: another host's registration taken for this one's.

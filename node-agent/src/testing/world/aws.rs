@@ -36,9 +36,10 @@ impl World {
 impl Metadata for World {
     fn identity(&self) -> Answer<'_, Result<Identity, MetadataError>> {
         Box::pin(async {
+            let answer = self.act("").await;
             let mut facts = self.facts();
-            if facts.imds_fails > 0 {
-                facts.imds_fails -= 1;
+            if facts.imds_fails > 0 || answer == Said::Failure {
+                facts.imds_fails = facts.imds_fails.saturating_sub(1);
                 return Err(MetadataError { path: "identity", problem: "HTTP 503".into() });
             }
             facts.identity.clone().ok_or(MetadataError { path: "identity", problem: "HTTP 404".into() })
