@@ -140,7 +140,10 @@ pub async fn run(cli: Cli, mut ports: Ports) -> u8 {
         outcome = Box::pin(execute(&cli, &ports, &ui, &brake)) => outcome,
         never = ui.telling() => match never {},
         () = interrupted(&mut interrupts, &brake, &ui, &cli.command) => match is_watch(&cli.command) {
-            true => Ok(0),
+            true => {
+                ui.after_ctrl_c();
+                Ok(0)
+            }
             false => Err(Error::Interrupted { next: go_on(&cli.command) }),
         },
     };

@@ -58,6 +58,9 @@ mod template;
 /// Instead of an answer: nobody is there.
 const NOBODY: &str = "\0";
 
+/// Instead of an answer: somebody is there and says nothing.
+pub(crate) const SILENCE: &str = "\x01";
+
 /// How long an instance takes from its launch to its registration.
 const BOOT: Duration = Duration::from_secs(4);
 
@@ -71,6 +74,8 @@ pub(crate) struct World {
     credentials: SharedCredentialsProvider,
     printed: Arc<Mutex<Shared>>,
     asks: Option<&'static str>,
+    /// How many writes to stdout are read before its reader goes.
+    reads: usize,
 }
 
 struct State {
@@ -113,6 +118,7 @@ impl World {
             seed: Arc::default(),
             printed: Arc::default(),
             asks: None,
+            reads: usize::MAX,
             credentials: SharedCredentialsProvider::new(Credentials::new(
                 "AKIASIMULATION",
                 "secret",
@@ -131,6 +137,11 @@ impl World {
     /// The same world where `up` is not told `--yes`: it asks, and this is the answer; `None` where nobody can answer.
     pub(crate) fn asking(self, answer: Option<&'static str>) -> Self {
         Self { asks: Some(answer.unwrap_or(NOBODY)), ..self }
+    }
+
+    /// The same world where stdout is read by somebody like `head`, who goes after so many writes.
+    pub(crate) fn read_by_head(self, reads: usize) -> Self {
+        Self { reads, ..self }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -283,11 +294,14 @@ impl World {
                 endpoint: "http://cloud.invalid".to_owned(),
             },
             calls: crate::aws::calls::CallLog::default(),
-            stdout: Box::new(out.clone()),
+            stdout: Box::new(Head { left: self.reads, to: out.clone() }),
             stderr: Box::new(err.clone()),
             terminal: false,
             answers: self.asks.filter(|answer| *answer != NOBODY).map(|answer| -> crate::ui::Answers {
-                Box::new(move || Box::pin(std::future::ready(answer.to_owned())))
+                Box::new(move || match answer {
+                    SILENCE => Box::pin(std::future::pending()),
+                    _ => Box::pin(std::future::ready(answer.to_owned())),
+                })
             }),
             screen: || None,
             seed: self.seed.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
@@ -409,6 +423,23 @@ impl Write for Shared {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().expect("not poisoned").extend_from_slice(bytes);
         Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A pipe whose reader goes after so many writes.
+struct Head {
+    left: usize,
+    to: Shared,
+}
+
+impl Write for Head {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.left = self.left.checked_sub(1).ok_or(std::io::ErrorKind::BrokenPipe)?;
+        self.to.write(bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {

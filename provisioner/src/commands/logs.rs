@@ -58,6 +58,9 @@ async fn follow(reader: &mut Reader<'_>, mut job: Detail, attempt: Option<usize>
     loop {
         let over = is_over(&job, attempt);
         passing(reader.read_on(&job, attempt).await)?;
+        if session.ui.is_unread() {
+            return Ok(0);
+        }
         // Lines come to CloudWatch some time after they were written: an end that was seen is followed by one look more.
         if over && over_at_last {
             break;
@@ -130,6 +133,9 @@ impl Reader<'_> {
                     ui.line(line)?;
                 } else {
                     ui.result(line, |line| line.text.clone())?;
+                }
+                if ui.is_unread() {
+                    return Ok(());
                 }
             }
             if page.next.is_none() || page.next == self.token {

@@ -62,7 +62,7 @@ pub async fn run(session: &Session<'_>, args: &args::Status) -> Result<u8> {
     watch(session).await
 }
 
-/// Until the user has seen enough.
+/// Until the user, or whoever reads the lines, has seen enough.
 async fn watch(session: &Session<'_>) -> Result<u8> {
     let (mut last, mut bounds) = (None, Bounds::default());
     loop {
@@ -78,6 +78,9 @@ async fn watch(session: &Session<'_>) -> Result<u8> {
             (Some(status), None) if session.ui.is_json() => session.ui.line(status)?,
             (_, Some(error)) if session.ui.is_json() => session.ui.warn(error),
             (status, failure) => session.ui.redraw(|look| screen(status.as_ref(), failure.as_ref(), look))?,
+        }
+        if session.ui.is_unread() {
+            return Ok(0);
         }
         pause(session, last.as_ref(), failure.as_ref()).await?;
     }

@@ -61,7 +61,11 @@ pub async fn run(session: &Session<'_>, args: &args::Up) -> Result<u8> {
 /// Asks, where somebody can answer.
 async fn confirmed(session: &Session<'_>) -> Result<bool> {
     let asked = session.ui.ask("Do all this? Only `yes` or `y` is taken for a yes: ");
-    match session.waits.clock().unless_stopped(asked).await? {
+    let Some(asked) = session.waits.clock().until_stopped(asked).await else {
+        session.ui.after_ctrl_c();
+        return Err(Error::Interrupted { next: "nothing was made, changed or bought".to_owned() });
+    };
+    match asked? {
         Some(answer) => Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")),
         None => Err(Error::Usage {
             what: "`up` asks before it makes, changes or buys anything, and there is no terminal to ask on".to_owned(),

@@ -42,6 +42,22 @@ async fn only_a_yes_is_a_yes() {
     }
 }
 
+/// Catches: a user who is told to end a block that was never begun.
+#[tokio::test(start_paused = true)]
+async fn a_ctrl_c_at_the_question_is_a_no() {
+    let world = World::new(Options::default()).asking(Some(super::SILENCE));
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let (run, _) = tokio::join!(world.run_with(&["up"], None, receiver), async {
+        tokio::time::sleep(std::time::Duration::from_secs(30)).await;
+        sender.send(())
+    });
+    let run = run.expect("it is not killed");
+    assert_eq!(run.code, 130, "{}", run.stderr);
+    let end = "error: interrupted\n  next: nothing was made, changed or bought\n";
+    assert!(run.stderr.ends_with(end) && !run.stderr.contains("stopping"), "{}", run.stderr);
+    assert_eq!(world.changing(0), [""; 0]);
+}
+
 /// Catches: a cron job that looks after a block and is stopped by a question about nothing.
 #[tokio::test(start_paused = true)]
 async fn where_nothing_is_to_be_done_nobody_is_asked() {

@@ -126,3 +126,12 @@ async fn a_watch_prints_a_line_each_time_and_is_refused_where_it_could_not_draw(
         .collect();
     assert!((3..=4).contains(&at.len()) && at[0] != at[1], "{at:?}");
 }
+
+/// Catches: a watch that goes on asking AWS for ever behind a pipe that nobody reads any more, as in `... | head -1`.
+#[tokio::test(start_paused = true)]
+async fn a_watch_ends_when_its_reader_has_gone() {
+    let world = live().await.read_by_head(2);
+    let watch = world.run(&["status", "--watch", "-o", "json"]);
+    let run = tokio::time::timeout(Duration::from_secs(60), watch).await.expect("it ends by itself");
+    assert_eq!((run.code, run.stderr.as_str(), run.stdout.lines().count()), (0, "", 2));
+}

@@ -1,6 +1,6 @@
 //! What people see: results on stdout, progress on stderr, and errors as they are read.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::fmt::Display;
@@ -42,6 +42,8 @@ pub struct Ui {
     calls: RefCell<Option<UnboundedReceiver<String>>>,
     /// Somebody who answers.
     answers: Option<Answers>,
+    /// Whether whoever read the results has gone.
+    is_unread: Cell<bool>,
 }
 
 impl Ui {
@@ -59,6 +61,7 @@ impl Ui {
             said: RefCell::default(),
             calls: RefCell::default(),
             answers: None,
+            is_unread: Cell::default(),
         }
     }
 
@@ -232,11 +235,29 @@ impl Ui {
         self.put(&format!("{text}{end}"))
     }
 
+    /// Whether whoever read the results, such as `head`, has gone: what prints again and again may end.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        self.is_unread.get()
+    }
+
+    /// Begins a line where the terminal's own `^C` stands.
+    pub fn after_ctrl_c(&self) {
+        if self.terminal {
+            self.say("");
+        }
+    }
+
     fn put(&self, text: &str) -> Result<()> {
+        // Before the result, and not somewhere in it or behind it.
+        self.tell_calls();
         let mut out = self.out.borrow_mut();
         match write!(out, "{text}").and_then(|()| out.flush()) {
             // Whoever read the result, such as `head`, has seen enough.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                self.is_unread.set(true);
+                Ok(())
+            }
             written => {
                 written.map_err(|source| Error::File { what: "writing the result to stdout".to_owned(), source })
             }
