@@ -21,6 +21,7 @@ use crate::desired::{Choice, Desired};
 use crate::error::{Error, Result};
 use crate::ownership::{Marks, Ours};
 use crate::session::Session;
+use crate::ui::view;
 use crate::wait::{Bound, Seen};
 
 /// How long after a block's end its schedule fires: later than the agent, which is done by the end, and than the
@@ -110,7 +111,9 @@ impl Defence {
         if let Some(last) = missing.iter().map(|it| it.at).max() {
             let many = missing.len();
             let made = if many == 1 { "1 schedule that ends".to_owned() } else { format!("{many} schedules that end") };
-            session.ui.say(format_args!("made {made} what is left of block {block} at {last}"));
+            session
+                .ui
+                .say(format_args!("made {made} what is left of block {block} {}", view::moment(last, session.now())));
         }
         Ok(())
     }

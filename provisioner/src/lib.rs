@@ -114,6 +114,8 @@ pub struct Ports {
     pub answers: Option<ui::Answers>,
     /// How large a terminal stdout is.
     pub screen: ui::screen::Size,
+    /// How large a terminal stderr is.
+    pub progress: ui::screen::Size,
     /// New blocks' ids and the jitter of waits follow from it.
     pub seed: u64,
     /// One message each time the user wants to stop (Ctrl-C, SIGTERM).
@@ -127,6 +129,7 @@ pub async fn run(cli: Cli, mut ports: Ports) -> u8 {
     let plain = cli.global.no_color.as_ref().is_some_and(|value| !value.is_empty());
     let ui = Ui::new(out, err, cli.global.output, ports.terminal && !plain)
         .on(ports.screen, !plain)
+        .telling_on(ports.progress)
         .answered_by(ports.answers.take());
     let brake = Brake::default();
     ports.http = brake.over(&ports.http);

@@ -35,10 +35,16 @@ fn ports(interrupts: UnboundedReceiver<()>) -> Ports {
         stderr: Box::new(std::io::stderr()),
         terminal: std::io::stderr().is_terminal(),
         answers: answers(),
-        screen: || console::Term::stdout().size_checked().map(|(rows, columns)| (columns, rows)),
+        screen: || size(&console::Term::stdout()),
+        progress: || size(&console::Term::stderr()),
         seed: fastrand::u64(..),
         interrupts,
     }
+}
+
+/// Columns and rows; none where it is no terminal.
+fn size(terminal: &console::Term) -> Option<(u16, u16)> {
+    terminal.size_checked().map(|(rows, columns)| (columns, rows))
 }
 
 /// Lines from stdin, where a user sees the question and can answer.

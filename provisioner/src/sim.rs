@@ -304,6 +304,7 @@ impl World {
                 })
             }),
             screen: || None,
+            progress: || None,
             seed: self.seed.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
             interrupts,
         };

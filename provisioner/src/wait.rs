@@ -99,13 +99,13 @@ impl Waits {
                 }
             };
             // A clock that is set back meanwhile must not make a wait endless.
-            let left = bound.limit.saturating_sub(elapsed(start, self.clock.now()).max(slept));
+            let left = bound.limit.saturating_sub(since(start, self.clock.now()).max(slept));
             if left.is_zero() {
                 ui.waited();
                 let Bound { what, limit, next } = bound;
                 return Err(Error::TimedOut { what, limit, last: seen, next });
             }
-            ui.waiting(&bound.what, &seen);
+            ui.waiting(&bound.what, &seen, since(start, self.clock.now()).max(slept));
             let this = self.jittered(pause).min(left);
             self.clock.sleep(this).await;
             slept += this;
@@ -114,7 +114,9 @@ impl Waits {
     }
 }
 
-fn elapsed(start: jiff::Timestamp, now: jiff::Timestamp) -> Duration {
+/// How long it is from then to now; nothing where the clock was set back.
+#[must_use]
+pub fn since(start: jiff::Timestamp, now: jiff::Timestamp) -> Duration {
     start.duration_until(now).try_into().unwrap_or_default()
 }
 
@@ -149,7 +151,7 @@ mod tests {
             .await;
         let Err(Error::TimedOut { last, .. }) = result else { panic!("{result:?}") };
         assert_eq!(last, "CREATING");
-        let took = elapsed(start, clock.now()).as_secs();
+        let took = since(start, clock.now()).as_secs();
         assert!((119..=121).contains(&took), "{took}");
         // 1 s, then ever longer: neither a busy loop nor a minute's silence.
         assert!((10..=20).contains(&looks.get()), "{}", looks.get());

@@ -17,6 +17,7 @@ use crate::block::{self, Block};
 use crate::error::{Error, Result};
 use crate::record::{Attempt, Record, attempt_of};
 use crate::session::Session;
+use crate::wait::since;
 
 /// How long nothing must have changed before another run takes over.
 const QUIET: Duration = Duration::from_secs(60);
@@ -51,7 +52,7 @@ impl Lease {
     ) -> Result<bool> {
         let before = record.clone();
         let (mut quiet, mut pause) = (Duration::ZERO, FIRST_PAUSE);
-        let mut last = None;
+        let (mut last, began) = (None, session.now());
         loop {
             read(session, record).await?;
             if record.refused != before.refused || record.outcome != before.outcome {
@@ -80,7 +81,8 @@ impl Lease {
                 continue;
             }
             let seen = format!("{made} of {asked} instances asked for so far");
-            session.ui.waiting(&format!("another run to buy block {} from {}", block.id, attempt.source), &seen);
+            let what = format!("another run to buy block {} from {}", block.id, attempt.source);
+            session.ui.waiting(&what, &seen, since(began, session.now()));
             let this = session.waits.jittered(pause);
             session.waits.clock().sleep(this).await;
             quiet += this;

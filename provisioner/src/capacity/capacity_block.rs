@@ -24,7 +24,8 @@ use crate::aws::ec2::Reservation;
 use crate::error::{Error, Result};
 use crate::record::{Pool, Reserved, Terms};
 use crate::session::Session;
-use crate::wait::{Bound, Seen};
+use crate::ui::view;
+use crate::wait::{Bound, Seen, since};
 
 pub mod extension;
 mod offering;
@@ -172,6 +173,7 @@ fn short(refusal: Refusal, code: &str, why: String, next: &'static str) -> Short
 /// Waits until the capacity block can be launched into, however long that is; says why it can't, where it never will.
 async fn active(buying: Buying<'_>, reserved: &Reserved) -> Result<Option<Short>> {
     let Buying { session, record, .. } = buying;
+    let began = session.now();
     loop {
         let it = session.aws.ec2.capacity_block(&reserved.id).await?;
         if let Some(short) = unfit(buying, &it, reserved).await? {
@@ -181,7 +183,8 @@ async fn active(buying: Buying<'_>, reserved: &Reserved) -> Result<Option<Short>
         if it.state == "active" || left <= SignedDuration::ZERO {
             break;
         }
-        session.ui.waiting(&format!("capacity block {}, which begins at {}", it.id, it.start), &it.state);
+        let what = format!("capacity block {}, which begins {}", it.id, view::moment(it.start, session.now()));
+        session.ui.waiting(&what, &it.state, since(began, session.now()));
         let left: Duration = left.try_into().unwrap_or_default();
         session.waits.clock().sleep(left.min(FAR_PAUSE)).await;
     }

@@ -117,7 +117,7 @@ pub async fn run(session: &Session<'_>, args: &args::Extend) -> Result<u8> {
             None
         }
     };
-    session.ui.say(format_args!("moving the end of block {} to {end}", block.id));
+    session.ui.say(format_args!("moving the end of block {} to {}", block.id, view::moment(end, session.now())));
     let mut schedules = 0;
     if let Some(defence) = Defence::prepare(session, &desired).await? {
         defence.secure(session, block).await?;
@@ -128,7 +128,7 @@ pub async fn run(session: &Session<'_>, args: &args::Extend) -> Result<u8> {
     heard::wait(session, &cluster, Asked { tag: tagged, end }, &mut nodes).await?;
     let extended =
         Extended { block: block.id.clone(), end, schedules, worst_case_usd_estimate: worst, instances: nodes };
-    session.ui.result(&extended, text)?;
+    session.ui.result(&extended, |extended| text(extended, session.now()))?;
     Ok(code(&extended.instances))
 }
 
@@ -259,8 +259,9 @@ fn none_left(block: &Block, nodes: &[Node]) -> Error {
     }
 }
 
-fn text(extended: &Extended) -> String {
-    let mut lines = vec![format!("block {} ends at {}", extended.block, extended.end)];
+fn text(extended: &Extended, now: Timestamp) -> String {
+    let moment = |at| view::moment(at, now);
+    let mut lines = vec![format!("block {} ends {}", extended.block, moment(extended.end))];
     lines.extend(extended.instances.iter().map(|node| {
         let answer = match node.answer {
             Answer::Accepted => "accepted",
@@ -268,7 +269,7 @@ fn text(extended: &Extended) -> String {
             Answer::TooLate => "too late",
             Answer::Refused => "refused",
         };
-        format!("{answer}: {}, which was to end at {}: {}", node.instance, node.was, node.why)
+        format!("{answer}: {}, which was to end {}: {}", node.instance, moment(node.was), node.why)
     }));
     lines.push(format!("schedules moved: {}", extended.schedules));
     lines.extend(

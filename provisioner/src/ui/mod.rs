@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde::Serialize;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -20,9 +20,11 @@ use harmless::harmless;
 use screen::{COLUMNS, Look, Size};
 
 mod harmless;
+mod progress;
 pub mod screen;
 pub mod table;
 pub mod view;
+mod wrap;
 
 /// Reads a line of the user's answer, without its end; an error of reading is as good as none.
 pub type Answers = Box<dyn Fn() -> Pin<Box<dyn Future<Output = String>>>>;
@@ -33,6 +35,8 @@ pub struct Ui {
     err: RefCell<Box<dyn Write>>,
     output: Output,
     terminal: bool,
+    /// How large the terminal is that stderr is.
+    progress: Size,
     screen: Size,
     colour: bool,
     /// The wait that goes on, drawn. Each wait gets a bar of its own: one that was finished draws itself again when used.
@@ -55,6 +59,7 @@ impl Ui {
             err: RefCell::new(err),
             output,
             terminal,
+            progress: || None,
             screen: || None,
             colour: false,
             bar: RefCell::default(),
@@ -69,6 +74,12 @@ impl Ui {
     #[must_use]
     pub fn on(self, screen: Size, colour: bool) -> Self {
         Self { screen, colour, ..self }
+    }
+
+    /// With stderr on a terminal of this size, where it is one: lines are broken between words.
+    #[must_use]
+    pub fn telling_on(self, progress: Size) -> Self {
+        Self { progress, ..self }
     }
 
     /// With somebody who answers what is asked.
@@ -108,7 +119,8 @@ impl Ui {
     /// How progress is made for stderr.
     #[must_use]
     pub fn look_of_progress(&self) -> Look {
-        Look { columns: self.look().columns, colour: self.terminal }
+        let columns = (self.progress)().map_or(COLUMNS, |(columns, _)| columns.into());
+        Look { columns, colour: self.terminal }
     }
 
     /// Whether stdout is a terminal that [`Ui::redraw`] can draw on.
@@ -180,9 +192,10 @@ impl Ui {
     }
 
     fn write(&self, line: &dyn Display) {
-        let line = line.to_string();
+        let line = harmless(&line.to_string()).into_owned();
+        let line = (self.progress)().map_or(line.clone(), |(columns, _)| wrap::wrapped(&line, columns.into()));
         let write = || {
-            let _ = writeln!(self.err.borrow_mut(), "{}", harmless(&line));
+            let _ = writeln!(self.err.borrow_mut(), "{line}");
         };
         match self.bar.borrow().as_ref() {
             Some(bar) => bar.suspend(write),
@@ -195,14 +208,17 @@ impl Ui {
         self.say(format_args!("warning: {line}"));
     }
 
-    /// Shows what is waited for and what was seen. Without a terminal it is one line a change.
-    pub fn waiting(&self, what: &str, seen: &str) {
-        let line = harmless(&format!("waiting for {what}: {seen}")).into_owned();
+    /// Shows what is waited for, what was seen, and for how long by now. Without a terminal it is one line a change.
+    pub fn waiting(&self, what: &str, seen: &str, since: Duration) {
         if self.terminal {
-            self.bar.borrow_mut().get_or_insert_with(spinner).set_message(line);
-        } else if *self.said.borrow() != line {
-            self.say(&line);
-            *self.said.borrow_mut() = line;
+            let text = progress::fitted(&harmless(what), &harmless(seen), self.look_of_progress().columns);
+            self.bar.borrow_mut().get_or_insert_with(progress::spinner).set_message(text);
+            return;
+        }
+        let change = format!("{what}: {seen}");
+        if *self.said.borrow() != change {
+            self.say(progress::line(what, seen, since));
+            *self.said.borrow_mut() = change;
         }
     }
 
@@ -286,13 +302,4 @@ impl Ui {
             self.say(format_args!("  next: {next}"));
         }
     }
-}
-
-fn spinner() -> ProgressBar {
-    let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} [{elapsed}]") {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(120));
-    bar
 }

@@ -346,7 +346,7 @@ fn summary(block: &BlockView, look: Look) -> Option<String> {
     let parts = [
         format!("{} instances: {states}", block.instances.len()),
         format!("{} joined{members}", joined().count()),
-        format!("{tasks} tasks"),
+        many(usize::try_from(tasks).unwrap_or_default(), "task"),
     ];
     Some(fitted(&parts, look))
 }
@@ -362,7 +362,10 @@ fn extended(block: &BlockView) -> Option<String> {
     let asked = || block.instances.iter().filter(|it| it.extension.is_some() && it.state == "running");
     let accepted = asked().filter(|it| it.extension == Some("accepted")).count();
     let all = asked().count();
-    (all > 0).then(|| format!("  extended: {accepted} of {all} agents say that they go on until then"))
+    (all > 0).then(|| {
+        let say = if all == 1 { "agent says that it goes on" } else { "agents say that they go on" };
+        format!("  extended: {accepted} of {all} {say} until then")
+    })
 }
 
 /// How far away a moment is, in one unit: a column is narrow.
@@ -382,10 +385,22 @@ pub fn clock(at: Timestamp) -> String {
     at.to_zoned_datetime(TimeZone::system()).strftime("%H:%M:%S").to_string()
 }
 
+/// The same with its day, where that isn't today.
+fn dated(at: Timestamp, now: Timestamp, zone: TimeZone) -> String {
+    let (at, now) = (at.to_zoned_datetime(zone.clone()), now.to_zoned_datetime(zone));
+    at.strftime(if at.date() == now.date() { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" }).to_string()
+}
+
+/// So many of a thing, such as `1 instance` and `2 instances`.
+#[must_use]
+pub fn many(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A moment, local and relative.
 #[must_use]
 pub fn moment(at: Timestamp, now: Timestamp) -> String {
-    let local = clock(at);
+    let local = dated(at, now, TimeZone::system());
     let away = now.duration_until(at);
     let size = crate::error::human(rounded(away.abs()).unsigned_abs());
     if away.is_negative() { format!("{local} ({size} ago)") } else { format!("{local} (in {size})") }
@@ -416,6 +431,14 @@ mod tests {
         let of = |secs| away(now + SignedDuration::from_secs(secs), now);
         assert_eq!([of(0), of(119), of(120), of(7199)], ["in 0 s", "in 119 s", "in 2 min", "in 120 min"]);
         assert_eq!([of(7200), of(-1), of(-600)], ["in 2 h", "1 s ago", "10 min ago"]);
+    }
+
+    /// Catches: a block of days whose end looks as if it were today.
+    #[test]
+    fn a_moment_of_another_day_has_its_date() {
+        let now: Timestamp = "2026-11-24T10:00:00Z".parse().expect("a time");
+        let of = |hours| dated(now + SignedDuration::from_hours(hours), now, TimeZone::UTC);
+        assert_eq!([of(13), of(14), of(-11)], ["23:00:00", "2026-11-25 00:00:00", "2026-11-23 23:00:00"]);
     }
 
     #[test]

@@ -74,6 +74,7 @@ pub async fn run(world: &Arc<World>, config: &Path, words: &[&str], kill: Option
         terminal: false,
         answers: None,
         screen: || None,
+        progress: || None,
         seed,
         interrupts,
     };
