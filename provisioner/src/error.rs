@@ -263,7 +263,7 @@ where
         let code = error.code().map(str::to_owned);
         let message = match error.message() {
             Some(message) => message.to_owned(),
-            None => whole_chain(&error),
+            None => plain(&whole_chain(&error)),
         };
         let request_id = error.meta().request_id().or_else(|| error.request_id()).map(str::to_owned);
         let kind = kind_of(&error, code.as_deref(), &message);
@@ -353,6 +353,28 @@ fn whole_chain(error: &dyn StdError) -> String {
     text
 }
 
+/// What the SDK says of a call that was never answered, without the names of its own layers, and without the places where it
+/// found no credentials: those that it looks at follow from its documentation, and `next` says what to do.
+fn plain(text: &str) -> String {
+    const LAYERS: [&str; 5] = [
+        "dispatch failure: ",
+        "io error: ",
+        "other: ",
+        "client error (Connect): ",
+        "the credential provider was not enabled: ",
+    ];
+    let mut text = text;
+    while let Some(rest) = LAYERS.iter().find_map(|layer| text.strip_prefix(layer)) {
+        text = rest;
+    }
+    let is_told = |line: &&str| !(line.starts_with(' ') && line.contains(LAYERS[4].trim_end_matches(": ")));
+    let lines: Vec<&str> = text.lines().filter(is_told).collect();
+    match lines.as_slice() {
+        [one] => one.trim_end_matches(". Attempted:").to_owned(),
+        several => several.join("\n"),
+    }
+}
+
 /// A duration in whole seconds, as people write it.
 #[must_use]
 pub fn human(duration: Duration) -> String {
@@ -393,6 +415,21 @@ mod tests {
         }
         assert_eq!(Kind::Rejected.or_server(503), Kind::Server);
         assert_eq!(Kind::Throttled.or_server(503), Kind::Throttled);
+    }
+
+    /// Catches: a screen full of what the SDK looked at, where one line says it.
+    #[test]
+    fn what_was_never_answered_is_told_in_a_line() {
+        let chain = "dispatch failure: other: the credential provider was not enabled: no credentials found in chain. \
+                     Attempted:\n    Environment: the credential provider was not enabled: environment variable not set\n    \
+                     Profile: the credential provider was not enabled";
+        assert_eq!(plain(chain), "no credentials found in chain");
+        let sso = format!("{chain}\n    Profile: the SSO session has expired");
+        assert!(plain(&sso).ends_with("Attempted:\n    Profile: the SSO session has expired"), "{}", plain(&sso));
+        let refused =
+            "dispatch failure: io error: client error (Connect): tcp connect error: Connection refused (os error 111)";
+        assert_eq!(plain(refused), "tcp connect error: Connection refused (os error 111)");
+        assert_eq!(plain("response error"), "response error");
     }
 
     #[test]

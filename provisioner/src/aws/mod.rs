@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
@@ -146,13 +148,33 @@ async fn from_chain(ports: &Ports, place: Place) -> SdkConfig {
     if let Some(region) = place.region {
         loader = loader.region(Region::new(region));
     }
-    if let Some(profile) = place.profile {
+    if let Some(profile) = &place.profile {
         loader = loader.profile_name(profile);
     }
     if let Some(url) = place.endpoint_url {
         loader = loader.endpoint_url(url);
     }
-    loader.load().await
+    let config = loader.load().await;
+    match place.profile {
+        Some(profile) => {
+            let credentials = of_profile(ports, &config, profile);
+            config.into_builder().credentials_provider(credentials).build()
+        }
+        None => config,
+    }
+}
+
+/// A named profile's credentials. The usual chain would take keys in the environment first, and so work on another account
+/// than the one that was asked for; the AWS CLI's --profile goes before them as well `[V]`.
+fn of_profile(ports: &Ports, config: &SdkConfig, name: String) -> SharedCredentialsProvider {
+    let inner = ProviderConfig::default()
+        .with_http_client(ports.http.clone())
+        .with_sleep_impl(ports.sleep.clone())
+        .with_time_source(ports.time.clone())
+        .with_region(config.region().cloned());
+    SharedCredentialsProvider::new(
+        ProfileFileCredentialsProvider::builder().profile_name(name).configure(&inner).build(),
+    )
 }
 
 fn given(ports: &Ports, place: Place, credentials: SharedCredentialsProvider, endpoint: &str) -> SdkConfig {

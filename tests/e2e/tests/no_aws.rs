@@ -35,6 +35,24 @@ async fn without_credentials_it_says_where_to_get_some() {
     let parts =
         ["error: batch:DescribeComputeEnvironments for spot-block-test failed: ", "next: no credentials were found"];
     says(&run, 1, &parts);
+    assert!(!run.stderr.contains("Attempted"), "{}", run.stderr);
+}
+
+/// Catches: a run on the account whose keys are exported, where a profile of another one was asked for.
+#[tokio::test]
+async fn a_named_profile_goes_before_keys_in_the_environment() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), "[profile empty]\nregion = us-east-1\n").expect("written");
+    let variables = [("AWS_CONFIG_FILE", file.path().to_str())];
+    for profile in ["empty", "nobodys"] {
+        let config = fixture("spot-block-test.toml");
+        let run = run(&config, &variables, &["--profile", profile, "status"]).await;
+        says(&run, 1, &["next: no credentials were found"]);
+    }
+    let keys = "[profile other]\naws_access_key_id = AKIAOTHER\naws_secret_access_key = secret\n";
+    std::fs::write(file.path(), keys).expect("written");
+    let run = run(&fixture("spot-block-test.toml"), &variables, &["--profile", "other", "status"]).await;
+    says(&run, 1, &["Connection refused"]);
 }
 
 #[tokio::test]
