@@ -415,6 +415,9 @@ pub struct Init {
     /// Overwrite the file
     #[arg(long)]
     pub force: bool,
+    /// Ask nothing on the terminal: the defaults stand
+    #[arg(long)]
+    pub non_interactive: bool,
     /// Don't ask AWS what the account has
     #[arg(long)]
     pub offline: bool,

@@ -9,6 +9,10 @@ use crate::error::{Error, Result};
 use crate::ui::Ui;
 use crate::wait::Waits;
 
+mod answers;
+
+use answers::Answers;
+
 /// The file.
 pub(crate) const TEMPLATE: &str = include_str!("init/spotblock.toml");
 
@@ -29,7 +33,7 @@ struct Found {
 /// Writes it. `connect` is awaited only where AWS is to be asked.
 ///
 /// # Errors
-/// When there is one already, unless forced; when it can't be written.
+/// When there is one already, unless forced; when it can't be written; Ctrl-C at a question.
 pub async fn run(
     ui: &Ui,
     waits: &Waits,
@@ -40,8 +44,10 @@ pub async fn run(
     if path.exists() && !args.force {
         return Err(there_already(path));
     }
+    let answers = if args.non_interactive { Answers::default() } else { answers::ask(ui, waits).await? };
     let found = if args.offline { None } else { look(ui, waits, connect).await };
-    let text = fill(found.as_ref(), args.instance_type.as_deref());
+    let mut text = fill(found.as_ref(), args.instance_type.as_deref());
+    answers.put_into(&mut text);
     write(path, &text, args.force)?;
     ui.say(match found {
         Some(found) if !found.subnets.is_empty() => format!(
@@ -140,8 +146,14 @@ fn fill(found: Option<&Found>, instance_type: Option<&str>) -> String {
 }
 
 fn also(first: &str, others: impl Iterator<Item = String>) -> String {
-    let others: Vec<String> = others.take(5).collect();
-    if others.is_empty() { first.to_owned() } else { format!("{first}; there are also {}", others.join(", ")) }
+    let others: Vec<String> = others.collect();
+    match others.as_slice() {
+        [] => first.to_owned(),
+        [a, b, c, more @ ..] if !more.is_empty() => {
+            format!("{first}; there are also {a}, {b}, {c} and {} more", more.len())
+        }
+        few => format!("{first}; there are also {}", few.join(", ")),
+    }
 }
 
 /// Gives a key, commented out or not, another value, and its comment another text where one is given.

@@ -275,3 +275,31 @@ async fn what_init_finds_out_is_a_file_that_plan_accepts() {
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(run.stderr.contains("the file has placeholders"), "{}", run.stderr);
 }
+
+/// Catches: a question that stands in the way of a script, and an answer that the file doesn't have.
+#[tokio::test(start_paused = true)]
+async fn init_asks_on_a_terminal_what_it_cannot_find_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = super::fresh_path(folder.path());
+    let world = World::new(Options::default()).asking(Some("genomes"));
+    let run = world.run(&["init", "--config", &path, "--region", "us-east-1"]).await;
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stderr.contains("The environment's name [blocks]: "), "{}", run.stderr);
+    let plan = world.run(&["plan", "--config", &path]).await;
+    assert!(plan.stdout.contains("compute environment  genomes"), "{}{}", plan.stdout, plan.stderr);
+    let run = world.run(&["init", "--config", &path, "--offline", "--force", "--non-interactive"]).await;
+    assert!(run.code == 0 && !run.stderr.contains('?') && !run.stderr.contains("name ["), "{}", run.stderr);
+    assert!(std::fs::read_to_string(&path).expect("the file").contains("name = \"blocks\""));
+
+    let silent = World::new(Options::default()).asking(Some(super::SILENCE));
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    std::fs::remove_file(&path).expect("removed");
+    let init = ["init", "--config", &path];
+    let (run, _) = tokio::join!(silent.run_with(&init, None, receiver), async {
+        tokio::time::sleep(std::time::Duration::from_secs(30)).await;
+        sender.send(())
+    });
+    let run = run.expect("it is not killed");
+    assert!(run.code == 130 && run.stderr.contains("no file was written"), "{}", run.stderr);
+    assert!(!std::path::Path::new(&path).exists());
+}
