@@ -47,7 +47,7 @@ pub struct Global {
     #[arg(long, short, global = true, env = "SPOTBLOCK_OUTPUT", value_enum, default_value = "table")]
     #[arg(hide_possible_values = true)]
     pub output: Output,
-    /// No progress bars, as NO_COLOR asks for
+    /// No colours and no progress bars, as NO_COLOR asks for
     // With its value behind `=` only: it would take the command for one.
     #[arg(long, global = true, env = "NO_COLOR", hide_env = true)]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "1")]
@@ -160,7 +160,7 @@ pub struct Waiting {
 #[command(next_help_heading = "The block (each beats its key in spotblock.toml)")]
 pub struct BlockFlags {
     /// How many instances
-    #[arg(long, env = "SPOTBLOCK_INSTANCES", value_name = "N")]
+    #[arg(long, env = "SPOTBLOCK_INSTANCES", value_name = "N", allow_negative_numbers = true)]
     pub instances: Option<u32>,
     /// How long, such as 3h
     #[arg(long, env = "SPOTBLOCK_DURATION")]
@@ -169,13 +169,13 @@ pub struct BlockFlags {
     #[arg(long = "instance-type", env = "SPOTBLOCK_INSTANCE_TYPES", value_name = "TYPE", value_delimiter = ',')]
     pub instance_types: Option<Vec<String>>,
     /// vCPUs that an instance has at least, instead of instance types
-    #[arg(long, env = "SPOTBLOCK_VCPUS", value_name = "N")]
+    #[arg(long, env = "SPOTBLOCK_VCPUS", value_name = "N", allow_negative_numbers = true)]
     pub vcpus: Option<u32>,
     /// Memory that an instance has at least, such as 16GiB, instead of instance types
     #[arg(long, env = "SPOTBLOCK_MEMORY", value_name = "SIZE")]
     pub memory: Option<String>,
     /// GPUs that an instance has at least, instead of instance types
-    #[arg(long, env = "SPOTBLOCK_GPUS", value_name = "N")]
+    #[arg(long, env = "SPOTBLOCK_GPUS", value_name = "N", allow_negative_numbers = true)]
     pub gpus: Option<u32>,
     /// x86_64 or arm64, with vCPUs, memory or GPUs [default: x86_64]
     #[arg(long, env = "SPOTBLOCK_ARCH")]
@@ -184,7 +184,7 @@ pub struct BlockFlags {
     #[arg(long = "source", env = "SPOTBLOCK_SOURCES", value_name = "SOURCE", value_delimiter = ',')]
     pub sources: Option<Vec<String>>,
     /// So many instances are enough; left out, it is all or nothing
-    #[arg(long, env = "SPOTBLOCK_PARTIAL", value_name = "K")]
+    #[arg(long, env = "SPOTBLOCK_PARTIAL", value_name = "K", allow_negative_numbers = true)]
     pub partial: Option<u32>,
     /// Let a source fill what the one before it left open
     #[arg(long, env = "SPOTBLOCK_MIX", value_parser = BoolishValueParser::new())]
@@ -193,10 +193,10 @@ pub struct BlockFlags {
     #[arg(long, env = "SPOTBLOCK_RESERVATION", value_name = "RESERVATION")]
     pub reservation: Option<String>,
     /// Dollars per instance-hour
-    #[arg(long, env = "SPOTBLOCK_MAX_PRICE", value_name = "DOLLARS")]
+    #[arg(long, env = "SPOTBLOCK_MAX_PRICE", value_name = "DOLLARS", allow_negative_numbers = true)]
     pub max_price: Option<f64>,
     /// Dollars that the whole block may cost at worst, by the estimate; above it nothing is bought
-    #[arg(long, env = "SPOTBLOCK_MAX_COST", value_name = "DOLLARS")]
+    #[arg(long, env = "SPOTBLOCK_MAX_COST", value_name = "DOLLARS", allow_negative_numbers = true)]
     pub max_cost: Option<f64>,
     /// A capacity block that is there already, by its reservation's id
     #[arg(long, env = "SPOTBLOCK_CAPACITY_BLOCK", value_name = "ID")]

@@ -57,8 +57,15 @@ impl Check<'_> {
                 };
                 Some((Vec::new(), Some(needs)))
             }
+            None if arch.is_some() => {
+                let arch = arch?;
+                if self.arch(&arch).is_some() {
+                    self.problem(&arch.place, "goes with vcpus, memory or gpus: give one of them too");
+                }
+                None
+            }
             None => {
-                let place = arch.map_or_else(|| self.path(), |arch| arch.place);
+                let place = self.path();
                 let ways = "instance-types (--instance-type), or what an instance needs: vcpus, memory or gpus";
                 self.problem(&place, format!("[block] instance-types is missing: give {ways}"));
                 None
