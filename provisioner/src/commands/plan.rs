@@ -74,11 +74,13 @@ impl Outlook {
     /// The plan as people read it.
     #[must_use]
     pub fn text(&self, session: &Session<'_>, look: Look) -> String {
-        let mut text = text(&self.shown, &session.settings.block, session.now(), look);
-        if let Some(id) = &self.unfinished {
-            text.push_str(&format!("\n\nblock {id} was begun and is not complete: what it lacks is bought"));
-        }
-        text
+        let begun = self.unfinished.as_ref();
+        let begun = begun.map(|id| format!("block {id} was begun and is not complete: what it lacks is bought"));
+        let summary = match (begun, self.shown.changes) {
+            (Some(begun), false) => begun,
+            (begun, _) => [Some(summary(&self.shown.plan)), begun].into_iter().flatten().collect::<Vec<_>>().join("\n"),
+        };
+        text(&self.shown, &summary, &session.settings.block, session.now(), look)
     }
 
     /// Says what the settings allow but may surprise.
@@ -202,8 +204,8 @@ fn warnings(sources: &[Source]) -> Vec<String> {
     all
 }
 
-fn text(shown: &Shown, block: &settings::Block, now: Timestamp, look: Look) -> String {
-    let mut text = steps(&shown.plan, look);
+fn text(shown: &Shown, summary: &str, block: &settings::Block, now: Timestamp, look: Look) -> String {
+    let mut text = format!("{}\n\n{summary}", steps(&shown.plan, look));
     if !shown.capacity_blocks.is_empty() {
         text.push_str(&format!("\n\ncapacity blocks:\n  {}", shown.capacity_blocks.join("\n  ")));
     }
@@ -230,29 +232,55 @@ fn text(shown: &Shown, block: &settings::Block, now: Timestamp, look: Look) -> S
     text
 }
 
-/// A line a step, marked and coloured as a diff is.
+/// A line a step, marked and coloured as a diff is; below it what is to change, or why it can't be.
 fn steps(plan: &Plan, look: Look) -> String {
     let rows = plan.steps.iter().map(|step| {
-        let (verdict, detail) = match &step.verdict {
-            Verdict::Keep => ("  keep", String::new()),
-            Verdict::Create => ("+ create", String::new()),
-            Verdict::Change { changes } => {
-                let fields: Vec<_> =
-                    changes.iter().map(|it| format!("{}: {} -> {}", it.field, it.from, it.to)).collect();
-                ("~ change", fields.join("; "))
-            }
-            Verdict::Refuse { why, .. } => ("! refuse", why.clone()),
+        let verdict = match &step.verdict {
+            Verdict::Keep => "  keep",
+            Verdict::Create => "+ create",
+            Verdict::Change { .. } => "~ change",
+            Verdict::Refuse { .. } => "! refuse",
         };
-        [verdict.to_owned(), step.step.to_string(), step.resource.to_owned(), step.name.clone(), detail]
+        [verdict.to_owned(), step.step.to_string(), step.resource.to_owned(), step.name.clone()]
     });
-    let table = table::plain(["  DO", "STEP", "RESOURCE", "NAME", "DETAIL"], rows);
-    let paint = |line: &str| match line.chars().next() {
-        Some('+') => look.paint(Tone::Good, line),
-        Some('~') => look.paint(Tone::Soon, line),
-        Some('!') => look.paint(Tone::Bad, line),
-        _ => line.to_owned(),
-    };
-    table.lines().map(paint).collect::<Vec<_>>().join("\n")
+    let table = table::plain(["  DO", "STEP", "RESOURCE", "NAME"], rows);
+    let mut rows = table.lines();
+    let mut lines: Vec<String> = rows.next().map(str::to_owned).into_iter().collect();
+    for (row, step) in rows.zip(&plan.steps) {
+        let tone = match &step.verdict {
+            Verdict::Keep => None,
+            Verdict::Create => Some(Tone::Good),
+            Verdict::Change { .. } => Some(Tone::Soon),
+            Verdict::Refuse { .. } => Some(Tone::Bad),
+        };
+        let row = std::iter::once(row.to_owned()).chain(details(&step.verdict));
+        lines.extend(row.map(|line| tone.map_or(line.clone(), |tone| look.paint(tone, &line))));
+    }
+    lines.join("\n")
+}
+
+fn details(verdict: &Verdict) -> Vec<String> {
+    let detail = |text: String| format!("            {text}");
+    match verdict {
+        Verdict::Keep | Verdict::Create => Vec::new(),
+        Verdict::Change { changes } => {
+            changes.iter().map(|it| detail(format!("{}: {} -> {}", it.field, it.from, it.to))).collect()
+        }
+        Verdict::Refuse { why, next } => vec![detail(why.clone()), detail(format!("next: {next}"))],
+    }
+}
+
+/// The steps in numbers.
+fn summary(plan: &Plan) -> String {
+    let count = |of: fn(&Verdict) -> bool| plan.steps.iter().filter(|step| of(&step.verdict)).count();
+    let counts = [
+        (count(|it| *it == Verdict::Create), "to create"),
+        (count(|it| matches!(it, Verdict::Change { .. })), "to change"),
+        (count(|it| matches!(it, Verdict::Refuse { .. })), "refused"),
+    ];
+    let some: Vec<String> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    if some.is_empty() { "nothing to do".to_owned() } else { some.join(", ") }
 }
 
 fn price_table(cost: &Cost) -> String {
