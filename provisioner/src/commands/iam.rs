@@ -23,19 +23,20 @@ pub async fn run(session: &Session<'_>, args: &args::Iam) -> Result<u8> {
         (None, Some(environment)) => policy::account(&environment.arn).to_owned(),
         (None, None) => "*".to_owned(),
     };
-    let cluster = environment.map(|it| it.cluster).filter(|it| !it.is_empty()).unwrap_or_else(|| {
+    let cluster = environment.map(|it| it.cluster).filter(|it| !it.is_empty());
+    let clusters = cluster.map(|it| vec![it]).unwrap_or_else(|| {
         session.ui.warn(format_args!(
-            "environment {} is not there yet, so its cluster is not known: these policies are for every cluster. \
-             Print them again after `spotblock env apply`",
+            "environment {} is not there yet, so these policies are for the two forms in which Batch names its cluster. \
+             Print them again after `spotblock env apply` to hold them to that one",
             desired.environment
         ));
-        format!("arn:{partition}:ecs:{region}:{account}:cluster/*")
+        policy::clusters(partition, region, &account, &desired.environment).to_vec()
     });
-    let place = workstation::Place { partition, region, account: &account, cluster: &cluster };
+    let place = workstation::Place { partition, region, account: &account, clusters: &clusters };
     let one = |who: Who| match who {
         Who::Environment => workstation::environment(&desired, &place),
         Who::Blocks => workstation::blocks(&desired, &place),
-        Who::Instance => policy::instance(&[&cluster], desired.object.as_deref()),
+        Who::Instance => policy::instance(&clusters, desired.object.as_deref()),
         Who::Batch => json!({"ManagedPolicyArn": policy::batch_service_policy(partition)}),
         Who::Scheduler => policy::scheduler(partition, &account, &desired.environment),
     };

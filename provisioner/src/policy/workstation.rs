@@ -1,6 +1,8 @@
 //! What the caller of `spotblock` needs, on a workstation or in CI: held to one environment by names, tags and cluster
 //! wherever AWS can hold it.
 
+use std::collections::BTreeSet;
+
 use node_contract::names::tag;
 use serde_json::{Value, json};
 
@@ -17,8 +19,8 @@ pub struct Place<'a> {
     pub region: &'a str,
     /// The account's number, or `*`.
     pub account: &'a str,
-    /// The cluster's ARN, or a pattern of it.
-    pub cluster: &'a str,
+    /// The cluster's ARN, or the patterns of it while there is none.
+    pub clusters: &'a [String],
 }
 
 impl Place<'_> {
@@ -58,7 +60,7 @@ pub fn environment(desired: &Desired, place: &Place<'_>) -> Value {
 /// What everything else needs on top. One policy with both would be longer than IAM takes (6,144 characters `[V]`).
 #[must_use]
 pub fn blocks(desired: &Desired, place: &Place<'_>) -> Value {
-    let mut statements = vec![image(place), consoles(desired, place), output(place)];
+    let mut statements = vec![image(place), consoles(desired, place), output(desired, place)];
     statements.extend(capacity(desired, place));
     statements.extend(capacity_blocks(desired, place));
     statements.extend(ecs(place));
@@ -110,13 +112,13 @@ fn consoles(desired: &Desired, place: &Place<'_>) -> Value {
     when(statement("ReadConsoles", &["ec2:GetConsoleOutput"], place.arn("ec2", "instance/*")), ours)
 }
 
-/// What jobs wrote, where Batch puts it unless a job definition says otherwise.
-fn output(place: &Place<'_>) -> Value {
-    statement(
-        "ReadJobLogs",
-        &["logs:GetLogEvents"],
-        json!([place.arn("logs", "log-group:/aws/batch/job:log-stream:*")]),
-    )
+/// What jobs wrote: where Batch puts it, and where job definitions say otherwise.
+fn output(desired: &Desired, place: &Place<'_>) -> Value {
+    let logs = desired.definitions.iter().filter_map(|it| it.log.as_ref()).filter(|it| it.driver == "awslogs");
+    let given = logs.filter_map(|it| it.options.get("awslogs-group")).map(String::as_str);
+    let groups: BTreeSet<&str> = std::iter::once("/aws/batch/job").chain(given).collect();
+    let streams = groups.into_iter().map(|group| place.arn("logs", &format!("log-group:{group}:log-stream:*")));
+    statement("ReadJobLogs", &["logs:GetLogEvents"], streams.collect::<Vec<_>>())
 }
 
 fn batch(desired: &Desired, place: &Place<'_>) -> [Value; 2] {
@@ -296,9 +298,11 @@ fn capacity_blocks(desired: &Desired, place: &Place<'_>) -> Vec<Value> {
 
 fn ecs(place: &Place<'_>) -> Vec<Value> {
     let default = place.arn("ecs", "cluster/default");
-    let cluster = place.cluster.rsplit('/').next().unwrap_or("*");
+    let names = || place.clusters.iter().map(|cluster| cluster.rsplit('/').next().unwrap_or("*"));
+    let inside = |kind: &str| names().map(|name| place.arn("ecs", &format!("{kind}/{name}/*"))).collect::<Vec<_>>();
+    let listed: Vec<String> = place.clusters.iter().cloned().chain([default]).collect();
     vec![
-        statement("SeeWhoJoined", &["ecs:ListContainerInstances"], json!([place.cluster, default])),
+        statement("SeeWhoJoined", &["ecs:ListContainerInstances"], listed),
         when(
             statement(
                 "FollowAndDrain",
@@ -310,9 +314,9 @@ fn ecs(place: &Place<'_>) -> Vec<Value> {
                     "ecs:UpdateContainerInstancesState",
                 ],
                 // ARNs hold the cluster's name since 2021 `[V]`.
-                ["container-instance", "task"].map(|kind| place.arn("ecs", &format!("{kind}/{cluster}/*"))).to_vec(),
+                ["container-instance", "task"].map(inside).concat(),
             ),
-            json!({"ArnLike": {"ecs:cluster": place.cluster}}),
+            json!({"ArnLike": {"ecs:cluster": place.clusters}}),
         ),
     ]
 }
@@ -341,7 +345,6 @@ fn schedules(desired: &Desired, place: &Place<'_>) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::path::Path;
 
     use super::*;
@@ -352,8 +355,8 @@ mod tests {
         let mut settings = testing::settings("");
         settings.block.sources.push(node_contract::Source::CapacityBlock);
         settings.block.max_cost = Some(500.0);
-        let cluster = "arn:aws:ecs:us-east-1:123456789012:cluster/c";
-        let place = Place { partition: "aws", region: "us-east-1", account: "123456789012", cluster };
+        let clusters = ["arn:aws:ecs:us-east-1:123456789012:cluster/c".to_owned()];
+        let place = Place { partition: "aws", region: "us-east-1", account: "123456789012", clusters: &clusters };
         let desired = Desired::new(&settings);
         let both = [environment(&desired, &place), blocks(&desired, &place)];
         let statements = both.iter().flat_map(|it| it["Statement"].as_array().cloned().unwrap_or_default());
@@ -395,6 +398,21 @@ mod tests {
         assert!(missing.is_empty(), "called and not allowed by `spotblock iam`: {missing:?}");
         let never_used: Vec<_> = allowed.difference(&called).map(String::as_str).collect();
         assert_eq!(never_used, BESIDE, "allowed by `spotblock iam` and never called");
+    }
+
+    /// Catches: `logs` of a job that writes into another group than Batch's, without the right to read it.
+    #[test]
+    fn logs_can_be_read_where_the_job_definitions_send_them() {
+        let mut settings = testing::settings("");
+        let mut job = settings.job_definitions[0].clone();
+        let group = ("awslogs-group".to_owned(), "/jobs".to_owned());
+        job.log = Some(crate::job_definition::Log { driver: "awslogs".to_owned(), options: [group].into() });
+        settings.job_definitions.push(job);
+        let clusters = ["arn:aws:ecs:us-east-1:1:cluster/c".to_owned()];
+        let place = Place { partition: "aws", region: "us-east-1", account: "1", clusters: &clusters };
+        let streams = output(&Desired::new(&settings), &place)["Resource"].clone();
+        let of = |group: &str| format!("arn:aws:logs:us-east-1:1:log-group:{group}:log-stream:*");
+        assert_eq!(streams, json!([of("/aws/batch/job"), of("/jobs")]));
     }
 
     /// Catches: a right to change what isn't the environment's.
