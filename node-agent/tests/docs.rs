@@ -197,3 +197,26 @@ fn each_promise_has_its_line_with_a_command() {
         assert!(line.len() == 3 && line[1].contains('`') && !line[2].is_empty(), "{line:?}");
     }
 }
+
+/// The number before a word in what the row whose command is this one says was printed.
+fn figure(promises: &str, command: &str, word: &str) -> usize {
+    let row = rows(promises).find(|row| row[1].contains(command)).expect("the promise");
+    let before = row[2].split(word).next().expect("the figure");
+    before.split_whitespace().next_back().and_then(|number| number.parse().ok()).expect("a number")
+}
+
+/// Catches: figures of what is there that nobody changed when more came, or some went.
+#[test]
+fn what_the_promises_count_is_as_many_as_there_are() {
+    let promises = page("promises.md");
+    let boots = read(&root().join("tests/boot/scenarios.py"));
+    let (functions, all) = boots.split_once("\nALL = {").expect("the scenarios");
+    let scenarios = scenarios_in(functions).into_iter().filter(|name| all.contains(&format!("\n    {name},"))).count();
+    assert_eq!(figure(&promises, "`make boot`", " scenarios"), scenarios, "scenarios of make boot");
+    let checks = read(&root().join("tests/peers/peers.py")).matches("\": Check(").count();
+    assert_eq!(figure(&promises, "`make peers`", " checks"), checks, "checks of make peers");
+    let causes: BTreeSet<String> = rows(&page("troubleshooting.md"))
+        .filter_map(|row| row[0].starts_with('`').then(|| row[0].to_owned()))
+        .collect();
+    assert_eq!(figure(&promises, " doctor`", " causes"), causes.len(), "causes that doctor finds");
+}
