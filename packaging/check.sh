@@ -67,7 +67,7 @@ fi
 if [[ $(uname -m) == $(readelf --file-header "$stage/usr/bin/spotblock-agent" | sed -n 's/.*Machine:.*X86-64/x86_64/p; s/.*Machine:.*AArch64/aarch64/p') ]]; then
     [[ $("$stage/usr/bin/spotblock-agent" --version) == "spotblock-agent $version" ]] || wrong "the program's version"
 fi
-python3 - "$sbom" "$stage/usr/bin/spotblock-agent" <<'PY' || wrong "the SBOM"
+python3 - "$sbom" "$stage/usr/bin/spotblock-agent" "$stage/usr/share/doc/spotblock-agent/THIRD-PARTY-LICENCES" <<'PY' || wrong "the SBOM"
 import hashlib, json, sys
 document = json.load(open(sys.argv[1]))
 refs = [part["bom-ref"] for part in document["components"]] + [document["metadata"]["component"]["bom-ref"]]
@@ -77,6 +77,8 @@ assert all(need in refs for each in document["dependencies"] for need in each["d
 assert any(part["name"] == "tokio" and part["hashes"] and part["licenses"] for part in document["components"])
 digest = hashlib.sha256(open(sys.argv[2], "rb").read()).hexdigest()
 assert document["metadata"]["component"]["hashes"] == [{"alg": "SHA-256", "content": digest}], "another program's"
+licences = open(sys.argv[3]).read().splitlines()
+assert all(any(line.startswith(f"{part['name']} {part['version']}: ") for line in licences) for part in document["components"]), "licences"
 PY
 
 if ((failed)); then exit 1; fi
