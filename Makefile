@@ -17,6 +17,7 @@ demo:  ## see a block live and die on a local cloud; SOURCE=spot-block|spot|on-d
 
 test: lint build target/venv/.ready  ## everything: lints, wire protocols, unit tests, whole lives on the local cloud, real boots
 	target/venv/bin/python tests/peers/peers.py
+	target/venv/bin/python tests/bench/selftest.py
 	tests/docs/tutorial.py
 	tests/boot/boot.py
 	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --workspace; \
@@ -49,12 +50,10 @@ target/venv/.ready: tests/peers/requirements.txt
 	target/venv/bin/pip install --quiet --disable-pip-version-check --requirement tests/peers/requirements.txt
 	touch $@
 
-bench: target/venv/.ready  ## footprint and pace against their goals, a block of a thousand, and the same beside the AWS CLI and boto3: ten minutes on an idle machine
+bench: target/venv/.ready  ## spotblock beside its goals and beside the AWS CLI, boto3 and a boot script, in one table (docs/bench.md): ten minutes on an idle machine
 	cargo build --locked --workspace --bins
 	cargo build --locked --package node-agent --profile agent
-	python3 tests/bench/bench.py
-	python3 tests/bench/scale.py
-	python3 tests/bench/beside.py
+	target/venv/bin/python tests/bench/bench.py
 
 fuzz:  ## give every parser of foreign input RUNS broken inputs (default 100000) each; `make test` does some thousand
 	SPOTBLOCK_FUZZ_RUNS=$(or $(RUNS),100000) cargo test --locked --package fuzz --package node-agent --package provisioner --lib fuzz::

@@ -1,120 +1,111 @@
-"""The agent's footprint and pace against its goals. `make bench` runs it; `--quick` takes fewer samples.
+"""spotblock beside its goals and beside its peers, in one run on one local cloud, ending in one table. `make bench` runs it.
 
-Everything runs on this machine's loopback. Times depend on the machine and on what else it does."""
+    bench.py [--small] [--agent FILE] [--json FILE]
+
+Everything runs on this machine's loopback, on local clouds. Exit code 1 when a goal was missed or something couldn't be measured; a
+goal that hangs on time isn't judged while others use the machine. The table's figures go to a JSON file too."""
 
 import argparse
-import lzma
+import json
 import os
-import re
 import shutil
-import statistics
 import subprocess
 import sys
-from datetime import date
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-import cloud
-import start
-
-ROOT = Path(__file__).resolve().parents[2]
-AGENT = ROOT / "target/agent/spotblock-agent"
-FOLDER = ROOT / "target/bench"
-
-
-def row(what: str, goal: str, measured: str, met: bool | None) -> bool:
-    verdict = {True: "yes", False: "NO", None: ""}[met]
-    print(f"{what:<46} {goal:>12}  {verdict:<4} {measured}", flush=True)
-    return met is not False
+import beside
+import boot
+import footprint
+import scale
+from cloud import ROOT
+from others import Others
+from report import Report, Row
 
 
-def quantile(values: list[float], part: float) -> float:
-    values = sorted(values)
-    return values[min(len(values) - 1, int(len(values) * part))]
+class Sizes(NamedTuple):
+    """How much is measured."""
+
+    xz: int  # how hard the binary is packed
+    starts: int
+    script_starts: int
+    agents: int
+    rounds: int
+    idle_s: int
+    ends_in: str
+    blocks: dict[int, int]  # how often for how many instances
+    scale: dict[str, int]  # instances by source
+    cold_starts: int
 
 
-def spread(values: list[float], unit: str, digits: int = 1) -> str:
-    middle, low, high = statistics.median(values), quantile(values, 0.1), quantile(values, 0.9)
-    return f"median {middle:.{digits}f} {unit}, 10 to 90 %: {low:.{digits}f} to {high:.{digits}f}; {len(values)} samples"
+FULL = Sizes(9, 50, 15, 12, 9, 30, "60s", {1: 3, 10: 3, 100: 3, 1000: 1}, {"on-demand": 1000, "spot-block": 1000}, 15)
+# Enough to see that it all still runs; no figure of it means anything.
+SMALL = Sizes(0, 3, 1, 2, 1, 2, "25s", {1: 1}, {"on-demand": 40}, 1)
+
+Section = tuple[str, Callable[[], list[Row]]]
 
 
-def output(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+def sections(sizes: Sizes, agent: Path, folder: Path, notes: list[str]) -> list[Section]:
+    def booting() -> list[Row]:
+        rows, where = boot.rows(agent, folder / "boot", sizes.starts, sizes.script_starts)
+        notes.extend(["where the agent's median start went:", *where])
+        return rows
 
+    def joined(count: int, times: int) -> Section:
+        return f"from nothing to {count:,} joined", lambda: beside.block(count, times, folder)
 
-def binary() -> list[bool]:
-    size = AGENT.stat().st_size / 1e6
-    packed = len(lzma.compress(AGENT.read_bytes(), preset=9)) / 1e6
-    symbols = set(re.findall(r"GLIBC_([0-9.]+)", output("readelf", "--version-info", "--wide", str(AGENT))))
-    newest = max(symbols, key=lambda version: [int(part) for part in version.split(".")])
-    tree = output("cargo", "tree", "--locked", "--offline", "-p", "node-agent", "-e", "normal", "--prefix", "none")
-    found = sorted(set(re.findall(r"^aws-sdk-\S+", tree, re.MULTILINE)))
+    def scaled(source: str, count: int) -> Section:
+        return f"{count:,} instances, {source}", lambda: scale.rows(folder, source, count)
+
     return [
-        row("stripped binary", "<= 6 MB", f"{size:.2f} MB", size <= 6),
-        row("the same, xz -9", "<= 2 MB", f"{packed:.2f} MB", packed <= 2),
-        row("newest glibc symbol", "<= 2.34", newest, [int(part) for part in newest.split(".")] <= [2, 34]),
-        row("no aws-sdk-ec2 in it", "none", ", ".join(found), "aws-sdk-ec2" not in found),
+        ("the agent's binary", lambda: footprint.binary(agent, sizes.xz)),
+        ("a node's boot, IMDS at 1 ms", booting),
+        (f"{sizes.agents} agents that serve", lambda: footprint.serving(agent, folder, sizes.agents, sizes.rounds, sizes.idle_s)),
+        (f"{sizes.agents} agents at drain_at", lambda: footprint.draining(agent, folder, sizes.agents, sizes.ends_in)),
+        ("cold start", lambda: beside.cold_start(sizes.cold_starts)),
+        *(joined(count, times) for count, times in sizes.blocks.items()),
+        *(scaled(source, count) for source, count in sizes.scale.items()),
     ]
 
 
-def beginning(count: int) -> list[bool]:
-    took, log = start.starts(AGENT, FOLDER, count)
-    met = statistics.median(took) <= 25
-    kept = row("exec to ecs.config and ECS start, IMDS at 1 ms", "<= 25 ms", spread(took, "ms"), met)
-    for at, said in log:
-        print(f"    {at:6.1f} ms  {said[:90]}")
-    return [kept]
-
-
-def serving(instances: int, rounds: int, seconds: int) -> list[bool]:
-    idle: list[dict[str, float]] = []
-    waits: list[float] = []
-    for number in range(rounds):
-        there = cloud.Cloud(AGENT, FOLDER / f"serving-{number}", instances, "900s")
+def run(planned: list[Section], agent: Path) -> Report:
+    """All sections in their order. One that fails takes no other's figures away."""
+    report = Report(agent=os.path.relpath(agent, ROOT), load=[os.getloadavg()[0]])
+    whole = Others()
+    for name, measured in planned:
+        print(f"measuring: {name}", file=sys.stderr, flush=True)
+        others = Others()
         try:
-            if number == 0:
-                idle = cloud.idle(FOLDER / f"serving-{number}", seconds)
-            waits += cloud.notices(there)
-        finally:
-            there.close()
-    worst = {key: max(agent[key] for agent in idle) for key in idle[0]}
-    middle = statistics.median(agent["switches"] for agent in idle)
-    about = f"worst of {len(idle)} agents, serving for {seconds} s"
-    return [
-        row("idle RSS", "<= 9 MB", f"{worst['rss']:.1f} MB, {about}", worst["rss"] <= 9),
-        row("voluntary context switches", "<= 5/s", f"{worst['switches']:.1f}/s (median {middle:.1f}), {about}",
-            worst["switches"] <= 5),
-        row("CPU", "<= 0.1 %", f"{worst['cpu']:.2f} % of a core, {about}", worst["cpu"] <= 0.1),
-        row("RSS grown meanwhile", "< 0.5 MB", f"{worst['grown']:.2f} MB", worst["grown"] < 0.5),
-        row("descriptors opened meanwhile", "0", f"{worst['opened']:.0f}", worst["opened"] <= 0),
-        row("notice to DRAINING, 99 %", "<= 1.2 s",
-            f"{quantile(waits, 0.99):.2f} s, median {statistics.median(waits):.2f} s; {len(waits)} samples",
-            quantile(waits, 0.99) <= 1.2),
-    ]
-
-
-def draining(instances: int) -> list[bool]:
-    there = cloud.Cloud(AGENT, FOLDER / "draining", instances, "60s")
-    try:
-        late = [wait * 1000 for wait in cloud.drains(there)]
-    finally:
-        there.close()
-    return [row("drain_at to DRAINING asked for", "", spread(late, "ms", 0), None)]
+            rows = measured()
+        except (RuntimeError, OSError, subprocess.SubprocessError, LookupError, ValueError) as error:
+            report.failed.append((name, f"{type(error).__name__}: {error}"))
+            continue
+        used, there_were = others.seconds()
+        for row in rows:
+            row.section, row.others = name, used / there_were
+        report.rows += rows
+    used, there_were = whole.seconds()
+    report.others = used / there_were
+    report.load.append(os.getloadavg()[0])
+    return report
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(parents=True)
-    load = os.getloadavg()[0]
-    print(f"{date.today()}, {os.cpu_count()} cores, load {load:.1f}, Linux {os.uname().release}, {os.uname().machine}\n")
-    kept = binary() + beginning(10 if quick else 50)
-    kept += serving(4, 1, 10) if quick else serving(12, 9, 30)
-    kept += draining(4 if quick else 12)
-    missed = kept.count(False)
-    print("\nevery goal is met" if missed == 0 else f"\n{missed} of {len(kept)} goals are not met")
-    return 0 if missed == 0 else 1
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="little of it: shows that it runs, and no figure that means anything")
+    parser.add_argument("--agent", type=Path, default=ROOT / "target/agent/spotblock-agent", help="the agent to measure")
+    parser.add_argument("--json", type=Path, default=ROOT / "target/bench.json", help="where the figures go")
+    given = parser.parse_args()
+    folder = ROOT / "target" / ("bench-small" if given.small else "bench")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    notes: list[str] = []
+    agent = given.agent.resolve()
+    report = run(sections(SMALL if given.small else FULL, agent, folder, notes), agent)
+    given.json.write_text(json.dumps(report.as_json(), indent=1) + "\n")
+    print("\n".join([*notes, "", *report.lines()]))
+    return report.code
 
 
 if __name__ == "__main__":

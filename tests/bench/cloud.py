@@ -1,4 +1,5 @@
-"""Agents on a local cloud: how they idle, how soon they act on a notice, how punctually they drain."""
+"""Local clouds: with agents that run for real, of which it is seen how they idle, how soon they act on a notice and how punctually
+they drain; or with light nodes, for what the provisioner costs."""
 
 import json
 import os
@@ -11,46 +12,74 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "tests/e2e/fixtures/one-node.toml"
+SPOTBLOCK = ROOT / "target/debug/spotblock"
+AWS = ROOT / "target/venv/bin/aws"
+LIMIT_S = 20
+# Whatever proxy the machine's settings name isn't asked.
+OPEN = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 DURATION, DRAIN_LEAD = timedelta(hours=1), timedelta(seconds=15)
 
 # Nothing of the machine's own settings may decide whom these programs talk to.
 SAFE = {
     "AWS_EC2_METADATA_DISABLED": "true", "AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:1",
     "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "AKIALOCALCLOUD",
-    "AWS_SECRET_ACCESS_KEY": "local", "AWS_REGION": "us-east-1", "AWS_CONFIG_FILE": os.devnull,
-    "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "PATH": os.defpath, "SPOTBLOCK_CONFIG": str(CONFIG),
+    "AWS_SECRET_ACCESS_KEY": "local", "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "PATH": os.defpath,
+    "NO_PROXY": "127.0.0.1", "SPOTBLOCK_CONFIG": str(CONFIG),
 }
 
 
 class Cloud:
-    """A local cloud with a block of so many instances, which have joined."""
+    """A local cloud that lives as long as its `with`."""
 
-    def __init__(self, agent: Path, folder: Path, instances: int, ends_in: str) -> None:
+    def __init__(self, folder: Path, agent: Path, *flags: str) -> None:
         folder.mkdir(parents=True)
-        programs = ROOT / "target/debug"
-        self.process = subprocess.Popen(
-            [programs / "localcloud", "serve", "--agent", agent, "--dir", folder, "--block-ends-in", ends_in,
-             "--until-stdin-closes"],
-            env=SAFE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            stderr=open(folder / "localcloud.log", "w"),
-        )
-        self.url = self.process.stdout.readline().split()[-1]
+        with open(folder / "localcloud.log", "w") as log:
+            self.process = subprocess.Popen(
+                [ROOT / "target/debug/localcloud", "serve", "--agent", agent, "--dir", folder, *flags, "--until-stdin-closes"],
+                env=SAFE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, stderr=log,
+            )
+        said = self.process.stdout.readline().split()
+        self.url = said[-1] if said else ""
         if not self.url.startswith("http://127.0.0.1:"):
-            raise RuntimeError(f"{self.url} is not on loopback")
-        up = [programs / "spotblock", "up", "--yes", "--instances", str(instances)]
-        done = subprocess.run(up, env=SAFE | {"AWS_ENDPOINT_URL": self.url}, capture_output=True, text=True, timeout=120)
+            self.close()
+            raise RuntimeError(f"the local cloud didn't start on loopback: {self.url or (folder / 'localcloud.log').read_text()}")
+
+    @classmethod
+    def light(cls, folder: Path) -> "Cloud":
+        """One without any agent's process."""
+        return cls(folder, Path("/bin/false"), "--light-nodes-above", "0")
+
+    @classmethod
+    def with_block(cls, folder: Path, agent: Path, instances: int, ends_in: str) -> "Cloud":
+        """One with a block of so many instances, which have joined."""
+        there = cls(folder, agent, "--block-ends-in", ends_in)
+        up = [SPOTBLOCK, "up", "--yes", "--instances", str(instances)]
+        done = subprocess.run(up, env=SAFE | {"AWS_ENDPOINT_URL": there.url}, capture_output=True, text=True, timeout=120)
         if done.returncode != 0:
+            there.close()
             raise RuntimeError(done.stderr)
+        return there
+
+    def __enter__(self) -> "Cloud":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait(timeout=30)
 
     def get(self, what: str) -> list[dict]:
-        with urllib.request.urlopen(f"{self.url}/_localcloud/{what}", timeout=10) as answer:
+        with OPEN(f"{self.url}/_localcloud/{what}", timeout=30) as answer:
             return json.load(answer)
 
     def post(self, what: str, body: dict) -> None:
         request = urllib.request.Request(
             f"{self.url}/_localcloud/{what}", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        urllib.request.urlopen(request, timeout=10).close()
+        OPEN(request, timeout=30).close()
 
     def drained(self) -> dict[str, datetime]:
         """When each instance's own request for DRAINING arrived and was taken."""
@@ -63,9 +92,14 @@ class Cloud:
                     found.setdefault(instance, datetime.fromisoformat(call["at"]))
         return found
 
-    def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait(timeout=30)
+    def drained_all(self, wanted: set[str]) -> dict[str, datetime]:
+        """The same, once it is so of all these instances."""
+        until = time.monotonic() + LIMIT_S
+        while missing := wanted - (found := self.drained()).keys():
+            if time.monotonic() > until:
+                raise RuntimeError(f"no DRAINING within {LIMIT_S} s from {', '.join(sorted(missing))}")
+            time.sleep(0.5)
+        return found
 
 
 def agents(folder: Path) -> dict[int, Path]:
@@ -120,12 +154,11 @@ def notices(cloud: Cloud) -> list[float]:
     for node in cloud.get("nodes"):
         cloud.post(f"nodes/{node['instance']}/interrupt", {"in-secs": 120})
         time.sleep(random.uniform(0, 0.3))
-    time.sleep(3)
     noticed = {
         event["instance"]: datetime.fromisoformat(event["at"])
         for event in cloud.get("events") if event["what"] == "interruption-notice"
     }
-    drained = cloud.drained()
+    drained = cloud.drained_all(set(noticed))
     return [(drained[instance] - at).total_seconds() for instance, at in noticed.items()]
 
 
@@ -137,6 +170,6 @@ def drains(cloud: Cloud) -> list[float]:
     }
     due = {instance: at + DURATION - DRAIN_LEAD for instance, at in launched.items()}
     last = max(due.values())
-    time.sleep(max(0.0, (last - datetime.now(last.tzinfo)).total_seconds()) + 3)
-    drained = cloud.drained()
+    time.sleep(max(0.0, (last - datetime.now(last.tzinfo)).total_seconds()))
+    drained = cloud.drained_all(set(due))
     return [(drained[instance] - at).total_seconds() for instance, at in due.items()]

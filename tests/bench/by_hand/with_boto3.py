@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 
-import botocore.session
+import boto3
 from botocore.exceptions import ClientError
 
 COUNT = int(os.environ["COUNT"])
@@ -19,8 +19,7 @@ def until(look: Callable[[], bool]) -> None:
 
 
 def main() -> None:
-    session = botocore.session.Session()
-    batch, ec2, ecs, iam = (session.create_client(name) for name in ("batch", "ec2", "ecs", "iam"))
+    batch, ec2, ecs, iam = (boto3.client(name) for name in ("batch", "ec2", "ecs", "iam"))
     role = iam.create_role(RoleName="by-hand", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
     iam.attach_role_policy(RoleName="by-hand", PolicyArn="arn:aws:iam::aws:policy/service-role/AWSBatchServiceRole")
     batch.create_compute_environment(computeEnvironmentName="by-hand", type="UNMANAGED", state="ENABLED", serviceRole=role)
