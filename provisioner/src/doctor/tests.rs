@@ -1,4 +1,4 @@
-//! Causes that a simulated life doesn't reach. sim/doctor.rs makes the others happen.
+//! The order in which causes are looked for, and what keeps one from being found. sim/doctor.rs makes each happen.
 
 use std::collections::BTreeMap;
 

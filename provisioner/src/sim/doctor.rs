@@ -1,4 +1,4 @@
-//! Each cause that the doctor knows, made to happen, and found.
+//! Each cause that the doctor knows, made to happen, and found; and what it says of some of them.
 
 use std::time::Duration;
 
@@ -6,6 +6,31 @@ use localcloud::core::{Options, Request};
 use serde_json::json;
 
 use super::{Run, World, example_with};
+use crate::doctor::Cause;
+use scenes::scene;
+
+mod scenes;
+
+/// Catches: a cause that can't happen or is not found when it does. docs/troubleshooting.md has a row for each, which
+/// doctor/tests.rs holds.
+#[tokio::test(start_paused = true)]
+async fn each_cause_happens_on_the_local_cloud_and_is_found() {
+    for cause in Cause::ALL {
+        let scene = Box::pin(scene(*cause)).await;
+        let about = scene.about.as_slice().iter().map(String::as_str);
+        let arguments: Vec<&str> = ["doctor", "-o", "json"].into_iter().chain(about).collect();
+        let run = scene.world.run(&arguments).await;
+        assert_eq!(run.code, 1, "{cause:?}: {}{}", run.stdout, run.stderr);
+        let found: Vec<serde_json::Value> = serde_json::from_str(&run.stdout).expect("JSON");
+        let word = serde_json::to_value(cause).expect("a word");
+        let its = found.iter().find(|it| it["cause"] == word);
+        let its = its.unwrap_or_else(|| panic!("{cause:?} is not found: {}", run.stdout));
+        assert_eq!(its["finding"], cause.says());
+        for part in ["about", "evidence", "next"] {
+            assert!(its[part].as_str().is_some_and(|text| !text.is_empty()), "{cause:?} has no {part}: {its}");
+        }
+    }
+}
 
 /// Whether a run says all of these.
 fn says(run: &Run, parts: &[&str]) {

@@ -249,6 +249,7 @@ impl Host {
                 status: report.status,
                 since: report.since,
                 exit_code: report.exit_code,
+                not_started: None,
             });
             if call(outside, &self.instance, "SubmitTaskStateChange", &parameters).is_some() {
                 it.reports.pop_front();

@@ -15,7 +15,7 @@
 //!
 //! A job's container is a process that sleeps; its command is never run. `sleep N` in the command gives the seconds,
 //! and the job's environment says more: `LOCALCLOUD_SECONDS`, `LOCALCLOUD_EXIT=CODE`,
-//! `LOCALCLOUD_ON_TERM=exit:CODE|ignore`.
+//! `LOCALCLOUD_ON_TERM=exit:CODE|ignore`, `LOCALCLOUD_PLATFORM=linux/arm64` for an image that no other host can pull.
 //!
 //! # Controls
 //!

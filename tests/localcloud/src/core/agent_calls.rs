@@ -27,6 +27,8 @@ pub struct Report<'a> {
     pub since: Timestamp,
     /// The exit code of one that stopped.
     pub exit_code: Option<i32>,
+    /// Why its container never began.
+    pub not_started: Option<&'a str>,
 }
 
 /// A call of ECS with the credentials of an instance.
@@ -95,14 +97,19 @@ fn resources(kind: &InstanceType) -> Vec<Value> {
 /// The parameters of a report of a task's state.
 #[must_use]
 pub fn report(report: &Report<'_>) -> Value {
-    let Report { cluster, task, container, runtime_id, status, since, exit_code } = report;
+    let Report { cluster, task, container, runtime_id, status, since, exit_code, not_started } = report;
     let mut container = json!({"containerName": container, "runtimeId": runtime_id, "status": status});
     if let Some(code) = exit_code {
         container["exitCode"] = json!(code);
     }
+    if let Some(why) = not_started {
+        container["reason"] = json!(why);
+    }
     let mut parameters = json!({"cluster": cluster, "task": task, "status": status, "containers": [container]});
     if *status == "STOPPED" {
-        parameters["reason"] = json!("Essential container in task exited");
+        // `[A]` What a job shows for its attempt's statusReason.
+        let reason = if not_started.is_some() { "Task failed to start" } else { "Essential container in task exited" };
+        parameters["reason"] = json!(reason);
         parameters["executionStoppedAt"] = json!(seconds(*since));
     }
     parameters

@@ -85,6 +85,8 @@ pub struct Pace {
     pub instance_shown_ms: u64,
     /// An instance, from pending to running, and from shutting-down to terminated.
     pub instance_ms: u64,
+    /// From SUBMITTED to PENDING or RUNNABLE: Batch looks at what a job depends on.
+    pub submitted_ms: u64,
     /// From RUNNABLE to a task on an instance: the scheduler's round.
     pub placement_ms: u64,
     /// From a task placed to the ECS agent hearing of it.
@@ -114,6 +116,7 @@ impl Default for Pace {
             template_ms: 0,
             instance_shown_ms: 0,
             instance_ms: 700,
+            submitted_ms: 0,
             placement_ms: 500,
             delivery_ms: 200,
             report_ms: 400,

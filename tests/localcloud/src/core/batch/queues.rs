@@ -200,8 +200,24 @@ pub(super) fn advance(cloud: &mut Cloud, now: jiff::Timestamp) {
             if super::scheduler::end_jobs_of(cloud, now, &name) {
                 cloud.batch.queues.remove(&name);
             }
-        } else if let Some(queue) = cloud.batch.queues.get_mut(&name) {
-            queue.status = Status::Valid;
+        } else {
+            let status = settled_status(cloud, &name);
+            if let Some(queue) = cloud.batch.queues.get_mut(&name) {
+                queue.status = status;
+            }
         }
+    }
+}
+
+/// A queue whose change ends while one of its environments can't be used is INVALID; what Batch says then is `[A]`.
+fn settled_status(cloud: &Cloud, name: &str) -> Status {
+    let Some(queue) = cloud.batch.queues.get(name) else { return Status::Valid };
+    let usable = |arn: &&str| {
+        let environment = cloud.batch.environments.get(name_of(arn));
+        environment.is_some_and(|it| !matches!(it.status, Status::Invalid(_)))
+    };
+    match queue.order.arns().find(|arn| !usable(arn)) {
+        Some(arn) => Status::Invalid(format!("CLIENT_ERROR - Compute environment {arn} is not valid")),
+        None => Status::Valid,
     }
 }

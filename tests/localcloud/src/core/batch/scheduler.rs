@@ -2,7 +2,7 @@
 //!
 //! | from | to | when |
 //! |---|---|---|
-//! | SUBMITTED | PENDING | at once |
+//! | SUBMITTED | PENDING | after `pace.submitted_ms` |
 //! | PENDING | RUNNABLE | all jobs it depends on have SUCCEEDED (FAILED when one of them is) |
 //! | RUNNABLE | STARTING | an instance had room when it was looked at, and `pace.placement_ms` later still takes tasks |
 //! | STARTING | RUNNING | ECS knows its task RUNNING |
@@ -41,7 +41,8 @@ pub(in crate::core) fn next_due(cloud: &Cloud, now: Timestamp) -> Option<Timesta
     let queues = batch.queues.values().filter_map(|queue| queue.status.due());
     let placings = batch.jobs.values().filter_map(|job| job.placing.as_ref()).map(|placing| placing.due);
     let timeouts = batch.jobs.values().filter_map(timeout_at);
-    environments.chain(queues).chain(placings).chain(timeouts).filter(|due| *due > now).min()
+    let submitted = batch.jobs.values().filter_map(|job| submitted_until(cloud, job));
+    environments.chain(queues).chain(placings).chain(timeouts).chain(submitted).filter(|due| *due > now).min()
 }
 
 /// The ids of the jobs of which this is true, oldest first.
@@ -62,9 +63,14 @@ fn is_parent(job: &Job) -> bool {
     matches!(job.array, Array::Parent { .. })
 }
 
+/// When a SUBMITTED job has been looked at.
+fn submitted_until(cloud: &Cloud, job: &Job) -> Option<Timestamp> {
+    (job.status == JobStatus::Submitted).then(|| later(job.created_at, cloud.options.pace.submitted_ms))
+}
+
 /// SUBMITTED to PENDING to RUNNABLE. An array's parent stays PENDING until its children are over.
 fn make_runnable(cloud: &mut Cloud, now: Timestamp) {
-    for id in ids(cloud, |job| job.status == JobStatus::Submitted) {
+    for id in ids(cloud, |job| submitted_until(cloud, job).is_some_and(|due| due <= now)) {
         set_status(cloud, now, &id, JobStatus::Pending, None);
     }
     for id in ids(cloud, |job| job.status == JobStatus::Pending && !is_parent(job)) {

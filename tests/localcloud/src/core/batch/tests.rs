@@ -390,3 +390,23 @@ fn revisions_count_up_and_a_deregistered_one_takes_no_jobs() {
     let active = batch(&mut world, "DescribeJobDefinitions", active).expect("definitions");
     assert_eq!(active["jobDefinitions"].as_array().map(Vec::len), Some(1));
 }
+
+/// Catches: a queue that looks usable although an environment of it is not.
+#[test]
+fn a_queue_that_changes_while_an_environment_of_it_is_invalid_becomes_invalid() {
+    let (mut world, _) = ready();
+    let nobody = "arn:aws:iam::123456789012:role/Nobody";
+    let update = json!({"computeEnvironment": "env", "serviceRole": nobody});
+    world.call("batch", "UpdateComputeEnvironment", update).expect("it is taken");
+    world.wait_ms(1_000);
+    let status = |world: &mut World| {
+        let answer = world.call("batch", "DescribeJobQueues", json!({})).expect("queues");
+        (answer["jobQueues"][0]["status"].clone(), answer["jobQueues"][0]["statusReason"].clone())
+    };
+    assert_eq!(status(&mut world).0, "VALID", "nobody looks at a queue that doesn't change");
+    world.call("batch", "UpdateJobQueue", json!({"jobQueue": "queue", "priority": 2})).expect("it is taken");
+    world.wait_ms(1_000);
+    let (status, reason) = status(&mut world);
+    assert_eq!(status, "INVALID");
+    assert!(reason.as_str().is_some_and(|it| it.ends_with("compute-environment/env is not valid")), "{reason}");
+}

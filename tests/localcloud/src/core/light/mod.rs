@@ -98,7 +98,8 @@ pub(super) fn advance(cloud: &mut Cloud, now: Timestamp) {
             Effect::StartNode { .. } => {}
             Effect::EndNode { instance } => with(cloud, &instance, Node::end),
             Effect::RunTask { instance, task, container } => {
-                with(cloud, &instance, |node| node.run_task(now, &task, &container));
+                let architecture = ec2::instance(cloud, &instance).map_or("", |it| it.image().architecture);
+                with(cloud, &instance, |node| node.run_task(now, &task, &container, architecture));
             }
             Effect::StopTask { instance, task } => with(cloud, &instance, |node| node.stop_task(now, &task)),
         }
@@ -172,7 +173,7 @@ fn fulfil(cloud: &mut Cloud, now: Timestamp, id: &str, wish: Wish) {
             let done = call(cloud, now, id, "StopTask", &parameters).is_some();
             with(cloud, id, |node| node.stop_asked(now, &task, done));
         }
-        Wish::Report { cluster, task, container, status, since, exit_code } => {
+        Wish::Report { cluster, task, container, status, since, exit_code, not_started } => {
             let runtime_id = format!("{:0>64}", task.rsplit('/').next().unwrap_or_default());
             let report = agent_calls::Report {
                 cluster: &cluster,
@@ -182,6 +183,7 @@ fn fulfil(cloud: &mut Cloud, now: Timestamp, id: &str, wish: Wish) {
                 status,
                 since,
                 exit_code,
+                not_started: not_started.as_deref(),
             };
             let done = call(cloud, now, id, "SubmitTaskStateChange", &agent_calls::report(&report)).is_some();
             with(cloud, id, |node| node.reported(now, &task, done));

@@ -52,6 +52,7 @@ pub(super) enum Wish {
         status: &'static str,
         since: Timestamp,
         exit_code: Option<i32>,
+        not_started: Option<String>,
     },
     Process {
         task: String,
@@ -111,6 +112,8 @@ struct Task {
     ends: Option<(Timestamp, Option<i32>)>,
     state: State,
     reports: VecDeque<Report>,
+    /// Why its container can't begin.
+    pull_error: Option<String>,
     /// When its end is asked for again; none once that is done.
     asks_stop: Option<Timestamp>,
     stop_asked: bool,
@@ -127,6 +130,7 @@ struct Report {
     status: &'static str,
     since: Timestamp,
     exit_code: Option<i32>,
+    not_started: Option<String>,
     /// Not before this, when it failed.
     again: Option<Timestamp>,
 }
@@ -146,7 +150,7 @@ impl Task {
 
     fn becomes(&mut self, state: State, status: &'static str, since: Timestamp, exit_code: Option<i32>) {
         self.state = state;
-        self.reports.push_back(Report { status, since, exit_code, again: None });
+        self.reports.push_back(Report { status, since, exit_code, not_started: None, again: None });
     }
 
     fn changes_at(&self) -> Option<Timestamp> {
@@ -180,6 +184,11 @@ impl Task {
     fn change(&mut self, arn: &str) -> Option<Wish> {
         let at = self.changes_at()?;
         let begins = self.state == State::Pending && self.ends.is_none();
+        if let Some(why) = self.pull_error.take_if(|_| begins) {
+            self.becomes(State::Stopped, "STOPPED", at, None);
+            self.reports.back_mut()?.not_started = Some(why);
+            return None;
+        }
         if begins {
             let runs = SignedDuration::try_from_secs_f64(self.behaviour.seconds).unwrap_or(SignedDuration::MAX);
             self.ends = Some((plus(at, runs), Some(self.behaviour.exit.into())));
@@ -234,10 +243,13 @@ impl Node {
         self.phase = Phase::Gone;
     }
 
-    pub(super) fn run_task(&mut self, now: Timestamp, arn: &str, container: &Container) {
+    /// Takes a task on a host of this architecture.
+    pub(super) fn run_task(&mut self, now: Timestamp, arn: &str, container: &Container, architecture: &str) {
+        let behaviour = Behaviour::of(container);
         let mut task = Task {
             container: container.name.clone(),
-            behaviour: Behaviour::of(container),
+            pull_error: behaviour.pull_error(architecture),
+            behaviour,
             begins: plus(now, CREATION),
             ends: None,
             state: State::Pending,
@@ -341,6 +353,7 @@ impl Node {
                 status: report.status,
                 since: report.since,
                 exit_code: report.exit_code,
+                not_started: report.not_started.clone(),
             });
         }
         let member = self.member.clone()?;

@@ -66,13 +66,17 @@ fn member(world: &mut World) -> String {
 }
 
 fn task(world: &mut World, seconds: u32) -> String {
+    task_with(world, seconds, &[])
+}
+
+fn task_with(world: &mut World, seconds: u32, environment: &[(&str, &str)]) -> String {
     let member = member(world);
     let container = crate::core::effect::Container {
         name: "default".into(),
         family: "f".into(),
         revision: "1".into(),
         command: vec!["sleep".into(), seconds.to_string()],
-        environment: Vec::new(),
+        environment: environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
     };
     let new = ecs::NewTask {
         container_instance: member,
@@ -182,4 +186,19 @@ fn only_the_instances_above_the_number_are_light() {
     assert_eq!(info(&world.cloud).len(), 3);
     let starts = world.cloud.take_effects();
     assert_eq!(starts.iter().filter(|it| matches!(it, Effect::StartNode { .. })).count(), 2);
+}
+
+/// Catches: a container that begins although nobody has an image for its host.
+#[test]
+fn a_task_whose_image_is_for_another_platform_fails_to_start() {
+    let (mut world, _) = joined(&config(), 1);
+    let task = task_with(&mut world, 60, &[("LOCALCLOUD_PLATFORM", "linux/arm64")]);
+    world.pass(5_000);
+    let answer = world.call("ecs", "DescribeTasks", json!({"cluster": "c", "tasks": [task]})).expect("a task");
+    let task = &answer["tasks"][0];
+    assert_eq!((&task["lastStatus"], &task["stopCode"]), (&json!("STOPPED"), &json!("TaskFailedToStart")), "{task}");
+    assert_eq!(task["stoppedReason"], "Task failed to start");
+    let container = &task["containers"][0];
+    let said = "CannotPullContainerError: no matching manifest for linux/amd64 in the manifest list entries";
+    assert_eq!((&container["reason"], &container["exitCode"]), (&json!(said), &json!(null)));
 }

@@ -1,10 +1,12 @@
 //! The node's containers: processes that sleep and end as the job's definition says.
 //!
-//! A job's command is never run. `sleep N` in it gives the seconds; three variables of the job's environment say more:
+//! A job's command is never run. `sleep N` in it gives the seconds; four variables of the job's environment say more:
 //!
 //! - `LOCALCLOUD_SECONDS`: how long the container runs (default: `N`, or 2 without such a command)
 //! - `LOCALCLOUD_EXIT`: its exit code (default 0)
 //! - `LOCALCLOUD_ON_TERM`: what it does on SIGTERM: `exit:CODE` or `ignore` (default: it dies of it)
+//! - `LOCALCLOUD_PLATFORM`: the platforms that its image is for, such as `linux/arm64` (default: all); on another host it
+//!   can't be pulled
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::core::behaviour::{Behaviour, OnTerm};
+use crate::core::ec2;
 use crate::core::effect::Container;
 use crate::shell::process::{Group, Leader, exit_code};
 use crate::shell::{Shell, clock};
@@ -69,6 +72,7 @@ impl Task {
             known,
             since: clock::now(),
             exit_code,
+            not_started: None,
         });
     }
 }
@@ -83,6 +87,8 @@ pub(super) struct Report {
     /// Since when.
     pub(super) since: Timestamp,
     pub(super) exit_code: Option<i32>,
+    /// Why its container never began.
+    pub(super) not_started: Option<String>,
 }
 
 /// All tasks of one host.
@@ -251,6 +257,10 @@ impl Life {
             // It never was: no exit code.
             return self.becomes(Known::Stopped, None, None);
         }
+        let architecture = ec2::instance(&self.shell.cloud(), &self.instance).map_or("", |it| it.image().architecture);
+        if let Some(why) = behaviour.pull_error(architecture) {
+            return self.fails_to_start(why);
+        }
         let mut leader = match Leader::start(&mut command(behaviour)) {
             Ok(leader) => leader,
             Err(error) => {
@@ -285,6 +295,14 @@ impl Life {
         code_of(leader.wait().await)
     }
 
+    fn fails_to_start(&self, why: String) {
+        self.becomes(Known::Stopped, None, None);
+        let mut state = self.lock();
+        if let Some(report) = state.tasks.get_mut(&self.arn).and_then(|task| task.unreported.back_mut()) {
+            report.not_started = Some(why);
+        }
+    }
+
     fn becomes(&self, known: Known, group: Option<Group>, exit_code: Option<i32>) {
         let mut state = self.lock();
         let ended = state.ended;
@@ -309,7 +327,7 @@ fn code_of(status: std::io::Result<std::process::ExitStatus>) -> i32 {
 
 /// The process that acts it out. Nothing of the job's own text gets into the script, only numbers.
 fn command(behaviour: &Behaviour) -> Command {
-    let Behaviour { seconds, exit, on_term } = behaviour;
+    let Behaviour { seconds, exit, on_term, .. } = behaviour;
     let script = match on_term {
         OnTerm::Die => format!("sleep {seconds}; exit {exit}"),
         OnTerm::Exit(code) => format!("trap 'exit {code}' TERM; sleep {seconds} & wait; exit {exit}"),

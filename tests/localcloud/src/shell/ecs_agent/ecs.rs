@@ -43,6 +43,7 @@ pub(super) fn report(shell: &Arc<Shell>, instance: &str, cluster: &str, report: 
         status: report.known.as_str(),
         since: report.since,
         exit_code: report.exit_code,
+        not_started: report.not_started.as_deref(),
     });
     call(shell, instance, "SubmitTaskStateChange", &parameters).map(|_| ())
 }
