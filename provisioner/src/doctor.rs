@@ -18,7 +18,7 @@ mod job;
 
 pub use cause::Cause;
 pub use instance::instance;
-pub use job::job;
+pub use job::{job, worth_reading};
 
 /// What was found, on what grounds, and the command that helps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -56,6 +56,8 @@ pub struct Surroundings {
     pub missing: BTreeMap<String, Looked>,
     /// When the agents of the instances stop what still runs.
     pub stops: BTreeMap<String, Timestamp>,
+    /// The last lines that jobs wrote whose last attempt ended badly, by the job's id.
+    pub wrote: BTreeMap<String, Vec<String>>,
     /// Whether the agent is baked into the image.
     pub baked: bool,
     /// The time.

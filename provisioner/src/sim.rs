@@ -249,6 +249,13 @@ impl World {
         self.settle();
     }
 
+    /// In steps of a second, so that what happens brings about what follows in time.
+    pub(crate) async fn pass_slowly(&self, duration: Duration) {
+        for _ in 0..duration.as_secs() {
+            self.pass(Duration::from_secs(1)).await;
+        }
+    }
+
     /// Lets what is due happen.
     fn settle(&self) {
         let (mut state, now) = (self.state(), self.now());

@@ -39,6 +39,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "spotblock jobs                          # the newest first",
             "spotblock jobs -s RUNNABLE,RUNNING",
             "spotblock jobs --name align* -o json",
+            "spotblock jobs --array sample -s FAILED # which children failed, and why",
         ],
     ),
     (

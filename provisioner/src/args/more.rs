@@ -41,6 +41,9 @@ pub struct Jobs {
     /// Only jobs of this name; a `*` at its end stands for anything
     #[arg(long, short)]
     pub name: Option<String>,
+    /// The children of this array job, by its id or name
+    #[arg(long, value_name = "JOB", conflicts_with = "name")]
+    pub array: Option<String>,
     /// At most so many, the newest
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub limit: usize,

@@ -13,7 +13,7 @@ mod definitions;
 mod jobs;
 
 pub use definitions::Registered;
-pub use jobs::{Attempt, Children, Detail, Job};
+pub use jobs::{Attempt, Children, Detail, Job, Listed};
 
 /// A compute environment.
 #[derive(Clone, Debug)]

@@ -57,12 +57,14 @@ pub struct Page {
     pub next: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct GetLogEvents {
     log_group_name: String,
     log_stream_name: String,
     start_from_head: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_token: Option<String>,
 }
@@ -135,12 +137,30 @@ impl Logs {
     /// # Errors
     /// When the call fails.
     pub async fn page(&self, group: &str, stream: &str, token: Option<&str>) -> Result<Option<Page>> {
-        let asked = GetLogEvents {
+        let token = token.map(str::to_owned);
+        self.ask(group, stream, |asked| GetLogEvents { start_from_head: true, next_token: token, ..asked }).await
+    }
+
+    /// A stream's last lines, at most so many (1 to 10,000); none when there is no such stream.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn tail(&self, group: &str, stream: &str, most: u32) -> Result<Vec<Line>> {
+        let page = self.ask(group, stream, |asked| GetLogEvents { limit: Some(most), ..asked }).await?;
+        Ok(page.map(|page| page.lines).unwrap_or_default())
+    }
+
+    async fn ask(
+        &self,
+        group: &str,
+        stream: &str,
+        with: impl FnOnce(GetLogEvents) -> GetLogEvents,
+    ) -> Result<Option<Page>> {
+        let asked = with(GetLogEvents {
             log_group_name: group.to_owned(),
             log_stream_name: stream.to_owned(),
-            start_from_head: true,
-            next_token: token.map(str::to_owned),
-        };
+            ..GetLogEvents::default()
+        });
         let answer = self.get.invoke(asked).await;
         match answer.map_err(failed("logs:GetLogEvents", format!("{group}:{stream}"))) {
             Ok(Events { events, next_forward_token: next }) => {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::args;
+use crate::aws::batch::Detail;
 use crate::aws::ec2::Instance;
 use crate::aws::ecs::Host;
 use crate::block::{self, Block};
@@ -19,6 +20,8 @@ use super::jobs;
 const MOST_JOBS: usize = 5;
 /// How many missing instances are looked into, at some calls each: they are missing for the same, mostly.
 const MOST_INSTANCES: usize = 5;
+/// How many of the last lines that a job wrote are looked at.
+const LAST_LINES: u32 = 20;
 /// The exit code when something was found.
 const FOUND: u8 = 1;
 
@@ -28,14 +31,18 @@ const FOUND: u8 = 1;
 /// When what is named isn't there, or a call fails.
 pub async fn run(session: &Session<'_>, args: &args::Doctor) -> Result<u8> {
     let about = args.about.as_deref();
-    let facts = gather(session, about.filter(|id| id.starts_with("i-"))).await?;
+    let mut facts = gather(session, about.filter(|id| id.starts_with("i-"))).await?;
     let found = match about {
         Some(id) if id.starts_with("i-") => {
             let instance = facts.instances.iter().find(|it| it.id == id).ok_or_else(|| unknown(session, id))?;
             doctor::instance(&facts, instance).into_iter().collect()
         }
-        Some(job) => doctor::job(&facts, &jobs::find(session, job).await?),
-        None => everything(session, &facts).await?,
+        Some(job) => {
+            let job = jobs::find(session, job).await?;
+            of_our_queue(session, &job)?;
+            of_job(session, &mut facts, job).await?
+        }
+        None => everything(session, &mut facts).await?,
     };
     session.ui.result(&found, |found| text(found, about))?;
     Ok(if found.is_empty() { 0 } else { FOUND })
@@ -84,6 +91,7 @@ async fn gather(session: &Session<'_>, named: Option<&str>) -> Result<Surroundin
         in_default,
         instances,
         missing,
+        wrote: BTreeMap::new(),
         stops,
         baked: matches!(session.settings.agent.from, AgentFrom::Ami),
         now: session.now(),
@@ -157,14 +165,56 @@ fn if_allowed<T>(session: &Session<'_>, answer: Result<T>) -> Result<Option<T>> 
     }
 }
 
-async fn everything(session: &Session<'_>, facts: &Surroundings) -> Result<Vec<Finding>> {
+/// A job of another queue has other instances: what is known of ours says nothing of it.
+fn of_our_queue(session: &Session<'_>, job: &Detail) -> Result<()> {
+    let ours = &session.settings.environment.queue;
+    if job.queue == *ours {
+        return Ok(());
+    }
+    Err(Error::Usage {
+        what: format!("job {} ({}) is in queue {}, and this environment's is {ours}", job.name, job.id, job.queue),
+        next: "ask with the spotblock.toml of that queue (--config)".to_owned(),
+    })
+}
+
+/// Why a job is where it is; of an array that waits, one of its children, since they wait for the same, mostly.
+async fn of_job(session: &Session<'_>, facts: &mut Surroundings, job: Detail) -> Result<Vec<Finding>> {
+    let job = match waiting_child(session, &job).await? {
+        Some(child) => child,
+        None => job,
+    };
+    if let Some((group, stream)) = doctor::worth_reading(&job) {
+        let read = session.aws.logs.tail(group, stream, LAST_LINES).await;
+        let lines = if_allowed(session, read)?.unwrap_or_default();
+        facts.wrote.insert(job.id.clone(), lines.into_iter().map(|line| line.text).collect());
+    }
+    Ok(doctor::job(facts, &job))
+}
+
+/// An array is PENDING as long as its children are not over `[V]`; one that depends on others says so itself.
+async fn waiting_child(session: &Session<'_>, job: &Detail) -> Result<Option<Detail>> {
+    if job.array.is_none() || job.is_over() {
+        return Ok(None);
+    }
+    let batch = &session.aws.batch;
+    let states: &[&str] = if job.depends_on.is_empty() { &["RUNNABLE", "PENDING", "SUBMITTED"] } else { &["RUNNABLE"] };
+    for state in states {
+        if let Some(child) = batch.children_in_state(&job.id, state, 1).await?.into_iter().next() {
+            return Ok(batch.jobs(&[child.id]).await?.into_iter().next());
+        }
+    }
+    Ok(None)
+}
+
+async fn everything(session: &Session<'_>, facts: &mut Surroundings) -> Result<Vec<Finding>> {
     let mut found = doctor::surroundings(facts);
     found.extend(facts.instances.iter().filter(|it| it.is_up()).filter_map(|it| doctor::instance(facts, it)));
     if facts.queue.is_some() {
         for state in ["PENDING", "RUNNABLE"] {
-            let ids = session.aws.batch.jobs_in_state(&facts.queue_name, state, MOST_JOBS).await?;
+            let listed = session.aws.batch.jobs_in_state(&facts.queue_name, state, MOST_JOBS).await?;
+            let ids: Vec<String> = listed.into_iter().map(|job| job.id).collect();
             for job in session.aws.batch.jobs(&ids).await? {
-                found.extend(doctor::job(facts, &job));
+                found.extend(of_job(session, facts, job).await?);
             }
         }
     }

@@ -1,9 +1,11 @@
 //! `spotblock jobs`: the queue's jobs, and why they are as they are.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use crate::args;
-use crate::aws::batch::{Detail, JOB_STATES};
+use crate::aws::batch::{Detail, JOB_STATES, Listed};
 use crate::error::{Error, Result};
 use crate::session::Session;
 use crate::ui::{table, view};
@@ -13,28 +15,61 @@ use crate::ui::{table, view};
 /// # Errors
 /// When a call fails.
 pub async fn run(session: &Session<'_>, args: &args::Jobs) -> Result<u8> {
-    let (batch, queue) = (&session.aws.batch, &session.settings.environment.queue);
     let states: Vec<&str> = JOB_STATES
         .into_iter()
         .filter(|state| args.states.is_empty() || args.states.iter().any(|it| it.eq_ignore_ascii_case(state)))
         .collect();
-    let mut ids = Vec::new();
-    match &args.name {
+    let listed = listed(session, args, &states).await?;
+    let ids: Vec<String> = listed.iter().take(args.limit).map(|job| job.id.clone()).collect();
+    let mut jobs = session.aws.batch.jobs(&ids).await?;
+    // It may have gone on since it was listed.
+    jobs.retain(|job| states.contains(&job.status.as_str()));
+    session.ui.result(&jobs, |jobs| text(jobs, session.now()))?;
+    if listed.len() > ids.len() {
+        session.ui.say(format_args!(
+            "these are the newest {} of {} jobs: --limit {} shows all",
+            ids.len(),
+            listed.len(),
+            listed.len()
+        ));
+    }
+    Ok(0)
+}
+
+/// The jobs that are asked for, the newest first.
+async fn listed(session: &Session<'_>, args: &args::Jobs, states: &[&str]) -> Result<Vec<Listed>> {
+    let (batch, queue) = (&session.aws.batch, &session.settings.environment.queue);
+    let mut all = Vec::new();
+    if let Some(name) = &args.name {
         // Batch takes a name or a state, not both `[V]`.
-        Some(name) => ids = batch.jobs_named(queue, name, usize::MAX).await?,
-        None => {
-            for state in &states {
-                ids.extend(batch.jobs_in_state(queue, state, usize::MAX).await?);
-            }
+        all = batch.jobs_named(queue, name).await?;
+        all.retain(|job| states.contains(&job.status.as_str()));
+    } else if let Some(array) = &args.array {
+        let array = array_id(session, array).await?;
+        for state in states {
+            all.extend(batch.children_in_state(&array, state, usize::MAX).await?);
+        }
+    } else {
+        for state in states {
+            all.extend(batch.jobs_in_state(queue, state, usize::MAX).await?);
         }
     }
-    ids.dedup();
-    let mut jobs = batch.jobs(&ids).await?;
-    jobs.retain(|job| states.contains(&job.status.as_str()));
-    jobs.sort_by_key(|job| std::cmp::Reverse(job.created));
-    jobs.truncate(args.limit);
-    session.ui.result(&jobs, |jobs| text(jobs, session.now()))?;
-    Ok(0)
+    // One that goes on meanwhile is listed in two states.
+    let mut seen = BTreeSet::new();
+    all.retain(|job| seen.insert(job.id.clone()));
+    all.sort_by_key(|job| std::cmp::Reverse(job.created));
+    Ok(all)
+}
+
+async fn array_id(session: &Session<'_>, given: &str) -> Result<String> {
+    let job = find(session, given).await?;
+    match job.array {
+        Some(_) => Ok(job.id),
+        None => Err(Error::Usage {
+            what: format!("job {} ({}) is no array: it has no children", job.name, job.id),
+            next: "look at it with `spotblock jobs --name` or `spotblock doctor`".to_owned(),
+        }),
+    }
 }
 
 fn text(jobs: &[Detail], now: Timestamp) -> String {
@@ -93,9 +128,9 @@ pub(crate) async fn find(session: &Session<'_>, given: &str) -> Result<Detail> {
     {
         return Ok(job);
     }
-    let ids = batch.jobs_named(queue, given, usize::MAX).await?;
-    let newest = batch.jobs(&ids).await?.into_iter().max_by_key(|job| job.created);
-    newest.ok_or_else(|| Error::Usage {
+    let newest = batch.jobs_named(queue, given).await?.into_iter().max_by_key(|job| job.created);
+    let newest: Vec<String> = newest.map(|job| job.id).into_iter().collect();
+    batch.jobs(&newest).await?.into_iter().next().ok_or_else(|| Error::Usage {
         what: format!("there is no job {given} in queue {queue}"),
         next: "list them with `spotblock jobs`; Batch forgets ended ones after some days".to_owned(),
     })

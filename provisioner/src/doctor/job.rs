@@ -3,22 +3,28 @@
 use jiff::SignedDuration;
 
 use super::{Cause, Finding, Surroundings, instance, surroundings};
-use crate::aws::batch::Detail;
+use crate::aws::batch::{Attempt, Detail};
 use crate::aws::ecs::{Host, Room};
 use crate::error::human;
 
 /// ECS counts a vCPU as so many units `[V]`.
 const CPU_UNITS: u32 = 1024;
-/// What Docker and the kernel say of an image that is for other processors `[A]`.
-const OTHER_PROCESSOR: [&str; 2] = ["no matching manifest for", "exec format error"];
+/// What Docker, containerd and the kernel say of an image that is for other processors `[A]`; the kernel's word is in what
+/// the container wrote.
+const OTHER_PROCESSOR: [&str; 3] =
+    ["no matching manifest for", "does not contain descriptor matching platform", "exec format error"];
+/// So many characters of a line that a job wrote are shown.
+const SHOWN: usize = 160;
 
 /// Why a job is where it is.
 #[must_use]
 pub fn job(facts: &Surroundings, job: &Detail) -> Vec<Finding> {
     let about = format!("job {} ({})", job.name, job.id);
     let mut found: Vec<Finding> = stopped_before(job, &about).into_iter().collect();
-    found.extend(other_processor(job, &about));
+    found.extend(other_processor(facts, job, &about));
     match job.status.as_str() {
+        // Its children are under way.
+        "PENDING" if job.array.is_some() && job.depends_on.is_empty() => {}
         "PENDING" => {
             let evidence = format!("it depends on {}", job.depends_on.join(", "));
             found.push(Cause::Dependent.found(about, evidence, "spotblock jobs"));
@@ -27,10 +33,7 @@ pub fn job(facts: &Surroundings, job: &Detail) -> Vec<Finding> {
             found.push(Cause::Submitted.found(about, "state SUBMITTED", "wait a few seconds"));
         }
         "RUNNABLE" => found.extend(runnable(facts, job, &about)),
-        "FAILED" => {
-            let next = "its output is in CloudWatch Logs; submit it again when the cause is gone";
-            found.push(Cause::Failed.found(about, job.why(), next));
-        }
+        "FAILED" => found.push(failed(facts, job, about)),
         _ => {}
     }
     found
@@ -38,9 +41,7 @@ pub fn job(facts: &Surroundings, job: &Detail) -> Vec<Finding> {
 
 /// Catches what retries won't cure: the job is longer than what blocks leave it.
 fn stopped_before(job: &Detail, about: &str) -> Option<Finding> {
-    let by_block =
-        |it: &&crate::aws::batch::Attempt| it.status_reason.as_deref().is_some_and(|it| it.starts_with("Host EC2"));
-    let times = job.attempts.iter().filter(by_block).count();
+    let times = job.attempts.iter().filter(|it| stopped_by_host(Some(it))).count();
     (times >= 2).then(|| {
         let evidence = format!("{times} of its {} attempts ended with their host", job.attempts.len());
         let next =
@@ -50,13 +51,84 @@ fn stopped_before(job: &Detail, about: &str) -> Option<Finding> {
 }
 
 /// Batch can't know what an image is for: the first attempt shows it.
-fn other_processor(job: &Detail, about: &str) -> Option<Finding> {
+fn other_processor(facts: &Surroundings, job: &Detail, about: &str) -> Option<Finding> {
+    let tells = |text: &&str| OTHER_PROCESSOR.iter().any(|part| text.contains(part));
     let reasons = job.attempts.iter().flat_map(|it| [it.reason.as_deref(), it.status_reason.as_deref()]);
-    let said = reasons.chain([job.reason.as_deref()]).flatten();
-    let said = said.into_iter().find(|text| OTHER_PROCESSOR.iter().any(|part| text.contains(part)))?;
+    let reason = reasons.chain([job.reason.as_deref()]).flatten().find(tells);
+    let line = || lines(facts, job).rfind(tells);
+    let said = match reason {
+        Some(reason) => format!("its attempt ended with \"{reason}\""),
+        None => format!("it wrote \"{}\"", shown(line()?)),
+    };
     let next =
         "an image for both (docker buildx build --platform linux/amd64,linux/arm64), or other [block] instance-types";
-    Some(Cause::Architecture.found(about, format!("its attempt ended with \"{said}\""), next))
+    Some(Cause::Architecture.found(about, said, next))
+}
+
+/// The last lines that it wrote, without empty ones.
+fn lines<'a>(facts: &'a Surroundings, job: &Detail) -> impl DoubleEndedIterator<Item = &'a str> {
+    let all = facts.wrote.get(&job.id).into_iter().flatten();
+    all.map(|line| line.trim()).filter(|line| !line.is_empty())
+}
+
+fn shown(line: &str) -> String {
+    if line.chars().count() <= SHOWN { line.to_owned() } else { line.chars().take(SHOWN).chain(['\u{2026}']).collect() }
+}
+
+fn failed(facts: &Surroundings, job: &Detail, about: String) -> Finding {
+    let last = lines(facts, job).next_back().map(|line| format!("the last line it wrote: \"{}\"", shown(line)));
+    let evidence = [Some(job.why()), last].into_iter().flatten().filter(|it| !it.is_empty()).collect::<Vec<_>>();
+    let evidence = if evidence.is_empty() { "Batch gives no reason".to_owned() } else { evidence.join("; ") };
+    Cause::Failed.found(about, evidence, after_failure(job))
+}
+
+/// What helps, by what Batch, ECS and Docker say `[A]`.
+fn after_failure(job: &Detail) -> String {
+    let last = job.attempts.last();
+    let container = last.and_then(|it| it.reason.as_deref()).unwrap_or_default();
+    let batch = job.reason.as_deref().unwrap_or_default();
+    let id = &job.id;
+    if job.array.is_some() {
+        return format!("spotblock jobs --array {id} --state FAILED lists the children that failed");
+    }
+    if batch.starts_with("Dependent Job failed") {
+        return format!("see why that one failed: spotblock doctor {}", job.depends_on.join(", or "));
+    }
+    if container.contains("CannotPull") {
+        return "look at the image's name and tag, at the instance role's right to pull it (ECR), and at the way there"
+            .to_owned();
+    }
+    if container.contains("CannotCreateContainer") || container.contains("CannotStartContainer") {
+        return "look at the command, the mounts and the log driver of its job definition".to_owned();
+    }
+    if container.contains("OutOfMemory") {
+        return format!("more --memory (or `memory` of its job definition); spotblock logs {id} shows how far it came");
+    }
+    if batch.contains("exceeded timeout") {
+        return format!("a longer --job-timeout, if it didn't hang: spotblock logs {id} shows how far it came");
+    }
+    if stopped_by_host(last) {
+        return "its attempts are used up: submit it again with more --attempts, or let it write a checkpoint"
+            .to_owned();
+    }
+    if last.is_some_and(|it| it.exit_code.is_some()) {
+        return format!("spotblock logs {id} shows what it wrote; submit it again when the cause is gone");
+    }
+    "submit it again when the cause is gone".to_owned()
+}
+
+fn stopped_by_host(attempt: Option<&Attempt>) -> bool {
+    attempt.and_then(|it| it.status_reason.as_deref()).is_some_and(|it| it.starts_with("Host EC2"))
+}
+
+/// The log group and stream of a job whose last attempt ended badly by itself: there it may have said why.
+#[must_use]
+pub fn worth_reading(job: &Detail) -> Option<(&str, &str)> {
+    let last = job.attempts.last().filter(|it| it.exit_code.is_some_and(|code| code != 0))?;
+    if stopped_by_host(Some(last)) || job.status == "SUCCEEDED" {
+        return None;
+    }
+    Some((job.log_group.as_deref()?, last.log_stream.as_deref()?))
 }
 
 /// Why Batch doesn't place it. What is wrong with all jobs comes first.

@@ -58,6 +58,7 @@ fn facts(hosts: Vec<Host>) -> Surroundings {
         in_default: Vec::new(),
         instances: vec![an_instance()],
         missing: BTreeMap::new(),
+        wrote: BTreeMap::new(),
         stops: BTreeMap::new(),
         baked: true,
         now: now(),

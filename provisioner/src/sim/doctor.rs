@@ -328,3 +328,91 @@ async fn a_job_that_would_not_fit_before_the_stop_is_told_so() {
     );
     says(&world.run(&["doctor", "long"]).await, &["it may not end before its block stops it", "it may take 40 min"]);
 }
+
+/// Runs a job to its end on an instance that runs what it is given, and asks the doctor about it.
+async fn asked_after(more: &[&str]) -> (World, Run) {
+    let world = scenes::that_runs(crate::testing::EXAMPLE).await;
+    submitted(&world, &[&["--name", "over"], more].concat()).await;
+    world.pass_slowly(Duration::from_secs(130)).await;
+    let run = world.run(&["doctor", "over"]).await;
+    (world, run)
+}
+
+/// Catches: a failure of which one is told no more than that it was one.
+#[tokio::test(start_paused = true)]
+async fn a_job_that_failed_is_told_with_what_it_wrote_and_what_to_do() {
+    let (world, run) = asked_after(&["--env", "LOCALCLOUD_EXIT=9"]).await;
+    says(&run, &["it failed", "exit 9", "the last line it wrote: \"localcloud: ended with exit code 9\""]);
+    let jobs = world.run(&["jobs", "-o", "json"]).await.stdout;
+    let jobs: serde_json::Value = serde_json::from_str(&jobs).expect("JSON");
+    let id = jobs[0]["id"].as_str().expect("an id").to_owned();
+    says(&run, &[&format!("next:    spotblock logs {id} shows what it wrote")]);
+    let (_, run) = asked_after(&["--job-timeout", "1m", "--", "sleep", "300"]).await;
+    says(
+        &run,
+        &["Job attempt duration exceeded timeout", "a longer --job-timeout, if it didn't hang: spotblock logs "],
+    );
+    let (_, run) = asked_after(&["--env", "LOCALCLOUD_PLATFORM=linux/arm64"]).await;
+    says(&run, &["no matching manifest for linux/amd64", "look at the image's name and tag"]);
+    assert!(!run.stdout.contains("spotblock logs"), "it never began: {}", run.stdout);
+    let submitted_after = world.run(&["submit", "-j", "hello-world", "--name", "after", "--depends-on", &id]).await;
+    assert_eq!(submitted_after.code, 0, "{}", submitted_after.stderr);
+    world.pass(Duration::from_secs(5)).await;
+    says(&world.run(&["doctor", "after"]).await, &["Dependent Job failed", &format!("spotblock doctor {id}")]);
+}
+
+/// The kernel's word for another architecture stands nowhere but in what the container wrote.
+#[tokio::test(start_paused = true)]
+async fn an_image_for_other_processors_that_could_be_pulled_is_found_by_what_it_wrote() {
+    let (world, run) =
+        asked_after(&["--env", "LOCALCLOUD_EXIT=1", "--", "echo", "exec /hello: exec format error"]).await;
+    says(&run, &["another architecture than the instances", "it wrote \"exec /hello: exec format error\""]);
+    let denied = json!({
+        "service": "logs", "operation": "GetLogEvents", "count": 9,
+        "effect": {"fail": {"code": "AccessDeniedException", "status": 400, "message": "not you"}},
+    });
+    world.cloud(|cloud| cloud.add_fault(serde_json::from_value(denied).expect("a fault")));
+    let run = world.run(&["doctor", "over"]).await;
+    says(&run, &["it failed", "exit 1"]);
+    assert!(run.stderr.contains("not looked at: ") && run.stderr.contains("logs:GetLogEvents"), "{}", run.stderr);
+}
+
+/// Catches: an array of which nothing is said but that it depends on no one.
+#[tokio::test(start_paused = true)]
+async fn an_array_is_where_its_children_are() {
+    let world = environment(World::new(Options::default())).await;
+    submitted(&world, &["--name", "many", "--array", "3"]).await;
+    for arguments in [&["doctor", "many"][..], &["doctor"]] {
+        let run = world.run(arguments).await;
+        says(&run, &[":0): there is no instance to run it", "next:    spotblock up\n"]);
+        assert!(!run.stdout.contains("depends on"), "{}", run.stdout);
+    }
+    let (world, run) = asked_after(&["--array", "2", "--env", "LOCALCLOUD_EXIT=9"]).await;
+    says(&run, &["it failed: ", "lists the children that failed"].map(|part| part.trim_end_matches(": ")));
+    let shown = world.run(&["jobs", "--array", "over", "--state", "FAILED"]).await;
+    assert_eq!(shown.stdout.matches("exit 9").count(), 2, "{}", shown.stdout);
+    submitted(&world, &["--name", "alone"]).await;
+    let run = world.run(&["jobs", "--array", "alone"]).await;
+    assert!(run.code == 2 && run.stderr.contains("is no array"), "{}", run.stderr);
+    let runs = environment(world).await;
+    submitted(&runs, &["--name", "runs", "--array", "2", "--", "sleep", "600"]).await;
+    runs.pass_slowly(Duration::from_secs(10)).await;
+    let run = runs.run(&["doctor", "runs"]).await;
+    says(&run, &["all room is taken"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_of_another_queue_is_not_held_against_this_environment() {
+    let world = environment(World::new(Options::default())).await;
+    let queue = json!({
+        "jobQueueName": "theirs", "priority": 1,
+        "computeEnvironmentOrder": [{"order": 1, "computeEnvironment": "spot-block-test"}],
+    });
+    world.batch_by_hand("CreateJobQueue", &queue);
+    world.pass(Duration::from_secs(5)).await;
+    let job = json!({"jobName": "x", "jobQueue": "theirs", "jobDefinition": "hello-world"});
+    let job: serde_json::Value = serde_json::from_str(&world.batch_by_hand("SubmitJob", &job)).expect("JSON");
+    let run = world.run(&["doctor", job["jobId"].as_str().expect("an id")]).await;
+    assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{}", run.stderr);
+    assert!(run.stderr.contains("is in queue theirs, and this environment's is SpotBlockQueue"), "{}", run.stderr);
+}

@@ -98,3 +98,24 @@ async fn a_job_that_can_not_finish_in_a_block_is_refused_or_warned_about() {
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(run.stderr.contains("has no timeout"), "{}", run.stderr);
 }
+
+/// Catches: jobs beyond a page of AWS's that are lost, and a call for each of those that nobody wants to see.
+#[tokio::test(start_paused = true)]
+async fn hundreds_of_jobs_are_listed_and_found_with_few_calls() {
+    let world = environment(crate::testing::EXAMPLE).await;
+    let run = world.run(&["submit", "-j", "hello-world", "--count", "230"]).await;
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    world.pass(std::time::Duration::from_secs(5)).await;
+    let described = || world.accepted("DescribeJobs").len();
+    let before = described();
+    let run = world.run(&["jobs", "-o", "json"]).await;
+    assert_eq!(parsed(&run.stdout).as_array().map(Vec::len), Some(100));
+    assert_eq!(described() - before, 1, "no more than are shown");
+    assert!(run.stderr.contains("the newest 100 of 230 jobs: --limit 230 shows all"), "{}", run.stderr);
+    let run = world.run(&["jobs", "--limit", "230", "-s", "runnable", "-o", "json"]).await;
+    assert_eq!((parsed(&run.stdout).as_array().map(Vec::len), run.stderr.as_str()), (Some(230), ""));
+    let run = world.run(&["jobs", "--name", "hello-world-*", "--limit", "1000", "-o", "json"]).await;
+    assert_eq!(parsed(&run.stdout).as_array().map(Vec::len), Some(230));
+    let run = world.run(&["logs", "hello-world-1"]).await;
+    assert!(run.code == 1 && run.stderr.contains("job hello-world-1 ("), "the oldest by its name: {}", run.stderr);
+}

@@ -1,6 +1,7 @@
 //! Batch: jobs.
 
 use aws_sdk_batch::config::retry::RetryConfig;
+use aws_sdk_batch::operation::list_jobs::builders::ListJobsFluentBuilder;
 use aws_sdk_batch::types::{
     ArrayProperties, ContainerOverrides, JobDependency, JobStatus, JobTimeout, KeyValuePair, KeyValuesPair,
     ResourceRequirement, ResourceType,
@@ -110,6 +111,17 @@ pub struct Attempt {
     pub log_stream: Option<String>,
 }
 
+/// A job as a list has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its id.
+    pub id: String,
+    /// Its status.
+    pub status: String,
+    /// When it was submitted.
+    pub created: Option<Timestamp>,
+}
+
 /// An array's children.
 #[derive(Clone, Debug, Serialize)]
 pub struct Children {
@@ -203,43 +215,50 @@ impl Batch {
             let answer = call.send().await.map_err(failed("batch:DescribeJobs", some.join(", ")))?;
             found.extend(answer.jobs().iter().map(detail));
         }
-        found.sort_by_key(|job| ids.iter().position(|id| *id == job.id));
+        found.sort_by_cached_key(|job| ids.iter().position(|id| *id == job.id));
         Ok(found)
     }
 
-    /// The ids of a queue's jobs in one state, at most `limit` of them.
+    /// A queue's jobs in one state, at most `limit` of them. An array is one of them, its children are not `[V]`.
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn jobs_in_state(&self, queue: &str, state: &str, limit: usize) -> Result<Vec<String>> {
-        let call = self.client.list_jobs().job_queue(queue).job_status(JobStatus::from(state));
-        self.ids(call, queue, limit).await
+    pub async fn jobs_in_state(&self, queue: &str, state: &str, limit: usize) -> Result<Vec<Listed>> {
+        self.list(self.client.list_jobs().job_queue(queue).job_status(JobStatus::from(state)), queue, limit).await
     }
 
-    /// The ids of a queue's jobs whose name is `name`, or begins as it does where it ends in `*`.
+    /// An array's children in one state, at most `limit` of them.
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn jobs_named(&self, queue: &str, name: &str, limit: usize) -> Result<Vec<String>> {
+    pub async fn children_in_state(&self, array: &str, state: &str, limit: usize) -> Result<Vec<Listed>> {
+        self.list(self.client.list_jobs().array_job_id(array).job_status(JobStatus::from(state)), array, limit).await
+    }
+
+    /// A queue's jobs whose name is `name`, or begins as it does where it ends in `*`.
+    ///
+    /// # Errors
+    /// When a call fails.
+    pub async fn jobs_named(&self, queue: &str, name: &str) -> Result<Vec<Listed>> {
         let filter = KeyValuesPair::builder().name("JOB_NAME").values(name).build();
-        self.ids(self.client.list_jobs().job_queue(queue).filters(filter), queue, limit).await
+        self.list(self.client.list_jobs().job_queue(queue).filters(filter), queue, usize::MAX).await
     }
 
-    async fn ids(
-        &self,
-        call: aws_sdk_batch::operation::list_jobs::builders::ListJobsFluentBuilder,
-        queue: &str,
-        limit: usize,
-    ) -> Result<Vec<String>> {
+    async fn list(&self, call: ListJobsFluentBuilder, of: &str, limit: usize) -> Result<Vec<Listed>> {
         let mut items = call.into_paginator().items().send();
-        let mut ids = Vec::new();
+        let mut found = Vec::new();
         while let Some(job) = items.next().await {
-            ids.push(text(job.map_err(failed("batch:ListJobs", queue))?.job_id()));
-            if ids.len() == limit {
+            let job = job.map_err(failed("batch:ListJobs", of))?;
+            found.push(Listed {
+                id: text(job.job_id()),
+                status: text(job.status().map(|status| status.as_str())),
+                created: at(job.created_at()),
+            });
+            if found.len() == limit {
                 break;
             }
         }
-        Ok(ids)
+        Ok(found)
     }
 }
 

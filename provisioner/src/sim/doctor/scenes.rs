@@ -265,7 +265,7 @@ async fn too_long_for_what_is_left() -> Scene {
 }
 
 /// Instances that run what they are given, and end with their block.
-async fn that_runs(config: &str) -> World {
+pub(super) async fn that_runs(config: &str) -> World {
     let world = World::with_config(Options { light_nodes_above: 0, ..Options::default() }, config);
     let run = world.run(&["up"]).await;
     assert_eq!(run.code, 0, "{}", run.stderr);
@@ -275,25 +275,16 @@ async fn that_runs(config: &str) -> World {
 /// A job that has run by now.
 async fn ran(more: &[&str]) -> Scene {
     let scene = waits(that_runs(EXAMPLE).await, more).await;
-    for _ in 0..10 {
-        scene.world.pass(Duration::from_secs(1)).await;
-    }
+    scene.world.pass_slowly(Duration::from_secs(10)).await;
     scene
 }
 
 async fn stopped_by_two_blocks() -> Scene {
     let world = that_runs(&example_with("vcpus = 1", "vcpus = 1\ncommand = [\"sleep\", \"86400\"]")).await;
     submitted(&world, &["--attempts", "3"]).await;
-    an_hour(&world).await;
+    world.pass_slowly(Duration::from_secs(65 * 60)).await;
     let run = world.run(&["up"]).await;
     assert_eq!(run.code, 0, "{}", run.stderr);
-    an_hour(&world).await;
+    world.pass_slowly(Duration::from_secs(65 * 60)).await;
     one(world, "hello-world")
-}
-
-/// In steps, as what happens brings about what follows.
-async fn an_hour(world: &World) {
-    for _ in 0..65 * 12 {
-        a_moment(world).await;
-    }
 }
