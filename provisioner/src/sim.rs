@@ -40,6 +40,7 @@ mod extend;
 mod faults;
 mod foreign;
 mod jobs;
+mod json;
 mod ladder;
 mod ladder_crash;
 mod lives;

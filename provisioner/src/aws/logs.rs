@@ -213,7 +213,13 @@ fn endpoint(sdk: &SdkConfig, region: &str) -> String {
     let own = || sdk.service_config().zip(key).and_then(|(config, key)| config.load_config(key));
     let own = if sdk.get_origin("endpoint_url").is_client_config() { None } else { own() };
     own.or_else(|| sdk.endpoint_url().map(str::to_owned))
-        .unwrap_or_else(|| format!("https://logs.{region}.{}", suffix(region)))
+        .unwrap_or_else(|| format!("https://{}.{region}.{}", host(sdk, region), suffix(region)))
+}
+
+/// With validated cryptography where that was asked for (`AWS_USE_FIPS_ENDPOINT`); GovCloud's only endpoints have it `[V]`.
+fn host(sdk: &SdkConfig, region: &str) -> &'static str {
+    let separate = sdk.use_fips().unwrap_or_default() && !region.starts_with("us-gov-");
+    if separate { "logs-fips" } else { "logs" }
 }
 
 /// The DNS suffix of a region's partition, as the SDKs' endpoint rules have it `[V]`.
@@ -298,6 +304,9 @@ mod tests {
         assert_eq!(endpoint(&sdk, "us-gov-west-1"), "https://logs.us-gov-west-1.amazonaws.com");
         assert_eq!(endpoint(&sdk, "cn-north-1"), "https://logs.cn-north-1.amazonaws.com.cn");
         assert_eq!(endpoint(&sdk, "us-isob-east-1"), "https://logs.us-isob-east-1.sc2s.sgov.gov");
+        let sdk = SdkConfig::builder().use_fips(true).build();
+        assert_eq!(endpoint(&sdk, "us-east-1"), "https://logs-fips.us-east-1.amazonaws.com");
+        assert_eq!(endpoint(&sdk, "us-gov-west-1"), "https://logs.us-gov-west-1.amazonaws.com");
         let sdk = SdkConfig::builder().endpoint_url("http://127.0.0.1:5").build();
         assert_eq!(endpoint(&sdk, "eu-west-1"), "http://127.0.0.1:5");
     }

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{Run, World, example_with};
 use crate::doctor::Cause;
 use scenes::scene;
+pub(super) use scenes::that_runs;
 
 mod scenes;
 

@@ -1,13 +1,12 @@
-//! `status`: what it shows, and the keys of its JSON.
+//! `status`: what it shows.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use localcloud::core::Options;
 use serde_json::Value;
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::{Run, World, ladder};
+use super::{World, ladder};
 
 async fn live() -> World {
     let world = World::new(Options::default());
@@ -16,59 +15,10 @@ async fn live() -> World {
     world
 }
 
-/// All keys, as docs/json.md writes them.
-fn keys(value: &Value, path: &str, found: &mut BTreeSet<String>) {
-    match value {
-        // Its keys are Batch's states; and a block is told of once.
-        Value::Object(_) if ["queue.jobs", "block"].contains(&path) => {}
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                keys(value, &path, found);
-                found.insert(path);
-            }
-        }
-        Value::Array(all) => all.iter().for_each(|it| keys(it, &format!("{path}[]"), found)),
-        _ => {}
-    }
-}
-
-/// Catches: a key that was renamed or dropped, which breaks other people's scripts, and one that nobody is told of.
-#[tokio::test(start_paused = true)]
-async fn the_documentation_has_each_key_of_status_and_no_other() {
-    let mut found = BTreeSet::new();
-    for world in [live().await, up(&["spot-block", "on-demand"]).await, up(&["reservation"]).await] {
-        found.append(&mut printed(&world.run(&["status", "-o", "json"]).await));
-    }
-    assert_eq!(told("`status`"), found);
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_documentation_has_each_key_of_up_and_extend_and_no_other() {
-    let config = ladder::config(&["spot"]).replace("instances = 3", "instances = 3\nmax-cost = 9");
-    let world = World::with_config(ladder::today(&[]), &config);
-    assert_eq!(told("`up` and"), printed(&world.run(&["up", "-o", "json"]).await));
-    assert_eq!(told("`extend`"), printed(&world.run(&["extend", "--by", "1h", "-o", "json"]).await));
-}
-
 async fn up(sources: &[&str]) -> World {
     let world = World::with_config(ladder::today(&[]), &ladder::config(sources));
     assert_eq!(world.run(&["up"]).await.code, 0);
     world
-}
-
-fn printed(run: &Run) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    keys(&serde_json::from_str(&run.stdout).expect("JSON"), "", &mut found);
-    found
-}
-
-/// The keys that a section of docs/json.md tells of.
-fn told(section: &str) -> BTreeSet<String> {
-    let text = include_str!("../../../docs/json.md");
-    let section = text.split("\n## ").find(|part| part.starts_with(section)).expect("a section");
-    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
-    rows.map(|(key, _)| key.to_owned()).collect()
 }
 
 /// Catches: a reservation that costs money and shows nowhere, a cost that is unknown although the price list has it, an

@@ -60,3 +60,33 @@ async fn refused(world: &World) {
     assert!(run.stderr.contains("< logs:GetLogEvents: 400, request id "), "{}", run.stderr);
     assert!(run.stderr.contains("< logs:GetLogEvents: 200, request id "), "{}", run.stderr);
 }
+
+/// Catches: a client made by hand that looks elsewhere than the SDKs' own ones. Nobody listens where everything else is.
+#[tokio::test]
+async fn an_endpoint_of_its_own_is_honoured_as_that_of_any_service_is() {
+    let world = World::new("spot-block-test.toml", &[]).await;
+    world.spotblock(&["up"]).await.success().expect("up");
+    world.submit("short", 1, &[]).await;
+    world.spotblock(&["logs", "short", "--follow"]).await.success().expect("it runs");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("config");
+    let services = format!(
+        "[default]\nservices = local\n[services local]\ncloudwatch_logs =\n  endpoint_url = {0}\nbatch =\n  endpoint_url = {0}\n",
+        world.cloud.url
+    );
+    std::fs::write(&file, services).expect("written");
+    let file = file.to_str().expect("a path");
+    let url = world.cloud.url.as_str();
+    for settings in [
+        &[("AWS_ENDPOINT_URL_BATCH", url), ("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", url)][..],
+        &[("AWS_CONFIG_FILE", file)],
+        // What the user says in the command line beats both.
+        &[("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "http://127.0.0.1:1"), ("SPOTBLOCK_ENDPOINT_URL", url)],
+    ] {
+        let run = world.spotblock_with("http://127.0.0.1:1", settings, &["logs", "short"]).await;
+        let run = run.success().unwrap_or_else(|error| panic!("{settings:?}: {error}"));
+        assert!(run.stdout.contains("localcloud: running sleep 1"), "{settings:?}: {}", run.stdout);
+    }
+    world.spotblock(&["down"]).await.success().expect("down");
+    world.cloud.stop().await.expect("it ends");
+}

@@ -38,8 +38,13 @@ impl World {
 
     /// Runs `spotblock`.
     pub(crate) async fn spotblock(&self, arguments: &[&str]) -> Run {
-        let mut command = cli::command(&self.binaries.spotblock, &self.cloud.url, &[]);
-        command.arg("--config").arg(&self.config).args(arguments);
+        self.spotblock_with(&self.cloud.url, &[], arguments).await
+    }
+
+    /// Runs `spotblock` with another endpoint than the cloud's, and more in its environment.
+    pub(crate) async fn spotblock_with(&self, endpoint: &str, more: &[(&str, &str)], arguments: &[&str]) -> Run {
+        let mut command = cli::command(&self.binaries.spotblock, endpoint, &[]);
+        command.envs(more.iter().copied()).arg("--config").arg(&self.config).args(arguments);
         cli::run(command, LIMIT).await.expect("a run of spotblock")
     }
 

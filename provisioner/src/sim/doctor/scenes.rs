@@ -265,7 +265,7 @@ async fn too_long_for_what_is_left() -> Scene {
 }
 
 /// Instances that run what they are given, and end with their block.
-pub(super) async fn that_runs(config: &str) -> World {
+pub(in crate::sim) async fn that_runs(config: &str) -> World {
     let world = World::with_config(Options { light_nodes_above: 0, ..Options::default() }, config);
     let run = world.run(&["up"]).await;
     assert_eq!(run.code, 0, "{}", run.stderr);
