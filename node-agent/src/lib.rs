@@ -33,7 +33,7 @@
 //! 13. *Gone*: the host is powered off, at `end` at the latest whatever has failed, and told again every ten seconds if
 //!     it lives on.
 //!
-//! A restart in any of these finds its place again. SIGTERM ends the agent and touches nothing. What happens is written
+//! What is done is told in the [`log`]. A restart in any of these finds its place again. SIGTERM ends the agent and touches nothing. What happens is written
 //! down in the [`record`], and [`hooks`] are told of it. When the host goes down for a reason of its own, [`guard`] stops
 //! its tasks while there is still an ECS agent to report that.
 
@@ -46,6 +46,7 @@ pub mod clock;
 pub mod guard;
 pub mod hooks;
 pub mod lifecycle;
+pub mod log;
 pub mod metrics;
 pub mod ports;
 pub mod record;

@@ -8,13 +8,10 @@ use clap::Parser as _;
 use node_contract::names;
 use spotblock_agent::adapters::timer::NOT_DUE;
 use spotblock_agent::args::{Args, Command, Output, RunArgs};
-use spotblock_agent::settings::{Environment, LogFormat, Settings};
+use spotblock_agent::settings::{Environment, Settings};
 use spotblock_agent::status::problems::Problems;
-use spotblock_agent::{check, guard, status};
+use spotblock_agent::{check, guard, log, status};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::fmt;
-use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The exit code for wrong usage or settings.
@@ -69,7 +66,7 @@ fn with_settings(
     match Settings::load(place, Environment::read()) {
         Ok(settings) => {
             let problems = Problems::default();
-            init_log(settings.log, settings.verbose, problems.clone());
+            log::subscriber(settings.log, settings.verbose, problems.clone(), std::io::stderr).init();
             if !settings.wrong.is_empty() {
                 tracing::error!(
                     error = settings.wrong.join("; "),
@@ -117,19 +114,6 @@ fn tell_status(place: &RunArgs, output: Output) -> anyhow::Result<ExitCode> {
 
 fn print(text: &str) -> anyhow::Result<()> {
     std::io::stdout().lock().write_all(text.as_bytes()).context("write to the standard output")
-}
-
-fn init_log(format: LogFormat, verbose: bool, problems: Problems) {
-    // The SDK's own debug output holds requests and answers, credentials among them: it is never let through.
-    let own = if verbose { LevelFilter::DEBUG } else { LevelFilter::INFO };
-    // Not an EnvFilter, which nothing would feed: it brings a quarter of a megabyte of regular expressions.
-    let filter = Targets::new().with_default(LevelFilter::WARN).with_target("spotblock_agent", own);
-    let registry = tracing_subscriber::registry().with(filter).with(problems);
-    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false);
-    match format {
-        LogFormat::Text => registry.with(lines).init(),
-        LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
-    }
 }
 
 #[expect(clippy::print_stderr, reason = "the log may not be there yet")]

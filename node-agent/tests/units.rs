@@ -48,6 +48,23 @@ fn the_packaged_units_are_valid() {
     }
 }
 
+/// Catches: a host that is left without its agent because that ended too often, an agent that hangs unseen, an ECS agent that
+/// starts before ecs.config is there, and a guard that is asked when ECS or Docker have gone down already.
+#[test]
+fn the_packaged_units_keep_the_agent_up_and_the_guard_before_ecs_goes_down() {
+    let agent = packaged(unit::AGENT);
+    for line in ["Type=notify", "Restart=always", "StartLimitIntervalSec=0", "WatchdogSec=60s", "KillMode=process"] {
+        assert!(agent.lines().any(|found| found == line), "{line} in {agent}");
+    }
+    assert!(agent.lines().any(|line| line == "Before=ecs.service"), "{agent}");
+    let guard = packaged(unit::GUARD);
+    let after = guard.lines().find_map(|line| line.strip_prefix("After=")).expect("an order");
+    for unit in ["ecs.service", "docker.service", "network-online.target"] {
+        assert!(after.split(' ').any(|found| found == unit), "{unit} in {after}");
+    }
+    assert!(guard.lines().any(|line| line.starts_with("ExecStop=") && line.contains(" guard --stop ")), "{guard}");
+}
+
 #[test]
 fn the_packaged_units_are_hardened() {
     let dir = tempfile::tempdir().expect("a folder");

@@ -22,7 +22,11 @@ fn without_a_file_the_defaults_hold() {
     assert_eq!(settings.introspection_url, "http://localhost:51678");
     assert_eq!(settings.commands.start_ecs, ["systemctl", "--no-block", "start", "ecs"]);
     assert_eq!(settings.idle_settle, SignedDuration::from_secs(6));
-    assert_eq!(settings.block, None);
+    assert_eq!(
+        (settings.block, settings.metrics_listen),
+        (None, None),
+        "nothing listens on a network unless asked for"
+    );
     let asked_for = RunArgs { settings: Some(dir.path().join("other.toml")), ..args };
     assert!(matches!(Settings::load(&asked_for, Environment::default()), Err(SettingsError::Read { .. })));
 }
