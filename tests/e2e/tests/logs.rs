@@ -68,19 +68,10 @@ async fn an_endpoint_of_its_own_is_honoured_as_that_of_any_service_is() {
     world.spotblock(&["up"]).await.success().expect("up");
     world.submit("short", 1, &[]).await;
     world.spotblock(&["logs", "short", "--follow"]).await.success().expect("it runs");
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("config");
-    let services = format!(
-        "[default]\nservices = local\n[services local]\ncloudwatch_logs =\n  endpoint_url = {0}\nbatch =\n  endpoint_url = {0}\n",
-        world.cloud.url
-    );
-    std::fs::write(&file, services).expect("written");
-    let file = file.to_str().expect("a path");
     let url = world.cloud.url.as_str();
     for settings in [
         &[("AWS_ENDPOINT_URL_BATCH", url), ("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", url)][..],
-        &[("AWS_CONFIG_FILE", file)],
-        // What the user says in the command line beats both.
+        // What the user says to spotblock beats it.
         &[("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "http://127.0.0.1:1"), ("SPOTBLOCK_ENDPOINT_URL", url)],
     ] {
         let run = world.spotblock_with("http://127.0.0.1:1", settings, &["logs", "short"]).await;
