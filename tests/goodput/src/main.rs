@@ -64,14 +64,14 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> anyhow::Result<()> {
     let terms =
         Terms { blocks: args.blocks, instances: args.instances, vcpus: args.vcpus, secs: i64::from(args.hours) * 3600 };
-    let streams = streams(args, &terms)?;
+    let (streams, passed_over) = streams(args, &terms)?;
     say(&format!(
         "{} blocks of {} instances with {} vCPUs for {} h, one after the other; {}",
         args.blocks,
         args.instances,
         args.vcpus,
         args.hours,
-        told(args, &streams)
+        told(args, &streams, passed_over)
     ));
     say(&format!(
         "\n{:<34} {:>8} {:>17} {:>7} {:>9} {:>9} {:>6}",
@@ -115,20 +115,22 @@ fn outcomes(terms: &Terms, policy: Policy, streams: &[Vec<Job>]) -> Vec<Outcome>
     })
 }
 
-fn streams(args: &Args, terms: &Terms) -> anyhow::Result<Vec<Vec<Job>>> {
+/// The streams, and how many of a trace's jobs are passed over.
+fn streams(args: &Args, terms: &Terms) -> anyhow::Result<(Vec<Vec<Job>>, usize)> {
     let Some(path) = &args.trace else {
         let drawn = Drawn { median_secs: i64::from(args.median_minutes) * 60 };
-        return Ok((1..=args.seeds).map(|seed| drawn.jobs(seed, terms)).collect());
+        return Ok(((1..=args.seeds).map(|seed| drawn.jobs(seed, terms)).collect(), 0));
     };
-    let text = std::fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
-    let jobs = stream::from_trace(&text, terms).with_context(|| format!("{}", path.display()))?;
-    Ok(vec![jobs])
+    let bytes = std::fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
+    let trace = stream::text_of(&bytes).and_then(|text| stream::from_trace(&text, terms));
+    let trace = trace.with_context(|| format!("{}", path.display()))?;
+    Ok((vec![trace.jobs], trace.passed_over))
 }
 
-fn told(args: &Args, streams: &[Vec<Job>]) -> String {
+fn told(args: &Args, streams: &[Vec<Job>], passed_over: usize) -> String {
     let jobs: usize = streams.iter().map(Vec::len).sum();
     match &args.trace {
-        Some(path) => format!("{jobs} jobs of {}", path.display()),
+        Some(path) => format!("{jobs} jobs of {}, {passed_over} passed over", path.display()),
         None => format!(
             "{} streams of some {} jobs, log-normal durations, median {} min, seeds 1 to {}",
             streams.len(),

@@ -75,13 +75,39 @@ fn spread(jobs: &mut [Job], terms: &Terms, mut part: impl FnMut(&Job) -> f64) {
     jobs.sort_by_key(|job| job.submitted);
 }
 
-/// Reads a trace in the Standard Workload Format: a line a job, of 18 numbers; number 2 is the submission, 4 the run time
-/// and 5 the processors. <https://www.cs.huji.ac.il/labs/parallel/workload/swf.html>
+/// What a trace's jobs are at most in their numbers: ten thousand years in seconds. More is no time, and no processor either.
+const MOST: f64 = 3.2e11;
+
+/// A trace's jobs.
+#[derive(Debug)]
+pub(crate) struct Trace {
+    /// Those that fit a block, by their submission.
+    pub(crate) jobs: Vec<Job>,
+    /// How many did not run, used no processor that is known, or fit no block.
+    pub(crate) passed_over: usize,
+}
+
+/// A trace's text. Its comments may be in any encoding.
+///
+/// # Errors
+///
+/// When it is compressed, as archives keep them.
+pub(crate) fn text_of(bytes: &[u8]) -> anyhow::Result<String> {
+    ensure!(!bytes.starts_with(&[0x1f, 0x8b]), "it is compressed: give what `gunzip --keep` makes of it");
+    Ok(String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// Reads a trace in the Standard Workload Format: a line a job, of 18 numbers; number 2 is the submission, 4 the run time,
+/// 5 the processors that it had and 8 those that it asked for. <https://www.cs.huji.ac.il/labs/parallel/workload/swf.html>
 ///
 /// As many jobs are taken, from the first on, as make more work than the blocks can do; their submissions are drawn together
 /// into the blocks' time. Those that fit no block, did not run or used no processor are passed over.
-pub(crate) fn from_trace(text: &str, terms: &Terms) -> anyhow::Result<Vec<Job>> {
-    let (mut jobs, mut work) = (Vec::new(), 0.0);
+///
+/// # Errors
+///
+/// At a line that is none of the format, and when no job fits a block.
+pub(crate) fn from_trace(text: &str, terms: &Terms) -> anyhow::Result<Trace> {
+    let (mut jobs, mut work, mut passed_over) = (Vec::new(), 0.0, 0);
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim();
         if line.is_empty() || line.starts_with(';') || work >= terms.work() {
@@ -91,26 +117,37 @@ pub(crate) fn from_trace(text: &str, terms: &Terms) -> anyhow::Result<Vec<Job>> 
         if job.runs > 0 && job.vcpus > 0 && terms.fits(&job) {
             work += job.runs as f64 * f64::from(job.vcpus);
             jobs.push(job);
+        } else {
+            passed_over += 1;
         }
     }
-    ensure!(!jobs.is_empty(), "no job in it fits a block of {} s with {} vCPUs", terms.secs, terms.vcpus);
+    ensure!(
+        !jobs.is_empty(),
+        "no job in it fits a block of {} s with {} vCPUs, of {passed_over} jobs; see --hours and --vcpus",
+        terms.secs,
+        terms.vcpus
+    );
     let first = jobs.iter().map(|job| job.submitted).min().unwrap_or_default();
     let last = jobs.iter().map(|job| job.submitted).max().unwrap_or_default();
     let span = ((last - first) as f64).max(1.0);
     spread(&mut jobs, terms, |job| (job.submitted - first) as f64 / span);
-    Ok(jobs)
+    Ok(Trace { jobs, passed_over })
 }
 
 fn a_line(line: &str) -> anyhow::Result<Job> {
     let fields: Vec<_> = line.split_whitespace().collect();
     ensure!(fields.len() == 18, "a job has 18 fields in the Standard Workload Format, not {}", fields.len());
-    let number = |at: usize| {
+    let number = |field: usize| {
         // Some traces have fractions of seconds.
-        fields[at].parse::<f64>().with_context(|| format!("field {} is no number: {:?}", at + 1, fields[at]))
+        let text = fields[field - 1];
+        let number = text.parse::<f64>().with_context(|| format!("field {field} is no number: {text:?}"))?;
+        ensure!(number.abs() <= MOST, "field {field} is out of range: {text:?}");
+        Ok(number)
     };
-    // -1 stands for what isn't known.
-    let vcpus = number(4)?.clamp(0.0, f64::from(u32::MAX)) as u32;
-    Ok(Job { submitted: number(1)? as i64, runs: number(3)? as i64, vcpus })
+    // -1 stands for what isn't known; then what was asked for has to do.
+    let (had, asked) = (number(5)?, number(8)?);
+    let vcpus = if had > 0.0 { had } else { asked }.clamp(0.0, f64::from(u32::MAX)) as u32;
+    Ok(Job { submitted: number(2)? as i64, runs: number(4)? as i64, vcpus })
 }
 
 #[cfg(test)]
@@ -139,11 +176,29 @@ mod tests {
         assert!(runs[runs.len() - 1] <= terms.longest_job());
     }
 
+    /// A line of a trace.
+    fn a_job(submit: i64, runs: &str, had: i64, asked: i64) -> String {
+        format!("1 {submit} 5 {runs} {had} -1 -1 {asked} 9999 -1 1 3 4 -1 1 -1 -1 -1\n")
+    }
+
+    #[test]
+    fn a_trace_that_does_not_know_what_jobs_had_counts_what_they_asked_for() {
+        let text = [a_job(0, "60", -1, 3), a_job(10, "60", 2, 4)].concat();
+        let trace = from_trace(&text, &terms()).expect("jobs");
+        assert_eq!(trace.jobs.iter().map(|job| job.vcpus).collect::<Vec<_>>(), [3, 2]);
+    }
+
+    #[test]
+    fn a_traces_comments_may_be_in_any_encoding_but_not_compressed() {
+        let text = text_of(b"; Installation: universit\xe9\n").expect("a text");
+        assert!(text.starts_with("; Installation: universit"), "{text}");
+        let error = text_of(&[0x1f, 0x8b, 8, 0]).expect_err("compressed").to_string();
+        assert!(error.contains("gunzip"), "{error}");
+    }
+
     #[test]
     fn a_trace_is_read_by_its_fields_and_drawn_together() {
-        let line = |submit: i64, runs: &str, vcpus: i64| {
-            format!("1 {submit} 5 {runs} {vcpus} -1 -1 {vcpus} 9999 -1 1 3 4 -1 1 -1 -1 -1\n")
-        };
+        let line = |submit: i64, runs: &str, vcpus: i64| a_job(submit, runs, vcpus, vcpus);
         let text = [
             "; Computer: a cluster\n\n".to_owned(),
             line(1000, "600", 1),
@@ -154,9 +209,10 @@ mod tests {
             line(9000, "60", -1),
             line(9000, "60", 2),
         ];
-        let jobs = from_trace(&text.concat(), &terms()).expect("jobs");
+        let trace = from_trace(&text.concat(), &terms()).expect("jobs");
+        assert_eq!(trace.passed_over, 4);
         assert_eq!(
-            jobs,
+            trace.jobs,
             [
                 Job { submitted: 0, runs: 600, vcpus: 1 },
                 Job { submitted: 1800, runs: 90, vcpus: 4 },
@@ -167,10 +223,16 @@ mod tests {
 
     #[test]
     fn what_is_no_trace_is_refused_with_its_line() {
-        let error = |text| format!("{:#}", from_trace(text, &terms()).expect_err("no trace"));
+        let error = |text: &str| format!("{:#}", from_trace(text, &terms()).expect_err("no trace"));
         assert!(error("; nothing\n").contains("no job in it fits"), "{}", error("; nothing\n"));
         assert!(error("; x\n1 2 3\n").starts_with("line 2: a job has 18 fields"), "{}", error("; x\n1 2 3\n"));
         let words = "1 2 3 four 5 6 7 8 9 10 11 12 13 14 15 16 17 18\n";
         assert!(error(words).contains("field 4 is no number: \"four\""), "{}", error(words));
+        let too_long = error(&a_job(0, "1e300", 1, 1));
+        assert_eq!(too_long, "line 1: field 4 is out of range: \"1e300\"");
+        // Catches: what is no number taken for a job that didn't run.
+        assert!(error(&a_job(0, "NaN", 1, 1)).contains("field 4 is out of range"), "{}", error(&a_job(0, "NaN", 1, 1)));
+        let error = error(&a_job(0, "60", 65, 65));
+        assert!(error.contains("of 1 jobs; see --hours and --vcpus"), "{error}");
     }
 }
