@@ -1,9 +1,11 @@
 //! The lifecycle against its table, its rules, and whatever may happen.
 
 mod deadlines;
+mod joining;
 mod random;
 mod rules;
 mod table;
+mod unheard;
 
 use std::collections::BTreeMap;
 
