@@ -117,7 +117,9 @@ const EXAMPLES: &[(&str, &[&str])] = &[
 #[must_use]
 pub fn command() -> Command {
     tidy(Cli::command(), "").after_help(
-        "Start with `spotblock init`, then `spotblock plan`. `spotblock help COMMAND` has examples of each command.",
+        "Start with `spotblock init`, then `spotblock plan`. `spotblock help COMMAND` has examples of each command.\n\n\
+         Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 capacity refused or not available; 4 timed out; 5 a \
+         watched job failed; 10 changes found by `plan --detailed-exitcode`; 130 interrupted.",
     )
 }
 

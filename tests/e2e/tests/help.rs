@@ -11,11 +11,21 @@ fn spotblock(arguments: &[&str]) -> std::process::Output {
     command.args(arguments).env_clear().stdin(Stdio::null()).output().expect("it starts")
 }
 
-/// Catches: work before the command line is read. Other load can only make a run longer, so the fastest of many is
-/// what the program needs.
+/// What this process's children have used of processors so far.
+fn used() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    // Behind the name, which can hold blanks; in hundredths of a second.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks: u64 = fields[13..=14].iter().map(|it| it.parse::<u64>().expect("a number")).sum();
+    Duration::from_millis(10 * ticks)
+}
+
+/// Catches: work before the command line is read. Other load can only make a run longer, so the fastest of many is what the
+/// program needs; where all processors are busy all the time, it is the time that it had one.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a real process is measured, in real time")]
 fn help_is_there_at_once() {
+    let before = used();
     let mut times: Vec<Duration> = (0..30)
         .map(|_| {
             let began = Instant::now();
@@ -24,8 +34,9 @@ fn help_is_there_at_once() {
         })
         .collect();
     times.sort();
-    println!("--help: fastest {:?}, median {:?}, slowest {:?}", times[0], times[15], times[29]);
-    assert!(times[0] < LIMIT, "--help takes {:?} at best", times[0]);
+    let busy = (used() - before) / 30;
+    println!("--help: fastest {:?}, median {:?}, slowest {:?}, busy {busy:?}", times[0], times[15], times[29]);
+    assert!(times[0].min(busy) < LIMIT, "--help takes {:?} at best", times[0]);
 }
 
 /// Catches: completions that bash doesn't take, or that don't know a command or flag.
@@ -56,5 +67,23 @@ fn each_command_has_a_man_page() {
         assert!(text.contains(".SH SYNOPSIS"), "{name}: {text}");
     }
     let up = std::fs::read_to_string(folder.path().join("spotblock-up.1")).expect("up");
-    assert!(up.contains("Examples:") && up.contains("SPOTBLOCK_DURATION"), "{up}");
+    assert!(up.contains(".SH EXAMPLES") && up.contains("SPOTBLOCK_DURATION"), "{up}");
+}
+
+/// Catches: completions that zsh or fish don't take. Where one isn't there, it has nothing to say.
+#[test]
+fn zsh_and_fish_take_their_completions() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (shell, wanted) in [("zsh", ""), ("fish", "--duration")] {
+        let file = folder.path().join(shell);
+        std::fs::write(&file, spotblock(&["completions", shell]).stdout).expect("written");
+        let mut command = std::process::Command::new(shell);
+        match shell {
+            "zsh" => command.args(["-f", "-n"]).arg(&file),
+            _ => command.arg("-Nc").arg(format!("source {}; complete -C'spotblock up --dur'", file.display())),
+        };
+        let Ok(output) = command.env("HOME", folder.path()).stdin(Stdio::null()).output() else { continue };
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains(wanted), "{shell}: {output:?}");
+    }
 }
