@@ -303,3 +303,15 @@ async fn init_asks_on_a_terminal_what_it_cannot_find_out() {
     assert!(run.code == 130 && run.stderr.contains("no file was written"), "{}", run.stderr);
     assert!(!std::path::Path::new(&path).exists());
 }
+
+/// Catches: a misspelt type that is found out only when it is bought, after everything else was made.
+#[tokio::test(start_paused = true)]
+async fn a_type_that_no_zone_has_is_refused_before_anything_is_made() {
+    let world = World::new(Options::default());
+    let up = world.run(&["up", "--instance-type", "t2.micor"]).await;
+    assert_eq!(up.code, 2, "{}", up.stderr);
+    assert!(up.stderr.contains("[block] instance-types: us-east-1c has no t2.micor\n"), "{}", up.stderr);
+    assert_eq!(world.changing(0), [""; 0]);
+    let plan = world.run(&["plan", "--instance-type", "t2.micro,t2.micor"]).await;
+    assert!(plan.code == 0 && plan.stderr.contains("warning: [block] instance-types: us-east-1c has no t2.micor"));
+}

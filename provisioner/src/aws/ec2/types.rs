@@ -53,16 +53,17 @@ impl Ec2 {
         Ok(all)
     }
 
-    /// Which types these zones have: pairs of type and zone.
+    /// Which types these zones have, of these or of all where none are named: pairs of type and zone.
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn offered(&self, zones: &[String]) -> Result<BTreeSet<(String, String)>> {
+    pub async fn offered(&self, zones: &[String], types: &[String]) -> Result<BTreeSet<(String, String)>> {
         let call = self
             .client
             .describe_instance_type_offerings()
             .location_type(LocationType::AvailabilityZone)
             .filters(filter("location", zones));
+        let call = if types.is_empty() { call } else { call.filters(filter("instance-type", types)) };
         let mut items = call.into_paginator().items().send();
         let mut all = BTreeSet::new();
         while let Some(item) = items.next().await {
