@@ -108,6 +108,7 @@ pub enum StartError {
 /// [`StartError`], before anything has been done. Later failures are retried, or worked around until the block's end.
 pub async fn run(settings: Settings, problems: Problems, stop: impl Future<Output = ()>) -> Result<(), StartError> {
     let _lock = Lock::take(&settings.root.join(names::path::LOCK))?;
+    sweep(&settings.root);
     let http = adapters::http_client();
     let clock = Arc::new(BootClock::new());
     problems.goes_by(Arc::<BootClock>::clone(&clock));
@@ -178,6 +179,17 @@ pub async fn run(settings: Settings, problems: Problems, stop: impl Future<Outpu
     );
     run::run(Node { identity, config, rules }, state, ports, stop).await;
     Ok(())
+}
+
+/// Removes what an agent that was killed has left of the files it was writing.
+fn sweep(root: &Path) {
+    let units = Path::new(names::path::UNITS);
+    let timer = [names::unit::POWER_OFF_TIMER, names::unit::POWER_OFF_SERVICE].map(|unit| units.join(unit));
+    let others = [names::path::STATE, names::path::ECS_CONFIG, names::path::NOTICE].map(Path::new);
+    others
+        .into_iter()
+        .chain(timer.iter().map(AsRef::as_ref))
+        .for_each(|path| adapters::atomic_file::sweep(&root.join(path)));
 }
 
 /// Lets the status be asked for. Where that can't be, the agent goes on without.
