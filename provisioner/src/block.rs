@@ -7,12 +7,13 @@ use node_contract::names::tag;
 use node_contract::{NodeConfig, Source, Timeline};
 use serde::Serialize;
 
-use crate::aws::Aws;
 use crate::aws::ec2::{HeldCapacity, Instance, SpotRequest};
 use crate::capacity::{self, Standing};
-use crate::error::Result;
-use crate::ownership::Marks;
 use crate::record::{Record, Reserved, attempt_of};
+
+mod look;
+
+pub use look::{Part, Unread, again, all, seen, seen_again};
 
 /// A block.
 #[derive(Clone, Debug)]
@@ -27,6 +28,11 @@ pub struct Block {
     pub reservations: Vec<HeldCapacity>,
     /// Its instances.
     pub instances: Vec<Instance>,
+    /// Instances that are up and carry its marks, of which only their spot requests, which couldn't be read, say whose
+    /// they are.
+    pub unsure: Vec<String>,
+    /// What couldn't be read of it.
+    pub unread: BTreeSet<Part>,
 }
 
 /// Where a block is in its life.
@@ -57,96 +63,7 @@ impl Life {
 /// have been killed, and AWS may not show it at once.
 pub const LATE: SignedDuration = SignedDuration::from_secs(60);
 
-/// All blocks of an environment, in the order of their records; those without a record come last.
-///
-/// # Errors
-/// When a call fails.
-pub async fn all(aws: &Aws, environment: &str) -> Result<Vec<Block>> {
-    let records = aws.ec2.records(environment).await?;
-    let reserves = records.iter().any(Record::reserves);
-    let found = look(aws, tag::ENVIRONMENT, environment, reserves).await?;
-    Ok(assemble(environment, records, found))
-}
-
-/// The same with reservations whose records are gone: for whoever ends what is left.
-///
-/// # Errors
-/// When a call fails.
-pub async fn all_to_be_ended(aws: &Aws, environment: &str) -> Result<Vec<Block>> {
-    let records = aws.ec2.records(environment).await?;
-    let found = look(aws, tag::ENVIRONMENT, environment, true).await?;
-    Ok(assemble(environment, records, found))
-}
-
-/// A block as it is now, by its id; its record is taken as given.
-///
-/// # Errors
-/// When a call fails.
-pub async fn again(aws: &Aws, environment: &str, id: &str, record: Option<Record>) -> Result<Block> {
-    let reserves = record.as_ref().is_none_or(Record::reserves);
-    let found = look(aws, tag::BLOCK, id, reserves).await?;
-    let mut block = empty(id.to_owned(), record);
-    block.take(environment, &found);
-    Ok(block)
-}
-
-/// Requests, reservations and instances that may be ours, and the requests of those instances whosesoever they are.
-#[derive(Default)]
-struct Found {
-    requests: Vec<SpotRequest>,
-    reservations: Vec<HeldCapacity>,
-    instances: Vec<Instance>,
-}
-
-/// Reservations are looked for only where there may be some: few callers need the right to.
-async fn look(aws: &Aws, key: &str, value: &str, reserves: bool) -> Result<Found> {
-    let mut requests = aws.ec2.spot_requests(key, value).await?;
-    let mut instances = aws.ec2.instances_tagged(key, value).await?;
-    let tagged: BTreeSet<&str> = instances.iter().map(|instance| instance.id.as_str()).collect();
-    // Only what the tag doesn't find: a filter takes 200 ids, and a block can have a thousand instances.
-    let is_untagged = |it: &&SpotRequest| it.instance.as_deref().is_some_and(|id| !tagged.contains(id));
-    let untagged: Vec<SpotRequest> = requests.iter().filter(is_untagged).cloned().collect();
-    instances.extend(aws.ec2.instances_of_requests(&untagged).await?);
-    let unknown = |id: &String| requests.iter().all(|request| request.id != *id);
-    let of_none = instances.iter().filter(|it| it.template().is_none());
-    let others: Vec<String> = of_none.filter_map(|it| it.spot_request.clone()).filter(unknown).collect();
-    requests.extend(aws.ec2.spot_requests_of(&others).await?);
-    let reservations = if reserves { aws.ec2.reservations_tagged(key, value).await? } else { Vec::new() };
-    Ok(Found { requests, reservations, instances })
-}
-
-fn empty(id: String, record: Option<Record>) -> Block {
-    Block { id, record, requests: Vec::new(), reservations: Vec::new(), instances: Vec::new() }
-}
-
-fn assemble(environment: &str, records: Vec<Record>, found: Found) -> Vec<Block> {
-    let mut blocks: Vec<Block> =
-        records.into_iter().map(|record| empty(record.terms.block.clone(), Some(record))).collect();
-    let marked = found.requests.iter().map(|it| &it.tags).chain(found.instances.iter().map(|it| &it.tags));
-    let marked = marked.chain(found.reservations.iter().map(|it| &it.tags));
-    let marked: BTreeSet<String> = marked.filter_map(|tags| tags.get(tag::BLOCK)).cloned().collect();
-    let unrecorded: Vec<String> = marked.into_iter().filter(|id| blocks.iter().all(|block| block.id != *id)).collect();
-    blocks.extend(unrecorded.into_iter().map(|id| empty(id, None)));
-    for block in &mut blocks {
-        block.take(environment, &found);
-    }
-    // AWS shows what has ended for hours; without a record that is over for us.
-    blocks.retain(|block| block.record.is_some() || block.has_something_left());
-    blocks
-}
-
 impl Block {
-    /// Takes what is this block's out of what was found.
-    fn take(&mut self, environment: &str, found: &Found) {
-        let id = self.id.clone();
-        let template = self.record.as_ref().map(|record| record.template.id().to_owned());
-        let marks = Marks::of_block(environment, &id).of_template(template.as_deref());
-        self.requests = found.requests.iter().filter(|it| marks.are_on(&it.tags)).cloned().collect();
-        self.reservations = found.reservations.iter().filter(|it| marks.are_on(&it.tags)).cloned().collect();
-        let ours = |it: &&Instance| marks.claim_instance(it, &found.requests).is_some();
-        self.instances = found.instances.iter().filter(ours).cloned().collect();
-    }
-
     /// Whether a run has told its user how it came up.
     #[must_use]
     pub fn is_reported(&self) -> bool {
@@ -290,6 +207,7 @@ pub fn current(blocks: &[Block], now: Timestamp, new: bool) -> Option<&Block> {
 pub(crate) mod tests {
     use std::collections::BTreeMap;
 
+    use super::look::{Found, assemble, empty};
     use super::*;
     use crate::ownership::Ours;
     use crate::record::tests::terms;
@@ -383,11 +301,12 @@ pub(crate) mod tests {
         let blocks = assemble(
             "spot-block-test",
             Vec::new(),
-            Found {
+            &Found {
                 requests: vec![request("sir-1", "active", "fulfilled", Some("i-1"))],
                 instances: vec![instance("i-1", "running", Some("sir-1")), instance("i-2", "running", None)],
                 ..Found::default()
             },
+            &BTreeSet::new(),
         );
         assert_eq!(blocks.len(), 1);
         assert!(blocks[0].record.is_none());
@@ -396,11 +315,12 @@ pub(crate) mod tests {
         let over = assemble(
             "spot-block-test",
             Vec::new(),
-            Found {
+            &Found {
                 requests: vec![request("sir-1", "closed", "instance-terminated-by-user", Some("i-1"))],
                 instances: vec![instance("i-1", "terminated", Some("sir-1"))],
                 ..Found::default()
             },
+            &BTreeSet::new(),
         );
         assert!(over.is_empty(), "{over:?}");
     }

@@ -71,6 +71,16 @@ pub enum Error {
         /// What to do.
         next: String,
     },
+    /// Something failed, and the rest was done all the same.
+    #[error("{what}")]
+    Unfinished {
+        /// What failed.
+        failed: Vec<Error>,
+        /// What may be left.
+        what: String,
+        /// What to do.
+        next: String,
+    },
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted {
@@ -220,6 +230,12 @@ impl Error {
         self.aws().is_some_and(|failure| failure.kind == kind)
     }
 
+    /// Whether every other call would fail like this one: it says something about the caller, not about the call.
+    #[must_use]
+    pub fn is_about_the_caller(&self) -> bool {
+        [Kind::Expired, Kind::BadCredentials, Kind::NoCredentials].into_iter().any(|kind| self.is(kind))
+    }
+
     /// Whether the same call may succeed a little later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
@@ -235,6 +251,7 @@ impl Error {
             Self::Capacity { .. } => 3,
             Self::TimedOut { .. } => 4,
             Self::Interrupted { .. } => 130,
+            Self::Unfinished { failed, .. } => failed.first().map_or(1, Self::exit_code),
         }
     }
 
@@ -244,6 +261,7 @@ impl Error {
         match self {
             Self::Settings(_) => String::new(),
             Self::Usage { next, .. } | Self::State { next, .. } | Self::Capacity { next, .. } => next.clone(),
+            Self::Unfinished { next, .. } => next.clone(),
             Self::File { .. } => "check that the file is there and that you may read or write it".to_owned(),
             Self::Aws(failure) => failure.next(),
             Self::TimedOut { next, .. } | Self::Interrupted { next } => next.clone(),

@@ -72,6 +72,7 @@ pub mod record;
 pub mod session;
 pub mod settings;
 pub mod template;
+pub mod troubles;
 pub mod ui;
 pub mod user_data;
 pub mod wait;
@@ -272,7 +273,7 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Brake) -> Result<u8>
         Command::Extend(args) => commands::extend::run(&session, args).await,
         Command::Drain(args) => commands::drain::run(&session, args).await,
         Command::Reap(args) => {
-            let of = vec![session.environment().to_owned()];
+            let of = commands::reap::Of::One(session.environment().to_owned());
             commands::reap::run(&commands::reap::Reaper { aws: &aws, ui, waits: &waits }, of, args).await
         }
         Command::Init(_) | Command::UserData(_) | Command::Schema | Command::Completions(_) | Command::Man(_) => Ok(0),
@@ -292,11 +293,8 @@ async fn reap_without_settings(cli: &Cli, ports: &Ports, ui: &Ui, waits: &Waits,
     };
     let aws = Aws::connect(ports, place).await?;
     let reaper = commands::reap::Reaper { aws: &aws, ui, waits };
-    let environments = match &args.environment {
-        Some(name) => vec![name.clone()],
-        None => reaper.environments().await?,
-    };
-    commands::reap::run(&reaper, environments, args).await
+    let of = args.environment.clone().map_or(commands::reap::Of::All, commands::reap::Of::One);
+    commands::reap::run(&reaper, of, args).await
 }
 
 /// With a given cluster it needs no AWS at all.

@@ -4,9 +4,9 @@
 //! [`Marks::claim`] makes one, and it looks at the tags; so a change that nobody checked doesn't compile.
 //!
 //! - an instance that was launched from a template is ours when that is its block's record, and its tags are the marks:
-//!   which template it is from, only AWS can say. Where the record is gone, the tags alone count
+//!   which template it is from, only AWS can say. Where the record is gone, or can't be read, the tags alone count
 //! - an instance that a spot request brought is what its request is: a tag can be copied onto it by hand, a request's
-//!   id can't. Its own tags count where AWS no longer shows the request
+//!   id can't. Its own tags count where AWS no longer shows the request, and don't where requests can't be read
 //! - an instance of neither kind was never ours
 //! - anything else is ours when it carries the marks: of the environment, and of the block where it belongs to one
 
@@ -98,15 +98,22 @@ impl<'a> Marks<'a> {
             let known = self.template.is_none_or(|record| record == template);
             return self.claim(&instance.id, &instance.tags).filter(|_| known);
         }
-        let brought = |request: &&SpotRequest| {
-            instance.spot_request.as_ref() == Some(&request.id) || request.instance.as_ref() == Some(&instance.id)
-        };
-        match requests.iter().find(brought) {
+        match requests.iter().find(|it| brought(it, instance)) {
             Some(request) => self.claim(&instance.id, &request.tags),
             None if instance.spot_request.is_some() => self.claim(&instance.id, &instance.tags),
             None => None,
         }
     }
+
+    /// Whether only its spot request says whose an instance is, and it isn't among these.
+    #[must_use]
+    pub fn needs_its_request(instance: &Instance, requests: &[SpotRequest]) -> bool {
+        instance.template().is_none() && !requests.iter().any(|it| brought(it, instance))
+    }
+}
+
+fn brought(request: &SpotRequest, instance: &Instance) -> bool {
+    instance.spot_request.as_ref() == Some(&request.id) || request.instance.as_ref() == Some(&instance.id)
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use crate::testing::{EXAMPLE, SimulatedTime};
 use connector::Connector;
 
 mod at_once;
+mod blind;
 mod capacity_block;
 mod capacity_extension;
 mod connector;

@@ -11,7 +11,7 @@ use aws_sdk_ec2::types::{
 use jiff::Timestamp;
 
 use super::{text, time, to_sdk_time};
-use crate::error::{Kind, Result, failed};
+use crate::error::{Error, Kind, Result, failed};
 use crate::ownership::{Ours, ids};
 use crate::record::{Attempt, LaunchData, Terms};
 
@@ -194,22 +194,41 @@ impl Ec2 {
         self.instances(filter(&format!("tag:{tag}"), [value.to_owned()])).await
     }
 
-    /// All values of this tag on instances, spot requests, capacity reservations and launch templates.
+    /// All values of this tag on instances, spot requests, capacity reservations and launch templates, as far as they can
+    /// be read; and what can't be.
     ///
     /// # Errors
-    /// When a call fails.
-    pub async fn values_of_tag(&self, tag: &str) -> Result<BTreeSet<String>> {
+    /// When a call fails in a way that all others would: the credentials.
+    pub async fn values_of_tag(&self, tag: &str) -> Result<(BTreeSet<String>, Vec<Error>)> {
         let by = || filter("tag-key", [tag.to_owned()]);
-        let mut values = BTreeSet::new();
-        values.extend(self.instances(by()).await?.into_iter().filter_map(|mut it| it.tags.remove(tag)));
-        values.extend(self.described(by()).await?.into_iter().filter_map(|mut it| it.tags.remove(tag)));
-        values.extend(self.reservations(by()).await?.into_iter().filter_map(|mut it| it.tags.remove(tag)));
-        let mut pages = self.client.describe_launch_templates().filters(by()).into_paginator().items().send();
+        let (mut values, mut failed) = (BTreeSet::new(), Vec::new());
+        let mut read = |result: Result<Vec<BTreeMap<String, String>>>| match result {
+            Err(error) if error.is_about_the_caller() => Err(error),
+            Err(error) => {
+                failed.push(error);
+                Ok(())
+            }
+            Ok(all) => {
+                values.extend(all.into_iter().filter_map(|mut tags| tags.remove(tag)));
+                Ok(())
+            }
+        };
+        read(self.instances(by()).await.map(|all| all.into_iter().map(|it| it.tags).collect()))?;
+        read(self.described(by()).await.map(|all| all.into_iter().map(|it| it.tags).collect()))?;
+        read(self.reservations(by()).await.map(|all| all.into_iter().map(|it| it.tags).collect()))?;
+        read(self.tags_of_templates(by()).await)?;
+        Ok((values, failed))
+    }
+
+    async fn tags_of_templates(&self, by: Filter) -> Result<Vec<BTreeMap<String, String>>> {
+        let shown = shown(&by);
+        let mut pages = self.client.describe_launch_templates().filters(by).into_paginator().items().send();
+        let mut tags = Vec::new();
         while let Some(template) = pages.next().await {
-            let template = template.map_err(failed("ec2:DescribeLaunchTemplates", tag))?;
-            values.extend(our_tags(template.tags()).remove(tag));
+            let template = template.map_err(failed("ec2:DescribeLaunchTemplates", shown.clone()))?;
+            tags.push(our_tags(template.tags()));
         }
-        Ok(values)
+        Ok(tags)
     }
 
     async fn instances(&self, by: Filter) -> Result<Vec<Instance>> {

@@ -3,22 +3,27 @@
 //! Its instances take no further jobs, and those that run are given up to `--limit`, then stopped with a reason that the
 //! retry rules know; `--now` does without. A block's spot requests are cancelled first, then described again, since a fulfilment can race a cancellation; what
 //! came up is terminated if it is ours; its record goes last. Killed anywhere, a second run finds what is left.
+//!
+//! A call that AWS denies keeps nothing else alive (`troubles.rs`): what the other reads show is ended, what may be left
+//! keeps its schedules and its record, and the run fails.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use node_contract::names::tag;
 use serde::Serialize;
 
 use crate::args;
-use crate::aws::ec2::{HeldCapacity, Instance, SpotRequest};
-use crate::block::{self, Block, Life};
+use crate::aws::ec2::{HeldCapacity, SpotRequest};
+use crate::block::{self, Block, Life, Part, Unread};
 use crate::capacity::{self, Standing};
 use crate::defence;
 use crate::desired::Desired;
 use crate::drain::Members;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, human};
 use crate::ownership::{Marks, Ours, ids};
 use crate::session::Session;
+use crate::troubles::Troubles;
 use crate::wait::{Bound, Seen};
 
 mod environment;
@@ -44,54 +49,230 @@ pub(super) struct Ended {
 /// Runs it.
 ///
 /// # Errors
-/// When a call fails, something doesn't end in time, or jobs would be lost.
+/// When jobs would be lost; after all else was ended, when a call failed or something didn't end in time.
 pub async fn run(session: &Session<'_>, args: &args::Down) -> Result<u8> {
     let limit = super::limit("--limit", args.limit.as_deref(), Duration::ZERO)?;
+    let (mut ended, mut troubles) = (Ended::default(), Troubles::default());
     if args.all {
-        environment::refuse_a_stacks(session).await?;
-        environment::refuse_to_lose_jobs(session, args.discard_jobs).await?;
+        let of_stack = environment::refuse_a_stacks(session).await;
+        may_be_removed(session, of_stack, &mut troubles)?;
+        let lost = environment::refuse_to_lose_jobs(session, args.discard_jobs).await;
+        may_be_removed(session, lost, &mut troubles)?;
     }
-    let mut ended = Ended::default();
-    let blocks = block::all_to_be_ended(session.aws, session.environment()).await?;
-    let chosen = super::chosen(session, &blocks, args.block.as_deref())?;
+    let (blocks, unread) = block::seen(session.aws, session.environment(), true).await?;
+    troubles.note_unread(session.ui, unread)?;
+    let chosen = match super::chosen(session, &blocks, args.block.as_deref()) {
+        // It may be one of which only what couldn't be read knows.
+        Err(_) if !troubles.is_empty() => Vec::new(),
+        chosen => chosen?,
+    };
     if !args.now {
-        let members = Members::drain(session, &chosen).await?;
-        ended.stopped = members.empty(session, limit, "the block is ended").await?;
+        ended.stopped = emptied(session, &chosen, limit, &mut troubles).await?;
     }
     for block in chosen {
-        end(session, block, &mut ended).await?;
+        Ending { session, block, ended: &mut ended, troubles: &mut troubles }.end().await?;
     }
-    if args.all {
-        environment::remove(session, &mut ended).await?;
-    } else if session.aws.batch.environment(session.environment()).await?.is_some() {
-        let what = "with its queue, job definitions and roles (remove them with `spotblock down --all`)";
-        ended.kept.push(format!("compute environment {} {what}", session.environment()));
+    let kept = "with its queue, job definitions and roles";
+    if args.all && troubles.is_empty() {
+        environment::remove(session, &mut ended, &mut troubles).await?;
+    } else if args.all {
+        let why = "until nothing of a block can be left";
+        ended.kept.push(format!("compute environment {} {kept}, {why}", session.environment()));
+    } else {
+        let found = session.aws.batch.environment(session.environment()).await;
+        let found = troubles.keep(session.ui, found, "the compute environment, which `down` alone keeps")?;
+        if found.flatten().is_some() {
+            let how = "(remove them with `spotblock down --all`)";
+            ended.kept.push(format!("compute environment {} {kept} {how}", session.environment()));
+        }
     }
     session.ui.result(&ended, text)?;
+    let again = if args.all { "spotblock down --all" } else { "spotblock down" };
+    troubles.verdict(&format!("put right what failed, then run `{again}` again: it ends what is left"))?;
     Ok(0)
 }
 
-/// Ends one block.
-async fn end(session: &Session<'_>, block: &Block, ended: &mut Ended) -> Result<()> {
-    session.ui.say(format_args!("ending block {}", block.id));
-    if block.life(session.now()) == Life::Recorded {
-        late_requests(session, block).await?;
+/// A refusal ends the run; that it isn't known whether there is something to refuse keeps the environment alone.
+fn may_be_removed(session: &Session<'_>, looked: Result<()>, troubles: &mut Troubles) -> Result<()> {
+    match looked {
+        Err(error @ Error::Aws(_)) => {
+            let left = format!("the environment {} and all around it", session.environment());
+            troubles.note(session.ui, error, left)
+        }
+        result => result,
     }
-    let seen = block::again(session.aws, session.environment(), &block.id, block.record.clone()).await?;
-    let marks = Marks::of_block(session.environment(), &block.id);
-    let open = |it: &&SpotRequest| matches!(it.state.as_str(), "open" | "active" | "disabled");
-    let cancel: Vec<Ours> = seen.requests.iter().filter(open).filter_map(|it| marks.claim(&it.id, &it.tags)).collect();
-    session.aws.ec2.cancel_spot_requests(&cancel).await?;
-    ended.cancelled.extend(ids(&cancel));
-    instances_ended(session, block, ended).await?;
-    // Until here they would have ended what a killed run left.
-    let desired = Desired::new(session.settings);
-    ended.schedules.extend(defence::forget(session, &desired, &block.id).await?);
-    if let Some(record) = &block.record {
-        session.aws.ec2.delete_record(record).await?;
+}
+
+/// Lets jobs finish for so long, then stops them, and gives how many were. Where they can't be looked at they are given
+/// the time all the same; then their instances end with them, and their agents stop them on the way down.
+async fn emptied(session: &Session<'_>, blocks: &[&Block], limit: Duration, troubles: &mut Troubles) -> Result<usize> {
+    let stopped = async {
+        let members = Members::drain(session, blocks).await?;
+        members.empty(session, limit, "the block is ended").await
+    };
+    let start = session.now();
+    let left = "jobs that ended with their instances, of which Batch may learn some 15 min later";
+    if let Some(stopped) = troubles.keep(session.ui, stopped.await, left)? {
+        return Ok(stopped);
     }
-    ended.blocks.push(block.id.clone());
-    Ok(())
+    let passed = start.duration_until(session.now()).unsigned_abs();
+    let rest = limit.saturating_sub(passed);
+    if !rest.is_zero() && blocks.iter().any(|it| it.has_something_left()) {
+        session.ui.say(format_args!("jobs can't be looked at: they are given {} to finish", human(rest)));
+        session.waits.clock().sleep(rest).await;
+    }
+    Ok(0)
+}
+
+/// One block that is to be ended.
+struct Ending<'a> {
+    session: &'a Session<'a>,
+    block: &'a Block,
+    ended: &'a mut Ended,
+    troubles: &'a mut Troubles,
+}
+
+impl Ending<'_> {
+    /// Ends what can be seen of it. Its schedules go when its instances are known to be gone, and its record goes when all
+    /// is: what is left is found by them.
+    ///
+    /// # Errors
+    /// As [`Troubles::note`].
+    async fn end(mut self) -> Result<()> {
+        let (session, block) = (self.session, self.block);
+        session.ui.say(format_args!("ending block {}", block.id));
+        if !block.unsure.is_empty() {
+            let which = block.unsure.join(", ");
+            self.troubles.may_be_left(format!(
+                "{which}: tagged as of block {}, but whose they are only their spot requests say",
+                block.id
+            ));
+        }
+        let of_block = |what: &str| format!("{what} of block {}", block.id);
+        if block.life(session.now()) == Life::Recorded && !block.lacks(Part::Requests) {
+            let late = late_requests(session, block).await;
+            self.troubles.keep(session.ui, late, of_block("spot requests"))?;
+        }
+        let (seen, _) = block::seen_again(session.aws, session.environment(), block).await?;
+        let cancelled = self.requests_cancelled(&seen).await;
+        let cancelled = self.troubles.keep(session.ui, cancelled, of_block("open spot requests"))?;
+        let gone = self.instances_ended().await;
+        let Some(unread) = self.troubles.keep(session.ui, gone, of_block("instances"))? else { return Ok(()) };
+        let mut lacks: BTreeSet<Part> = unread.keys().copied().collect();
+        lacks.extend(block.unread.get(&Part::Records));
+        self.troubles.note_unread(session.ui, unread)?;
+        if lacks.contains(&Part::Requests) || lacks.contains(&Part::Instances) || cancelled.is_none() {
+            self.ended.kept.push(format!("schedules of block {}, which end what may be left of it", block.id));
+            return Ok(());
+        }
+        // Until here they would have ended what a killed run left.
+        let forgotten = defence::forget(session, &Desired::new(session.settings), &block.id).await;
+        let Some(forgotten) = self.troubles.keep(session.ui, forgotten, of_block("schedules"))? else {
+            return Ok(());
+        };
+        self.ended.schedules.extend(forgotten);
+        match &block.record {
+            Some(record) if lacks.is_empty() => {
+                let deleted = session.aws.ec2.delete_record(record).await;
+                if self.troubles.keep(session.ui, deleted, of_block("the record"))?.is_none() {
+                    return Ok(());
+                }
+            }
+            Some(record) => {
+                let what = "by which the next run finds what may be left";
+                self.ended.kept.push(format!("record {} of block {}, {what}", record.name, block.id));
+                return Ok(());
+            }
+            None => {}
+        }
+        self.ended.blocks.push(block.id.clone());
+        Ok(())
+    }
+
+    async fn requests_cancelled(&mut self, seen: &Block) -> Result<()> {
+        let marks = Marks::of_block(self.session.environment(), &seen.id);
+        let open = |it: &&SpotRequest| matches!(it.state.as_str(), "open" | "active" | "disabled");
+        let cancel: Vec<Ours> =
+            seen.requests.iter().filter(open).filter_map(|it| marks.claim(&it.id, &it.tags)).collect();
+        self.session.aws.ec2.cancel_spot_requests(&cancel).await?;
+        self.ended.cancelled.extend(ids(&cancel));
+        Ok(())
+    }
+
+    /// Terminates the block's instances, also those that come up late, and waits until all that can be seen are gone.
+    /// Gives what couldn't be read.
+    async fn instances_ended(&mut self) -> Result<Unread> {
+        let (session, block) = (self.session, self.block);
+        let bound = Bound {
+            what: format!("the instances of block {} to end", block.id),
+            limit: END_LIMIT,
+            next: "run the same command again".to_owned(),
+        };
+        let mut asked: Vec<String> = Vec::new();
+        // Where nothing is left that can be seen, but a part couldn't be read so far.
+        let mut blind = None;
+        let look = async || {
+            let (seen, unread) = block::seen_again(session.aws, session.environment(), block).await?;
+            let terminated = terminate(session, &seen, &mut asked).await;
+            let cancelled = reservations_cancelled(session, &seen, self.ended).await;
+            terminated.and(cancelled)?;
+            blind = None;
+            if let Some(left) = left(&seen) {
+                return Ok(Seen::NotYet(left));
+            }
+            let Some(may_pass) = unread.values().find(|error| error.is_transient()) else {
+                return Ok(Seen::Done(unread));
+            };
+            let may_pass = may_pass.to_string();
+            blind = Some(unread);
+            Ok(Seen::NotYet(may_pass))
+        };
+        let result = session.waits.until(session.ui, bound, look).await;
+        self.ended.instances.extend(asked);
+        match (result, blind) {
+            (Err(Error::TimedOut { .. }), Some(unread)) => Ok(unread),
+            (result, _) => result,
+        }
+    }
+}
+
+/// Terminates those of a block's instances that weren't asked to end yet. Where instances can't be read, its spot requests
+/// name those that they brought.
+async fn terminate(session: &Session<'_>, seen: &Block, asked: &mut Vec<String>) -> Result<()> {
+    let marks = Marks::of_block(session.environment(), &seen.id);
+    let up = || seen.instances.iter().filter(|it| it.is_up() && !asked.contains(&it.id));
+    let mut new: Vec<Ours> = up().filter_map(|it| marks.claim_instance(it, &seen.requests)).collect();
+    // Marked first: AWS forgets requests, and a run can be killed here.
+    let unmarked = up().filter(|it| !marks.are_on(&it.tags));
+    let unmarked: Vec<Ours> = unmarked.filter_map(|it| marks.claim_instance(it, &seen.requests)).collect();
+    let marked = session.aws.ec2.tag(&unmarked, &marks.tags()).await;
+    if seen.lacks(Part::Instances) {
+        let live = seen.requests.iter().filter(|it| capacity::standing(it) == Standing::Live);
+        let named = live.filter_map(|it| marks.claim(it.instance.as_ref()?, &it.tags));
+        new.extend(named.filter(|it| !asked.iter().any(|id| id == it.id())));
+    }
+    if !new.is_empty() {
+        session.ui.say(format_args!("terminating {}", ids(&new).join(", ")));
+        session.aws.ec2.terminate(&new).await?;
+        asked.extend(ids(&new));
+    }
+    marked
+}
+
+/// What can be seen of a block that hasn't ended, in words.
+fn left(seen: &Block) -> Option<String> {
+    let reserved = seen.reservations.iter().filter(|it| it.is_held()).count();
+    let holding = seen.requests.iter().filter(|it| capacity::standing(it) == Standing::Holding).count();
+    let shown = |it: &&SpotRequest| {
+        it.instance.as_ref().is_none_or(|id| seen.instances.iter().any(|instance| instance.id == *id))
+    };
+    let live = |it: &&SpotRequest| capacity::standing(it) == Standing::Live;
+    let coming = seen.requests.iter().filter(live).filter(|it| !shown(it)).count();
+    let alive = seen.instances.iter().filter(|it| it.state != "terminated").count();
+    let requests = holding + coming;
+    let reservations = if reserved > 0 { format!(", {reserved} capacity reservations") } else { String::new() };
+    (alive + requests + reserved > 0)
+        .then(|| format!("{alive} instances and {requests} requests{reservations} are left"))
 }
 
 /// Gives requests the time to turn up that a run made which didn't live to see AWS's answer.
@@ -110,51 +291,6 @@ async fn late_requests(session: &Session<'_>, block: &Block) -> Result<()> {
         Err(Error::TimedOut { .. }) => Ok(()),
         result => result,
     }
-}
-
-/// Terminates the block's instances, also those that come up late, and waits until all are gone.
-async fn instances_ended(session: &Session<'_>, block: &Block, ended: &mut Ended) -> Result<()> {
-    let bound = Bound {
-        what: format!("the instances of block {} to end", block.id),
-        limit: END_LIMIT,
-        next: "run the same command again".to_owned(),
-    };
-    let marks = Marks::of_block(session.environment(), &block.id);
-    let mut asked: Vec<String> = Vec::new();
-    session
-        .waits
-        .until(session.ui, bound, async || {
-            let seen = block::again(session.aws, session.environment(), &block.id, block.record.clone()).await?;
-            let up = || seen.instances.iter().filter(|it| it.is_up() && !asked.contains(&it.id));
-            let new: Vec<Ours> = up().filter_map(|it| marks.claim_instance(it, &seen.requests)).collect();
-            // Marked first: AWS forgets requests, and a run can be killed here.
-            let unmarked = up().filter(|it| !marks.are_on(&it.tags));
-            let unmarked: Vec<Ours> = unmarked.filter_map(|it| marks.claim_instance(it, &seen.requests)).collect();
-            session.aws.ec2.tag(&unmarked, &marks.tags()).await?;
-            if !new.is_empty() {
-                session.ui.say(format_args!("terminating {}", ids(&new).join(", ")));
-                session.aws.ec2.terminate(&new).await?;
-                asked.extend(ids(&new));
-            }
-            reservations_cancelled(session, &seen, ended).await?;
-            let reserved = seen.reservations.iter().filter(|it| it.is_held()).count();
-            let holding = seen.requests.iter().filter(|it| capacity::standing(it) == Standing::Holding).count();
-            let shown = |it: &&SpotRequest| {
-                it.instance.as_ref().is_none_or(|id| seen.instances.iter().any(|instance| instance.id == *id))
-            };
-            let live = |it: &&SpotRequest| capacity::standing(it) == Standing::Live;
-            let coming = seen.requests.iter().filter(live).filter(|it| !shown(it)).count();
-            let alive: Vec<&Instance> = seen.instances.iter().filter(|it| it.state != "terminated").collect();
-            if alive.is_empty() && holding + coming + reserved == 0 {
-                return Ok(Seen::Done(()));
-            }
-            let reserved = if reserved > 0 { format!(", {reserved} capacity reservations") } else { String::new() };
-            let requests = holding + coming;
-            Ok(Seen::NotYet(format!("{} instances and {requests} requests{reserved} are left", alive.len())))
-        })
-        .await?;
-    ended.instances.extend(asked);
-    Ok(())
 }
 
 /// Cancels the reservations that were made for the block. One that is pending can't be yet.

@@ -11,6 +11,7 @@ use crate::block;
 use crate::drain::Members;
 use crate::error::Result;
 use crate::session::Session;
+use crate::troubles::Troubles;
 
 /// How long `--wait` waits without `--limit`: the agents stop jobs at the block's end anyway, and no block is longer.
 const LONGEST: Duration = Duration::from_secs(182 * 24 * 3600);
@@ -27,18 +28,29 @@ struct Drained {
 /// Runs it.
 ///
 /// # Errors
-/// When a call fails, or there is no such block.
+/// When there is no such block; when a call failed, after what the others show was drained.
 pub async fn run(session: &Session<'_>, args: &args::Drain) -> Result<u8> {
     let limit = limit("--limit", args.limit.as_deref(), LONGEST)?;
-    let blocks = block::all(session.aws, session.environment()).await?;
-    let blocks = chosen(session, &blocks, args.block.as_deref())?;
-    let members = Members::drain(session, &blocks).await?;
+    let mut troubles = Troubles::default();
+    let (seen, unread) = block::seen(session.aws, session.environment(), false).await?;
+    troubles.note_unread(session.ui, unread)?;
+    let blocks = match chosen(session, &seen, args.block.as_deref()) {
+        // It may be one of which only what couldn't be read knows.
+        Err(_) if !troubles.is_empty() => Vec::new(),
+        chosen => chosen?,
+    };
+    let members = Members::drain(session, &blocks).await;
+    let members = troubles.keep(session.ui, members, "instances that take jobs")?.unwrap_or_default();
     let draining = members.instances();
     session.ui.say(format_args!("{} instances take no further job", draining.len()));
-    let wait = args.wait || args.limit.is_some();
-    let stopped = if wait { members.empty(session, limit, "the block is drained").await? } else { 0 };
+    let mut stopped = 0;
+    if args.wait || args.limit.is_some() {
+        let empty = members.empty(session, limit, "the block is drained").await;
+        stopped = troubles.keep(session.ui, empty, "jobs on instances that drain")?.unwrap_or_default();
+    }
     let blocks = blocks.iter().filter(|it| it.has_something_left()).map(|it| it.id.clone()).collect();
     session.ui.result(&Drained { blocks, draining, stopped }, text)?;
+    troubles.verdict("put right what failed, then run `spotblock drain` again: it goes on where it stopped")?;
     Ok(0)
 }
 

@@ -1,6 +1,7 @@
 //! `spotblock reap`: the fourth line of defence. It ends what is ours and past its end, and says of the rest why not.
 //!
-//! One thing that can't be ended keeps nothing else alive: it is listed with AWS's answer, and the exit code is 1.
+//! One thing that can't be ended keeps nothing else alive: it is listed with AWS's answer, and the exit code is 1. So does
+//! one read that fails: what the others show to be over is ended.
 
 use std::collections::BTreeSet;
 
@@ -11,13 +12,14 @@ use serde::Serialize;
 use crate::args;
 use crate::aws::Aws;
 use crate::aws::ec2::{HeldCapacity, Instance, SpotRequest};
-use crate::block::{self, Block};
+use crate::block::{self, Block, Part};
 use crate::capacity::{self, Standing};
 use crate::defence;
 use crate::error::{Error, Result};
 use crate::names;
 use crate::ownership::{Marks, Ours};
 use crate::settings::parse_duration;
+use crate::troubles::Troubles;
 use crate::ui::Ui;
 use crate::wait::Waits;
 
@@ -61,32 +63,47 @@ struct Item {
 /// What is to happen to a thing: its end, with the leave for it, or not.
 type Judged<T> = std::result::Result<(T, String), String>;
 
+/// The environments that it is for.
+#[derive(Clone, Debug)]
+pub enum Of {
+    /// The one of this name.
+    One(String),
+    /// Those that something in the account carries the mark of.
+    All,
+}
+
 /// Runs it for these environments.
 ///
 /// # Errors
-/// When what there is can't be looked at. What can't be ended is in the result.
-pub async fn run(reaper: &Reaper<'_>, environments: Vec<String>, args: &args::Reap) -> Result<u8> {
+/// When the credentials are none; after all else was ended, when something couldn't be looked at. What can't be ended is
+/// in the result.
+pub async fn run(reaper: &Reaper<'_>, of: Of, args: &args::Reap) -> Result<u8> {
     let older_than = args.older_than.as_deref().map(parse_duration).transpose();
     let older_than = older_than.map_err(|problem| Error::Settings(vec![format!("--older-than: {problem}")]))?;
     let now = reaper.waits.clock().now();
-    let mut items = Vec::new();
+    let (mut items, mut troubles) = (Vec::new(), Troubles::default());
+    let environments = match of {
+        Of::One(name) => vec![name],
+        Of::All => reaper.environments(&mut troubles).await?,
+    };
     for environment in &environments {
         let of = Environment { reaper, name: environment, now, older_than, dry_run: args.dry_run };
-        of.reap(&mut items).await?;
+        of.reap(&mut items, &mut troubles).await?;
     }
     let failed = items.iter().any(|it| it.verdict == Verdict::Failed);
     reaper.ui.result(&items, |items| text(items))?;
+    troubles.verdict("put right what failed, then run `spotblock reap` again: it ends what is left")?;
     Ok(u8::from(failed))
 }
 
 impl Reaper<'_> {
     /// The environments that something in the account carries the mark of.
-    ///
-    /// # Errors
-    /// When a call fails.
-    pub async fn environments(&self) -> Result<Vec<String>> {
-        let mut names = self.aws.ec2.values_of_tag(tag::ENVIRONMENT).await?;
-        let groups = self.aws.scheduler.groups(&names::schedule_group("")).await?;
+    async fn environments(&self, troubles: &mut Troubles) -> Result<Vec<String>> {
+        let (mut names, failed) = self.aws.ec2.values_of_tag(tag::ENVIRONMENT).await?;
+        let left = "what belongs to environments that nothing else shows";
+        failed.into_iter().try_for_each(|error| troubles.note(self.ui, error, left))?;
+        let groups = self.aws.scheduler.groups(&names::schedule_group("")).await;
+        let groups = troubles.keep(self.ui, groups, left)?.unwrap_or_default();
         names.extend(groups.into_iter().filter_map(|mut group| group.tags.remove(tag::ENVIRONMENT)));
         Ok(names.into_iter().collect())
     }
@@ -102,14 +119,16 @@ struct Environment<'a> {
 }
 
 impl Environment<'_> {
-    async fn reap(&self, items: &mut Vec<Item>) -> Result<()> {
-        let aws = self.reaper.aws;
-        let blocks = block::all_to_be_ended(aws, self.name).await?;
-        let tagged = aws.ec2.instances_tagged(tag::ENVIRONMENT, self.name).await?;
-        let known: BTreeSet<&str> = blocks.iter().flat_map(|it| &it.instances).map(|it| it.id.as_str()).collect();
-        for foreign in tagged.iter().filter(|it| it.is_up() && !known.contains(it.id.as_str())) {
-            let why = "carries the environment's tag, but was not brought by spotblock".to_owned();
-            self.note(items, Verdict::Spared, "instance", &foreign.id, why);
+    /// What can't be looked at is noted, and of what can be, nothing is ended that may go on as far as anybody knows.
+    async fn reap(&self, items: &mut Vec<Item>, troubles: &mut Troubles) -> Result<()> {
+        let (aws, ui) = (self.reaper.aws, self.reaper.ui);
+        let (blocks, unread) = block::seen(aws, self.name, true).await?;
+        let lacks: BTreeSet<Part> = unread.keys().copied().collect();
+        troubles.note_unread(ui, unread)?;
+        if !lacks.contains(&Part::Instances) {
+            let tagged = aws.ec2.instances_tagged(tag::ENVIRONMENT, self.name).await;
+            let tagged = troubles.keep(ui, tagged, Part::Instances.left())?;
+            self.others(&blocks, &tagged.unwrap_or_default(), items);
         }
         for block in &blocks {
             for instance in block.instances.iter().filter(|it| it.is_up()) {
@@ -136,13 +155,35 @@ impl Environment<'_> {
                 .await;
             }
         }
-        self.schedules(&blocks, items).await
+        if let Some(part) = lacks.iter().find(|part| **part != Part::Reservations) {
+            let why = format!("{} may be left, and their blocks go on", part.left());
+            self.note(items, Verdict::Spared, "schedule group", &names::schedule_group(self.name), why);
+            return Ok(());
+        }
+        let reaped = self.schedules(&blocks, items).await;
+        troubles.keep(ui, reaped, format!("schedules of environment {}", self.name)).map(drop)
+    }
+
+    /// Instances with the environment's tag that are no block's, or not known to be.
+    fn others(&self, blocks: &[Block], tagged: &[Instance], items: &mut Vec<Item>) {
+        let known: BTreeSet<&str> = blocks.iter().flat_map(|it| &it.instances).map(|it| it.id.as_str()).collect();
+        for other in tagged.iter().filter(|it| it.is_up() && !known.contains(it.id.as_str())) {
+            let is_unsure = blocks.iter().any(|it| it.unsure.contains(&other.id));
+            let why = match is_unsure {
+                true => "whose it is only its spot request says, which couldn't be looked at",
+                false => "carries the environment's tag, but was not brought by spotblock",
+            };
+            self.note(items, Verdict::Spared, "instance", &other.id, why.to_owned());
+        }
     }
 
     fn judge_instance(&self, block: &Block, instance: &Instance) -> Judged<Ours> {
         let marks = Marks::of_block(self.name, &block.id);
         let ours = marks.claim_instance(instance, &block.requests).ok_or("its spot request is not ours")?;
         let id = &block.id;
+        if block.record.is_none() && block.lacks(Part::Records) {
+            return Err(format!("when block {id} ends only its record says, which couldn't be looked at"));
+        }
         match block.end_of(instance) {
             Some(end) if self.is_over(end) => Ok((ours, format!("block {id} ended at {end}"))),
             Some(end) if self.now < end => Err(format!("block {id} goes on until {end}")),
@@ -175,6 +216,9 @@ impl Environment<'_> {
     fn judge_reservation(&self, block: &Block, reservation: &HeldCapacity) -> Judged<Ours> {
         let marks = Marks::of_block(self.name, &block.id);
         let ours = marks.claim(&reservation.id, &reservation.tags).ok_or("it is not ours")?;
+        if block.lacks(Part::Instances) || block.record.is_none() && block.lacks(Part::Records) {
+            return Err(format!("whether block {} goes on couldn't be looked at", block.id));
+        }
         let lives = |it: &&Instance| it.is_up() && block.end_of(it).is_none_or(|end| !self.is_over(end));
         if let Some(instance) = block.instances.iter().find(lives) {
             return Err(format!("instance {} of block {} is up", instance.id, block.id));
@@ -193,6 +237,12 @@ impl Environment<'_> {
     fn judge_request(&self, block: &Block, request: &SpotRequest) -> Judged<Ours> {
         let marks = Marks::of_block(self.name, &block.id);
         let ours = marks.claim(&request.id, &request.tags).ok_or("it is not ours")?;
+        if block.record.is_none() && block.lacks(Part::Records) {
+            return Err(format!(
+                "until when it is valid only the record of block {} says, which can't be read",
+                block.id
+            ));
+        }
         match &block.record {
             Some(record) if self.now < record.terms.late() => {
                 Err(format!("it may be fulfilled until {}", record.terms.valid_until))
@@ -208,6 +258,10 @@ impl Environment<'_> {
             return Err("something of its block is left".to_owned());
         }
         let Some(record) = &block.record else { return Err(String::new()) };
+        let matters = |part: &&Part| **part != Part::Reservations || record.reserves();
+        if let Some(part) = block.unread.iter().find(matters) {
+            return Err(format!("{} of its block may be left", part.left()));
+        }
         let end = later(record.terms.late(), record.terms.duration);
         if self.is_over(end) {
             Ok(format!("its block was over at {end}"))

@@ -10,14 +10,14 @@ use super::snapshot::Snapshot;
 use super::{World, example_with};
 
 /// Each operation that was called, with its service.
-fn operations(world: &World, since: usize) -> BTreeMap<String, String> {
+pub(super) fn operations(world: &World, since: usize) -> BTreeMap<String, String> {
     world.cloud(|cloud| {
         let calls = cloud.calls()[since..].iter().filter(|call| call.caller == Caller::User);
         calls.map(|call| (call.operation.clone(), call.service.clone())).collect()
     })
 }
 
-fn deny(world: &World, service: &str, operation: &str) {
+pub(super) fn deny(world: &World, service: &str, operation: &str) {
     let code = match service {
         "ec2" => "UnauthorizedOperation",
         "iam" => "AccessDenied",

@@ -6,11 +6,11 @@ use serde_json::json;
 
 use super::{World, example_with};
 
-const INSTANCE: &str = "LaunchSpecification.ImageId=ami-a7a242da&LaunchSpecification.InstanceType=t2.micro&\
+pub(super) const INSTANCE: &str = "LaunchSpecification.ImageId=ami-a7a242da&LaunchSpecification.InstanceType=t2.micro&\
                         LaunchSpecification.SubnetId=subnet-c8d30ae4&LaunchSpecification.SecurityGroupId.1=sg-55964223";
 
 /// Launches an instance through a spot request of somebody else's, with these tags on the instance.
-async fn launched(world: &World, tags: &[(&str, &str)]) -> String {
+pub(super) async fn launched(world: &World, tags: &[(&str, &str)]) -> String {
     world.by_hand("ec2", &format!("Action=RequestSpotInstances&SpotPrice=0.03&{INSTANCE}"));
     world.pass(std::time::Duration::from_secs(5)).await;
     let instance = world.launched().pop().expect("an instance");
@@ -18,7 +18,7 @@ async fn launched(world: &World, tags: &[(&str, &str)]) -> String {
     instance
 }
 
-fn tag(world: &World, id: &str, tags: &[(&str, &str)]) {
+pub(super) fn tag(world: &World, id: &str, tags: &[(&str, &str)]) {
     if tags.is_empty() {
         return;
     }
@@ -32,7 +32,7 @@ fn renumbered(pairs: &str) -> String {
     (0..10).rev().fold(pairs.to_owned(), |text, n| text.replace(&format!("Tag.{n}."), &format!("Tag.{}.", n + 1)))
 }
 
-fn value_of(world: &World, key: &str) -> String {
+pub(super) fn value_of(world: &World, key: &str) -> String {
     let tags = world.cloud(|cloud| ec2::all_tags(cloud).clone());
     tags.values().find_map(|tags| tags.get(key)).expect("a tag").clone()
 }

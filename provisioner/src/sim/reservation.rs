@@ -39,7 +39,7 @@ fn failing(world: &World, operation: &str, code: &str, count: u32) {
 }
 
 /// Makes a reservation by hand, with these tags.
-async fn by_hand(world: &World, instance_type: &str, count: u32, tags: &[(&str, &str)]) -> String {
+pub(super) async fn by_hand(world: &World, instance_type: &str, count: u32, tags: &[(&str, &str)]) -> String {
     let mut form = format!(
         "Action=CreateCapacityReservation&InstanceType={instance_type}&InstancePlatform=Linux%2FUNIX&\
          AvailabilityZone=us-east-1c&InstanceCount={count}&InstanceMatchCriteria=targeted"

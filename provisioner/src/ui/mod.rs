@@ -283,6 +283,9 @@ impl Ui {
     /// An error: what, its causes once each, what was seen last, what to do.
     pub fn error(&self, error: &Error) {
         self.waited();
+        if let Error::Unfinished { failed, .. } = error {
+            failed.iter().for_each(|each| self.error(each));
+        }
         // Each problem of the settings is an error of its own; any other text is one, however many lines AWS makes it.
         let each = matches!(error, Error::Settings(_));
         for (n, line) in error.to_string().lines().enumerate() {

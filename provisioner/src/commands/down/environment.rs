@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::names;
 use crate::policy;
 use crate::session::Session;
+use crate::troubles::Troubles;
 use crate::wait::{Bound, Seen};
 
 const LIMIT: Duration = Duration::from_secs(600);
@@ -58,31 +59,46 @@ pub(super) async fn refuse_a_stacks(session: &Session<'_>) -> Result<()> {
     })
 }
 
-/// Removes what carries the environment's mark.
+/// Removes what carries the environment's mark, as far as it can. What fails is noted.
 ///
 /// # Errors
-/// When a call fails, or something isn't gone in time.
-pub(super) async fn remove(session: &Session<'_>, ended: &mut Ended) -> Result<()> {
-    let desired = Desired::new(session.settings);
-    let queue_is_gone = queue(session, &desired, ended).await?;
-    if queue_is_gone {
-        compute_environment(session, &desired, ended).await?;
+/// As [`Troubles::note`].
+pub(super) async fn remove(session: &Session<'_>, ended: &mut Ended, troubles: &mut Troubles) -> Result<()> {
+    let (desired, ui) = (Desired::new(session.settings), session.ui);
+    let queue_is_gone = queue(session, &desired, ended).await;
+    let queue_is_gone = troubles.keep(ui, queue_is_gone, format!("job queue {}", desired.queue))?;
+    let mut batch_is_done = queue_is_gone.is_some();
+    if queue_is_gone == Some(true) {
+        let removed = compute_environment(session, &desired, ended).await;
+        let name = format!("compute environment {}", desired.environment);
+        batch_is_done = troubles.keep(ui, removed, name)?.is_some();
     }
-    definitions(session, &desired, ended).await?;
+    let removed = definitions(session, &desired, ended).await;
+    troubles.keep(ui, removed, "job definitions")?;
     if let Choice::Made(name) = &desired.profile {
-        profile(session, &desired, name, ended).await?;
+        let removed = profile(session, &desired, name, ended).await;
+        troubles.keep(ui, removed, format!("instance profile and role {name}"))?;
     } else {
         ended.kept.push(format!("instance profile {}, which is yours", desired.profile.name()));
     }
     if let Some(scheduler) = &desired.scheduler {
-        schedules(session, &desired, scheduler, ended).await?;
+        let removed = schedules(session, &desired, scheduler, ended).await;
+        troubles.keep(ui, removed, format!("schedule group {} and its role", scheduler.group))?;
     }
-    if let Choice::Made(name) = &desired.service_role {
-        service_role(session, &desired, name, ended).await
-    } else {
-        ended.kept.push(format!("service role {}, which is yours", desired.service_role.name()));
-        Ok(())
+    match &desired.service_role {
+        // Batch works with it to delete the environment.
+        Choice::Made(name) if !batch_is_done => {
+            ended.kept.push(format!("service role {name}, which Batch needs until the compute environment is gone"));
+        }
+        Choice::Made(name) => {
+            let removed = service_role(session, &desired, name, ended).await;
+            troubles.keep(ui, removed, format!("service role {name}"))?;
+        }
+        Choice::Existing(_) => {
+            ended.kept.push(format!("service role {}, which is yours", desired.service_role.name()));
+        }
     }
+    Ok(())
 }
 
 fn foreign(kind: &str, name: &str) -> String {
