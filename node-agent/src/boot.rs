@@ -76,9 +76,14 @@ impl Boot<'_> {
             tracing::info!(phase = saved.state.phase.word(), "going on where the agent was in this boot");
             return self.go_on(saved.clone(), saved.anchor.clone());
         }
-        let identity = self.identity().await;
+        let mut identity = self.identity().await;
         let anchor = self.clock.anchor();
         log_clock(&anchor, self.clock);
+        // A launch after the boot can't be one, and would put off the end of agent and timer alike.
+        if anchor.booted_at < identity.launched {
+            tracing::warn!(launched = %identity.launched, booted = %anchor.booted_at, "the launch is said to be after the boot, which counts");
+            identity.launched = anchor.booted_at;
+        }
         match saved {
             Some(saved) if saved.identity.instance == identity.instance => {
                 tracing::info!(phase = saved.state.phase.word(), "going on where the agent was before the reboot");

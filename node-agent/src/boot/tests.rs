@@ -132,6 +132,21 @@ async fn after_a_reboot_the_life_goes_on_and_no_deadline_has_moved_away() {
     assert_ne!(found.anchor.boot_id, "another boot");
 }
 
+/// Catches: an instance that lives on because IMDS, or the clock that it is held against, says that it was launched in
+/// the future.
+#[tokio::test(start_paused = true)]
+async fn a_launch_after_the_boot_does_not_put_off_the_end() {
+    let world = world();
+    let mut identity = testing::identity();
+    identity.launched = at("2099-01-01T00:00:00Z");
+    world.facts().identity = Some(identity);
+    let clock = BootClock::new();
+    let found = find_out(&world, &clock).await;
+    assert_eq!(found.identity.launched, found.anchor.booted_at);
+    let own = Timeline::new(&testing::config(), found.anchor.booted_at);
+    assert_eq!(found.state.timeline, own);
+}
+
 /// Catches: a baked image that makes every host of it power off at its first boot.
 #[tokio::test(start_paused = true)]
 async fn the_state_of_another_instance_is_not_used() {
