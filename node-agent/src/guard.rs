@@ -20,7 +20,7 @@ use crate::adapters::introspection::Introspection;
 use crate::adapters::state_file::StateFile;
 use crate::boot::{Boot, Found};
 use crate::clock::BootClock;
-use crate::lifecycle::{InstanceStatus, Phase, Registration, State};
+use crate::lifecycle::{InstanceStatus, Phase, Registration, Rules, State};
 use crate::ports::{Cluster as _, ClusterError, EcsAgent as _, NoHooks, Ports, SAVED_VERSION, Saved, StateStore as _};
 use crate::run::{self, Node};
 use crate::settings::Settings;
@@ -40,18 +40,12 @@ const FIND_OUT: Duration = Duration::from_secs(10);
 /// [`StartError`], before anything has been done.
 pub async fn stop(settings: Settings, within: SignedDuration) -> Result<(), StartError> {
     let Some(here) = Here::find(&settings).await? else { return Ok(()) };
-    let Here { saved, clock, http, imds, introspection, registration } = here;
-    if saved.state.phase > Phase::Stopping || registration.is_none() {
-        tracing::info!(phase = saved.state.phase.word(), "there are no tasks to guard");
-        return Ok(());
-    }
-    let Saved { identity, mut config, mut state, .. } = saved;
-    state.registration = registration;
-    let reason = format!("Host EC2 (instance {}) leaves: the host goes down", identity.instance);
-    config.stop_reason.get_or_insert(reason);
-
-    let host = crate::host(&settings, &clock, &config, &identity, state.timeline);
-    let cluster = crate::ecs(&settings, http, &imds, &clock, &config, &identity);
+    let Here { mut saved, clock, http, imds, introspection, registration } = here;
+    saved.state.registration = registration;
+    let Saved { identity, config, state, .. } = &saved;
+    let host = crate::host(&settings, &clock, config, identity, state.timeline);
+    let cluster = crate::ecs(&settings, http, &imds, &clock, config, identity);
+    let rules = crate::rules(&settings, config, identity);
     let ports = Ports {
         clock,
         metadata: imds,
@@ -62,12 +56,25 @@ pub async fn stop(settings: Settings, within: SignedDuration) -> Result<(), Star
         store: Arc::new(Nobody),
         hooks: Arc::new(NoHooks),
     };
-    let rules = crate::rules(&settings, &config, &identity);
-    tracing::info!(block = config.block, instance = identity.instance, "the host goes down: its tasks are stopped");
-    if !stop_tasks(Node { identity, config, rules }, state, ports, within).await {
+    if !guarded(saved, rules, ports, within).await {
         tracing::warn!("the host goes down before all tasks have been stopped");
     }
     Ok(())
+}
+
+/// The same with what was found on the host: the agent's state, with the registration as it is now. The agent's own state
+/// file, service manager and hooks are left alone. Returns whether nothing was left to be done in time.
+pub async fn guarded(saved: Saved, rules: Rules, ports: Ports, within: SignedDuration) -> bool {
+    let Saved { identity, mut config, state, .. } = saved;
+    if state.phase > Phase::Stopping || state.registration.is_none() {
+        tracing::info!(phase = state.phase.word(), "there are no tasks to guard");
+        return true;
+    }
+    let reason = format!("Host EC2 (instance {}) leaves: the host goes down", identity.instance);
+    config.stop_reason.get_or_insert(reason);
+    let ports = Ports { supervisor: Arc::new(Nobody), store: Arc::new(Nobody), hooks: Arc::new(NoHooks), ..ports };
+    tracing::info!(block = config.block, instance = identity.instance, "the host goes down: its tasks are stopped");
+    stop_tasks(Node { identity, config, rules }, state, ports, within).await
 }
 
 /// Lives the stop stage until nothing is left to be done, or for `within`. Returns whether it came to its end.

@@ -11,6 +11,10 @@ use crate::container::{Container, Life};
 use crate::process::Process;
 use crate::trouble::{Kind, Troubles};
 
+mod ill;
+
+pub use ill::{Ill, Lie};
+
 /// How long the ECS agent waits before it tries again what failed.
 const RETRY: SignedDuration = SignedDuration::from_secs(1);
 
@@ -37,27 +41,16 @@ pub struct EcsSettings {
     pub stop_timeout: SignedDuration,
 }
 
-/// What can be wrong with a host for a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ill {
-    /// IMDS answers with errors.
-    ImdsFails,
-    /// IMDS takes longer than anybody waits.
-    ImdsHangs,
-    /// Introspection answers with errors.
-    Introspection,
-    /// The disk takes nothing.
-    Disk,
-    /// Commands fail.
-    Commands,
-}
-
 /// A host.
 pub struct Host {
     /// The EC2 instance.
     pub instance: String,
     /// Its place in the order of launches, from 0.
     pub number: usize,
+    /// Its launch, as it is told: blocks are dated back.
+    pub launched: Timestamp,
+    /// When AWS takes it back with its capacity block.
+    pub reclaimed: Option<Timestamp>,
     /// Whether it is up; one that reboots is not, for a while.
     pub up: bool,
     /// It is gone for good.
@@ -92,6 +85,16 @@ pub struct Host {
     pub kills: Vec<(u32, bool)>,
     /// Whether a killed process's saved state is lost with it.
     pub forgets: bool,
+    /// When an event that AWS has announced ends it.
+    pub maintenance: Option<Timestamp>,
+    /// The guard's process, while the host goes down.
+    pub guard: Option<Arc<Process>>,
+    /// The time of its first boot, and whether it was told then that its launch is to come yet.
+    pub born: (Timestamp, bool),
+    /// Somebody ended it with `down --now`.
+    pub at_once: bool,
+    /// The agent is never started again, and there is no power-off timer.
+    pub stuck: bool,
     /// When it crashed, or was gone without notice.
     pub crashes: Vec<Timestamp>,
     /// What happened to its containers and is over.
@@ -111,10 +114,12 @@ pub struct Outside<'a> {
 impl Host {
     /// A host that boots now.
     #[must_use]
-    pub fn new(now: Timestamp, instance: String, number: usize) -> Self {
+    pub fn new(now: Timestamp, instance: &ec2::Instance, number: usize) -> Self {
         Self {
-            instance,
+            instance: instance.id.clone(),
             number,
+            launched: instance.launch_time,
+            reclaimed: None,
             up: true,
             gone: false,
             goes_off: None,
@@ -132,6 +137,11 @@ impl Host {
             ills: Vec::new(),
             kills: Vec::new(),
             forgets: false,
+            maintenance: None,
+            guard: None,
+            born: (now, false),
+            at_once: false,
+            stuck: false,
             crashes: Vec::new(),
             lives: Vec::new(),
         }
@@ -147,6 +157,11 @@ impl Host {
     pub fn advance(&mut self, outside: &mut Outside<'_>) {
         let now = outside.now;
         if self.gone {
+            return;
+        }
+        if self.maintenance.is_some_and(|at| at <= now) {
+            self.ends(now);
+            ec2::vanish(outside.cloud, now, &self.instance);
             return;
         }
         if self.back_at.is_some_and(|at| at <= now) {
@@ -172,7 +187,7 @@ impl Host {
             return None;
         }
         if !self.up {
-            return self.back_at;
+            return self.back_at.into_iter().chain(self.maintenance).min();
         }
         let changes = self.containers.values().filter_map(Container::changes_at);
         let registered = self.ecs == EcsAgent::Registered;
@@ -181,7 +196,10 @@ impl Host {
             EcsAgent::Starting(at) => Some(at),
             EcsAgent::Stopped(_) | EcsAgent::Registered => None,
         };
-        changes.chain(reports).chain([self.goes_off, self.timer, starting].into_iter().flatten()).min()
+        changes
+            .chain(reports)
+            .chain([self.goes_off, self.timer, self.maintenance, starting].into_iter().flatten())
+            .min()
     }
 
     fn containers_live(&mut self, outside: &mut Outside<'_>) {
@@ -292,6 +310,11 @@ impl Host {
     /// The host crashes and is up again after `down`.
     pub fn reboot(&mut self, cloud: &mut Cloud, now: Timestamp, down: SignedDuration) {
         self.crashes.push(now);
+        self.restarts(cloud, now, down);
+    }
+
+    /// The host is down, and up again after `down`.
+    pub fn restarts(&mut self, cloud: &mut Cloud, now: Timestamp, down: SignedDuration) {
         self.stop_ecs(cloud, now);
         self.halts(now);
         self.back_at = Some(now + down);
@@ -308,7 +331,7 @@ impl Host {
     fn halts(&mut self, now: Timestamp) {
         self.up = false;
         self.goes_off = None;
-        if let Some(process) = self.process.take() {
+        for process in self.process.take().into_iter().chain(self.guard.take()) {
             process.kill();
         }
         for (task, it) in &mut self.containers {

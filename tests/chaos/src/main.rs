@@ -23,7 +23,9 @@ struct Args {
     /// How many at once.
     #[arg(long, default_value_t = 2)]
     threads: usize,
-    /// Break the programs under test: leaves-early, never-stops, ignores-notice, loosens-end, undrains, buys-twice.
+    /// Break the programs under test: leaves-early, never-stops, ignores-notice, loosens-end, undrains, buys-twice,
+    /// keeps-schedules, makes-no-schedule, reaps-early, never-reaps, names-freely, unguarded, ignores-maintenance,
+    /// keeps-reservations, reuses-token, believes-tag.
     #[arg(long, value_parser = mutant)]
     mutant: Option<Mutant>,
 }

@@ -1,7 +1,6 @@
 //! Programs under test that are broken on purpose, as wrappers around their ports: what the rules are good for is shown
 //! by what they catch.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,6 +13,10 @@ use spotblock_agent::ports::{
 };
 
 use crate::ports::Agent;
+
+mod provisioner;
+
+pub use provisioner::{again, clock, spoilt, swallows};
 
 /// What is wrong with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +33,48 @@ pub enum Mutant {
     Undrains,
     /// The provisioner asks for each purchase a second time, under another client token.
     BuysTwice,
+    /// `extend` doesn't move the schedules that end the block's instances.
+    KeepsSchedules,
+    /// `up` makes no schedule.
+    MakesNoSchedule,
+    /// `reap` goes by a clock that is two hours ahead.
+    ReapsEarly,
+    /// `reap` ends no instance.
+    NeverReaps,
+    /// Each run of `up` names its record in its own way, so that of two at once none finds the other's.
+    NamesFreely,
+    /// There is no guard.
+    Unguarded,
+    /// The agent doesn't see scheduled events.
+    IgnoresMaintenance,
+    /// `down` cancels no capacity reservation.
+    KeepsReservations,
+    /// Every purchase goes by the same client token, whatever block it is for.
+    ReusesToken,
+    /// The agent takes a moment in the tag that moves the end for a notice.
+    BelievesTag,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::LeavesEarly, Self::NeverStops, Self::IgnoresNotice, Self::LoosensEnd, Self::Undrains, Self::BuysTwice];
+    pub const ALL: [Self; 16] = [
+        Self::LeavesEarly,
+        Self::NeverStops,
+        Self::IgnoresNotice,
+        Self::LoosensEnd,
+        Self::Undrains,
+        Self::BuysTwice,
+        Self::KeepsSchedules,
+        Self::MakesNoSchedule,
+        Self::ReapsEarly,
+        Self::NeverReaps,
+        Self::NamesFreely,
+        Self::Unguarded,
+        Self::IgnoresMaintenance,
+        Self::KeepsReservations,
+        Self::ReusesToken,
+        Self::BelievesTag,
+    ];
 
     /// Its name on the command line.
     #[must_use]
@@ -47,6 +86,16 @@ impl Mutant {
             Self::LoosensEnd => "loosens-end",
             Self::Undrains => "undrains",
             Self::BuysTwice => "buys-twice",
+            Self::KeepsSchedules => "keeps-schedules",
+            Self::MakesNoSchedule => "makes-no-schedule",
+            Self::ReapsEarly => "reaps-early",
+            Self::NeverReaps => "never-reaps",
+            Self::NamesFreely => "names-freely",
+            Self::Unguarded => "unguarded",
+            Self::IgnoresMaintenance => "ignores-maintenance",
+            Self::KeepsReservations => "keeps-reservations",
+            Self::ReusesToken => "reuses-token",
+            Self::BelievesTag => "believes-tag",
         }
     }
 }
@@ -56,11 +105,14 @@ impl Mutant {
 pub fn agent(mutant: Option<Mutant>, mut ports: Ports, agent: &Arc<Agent>) -> Ports {
     let broken = || Broken { mutant, agent: Arc::clone(agent), acted: AtomicBool::new(false) };
     match mutant {
-        None | Some(Mutant::BuysTwice) => {}
         Some(Mutant::LeavesEarly) => ports.cluster = Arc::new(broken()),
         Some(Mutant::NeverStops) => (ports.cluster, ports.host) = (Arc::new(broken()), Arc::new(broken())),
-        Some(Mutant::IgnoresNotice | Mutant::LoosensEnd) => ports.metadata = Arc::new(broken()),
+        Some(Mutant::IgnoresNotice | Mutant::LoosensEnd | Mutant::IgnoresMaintenance | Mutant::BelievesTag) => {
+            ports.metadata = Arc::new(broken())
+        }
         Some(Mutant::Undrains) => (ports.cluster, ports.store) = (Arc::new(broken()), Arc::new(broken())),
+        // The provisioner's, or the host's.
+        _ => {}
     }
     ports
 }
@@ -175,12 +227,16 @@ impl Metadata for Broken {
         if self.is(Mutant::IgnoresNotice) {
             return Box::pin(async { Ok(None) });
         }
+        if self.is(Mutant::BelievesTag) {
+            return self.agent.signal(Signal::EndTag);
+        }
         self.agent.notice()
     }
 
     fn signal(&self, signal: Signal) -> Answer<'_, Result<Option<Timestamp>, MetadataError>> {
         match (self.mutant, signal) {
-            (Some(Mutant::IgnoresNotice), Signal::TerminationTime) => Box::pin(async { Ok(None) }),
+            (Some(Mutant::IgnoresNotice), Signal::TerminationTime)
+            | (Some(Mutant::IgnoresMaintenance), Signal::Maintenance) => Box::pin(async { Ok(None) }),
             (Some(Mutant::LoosensEnd), Signal::EndTag) => {
                 let later = self.agent.world().now() + SignedDuration::from_mins(30);
                 Box::pin(async move { Ok(Some(later)) })
@@ -199,14 +255,4 @@ impl StateStore for Broken {
     fn save<'a>(&'a self, saved: &'a Saved) -> Answer<'a, Result<(), StoreError>> {
         self.agent.save(saved)
     }
-}
-
-/// A purchase under another client token.
-#[must_use]
-pub fn again(body: &[u8]) -> Option<Vec<u8>> {
-    let text = std::str::from_utf8(body).ok()?;
-    let buys = ["RequestSpotInstances", "CreateFleet", "RunInstances"];
-    let form: BTreeMap<&str, &str> = text.split('&').filter_map(|pair| pair.split_once('=')).collect();
-    let token = form.get("ClientToken").filter(|_| form.get("Action").is_some_and(|action| buys.contains(action)))?;
-    Some(text.replacen(token, &format!("{token}-again"), 1).into_bytes())
 }

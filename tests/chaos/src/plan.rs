@@ -7,9 +7,12 @@ use jiff::SignedDuration;
 use localcloud::core::Options;
 use localcloud::core::options::SpotBlock;
 
-use crate::host::Ill;
+use crate::host::{Ill, Lie};
+use crate::other::{self, Other};
 use crate::provision::Kill;
 use crate::trouble::{Caller, Kind};
+
+mod company;
 
 /// The file of every block, before its own numbers.
 const CONFIG: &str = include_str!("../../e2e/fixtures/spot-block-test.toml");
@@ -33,6 +36,8 @@ pub struct Plan {
     pub stop_lead: Duration,
     /// The jobs, and when they are submitted, from the time on at which there is a queue.
     pub jobs: Vec<(Duration, Job)>,
+    /// Whether the environment has schedules.
+    pub schedules: bool,
     /// What goes wrong, and when, from the first launch on.
     pub blows: Vec<(Duration, Blow)>,
     /// Where agents' processes are killed, by host: at which call, and whether before it.
@@ -43,6 +48,14 @@ pub struct Plan {
     pub downs: Vec<Kill>,
     /// Somebody runs `drain` or `down` before the block's end, so long after its instances have joined.
     pub early: Option<(Duration, &'static str)>,
+    /// What somebody runs meanwhile.
+    pub others: Vec<Other>,
+    /// How often somebody runs `reap`.
+    pub reaps: Option<Duration>,
+    /// Whether `reap` comes before the last `down`, and has to leave nothing.
+    pub reaped: bool,
+    /// Whether there is a second block for the jobs that waited.
+    pub again: bool,
     /// How many of a hundred calls of the provisioner go wrong, and how.
     pub clumsy: Option<(u8, Kind)>,
 }
@@ -77,6 +90,12 @@ pub enum Blow {
     SetStatus(usize, &'static str),
     /// AWS recommends to leave.
     Rebalance(usize),
+    /// The agent and the power-off timer fail for good.
+    Stuck(usize),
+    /// Somebody shuts the host down, or reboots it so that it is back after so many seconds.
+    GoesDown(usize, Option<i64>),
+    /// AWS announces an event that ends the host after so many seconds.
+    Maintenance(usize, i64),
     /// Calls go wrong for so many seconds: whose, of which service, how many of a hundred, how.
     Trouble(Caller, Option<&'static str>, i64, u8, Kind),
 }
@@ -104,11 +123,25 @@ pub enum Family {
     Provisioner,
     /// Everything takes its time.
     Slow,
+    /// Somebody extends the block.
+    Extended,
+    /// Somebody runs `reap` now and then.
+    Reaped,
+    /// Somebody else runs `up` or `down` beside `up`.
+    Beside,
+    /// Nothing on a host ends it.
+    Outlived,
+    /// Hosts go down for another reason.
+    Down,
+    /// AWS announces scheduled events.
+    Maintenance,
+    /// IMDS lies.
+    Lies,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 17] = [
         Self::Taken,
         Self::Crash,
         Self::Agent,
@@ -119,6 +152,13 @@ impl Family {
         Self::Outage,
         Self::Provisioner,
         Self::Slow,
+        Self::Extended,
+        Self::Reaped,
+        Self::Beside,
+        Self::Outlived,
+        Self::Down,
+        Self::Maintenance,
+        Self::Lies,
     ];
 }
 
@@ -138,6 +178,7 @@ impl Plan {
             let at = plan.lasts.mul_f64(dice.f64());
             plan.early = Some((at, if dice.bool() { "down" } else { "drain" }));
         }
+        plan.again = dice.u8(0..5) == 0;
         plan.blows.sort_by_key(|(at, _)| *at);
         plan
     }
@@ -151,11 +192,13 @@ impl Plan {
         let drain_lead = dice.u64(stop_lead..=(lasts.as_secs() / 2).max(stop_lead));
         let mut options = Options { seed, light_nodes_above: u32::MAX, ..Options::default() };
         options.block_ends_in = (!whole).then(|| signed(lasts));
-        let sources = match dice.u8(0..6) {
+        let sources = match dice.u8(0..8) {
             0 | 1 => "\"spot-block\"",
             2 => "\"spot\"",
             3 => "\"on-demand\"",
             4 => "\"spot-block\", \"spot\"",
+            5 => "\"reservation\"",
+            6 => "\"capacity-block\"",
             _ => "\"spot-block\", \"spot\", \"on-demand\"",
         };
         if sources.contains(',') {
@@ -169,6 +212,10 @@ impl Plan {
             .replace("sources = [\"spot-block\"]", &format!("sources = [{sources}]"))
             .replace("\"t2.micro\"", "\"c5.large\"")
             .replace("max-price = 0.03", "max-price = 0.5");
+        let (config, hours) = match sources {
+            "\"capacity-block\"" => (company::in_capacity_block(&config), 24),
+            _ => (config, 1),
+        };
         let config = format!("{config}\n[agent]\ndrain-lead = \"{drain_lead}s\"\nstop-lead = \"{stop_lead}s\"\n");
         let count = dice.usize(1..=4 * instances);
         let jobs = (0..count).map(|_| job(dice, lasts)).collect();
@@ -176,16 +223,21 @@ impl Plan {
             options,
             config,
             instances,
-            length: SignedDuration::from_hours(1),
+            length: SignedDuration::from_hours(hours),
             lasts,
             drain_lead: Duration::from_secs(drain_lead),
             stop_lead: Duration::from_secs(stop_lead),
             jobs,
+            schedules: true,
             blows: Vec::new(),
             kills: Vec::new(),
             ups: Vec::new(),
             downs: Vec::new(),
             early: None,
+            others: Vec::new(),
+            reaps: None,
+            reaped: false,
+            again: false,
             clumsy: None,
         }
     }
@@ -218,9 +270,16 @@ impl Plan {
                     self.blows.push((at, Blow::KillAgent(host, dice.u8(0..3) == 0, dice.i64(1..=10))));
                 }
                 Family::Ill => {
-                    let ills = [Ill::ImdsFails, Ill::ImdsHangs, Ill::Introspection, Ill::Disk, Ill::Commands];
+                    let ills = [
+                        Ill::ImdsFails,
+                        Ill::ImdsHangs,
+                        Ill::Introspection,
+                        Ill::Disk,
+                        Ill::Commands,
+                        Ill::CommandsHang,
+                    ];
                     let ill = ills[dice.usize(0..ills.len())];
-                    let longest = if ill == Ill::Commands { 10 } else { 30 };
+                    let longest = if matches!(ill, Ill::Commands | Ill::CommandsHang) { 10 } else { 30 };
                     let at = if dice.u8(0..3) == 0 { Duration::ZERO } else { at };
                     self.blows.push((at, Blow::Ill(host, ill, dice.i64(1..=longest))));
                 }
@@ -239,7 +298,24 @@ impl Plan {
                     let (long, percent) = (dice.i64(30..=900), dice.u8(10..=60));
                     self.blows.push((at, Blow::Trouble(Caller::Instance, None, long, percent, kind)));
                 }
+                Family::Outlived => self.blows.push((at, Blow::Stuck(host))),
+                Family::Down => {
+                    let back = dice.bool().then(|| dice.i64(20..=60));
+                    self.blows.push((at, Blow::GoesDown(host, back)));
+                }
+                Family::Lies => {
+                    let lie = Lie::ALL[dice.usize(0..Lie::ALL.len())];
+                    // What is asked for at the boot only is a lie from there on.
+                    let (at, long) = if lie.is_of_boot() { (Duration::ZERO, 60) } else { (at, dice.i64(5..=120)) };
+                    self.blows.push((at, Blow::Ill(host, Ill::Lies(lie), long)));
+                }
+                Family::Maintenance => {
+                    // It is looked for every half a minute, and AWS is never that late with it.
+                    let soonest = self.stop_lead.as_secs().cast_signed() + 60;
+                    self.blows.push((at, Blow::Maintenance(host, dice.i64(soonest..=soonest + 600))));
+                }
                 Family::Outage | Family::Provisioner | Family::Slow => {}
+                Family::Extended | Family::Reaped | Family::Beside => {}
             }
         }
         match family {
@@ -252,17 +328,17 @@ impl Plan {
             }
             Family::Provisioner => self.provisioner(dice),
             Family::Slow => self.slow(dice),
+            Family::Extended => self.extended(dice),
+            Family::Reaped => self.reaped(dice),
+            Family::Beside => self.beside(dice),
+            Family::Outlived => self.outlived(dice),
             _ => {}
         }
     }
 
     fn provisioner(&mut self, dice: &mut Rng) {
-        let kill = |dice: &mut Rng, calls: usize| {
-            let nth = dice.usize(1..=calls);
-            if dice.bool() { Kill::Before(nth) } else { Kill::After(nth) }
-        };
-        self.ups = (0..dice.usize(0..=2)).map(|_| kill(dice, 50)).collect();
-        self.downs = (0..dice.usize(0..=2)).map(|_| kill(dice, 20)).collect();
+        self.ups = (0..dice.usize(0..=2)).map(|_| other::killed(dice, 50)).collect();
+        self.downs = (0..dice.usize(0..=2)).map(|_| other::killed(dice, 20)).collect();
         let kinds = [Kind::Failure, Kind::Throttle, Kind::LostAnswer, Kind::Slow];
         self.clumsy = dice.bool().then(|| (dice.u8(5..=25), kinds[dice.usize(0..kinds.len())]));
     }

@@ -1,25 +1,21 @@
 //! The agent's ports. They ask the world directly where the agent's adapters would speak HTTP: the same questions to
 //! the same core, without the SDK's milliseconds. The adapters have tests of their own, on the wire.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use localcloud::core::ec2;
 use node_contract::NodeConfig;
-use node_contract::names::tag;
 use spotblock_agent::adapters::{ecs_config, timer};
 use spotblock_agent::clock::BootClock;
-use spotblock_agent::ports::{
-    Answer, Clock as _, Identity, Metadata, MetadataError, Saved, Signal, StateStore, StoreError, Supervisor,
-};
+use spotblock_agent::ports::{Answer, Clock as _, Identity, NoHooks, Ports, Saved, StateStore, StoreError, Supervisor};
 
 use crate::host::{self, EcsSettings, Ill};
 use crate::process::Process;
 use crate::world::World;
 
 mod ecs;
+mod imds;
 mod on_host;
 
 /// What an agent's process can reach.
@@ -44,6 +40,21 @@ impl Agent {
         Self { world, number, process, clock, known: OnceLock::new() }
     }
 
+    /// All of them.
+    #[must_use]
+    pub fn ports(self: &Arc<Self>) -> Ports {
+        Ports {
+            clock: Arc::<BootClock>::clone(&self.clock),
+            metadata: Arc::<Self>::clone(self),
+            ecs_agent: Arc::<Self>::clone(self),
+            cluster: Arc::<Self>::clone(self),
+            host: Arc::<Self>::clone(self),
+            supervisor: Arc::<Self>::clone(self),
+            store: Arc::<Self>::clone(self),
+            hooks: Arc::new(NoHooks),
+        }
+    }
+
     /// What the boot found out.
     pub fn knows(&self, identity: &Identity, config: &NodeConfig) {
         let stop_lead = SignedDuration::from_secs(config.stop_lead_secs.into());
@@ -62,7 +73,7 @@ impl Agent {
         // The timer counts by the wall clock and is moved with it; what comes of both is the block's clock.
         let off = self.world.now().duration_until(self.clock_now());
         let at = at - off;
-        self.host(|host| host.timer = Some(at));
+        self.host(|host| host.timer = Some(at).filter(|_| !host.stuck));
         self.world.poke();
     }
 
@@ -91,34 +102,6 @@ impl Agent {
         self.host(|host| host.suffers(now, ill))
     }
 
-    /// What every question to IMDS goes through.
-    async fn imds<T>(
-        &self,
-        path: &'static str,
-        read: impl FnOnce(&ec2::Instance, &BTreeMap<String, String>) -> T,
-    ) -> Result<T, MetadataError> {
-        self.process.before().await;
-        tokio::time::sleep(Duration::from_millis(2)).await;
-        let problem = |problem: &str| MetadataError { path, problem: problem.to_owned() };
-        if self.suffers(Ill::ImdsHangs) {
-            tokio::time::sleep(Duration::from_secs(3)).await;
-            return Err(problem("timed out"));
-        }
-        if self.suffers(Ill::ImdsFails) {
-            return Err(problem("HTTP 503"));
-        }
-        let (found, date) = {
-            let (state, now) = (self.world.state(), self.world.now());
-            let id = &state.hosts[self.number].instance;
-            let nothing = BTreeMap::new();
-            let instance = ec2::instance(&state.cloud, id).ok_or_else(|| problem("HTTP 404"))?;
-            let tags = ec2::all_tags(&state.cloud).get(id).filter(|_| instance.shows_tags()).unwrap_or(&nothing);
-            (read(instance, tags), now)
-        };
-        self.clock.saw_date(&date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string());
-        Ok(found)
-    }
-
     fn written(&self, instance: &str, phase: String, text: String) {
         let now = self.world.now();
         let mut state = self.world.state();
@@ -130,35 +113,6 @@ impl Agent {
     }
 }
 
-impl Metadata for Agent {
-    fn identity(&self) -> Answer<'_, Result<Identity, MetadataError>> {
-        Box::pin(self.imds("identity", |it, _| Identity {
-            instance: it.id.clone(),
-            region: "us-east-1".to_owned(),
-            launched: it.launch_time,
-            is_spot: it.market == ec2::Market::Spot,
-        }))
-    }
-
-    fn user_data(&self) -> Answer<'_, Result<Option<String>, MetadataError>> {
-        Box::pin(
-            self.imds("user-data", |it, _| it.user_data().map(|bytes| String::from_utf8_lossy(bytes).into_owned())),
-        )
-    }
-
-    fn notice(&self) -> Answer<'_, Result<Option<Timestamp>, MetadataError>> {
-        Box::pin(self.imds("spot/instance-action", |it, _| it.notice.as_ref().map(|notice| notice.taken_at)))
-    }
-
-    fn signal(&self, signal: Signal) -> Answer<'_, Result<Option<Timestamp>, MetadataError>> {
-        Box::pin(self.imds("signal", move |it, tags| match signal {
-            Signal::TerminationTime => it.notice.as_ref().map(|notice| notice.taken_at),
-            Signal::Rebalance => it.rebalance,
-            Signal::Maintenance => None,
-            Signal::EndTag => tags.get(tag::END).and_then(|text| text.parse().ok()),
-        }))
-    }
-}
 impl Supervisor for Agent {
     fn ready(&self) {}
 

@@ -5,23 +5,31 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use localcloud::core::ec2;
 use spotblock_agent::adapters::timer;
 use spotblock_agent::boot::{Boot, Found};
 use spotblock_agent::clock::{BootClock, HostClocks};
 use spotblock_agent::lifecycle::{self, Rules};
-use spotblock_agent::ports::{Identity, NoHooks, Ports};
+use spotblock_agent::ports::{Identity, Ports, SAVED_VERSION, Saved};
 use spotblock_agent::run::{self, Node};
 use tokio::sync::Notify;
 
 use crate::mutant;
 use crate::ports::Agent;
-use crate::world::World;
+use crate::world::{State, World};
 
 /// How long a host takes from its launch to its agent's start.
 const BOOT: Duration = Duration::from_secs(3);
 
 /// How long nothing must have run before an instance counts as idle: the agent's default.
 const IDLE_SETTLE: SignedDuration = SignedDuration::from_secs(6);
+
+/// How long the guard is given, what it takes for its work, and what for finding out how things are: as in its unit and in
+/// the agent's `guard.rs`.
+const GUARD: Duration = Duration::from_secs(90);
+const WITHIN: SignedDuration = SignedDuration::from_secs(80);
+const LOOK: Duration = Duration::from_secs(3);
+const FIND_OUT: Duration = Duration::from_secs(10);
 
 /// One process. What it has begun may go on after its death and wait for ever, but reaches nothing any more.
 #[derive(Debug, Default)]
@@ -78,7 +86,7 @@ pub async fn supervise(world: Arc<World>, number: usize) {
         let process = {
             let mut state = world.state();
             let host = &mut state.hosts[number];
-            if host.gone {
+            if host.gone || host.stuck {
                 return;
             }
             host.up.then(|| {
@@ -111,34 +119,82 @@ pub async fn supervise(world: Arc<World>, number: usize) {
     }
 }
 
+/// Somebody shuts the host down: systemd lets the guard do its work, then everything ends.
+pub async fn goes_down(world: Arc<World>, number: usize, back: Option<i64>) {
+    let process = Arc::new(Process::default());
+    world.state().hosts[number].guard = Some(Arc::clone(&process));
+    // What systemd gives it, as in packaging/systemd/spotblock-guard.service.
+    let _ = tokio::time::timeout(GUARD, guard(Arc::clone(&world), number, process)).await;
+    let (mut state, now) = (world.state(), world.now());
+    let State { hosts, cloud, .. } = &mut *state;
+    let host = &mut hosts[number];
+    // It may have crashed meanwhile, or be gone.
+    if host.guard.is_none() {
+        return;
+    }
+    match back {
+        Some(secs) => host.restarts(cloud, now, SignedDuration::from_secs(secs)),
+        None => {
+            host.ends(now);
+            ec2::power_off(cloud, now, &host.instance);
+        }
+    }
+    drop(state);
+    world.poke();
+}
+
+/// What `spotblock-agent guard --stop` does, as the agent's `guard.rs` puts it together.
+async fn guard(world: Arc<World>, number: usize, process: Arc<Process>) {
+    if world.mutant == Some(mutant::Mutant::Unguarded) {
+        return;
+    }
+    let clock = Arc::new(BootClock::on(Box::new(Clocks { world: Arc::clone(&world), number })));
+    let agent = Arc::new(Agent::new(Arc::clone(&world), number, process, Arc::clone(&clock)));
+    let ports = agent.ports();
+    let registered = tokio::time::timeout(LOOK, ports.ecs_agent.registration()).await;
+    let registered = registered.ok().and_then(Result::ok).flatten();
+    let mut saved = match ports.store.load().await.ok().flatten() {
+        Some(saved) => {
+            clock.resume(&saved.anchor);
+            saved
+        }
+        None if registered.is_some() => {
+            let Ok(Found { identity, config, anchor, state }) =
+                tokio::time::timeout(FIND_OUT, boot(&ports, &clock).find_out()).await
+            else {
+                return;
+            };
+            Saved { version: SAVED_VERSION, identity, config, anchor, state }
+        }
+        None => return,
+    };
+    saved.state.registration = registered.or(saved.state.registration);
+    agent.knows(&saved.identity, &saved.config);
+    let rules = rules(&saved.identity, &saved.config);
+    spotblock_agent::guard::guarded(saved, rules, ports, WITHIN).await;
+}
+
 /// From the process's start to its end, as the agent's `lib.rs` puts it together.
 async fn live(world: Arc<World>, number: usize, process: Arc<Process>) {
     let clock = Arc::new(BootClock::on(Box::new(Clocks { world: Arc::clone(&world), number })));
     let agent = Arc::new(Agent::new(Arc::clone(&world), number, process, Arc::clone(&clock)));
-    let ports = Ports {
-        clock: Arc::<BootClock>::clone(&clock),
-        metadata: Arc::<Agent>::clone(&agent),
-        ecs_agent: Arc::<Agent>::clone(&agent),
-        cluster: Arc::<Agent>::clone(&agent),
-        host: Arc::<Agent>::clone(&agent),
-        supervisor: Arc::<Agent>::clone(&agent),
-        store: Arc::<Agent>::clone(&agent),
-        hooks: Arc::new(NoHooks),
-    };
-    let ports = mutant::agent(world.mutant, ports, &agent);
-    let boot = Boot {
-        metadata: ports.metadata.as_ref(),
-        clock: &clock,
-        store: ports.store.as_ref(),
-        supervisor: ports.supervisor.as_ref(),
-        given: None,
-        max_life: None,
-    };
-    let Found { identity, config, state, .. } = boot.find_out().await;
+    let ports = mutant::agent(world.mutant, agent.ports(), &agent);
+    let Found { identity, config, state, .. } = boot(&ports, &clock).find_out().await;
     agent.knows(&identity, &config);
     agent.set_timer(timer::moment(&state));
     let rules = rules(&identity, &config);
     run::run(Node { identity, config, rules }, state, ports, std::future::pending()).await;
+}
+
+fn boot<'a>(ports: &'a Ports, clock: &'a BootClock) -> Boot<'a> {
+    Boot {
+        metadata: ports.metadata.as_ref(),
+        clock,
+        store: ports.store.as_ref(),
+        supervisor: ports.supervisor.as_ref(),
+        given: None,
+        max_life: None,
+    }
 }
 
 fn rules(identity: &Identity, config: &node_contract::NodeConfig) -> Rules {

@@ -15,6 +15,8 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use clap::Parser as _;
+use fastrand::Rng;
+use jiff::Timestamp;
 use localcloud::core::{Request, Response};
 use spotblock::args::Cli;
 use spotblock::aws::Account;
@@ -23,7 +25,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::mutant::{self, Mutant};
-use crate::trouble::Caller;
+use crate::trouble::{Caller, Kind};
 use crate::world::World;
 
 /// Where a run is killed: at its nth call, counted from 1.
@@ -35,41 +37,78 @@ pub enum Kill {
     After(usize),
 }
 
+/// What befalls a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mishap {
+    /// Where it is killed.
+    pub kill: Option<Kill>,
+    /// How many of a hundred of its calls go wrong, and how.
+    pub trouble: Option<(u8, Kind)>,
+}
+
 /// What a run left.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Run {
+    /// Its command line.
+    pub words: Vec<String>,
     /// Its exit code; `None` when it was killed.
     pub code: Option<u8>,
+    /// Its result.
+    pub stdout: String,
     /// What it said.
     pub stderr: String,
+    /// What it changed at AWS, in order.
+    pub changes: Vec<Change>,
+}
+
+/// A call that changes something, and that AWS took or may have taken.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// When.
+    pub at: Timestamp,
+    /// The operation, as far as the request tells it: EC2's action, or a method and a path.
+    pub operation: String,
+    /// The request's body.
+    pub body: String,
 }
 
 /// Runs a command to its end, or until it is killed.
 ///
 /// # Panics
 /// When the command line is none.
-pub async fn run(world: &Arc<World>, config: &Path, words: &[&str], kill: Option<Kill>, seed: u64) -> Run {
+pub async fn run(world: &Arc<World>, config: &Path, words: &[&str], mishap: Mishap, seed: u64) -> Run {
     let (command, rest) = words.split_first().unwrap_or((&"status", &[]));
     let config = config.to_string_lossy();
     let all = [&["spotblock", command, "--config", &config][..], rest].concat();
     let cli = Cli::try_parse_from(&all).unwrap_or_else(|error| panic!("{all:?}: {error}"));
     let killed = Arc::new(Notify::new());
-    let connector = Connector { world: Arc::clone(world), kill, count: Arc::default(), killed: Arc::clone(&killed) };
+    let changes = Arc::<Mutex<Vec<Change>>>::default();
+    let connector = Connector {
+        world: Arc::clone(world),
+        command: (*command).to_owned(),
+        now: words.contains(&"--now"),
+        seed,
+        mishap,
+        dice: Arc::new(Mutex::new(Rng::with_seed(seed))),
+        count: Arc::default(),
+        killed: Arc::clone(&killed),
+        changes: Arc::clone(&changes),
+    };
     let connector = SharedHttpConnector::new(connector);
-    let said = Shared::default();
+    let (result, said) = (Shared::default(), Shared::default());
     // Kept until the end, so that nobody interrupts.
     let (_interrupter, interrupts) = unbounded_channel();
     let credentials = Credentials::new("AKIASIMULATION", "secret", None, None, "sim");
     let ports = spotblock::Ports {
         http: http_client_fn(move |_, _| connector.clone()),
         sleep: SharedAsyncSleep::new(TokioSleep::new()),
-        time: SharedTimeSource::new(world.time),
+        time: SharedTimeSource::new(mutant::clock(world, command)),
         account: Account::Given {
             credentials: SharedCredentialsProvider::new(credentials),
             endpoint: "http://cloud.invalid".to_owned(),
         },
         calls: CallLog::default(),
-        stdout: Box::new(std::io::sink()),
+        stdout: Box::new(result.clone()),
         stderr: Box::new(said.clone()),
         terminal: false,
         answers: None,
@@ -84,16 +123,23 @@ pub async fn run(world: &Arc<World>, config: &Path, words: &[&str], kill: Option
         code = Box::pin(spotblock::run(cli, ports)) => Some(code),
     };
     world.note(format!("spotblock {}: {}", words.join(" "), code.map_or("killed".to_owned(), |code| code.to_string())));
-    Run { code, stderr: said.text() }
+    let changes = std::mem::take(&mut *changes.lock().unwrap_or_else(PoisonError::into_inner));
+    let words = words.iter().map(|word| (*word).to_owned()).collect();
+    Run { words, code, stdout: result.text(), stderr: said.text(), changes }
 }
 
 /// The HTTP client: the core in place of a network.
 #[derive(Clone)]
 struct Connector {
     world: Arc<World>,
-    kill: Option<Kill>,
+    command: String,
+    now: bool,
+    seed: u64,
+    mishap: Mishap,
+    dice: Arc<Mutex<Rng>>,
     count: Arc<AtomicUsize>,
     killed: Arc<Notify>,
+    changes: Arc<Mutex<Vec<Change>>>,
 }
 
 impl std::fmt::Debug for Connector {
@@ -104,16 +150,53 @@ impl std::fmt::Debug for Connector {
 
 impl Connector {
     async fn killed_at(&self, kill: Kill) {
-        if self.kill == Some(kill) {
+        if self.mishap.kill == Some(kill) {
             self.killed.notify_one();
             std::future::pending::<()>().await;
         }
     }
 
+    /// `--now` asks for what is a broken promise otherwise.
+    fn at_once(&self, request: &Request) {
+        let body = String::from_utf8_lossy(&request.body);
+        if self.now && body.starts_with("Action=TerminateInstances") {
+            let mut state = self.world.state();
+            let named = state.hosts.iter_mut().filter(|host| body.contains(host.instance.as_str()));
+            named.for_each(|host| host.at_once = true);
+        }
+    }
+
+    fn trouble(&self) -> Option<Kind> {
+        let (percent, kind) = self.mishap.trouble?;
+        let hit = self.dice.lock().unwrap_or_else(PoisonError::into_inner).u8(0..100) < percent;
+        hit.then_some(kind)
+    }
+
+    fn note(&self, request: &Request, taken: bool) {
+        let body = String::from_utf8_lossy(&request.body);
+        let action = body.split('&').find_map(|pair| pair.strip_prefix("Action="));
+        let operation = action.map_or_else(|| format!("{} {}", request.method, request.path), str::to_owned);
+        let reads = ["Describe", "Get", "List", "GET ", "POST /v1/describe", "POST /v1/list"];
+        if taken && request.service() != "ecs" && !reads.iter().any(|read| operation.starts_with(read)) {
+            let change = Change { at: self.world.now(), operation, body: body.into_owned() };
+            self.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+        }
+    }
+
     async fn answer(self, request: Request) -> Result<HttpResponse, ConnectorError> {
+        let request = mutant::spoilt(self.world.mutant, self.seed, request);
         let nth = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         self.killed_at(Kill::Before(nth)).await;
-        let answer = self.world.request(Caller::User, &request).await;
+        if let Some(told) = mutant::swallows(self.world.mutant, &self.command, &request) {
+            return to_sdk(told);
+        }
+        self.at_once(&request);
+        let answer = match self.trouble() {
+            Some(kind) => self.world.spoiled(Caller::User, &request, Some(kind)).await,
+            None => self.world.request(Caller::User, &request).await,
+        };
+        // Where the answer is lost it may have been taken.
+        self.note(&request, answer.as_ref().map_or(true, |response| response.status < 300));
         let twice = if self.world.mutant == Some(Mutant::BuysTwice) { mutant::again(&request.body) } else { None };
         if let Some(body) = twice {
             let _ = self.world.request(Caller::User, &Request { body, ..request }).await;

@@ -8,10 +8,12 @@ use jiff::{SignedDuration, Timestamp};
 use localcloud::core::ec2;
 use serde_json::json;
 
-use crate::host::Host;
+use crate::host::{Host, Ill, Lie};
 use crate::mutant::Mutant;
+use crate::other;
 use crate::plan::{Blow, Job, Plan};
-use crate::provision::{self, Run};
+use crate::process;
+use crate::provision::{self, Mishap, Run};
 use crate::time::sleep_until;
 use crate::trouble::{Caller, Window};
 use crate::verdict;
@@ -20,8 +22,11 @@ use crate::world::{State, World};
 /// How often `up` and `down` are run when nobody kills them; for the last time, nothing goes wrong with their calls.
 const TRIES: usize = 4;
 
-/// How long after its end a block is looked after.
-const AFTER: Duration = Duration::from_secs(900);
+/// How often `reap` is run in the end: its records go an hour and some minutes after the block began.
+const REAPS: u64 = 12;
+
+/// How long after its end a block is looked after: longer than anything may live on.
+const AFTER: Duration = Duration::from_secs(1_800);
 
 /// What became of a block.
 #[derive(Debug)]
@@ -53,13 +58,18 @@ pub fn live(seed: u64, mutant: Option<Mutant>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     // A runtime for each block: with it goes all that dead processes have left.
     #[expect(clippy::expect_used, reason = "without a runtime there is nothing to be told")]
-    runtime.expect("a runtime").block_on(Box::pin(lived(seed, mutant)))
+    let runtime = runtime.expect("a runtime");
+    tokio::task::LocalSet::new().block_on(&runtime, Box::pin(lived(seed, mutant)))
 }
 
 async fn lived(seed: u64, mutant: Option<Mutant>) -> Outcome {
     let plan = Plan::of(seed);
     let world = World::new(plan.options.clone(), mutant);
-    world.state().kills.clone_from(&plan.kills);
+    {
+        let mut state = world.state();
+        state.kills.clone_from(&plan.kills);
+        state.length = plan.length;
+    }
     let mut broken = Vec::new();
     let foreign = foreign(&world).unwrap_or_else(|error| {
         broken.push(format!("the story can't begin: {error}"));
@@ -96,24 +106,30 @@ async fn provision(world: &Arc<World>, plan: &Plan, config: &Path, broken: &mut 
     let mut runs = 0;
     let mut spotblock = async |words: &[&str], kill| {
         runs += 1;
-        provision::run(world, config, words, kill, seed + runs).await
+        provision::run(world, config, words, Mishap { kill, trouble: None }, seed + runs).await
     };
+    let mut others = other::begin(world, plan, config, seed);
     clumsy(world, plan);
     for kill in &plan.ups {
-        spotblock(&["up", "--yes"], Some(*kill)).await;
+        spotblock(&plan.up(), Some(*kill)).await;
     }
-    let mut run = Run { code: None, stderr: String::new() };
+    let mut run = Run::default();
     for attempt in 1..=TRIES {
         if attempt == TRIES {
             calm(world);
         }
-        run = spotblock(&["up", "--yes"], None).await;
+        run = spotblock(&plan.up(), None).await;
         // One whose instances AWS took, or that couldn't join, is told from one that lives; the next would be another.
-        if run.code == Some(0) || any_lost(world) {
+        if run.code == Some(0) || any_lost(world, 0) {
             break;
         }
     }
-    if run.code != Some(0) && !any_lost(world) {
+    {
+        let mut state = world.state();
+        state.brought = run.code == Some(0);
+        state.secured = state.brought && plan.schedules;
+    }
+    if run.code != Some(0) && !any_lost(world, 0) {
         broken.push(format!("`up` never comes to its end: {:?} {}", run.code, run.stderr));
     }
     if let Some((at, command)) = plan.early {
@@ -121,6 +137,23 @@ async fn provision(world: &Arc<World>, plan: &Plan, config: &Path, broken: &mut 
         spotblock(&[command], None).await;
     }
     wait_for_the_end(world, plan).await;
+    world.state().over = true;
+    while others.join_next().await.is_some() {}
+    // One that was late may have brought something.
+    wait_for_the_end(world, plan).await;
+    if plan.again && !is_cut_off(world) {
+        calm(world);
+        let before = world.state().hosts.len();
+        let run = spotblock(&plan.up(), None).await;
+        let came = world.state().hosts.len() > before;
+        if run.code == Some(0) && !came || run.code != Some(0) && !any_lost(world, before) {
+            broken.push(format!("no second block for what waits: {:?} {}", run.code, run.stderr));
+        }
+        wait_for_the_end(world, plan).await;
+    }
+    if plan.reaped {
+        broken.extend(reaped(world, config, seed).await);
+    }
     clumsy(world, plan);
     for kill in &plan.downs {
         spotblock(&["down"], Some(*kill)).await;
@@ -146,27 +179,52 @@ fn calm(world: &World) {
     world.state().troubles.windows.retain(|window| window.caller != Caller::User);
 }
 
+/// Whether instances' calls go wrong now: what comes up may not be able to join.
+fn is_cut_off(world: &World) -> bool {
+    let now = world.now();
+    world.state().troubles.windows.iter().any(|it| it.caller == Caller::Instance && now < it.until)
+}
+
 /// Whether a host that `up` waits for may have been lost to it.
-fn any_lost(world: &World) -> bool {
-    world.state().hosts.iter().any(|host| host.gone || !host.crashes.is_empty() || !host.up)
+fn any_lost(world: &World, from: usize) -> bool {
+    world.state().hosts[from..].iter().any(|host| host.gone || !host.crashes.is_empty() || !host.up)
+}
+
+/// What `reap` alone leaves, once all is over: nothing.
+async fn reaped(world: &Arc<World>, config: &Path, seed: u64) -> Vec<String> {
+    for number in 1..=REAPS {
+        let run = provision::run(world, config, &["reap"], Mishap::default(), seed + 900 + number).await;
+        world.state().runs.push(run);
+        if verdict::left(world).is_empty() {
+            return Vec::new();
+        }
+        tokio::time::sleep(Duration::from_secs(600)).await;
+    }
+    verdict::left(world).into_iter().map(|left| format!("not reaped: {left}")).collect()
 }
 
 async fn wait_for_the_end(world: &Arc<World>, plan: &Plan) {
-    let last = {
+    let last = || {
         let state = world.state();
-        let ends = state.hosts.iter().filter_map(|host| end_of(&state, plan, host));
-        ends.max().unwrap_or_else(|| world.now())
+        let ends = state.hosts.iter().map(|host| end_of(&state, plan, host));
+        ends.max().unwrap_or_else(|| world.now()) + SignedDuration::try_from(AFTER).unwrap_or_default()
     };
-    let limit = last + SignedDuration::try_from(AFTER).unwrap_or_default();
-    while world.now() < limit && !world.state().hosts.iter().all(|host| host.gone) {
+    while !world.state().hosts.iter().all(|host| host.gone) && world.now() < last() {
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
 }
 
-/// When the host's block ends by its settings.
+/// When the host's block ends, by its settings or by the tag that moves it.
 #[must_use]
-pub fn end_of(state: &State, plan: &Plan, host: &Host) -> Option<Timestamp> {
-    ec2::instance(&state.cloud, &host.instance).map(|it| it.launch_time + plan.length)
+pub fn end_of(state: &State, plan: &Plan, host: &Host) -> Timestamp {
+    let end = block_end(plan, host);
+    state.moved.get(&host.instance).map_or(end, |moved| end.max(*moved))
+}
+
+/// The same end, as long as nobody moves it.
+#[must_use]
+pub fn block_end(plan: &Plan, host: &Host) -> Timestamp {
+    host.reclaimed.unwrap_or(host.launched + plan.length)
 }
 
 /// Instances that are somebody else's: an untagged one, and one of another environment.
@@ -250,7 +308,23 @@ fn strike(world: &Arc<World>, blow: &Blow) {
                 process.kill();
             }
         }
-        Blow::Ill(_, ill, secs) => host.ills.push((ill, now, later(secs))),
+        Blow::GoesDown(_, back) if host.up => {
+            drop(tokio::spawn(process::goes_down(Arc::clone(world), host.number, back)))
+        }
+        Blow::GoesDown(..) => {}
+        Blow::Maintenance(_, secs) => {
+            host.maintenance = Some(host.maintenance.unwrap_or(Timestamp::MAX).min(later(secs)))
+        }
+        Blow::Stuck(_) => {
+            (host.stuck, host.timer) = (true, None);
+            if let Some(process) = &host.process {
+                process.kill();
+            }
+        }
+        Blow::Ill(_, ill, secs) => {
+            host.born.1 |= ill == Ill::Lies(Lie::LaunchedLater);
+            host.ills.push((ill, now, later(secs)));
+        }
         Blow::Clock(_, secs) => host.wall_ahead = SignedDuration::from_secs(secs),
         Blow::Rebalance(_) => ec2::rebalance(cloud, now, &host.instance),
         Blow::SetStatus(_, status) => {
@@ -264,7 +338,7 @@ fn strike(world: &Arc<World>, blow: &Blow) {
     }
 }
 
-fn number(blow: &Blow) -> Option<usize> {
+pub(crate) fn number(blow: &Blow) -> Option<usize> {
     match blow {
         Blow::Notice(host, _)
         | Blow::Vanish(host)
@@ -273,7 +347,10 @@ fn number(blow: &Blow) -> Option<usize> {
         | Blow::Ill(host, ..)
         | Blow::Clock(host, _)
         | Blow::SetStatus(host, _)
-        | Blow::Rebalance(host) => Some(*host),
+        | Blow::Rebalance(host)
+        | Blow::Stuck(host)
+        | Blow::GoesDown(host, _)
+        | Blow::Maintenance(host, _) => Some(*host),
         Blow::Trouble(..) => None,
     }
 }

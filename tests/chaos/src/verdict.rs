@@ -7,6 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use localcloud::core::record::What;
 use localcloud::core::{Caller as By, ec2};
 
+mod runs;
+
 use crate::container::{How, Life};
 use crate::host::Host;
 use crate::plan::Plan;
@@ -19,6 +21,12 @@ const GRACE: SignedDuration = SignedDuration::from_secs(15);
 
 /// The same where its agent or its commands were disturbed, or it was down: the power-off timer's two minutes and a boot.
 const LONG_GRACE: SignedDuration = SignedDuration::from_secs(200);
+
+/// Where neither the agent nor the timer ends it, or only later: when its schedule fires, and what that takes.
+const SCHEDULE: SignedDuration = SignedDuration::from_secs(5 * 60 + 30);
+
+/// Where there is no schedule either: what `reap` leaves it, and two of its rounds, since one can be killed.
+const REAP: SignedDuration = SignedDuration::from_secs(10 * 60 + 3 * 300);
 
 /// How long before its host's end a process has to have had SIGTERM.
 const WARNING: SignedDuration = SignedDuration::from_secs(2);
@@ -37,6 +45,8 @@ pub fn of(world: &Arc<World>, plan: &Plan, foreign: &[String]) -> Vec<String> {
         broken.extend(touched(&state, foreign));
         broken.extend(undrained(&state));
         broken.extend(alive(&state, foreign));
+        broken.extend(runs::of(&state, plan));
+        broken.extend(state.seen.iter().cloned());
     }
     broken.extend(left(world));
     broken
@@ -64,6 +74,7 @@ fn run_twice(state: &State) -> Vec<String> {
         let again = lives().find(|(_, other)| other.job == life.job && other.task != life.task && other.began > *ended);
         if let Some((_, other)) = again
             && host.crashes.is_empty()
+            && !host.at_once
             && !unreachable(state, *ended)
         {
             broken.push(format!(
@@ -84,6 +95,7 @@ fn unreachable(state: &State, since: Timestamp) -> bool {
 /// No process ends with its host without a SIGTERM before, where the host's end was known.
 fn unwarned(host: &Host) -> Vec<String> {
     let short = |life: &&Life| match &life.ended {
+        Some((_, How::Host)) if nothing_could_warn(host) => false,
         Some((at, How::Host)) if host.crashes.contains(at) => false,
         Some((at, How::Host)) => life.term_at.is_none_or(|term| term.duration_until(*at) < WARNING),
         _ => false,
@@ -94,30 +106,45 @@ fn unwarned(host: &Host) -> Vec<String> {
     host.lives.iter().filter(short).map(told).collect()
 }
 
-/// How many processes ended with a crash of this host.
+/// Its agent is gone for good, it was misled about its end, or somebody wanted it so.
+fn nothing_could_warn(host: &Host) -> bool {
+    host.stuck || host.born.1 || host.at_once
+}
+
+/// How many processes ended with a crash of this host, or with one on which nothing could warn them.
 #[must_use]
 pub fn unforeseen(host: &Host) -> usize {
-    let crashed = |life: &&Life| matches!(&life.ended, Some((at, How::Host)) if host.crashes.contains(at));
+    let ended_so = |at: &Timestamp| nothing_could_warn(host) || host.crashes.contains(at);
+    let crashed = |life: &&Life| matches!(&life.ended, Some((at, How::Host)) if ended_so(at));
     host.lives.iter().filter(crashed).count()
 }
 
 /// No instance outlives its block.
 fn overdue(state: &State, plan: &Plan, host: &Host) -> Option<String> {
-    let disturbed = !host.crashes.is_empty() || host.booted.1 > 0 || !host.ills.is_empty() || killed(state, host);
-    let grace = if disturbed { LONG_GRACE } else { GRACE };
-    let end = end_of(state, plan, host).or_else(|| launched(state, plan, host))?;
-    let gone = state.cloud.events().iter().find_map(|event| match &event.what {
-        What::Gone { instance, .. } if *instance == host.instance => Some(event.at),
-        _ => None,
-    });
-    let late = gone.is_none_or(|gone| end + grace < gone);
+    let mut end = end_of(state, plan, host);
+    if host.born.1 && !state.secured {
+        // What it could take for its launch at the latest.
+        end = end.max(host.born.0 + plan.length);
+    }
+    let gone = gone(state, &host.instance);
+    let late = gone.is_none_or(|gone| end + grace(state, host) < gone);
     late.then(|| format!("overdue: {} ends at {end} and is gone at {gone:?}", host.instance))
 }
 
-/// The same end, of an instance that EC2 has forgotten.
-fn launched(state: &State, plan: &Plan, host: &Host) -> Option<Timestamp> {
+fn grace(state: &State, host: &Host) -> SignedDuration {
+    let disturbed = !host.crashes.is_empty() || host.booted.1 > 0 || !host.ills.is_empty() || killed(state, host);
+    match (host.stuck, disturbed) {
+        _ if host.born.1 && state.secured => SCHEDULE,
+        (true, _) if state.secured => SCHEDULE,
+        (true, _) => REAP,
+        (false, true) => LONG_GRACE,
+        (false, false) => GRACE,
+    }
+}
+
+fn gone(state: &State, id: &str) -> Option<Timestamp> {
     state.cloud.events().iter().find_map(|event| match &event.what {
-        What::Launched { instance, launch_time, .. } if *instance == host.instance => Some(*launch_time + plan.length),
+        What::Gone { instance, .. } if instance == id => Some(event.at),
         _ => None,
     })
 }
@@ -129,8 +156,14 @@ fn killed(state: &State, host: &Host) -> bool {
 
 /// Nothing is bought twice: each record is for so many instances.
 fn bought_too_much(state: &State, plan: &Plan) -> Option<String> {
-    let records = state.cloud.calls().iter();
-    let records = records.filter(|call| call.operation == "CreateLaunchTemplate" && call.error.is_none()).count();
+    let calls = |name: &str| {
+        let taken = |call: &&localcloud::core::Call| call.operation == name && call.error.is_none();
+        state.cloud.calls().iter().filter(taken).count()
+    };
+    let (records, purchases) = (calls("CreateLaunchTemplate"), calls("PurchaseCapacityBlock"));
+    if purchases > records {
+        return Some(format!("bought twice: {purchases} capacity blocks, for {records} blocks"));
+    }
     let (most, launched) = (records * plan.instances, state.hosts.len());
     (launched > most).then(|| format!("bought twice: {launched} instances, for {records} blocks of {}", plan.instances))
 }
@@ -167,8 +200,9 @@ fn alive(state: &State, foreign: &[String]) -> Vec<String> {
     living.map(|it| format!("left: instance {} lives after `down`", it.id)).collect()
 }
 
-/// What `down` left behind.
-fn left(world: &Arc<World>) -> Vec<String> {
+/// What is left behind.
+#[must_use]
+pub fn left(world: &Arc<World>) -> Vec<String> {
     let ask = |service, method, path, body| world.by_hand(service, method, path, body).unwrap_or_else(|error| error);
     let templates = ask("ec2", "POST", "/", "Action=DescribeLaunchTemplates");
     let requests = ask("ec2", "POST", "/", "Action=DescribeSpotInstanceRequests");
@@ -179,6 +213,12 @@ fn left(world: &Arc<World>) -> Vec<String> {
     }
     if requests.contains("<state>open</state>") || requests.contains("<state>active</state>") {
         broken.push("left: an open spot request".to_owned());
+    }
+    // What was paid for good stays.
+    let reservations = ask("ec2", "POST", "/", "Action=DescribeCapacityReservations");
+    let held = |it: &&str| it.contains("<state>active<") && it.contains("<reservationType>default<");
+    if reservations.split("<capacityReservationId>").any(|it| held(&it)) {
+        broken.push("left: a capacity reservation".to_owned());
     }
     if schedules.contains("\"Name\":") {
         broken.push(format!("left: a schedule: {schedules}"));

@@ -3,17 +3,21 @@
 //! Everything is behind one lock that is held for single calls and never over an await. The pump ([`World::pump`]) lets
 //! happen what is due, and sleeps until the next thing is.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use localcloud::core::faults::{Delivery, Who};
+use localcloud::core::record::What;
 use localcloud::core::{Cloud, Effect, Options, Request, Response, ec2};
 use tokio::sync::Notify;
 
 use crate::host::{Host, Outside};
+use crate::look_out;
 use crate::mutant::Mutant;
 use crate::process;
+use crate::provision::Run;
 use crate::time::Time;
 use crate::trouble::{Caller, Kind, Troubles};
 
@@ -49,6 +53,20 @@ pub struct State {
     pub notes: Vec<(Timestamp, String)>,
     /// Killing points for agents' processes of hosts that are still to come, by the host's number.
     pub kills: Vec<(usize, Vec<(u32, bool)>)>,
+    /// How long a block lasts from its launch on, by its settings.
+    pub length: SignedDuration,
+    /// What the provisioner's runs left, in the order of their ends.
+    pub runs: Vec<Run>,
+    /// Whether the first block came up.
+    pub brought: bool,
+    /// Whether schedules stand behind what `up` brought.
+    pub secured: bool,
+    /// Where somebody moved the ends of instances' blocks, furthest.
+    pub moved: BTreeMap<String, Timestamp>,
+    /// Promises that were seen broken at the very call.
+    pub seen: Vec<String>,
+    /// Whether everybody but the story's own `down` has stopped.
+    pub over: bool,
 }
 
 impl World {
@@ -56,8 +74,20 @@ impl World {
     #[must_use]
     pub fn new(options: Options, mutant: Option<Mutant>) -> Arc<Self> {
         let troubles = Troubles::new(options.seed);
-        let state =
-            State { cloud: Cloud::new(options), hosts: Vec::new(), troubles, notes: Vec::new(), kills: Vec::new() };
+        let state = State {
+            cloud: Cloud::new(options),
+            hosts: Vec::new(),
+            troubles,
+            notes: Vec::new(),
+            kills: Vec::new(),
+            length: SignedDuration::ZERO,
+            runs: Vec::new(),
+            brought: false,
+            secured: false,
+            moved: BTreeMap::new(),
+            seen: Vec::new(),
+            over: false,
+        };
         Arc::new(Self { time: Time::start(), mutant, state: Mutex::new(state), poke: Notify::new() })
     }
 
@@ -113,11 +143,34 @@ impl World {
     /// [`Cut`] when there is no answer.
     pub async fn request(self: &Arc<Self>, caller: Caller, request: &Request) -> Result<Response, Cut> {
         tokio::time::sleep(NETWORK).await;
+        let kind = self.state().troubles.strike(self.now(), caller, request.service());
+        self.delivered(caller, request, kind).await
+    }
+
+    /// The same, and this goes wrong with it.
+    ///
+    /// # Errors
+    /// [`Cut`] when there is no answer.
+    pub async fn spoiled(
+        self: &Arc<Self>,
+        caller: Caller,
+        request: &Request,
+        kind: Option<Kind>,
+    ) -> Result<Response, Cut> {
+        tokio::time::sleep(NETWORK).await;
+        self.delivered(caller, request, kind).await
+    }
+
+    async fn delivered(
+        self: &Arc<Self>,
+        caller: Caller,
+        request: &Request,
+        kind: Option<Kind>,
+    ) -> Result<Response, Cut> {
         let now = self.now();
         let delivery = {
             let mut state = self.state();
             let state = &mut *state;
-            let kind = state.troubles.strike(now, caller, request.service());
             match kind {
                 Some(Kind::Refuse) => return Err(Cut),
                 Some(kind) => {
@@ -126,7 +179,12 @@ impl World {
                 }
                 None => {}
             }
+            let seen = look_out::before(state, now, caller, request);
             let answer = state.cloud.answer(request, now);
+            if answer.response.status < 300 {
+                state.seen.extend(seen);
+                look_out::after(state, caller, request);
+            }
             // Used up, or never needed: a call that fails before it is told apart must not leave it for another one.
             if kind.is_some() {
                 state.cloud.clear_faults();
@@ -196,7 +254,8 @@ impl State {
             Effect::StartNode { instance } if !ec2::carries_agent(&self.cloud, &instance) => {}
             Effect::StartNode { instance } => {
                 let number = self.hosts.len();
-                let mut host = Host::new(now, instance, number);
+                let mut host = Host::new(now, ec2::instance(&self.cloud, &instance)?, number);
+                host.reclaimed = reclaimed(&self.cloud, &host.instance);
                 if let Some(at) = self.kills.iter().position(|(of, _)| *of == number) {
                     host.kills = self.kills.swap_remove(at).1;
                 }
@@ -231,4 +290,14 @@ impl State {
         let hosts = self.hosts.iter().filter_map(|host| host.due(report));
         hosts.chain(self.cloud.next_due(now)).min()
     }
+}
+
+/// When AWS takes it back, where it is in a capacity block.
+fn reclaimed(cloud: &Cloud, id: &str) -> Option<Timestamp> {
+    let in_block = ec2::instance(cloud, id).is_some_and(|it| it.market == ec2::Market::CapacityBlock);
+    let launched = cloud.events().iter().rev().find_map(|event| match &event.what {
+        What::Launched { instance, ends_at, .. } if instance == id => *ends_at,
+        _ => None,
+    });
+    launched.filter(|_| in_block)
 }

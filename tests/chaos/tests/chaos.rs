@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use chaos::host::{Ill, Lie};
 use chaos::mutant::Mutant;
+use chaos::other::{At, Other};
 use chaos::plan::{Blow, Plan};
 use chaos::story;
 use localcloud::core::options::SpotBlock;
@@ -67,7 +69,8 @@ fn is_plain(plan: &Plan) -> bool {
 /// an instance.
 fn is_busy(plan: &Plan) -> bool {
     let long = plan.jobs.iter().filter(|(at, job)| at.is_zero() && job.seconds >= plan.lasts.as_secs());
-    is_plain(plan) && long.count() > 2 * (plan.instances - 1)
+    // Of a GPU's instance more than jobs can fill.
+    !plan.is_bought_for_good() && is_plain(plan) && long.count() > 2 * (plan.instances - 1)
 }
 
 #[test]
@@ -114,4 +117,91 @@ fn an_agent_that_forgets_and_undrains_is_caught() {
 #[test]
 fn a_provisioner_that_acts_twice_is_caught() {
     is_caught(Mutant::BuysTwice, is_plain, &["bought twice"]);
+}
+
+/// Blocks that AWS doesn't end itself, in which nothing goes wrong but this.
+fn with(family: impl Fn(&Plan) -> bool) -> impl Fn(&Plan) -> bool {
+    move |plan: &Plan| {
+        let sole = plan.early.is_none() && plan.ups.is_empty() && plan.clumsy.is_none() && plan.company_is_calm();
+        sole && plan.lasts.as_secs() < 1_200 && plan.options.spot_block == SpotBlock::Refuse && family(plan)
+    }
+}
+
+fn is_stuck(plan: &Plan) -> bool {
+    let stuck = plan.blows.iter().any(|(_, blow)| matches!(blow, Blow::Stuck(_)));
+    stuck && plan.blows.len() < 4 && plan.others.is_empty()
+}
+
+#[test]
+fn an_extension_that_leaves_the_schedules_where_they_are_is_caught() {
+    let in_time = |plan: &Plan| {
+        let drains = plan.lasts - plan.drain_lead;
+        let early = |other: &Other| matches!(other.at, At::Launch(at) if at + Duration::from_secs(90) < drains);
+        plan.others.iter().any(|other| other.words[0] == "extend" && early(other)) && plan.blows.is_empty()
+    };
+    is_caught(Mutant::KeepsSchedules, with(in_time), &["cut short"]);
+}
+
+#[test]
+fn a_block_without_its_schedules_is_caught() {
+    is_caught(Mutant::MakesNoSchedule, with(|plan| is_stuck(plan) && plan.schedules), &["overdue"]);
+}
+
+#[test]
+fn a_reap_that_ends_what_goes_on_is_caught() {
+    let fits = |plan: &Plan| plan.reaps.is_some_and(|every| every * 2 < plan.lasts) && plan.blows.len() < 4;
+    is_caught(Mutant::ReapsEarly, with(fits), &["reaped early"]);
+}
+
+#[test]
+fn a_reap_that_ends_nothing_is_caught() {
+    is_caught(Mutant::NeverReaps, with(|plan| is_stuck(plan) && !plan.schedules), &["overdue"]);
+}
+
+#[test]
+fn two_runs_that_each_buy_a_block_are_caught() {
+    let fits = |plan: &Plan| plan.runs("up") && !plan.runs("down") && plan.blows.len() < 4;
+    is_caught(Mutant::NamesFreely, with(fits), &["bought twice"]);
+}
+
+#[test]
+fn a_host_that_goes_down_without_a_guard_is_caught() {
+    let down = |(_, blow): &(_, Blow)| matches!(blow, Blow::GoesDown(..));
+    is_caught(Mutant::Unguarded, |plan| is_busy(plan) && plan.blows.iter().any(down), &["killed unwarned"]);
+}
+
+#[test]
+fn an_agent_that_ignores_scheduled_events_is_caught() {
+    let announced = |plan: &Plan| {
+        let in_time = |(at, blow): &(Duration, Blow)| match blow {
+            Blow::Maintenance(_, secs) => *at + Duration::from_secs(secs.unsigned_abs()) < plan.lasts - plan.stop_lead,
+            _ => false,
+        };
+        plan.blows.iter().any(in_time)
+    };
+    is_caught(Mutant::IgnoresMaintenance, |plan| is_busy(plan) && announced(plan), &["killed unwarned"]);
+}
+
+#[test]
+fn a_down_that_keeps_reservations_is_caught() {
+    let fits = |plan: &Plan| is_plain(plan) && plan.config.contains("[\"reservation\"]") && !plan.reaped;
+    is_caught(Mutant::KeepsReservations, fits, &["`down` fails", "left: a capacity reservation"]);
+}
+
+#[test]
+fn purchases_under_one_token_are_caught_by_the_second_block() {
+    let fits = |plan: &Plan| plan.again && plan.others.is_empty() && plan.blows.is_empty() && is_plain(plan);
+    is_caught(Mutant::ReusesToken, fits, &["no second block"]);
+}
+
+#[test]
+fn an_agent_that_ends_by_a_moment_long_ago_is_caught() {
+    let lie = |(at, blow): &(Duration, Blow)| {
+        *at < Duration::from_secs(120) && matches!(blow, Blow::Ill(_, Ill::Lies(Lie::EndLongAgo), 31..))
+    };
+    let fits = |plan: &Plan| {
+        let sole = plan.others.is_empty() && !plan.again && plan.blows.len() < 4;
+        is_plain(plan) && sole && plan.blows.iter().any(lie) && plan.drain_lead * 2 < plan.lasts
+    };
+    is_caught(Mutant::BelievesTag, fits, &["left early"]);
 }

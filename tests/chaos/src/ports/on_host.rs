@@ -17,6 +17,10 @@ impl Agent {
         self.process.before().await;
         tokio::time::sleep(Duration::from_millis(50)).await;
         self.process.before().await;
+        while self.suffers(Ill::CommandsHang) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            self.process.before().await;
+        }
         if self.suffers(Ill::Commands) {
             return Err(HostError { what: what.to_owned(), problem: "exit status: 1".to_owned() });
         }
