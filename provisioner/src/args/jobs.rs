@@ -17,8 +17,8 @@ pub struct Submit {
     /// One array job of so many children, which find their number in AWS_BATCH_JOB_ARRAY_INDEX
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=10_000), conflicts_with = "count")]
     pub array: Option<u32>,
-    /// The id of a job that has to succeed first; can be repeated
-    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    /// A job that has to succeed first, by its id or name; can be repeated
+    #[arg(long, value_name = "JOB", value_delimiter = ',')]
     pub depends_on: Vec<String>,
     /// A variable of the job's environment; can be repeated
     #[arg(long, value_name = "KEY=VALUE")]

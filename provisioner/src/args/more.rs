@@ -52,7 +52,7 @@ pub struct Jobs {
 /// `logs`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Logs {
-    /// The job's id, or its name: then it is the newest of that name; an array's child is ID:INDEX
+    /// The job's id, or its name: then it is the newest of that name; an array's child is JOB:INDEX
     pub job: String,
     /// Print what comes, through retries, until the job has ended
     #[arg(long, short)]

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::args;
 use crate::aws::batch::{Detail, JOB_STATES, Listed};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::session::Session;
 use crate::ui::{table, view};
 
@@ -19,7 +19,10 @@ pub async fn run(session: &Session<'_>, args: &args::Jobs) -> Result<u8> {
         .into_iter()
         .filter(|state| args.states.is_empty() || args.states.iter().any(|it| it.eq_ignore_ascii_case(state)))
         .collect();
-    let listed = listed(session, args, &states).await?;
+    let listed = match listed(session, args, &states).await {
+        Ok(listed) => listed,
+        Err(error) => return Err(of_queue(session, error).await),
+    };
     let ids: Vec<String> = listed.iter().take(args.limit).map(|job| job.id.clone()).collect();
     let mut jobs = session.aws.batch.jobs(&ids).await?;
     // It may have gone on since it was listed.
@@ -76,9 +79,13 @@ fn text(jobs: &[Detail], now: Timestamp) -> String {
     if jobs.is_empty() {
         return "no jobs".to_owned();
     }
-    let rows = jobs
-        .iter()
-        .map(|job| [job.name.clone(), job.id.clone(), job.status.clone(), since(job, now), tries(job), shown(job)]);
+    // A name alone means the newest job that has it.
+    let mut seen = BTreeSet::new();
+    let rows = jobs.iter().map(|job| {
+        let known_as = if seen.insert(&job.name) { &job.name } else { &job.id };
+        let why = shown(job, known_as);
+        [job.name.clone(), job.id.clone(), job.status.clone(), since(job, now), tries(job), why]
+    });
     table::plain(["JOB", "ID", "STATE", "SINCE", "TRY", "WHY"], rows)
 }
 
@@ -99,13 +106,13 @@ fn tries(job: &Detail) -> String {
     format!("{}/{}", job.attempts.len() + under_way, job.max_attempts)
 }
 
-fn shown(job: &Detail) -> String {
+fn shown(job: &Detail, known_as: &str) -> String {
     if let Some(array) = &job.array {
         return states(array);
     }
     match job.status.as_str() {
         "PENDING" if !job.depends_on.is_empty() => format!("waits for {}", job.depends_on.join(", ")),
-        "RUNNABLE" if job.attempts.is_empty() => format!("`spotblock doctor {}` says what it waits for", job.name),
+        "RUNNABLE" if job.attempts.is_empty() => format!("`spotblock doctor {known_as}` says what it waits for"),
         _ => job.why(),
     }
 }
@@ -117,23 +124,54 @@ pub(crate) fn states(array: &crate::aws::batch::Children) -> String {
     format!("{} children: {}", array.size, parts.join(", "))
 }
 
-/// A job by its id, or else the newest of that name in the queue.
+/// A job by its id, or else the newest of that name in the queue; an array's child by `ID:INDEX` or `NAME:INDEX`.
 ///
 /// # Errors
 /// When there is none, or a call fails.
 pub(crate) async fn find(session: &Session<'_>, given: &str) -> Result<Detail> {
     let (batch, queue) = (&session.aws.batch, &session.settings.environment.queue);
-    if is_id(given)
-        && let Some(job) = batch.jobs(&[given.to_owned()]).await?.into_iter().next()
-    {
-        return Ok(job);
+    if is_id(given) {
+        let found = batch.jobs(&[given.to_owned()]).await?.into_iter().next();
+        return found.ok_or_else(|| no_job(session, given));
     }
-    let newest = batch.jobs_named(queue, given).await?.into_iter().max_by_key(|job| job.created);
-    let newest: Vec<String> = newest.map(|job| job.id).into_iter().collect();
-    batch.jobs(&newest).await?.into_iter().next().ok_or_else(|| Error::Usage {
-        what: format!("there is no job {given} in queue {queue}"),
-        next: "list them with `spotblock jobs`; Batch forgets ended ones after some days".to_owned(),
-    })
+    // A name has no colon.
+    let (name, index) = given.split_once(':').map_or((given, None), |(name, index)| (name, Some(index)));
+    let newest = match batch.jobs_named(queue, name).await {
+        Ok(listed) => listed.into_iter().max_by_key(|job| job.created),
+        Err(error) => return Err(of_queue(session, error).await),
+    };
+    let id = newest.map(|job| index.map_or_else(|| job.id.clone(), |index| format!("{}:{index}", job.id)));
+    let ids: Vec<String> = id.into_iter().collect();
+    batch.jobs(&ids).await?.into_iter().next().ok_or_else(|| no_job(session, given))
+}
+
+fn no_job(session: &Session<'_>, given: &str) -> Error {
+    let (queue, region) = (&session.settings.environment.queue, &session.aws.region);
+    let what = if is_id(given) {
+        format!("there is no job {given} in {region}")
+    } else {
+        format!("there is no job {given} in queue {queue} in {region}")
+    };
+    Error::Usage { what, next: "list them with `spotblock jobs`; Batch forgets ended ones after some days".to_owned() }
+}
+
+/// What Batch refuses about a queue that isn't there, or takes no jobs, is told as that.
+pub(crate) async fn of_queue(session: &Session<'_>, error: Error) -> Error {
+    if !error.is(Kind::Rejected) {
+        return error;
+    }
+    let (name, region) = (&session.settings.environment.queue, &session.aws.region);
+    match session.aws.batch.queue(name).await {
+        Ok(None) => Error::Usage {
+            what: format!("there is no job queue {name} in {region}"),
+            next: "make it with `spotblock env apply`; if it is elsewhere, say where (--region, --profile)".to_owned(),
+        },
+        Ok(Some(queue)) if queue.state == "DISABLED" => Error::State {
+            what: format!("job queue {name} is disabled: it takes no jobs"),
+            next: "enable it with `spotblock env apply`".to_owned(),
+        },
+        _ => error,
+    }
 }
 
 /// A UUID, with an index behind `:` for an array's child.

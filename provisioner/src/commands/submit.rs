@@ -49,6 +49,7 @@ pub async fn run(session: &Session<'_>, args: &args::Submit) -> Result<u8> {
         ..job
     };
     guard(session, &definition, &job)?;
+    let job = Job { depends_on: dependencies(session, &args.depends_on).await?, ..job };
     let mut submitted = Vec::new();
     for name in names {
         if session.waits.clock().is_stopping() {
@@ -60,8 +61,10 @@ pub async fn run(session: &Session<'_>, args: &args::Submit) -> Result<u8> {
         match submit(session, &job).await {
             Ok(id) => submitted.push(Submitted { id, name, queue: job.queue, definition: job.definition }),
             Err(error) => {
-                show(session, &submitted)?;
-                return Err(uncertain(error, &name, &job.queue));
+                if !submitted.is_empty() {
+                    show(session, &submitted)?;
+                }
+                return Err(uncertain(jobs::of_queue(session, error).await, &name, &job.queue));
             }
         }
     }
@@ -75,6 +78,15 @@ pub async fn run(session: &Session<'_>, args: &args::Submit) -> Result<u8> {
     }
     show(session, &submitted)?;
     Ok(0)
+}
+
+/// The ids of the jobs that have to succeed first, which can be given by their names.
+async fn dependencies(session: &Session<'_>, given: &[String]) -> Result<Vec<String>> {
+    let mut ids = Vec::new();
+    for job in given {
+        ids.push(jobs::find(session, job).await?.id);
+    }
+    Ok(ids)
 }
 
 fn show(session: &Session<'_>, submitted: &Vec<Submitted>) -> Result<()> {
@@ -113,6 +125,9 @@ async fn watch(session: &Session<'_>, submitted: &[Submitted]) -> Result<u8> {
                 let row = |job: &Detail| [job.name.clone(), job.id.clone(), job.status.clone(), job.why()];
                 table::plain(["JOB", "ID", "STATE", "WHY"], jobs.iter().map(row))
             })?;
+            if let Some(job) = jobs.iter().find(|job| job.status == "FAILED") {
+                session.ui.say(format_args!("`spotblock doctor {}` says what helps", job.id));
+            }
             return Ok(if failed { JOB_FAILED } else { 0 });
         }
         session.waits.clock().sleep(session.waits.jittered(pause)).await;
@@ -158,7 +173,6 @@ fn job(args: &args::Submit) -> Result<Job> {
         parameters: pairs("--parameter", &args.parameter)?,
         command: args.command.clone(),
         array: args.array,
-        depends_on: args.depends_on.clone(),
         vcpus: args.vcpus,
         memory_mib: memory.map_err(|problem| bad("--memory", problem))?,
         gpus: args.gpus,
@@ -193,8 +207,12 @@ fn guard(session: &Session<'_>, definition: &Registered, job: &Job) -> Result<()
         Some(timeout) if timeout > longest => {
             return Err(Error::Usage {
                 what: format!("{whose} has a timeout of {timeout:#}, and a fresh block has room for {longest:#}"),
-                next: "make the block longer or the timeout shorter in spotblock.toml, then run `spotblock env apply`"
-                    .to_owned(),
+                next: if job.timeout_secs.is_some() {
+                    "make --job-timeout shorter, or the block longer ([block] duration in spotblock.toml)".to_owned()
+                } else {
+                    "make the block longer or the timeout shorter in spotblock.toml, then run `spotblock env apply`"
+                        .to_owned()
+                },
             });
         }
         Some(timeout) if timeout > agent.drain_lead.saturating_sub(agent.stop_lead) => session.ui.warn(format_args!(

@@ -119,3 +119,52 @@ async fn hundreds_of_jobs_are_listed_and_found_with_few_calls() {
     let run = world.run(&["logs", "hello-world-1"]).await;
     assert!(run.code == 1 && run.stderr.contains("job hello-world-1 ("), "the oldest by its name: {}", run.stderr);
 }
+
+/// Catches: AWS's own words, and a table of nothing, where one only has to make the environment or look elsewhere.
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_is_not_there_or_takes_no_jobs_is_told_as_that() {
+    let world = World::new(Options::default());
+    for arguments in [&["jobs"][..], &["logs", "x"], &["doctor", "x"], &["jobs", "--name", "x"]] {
+        let run = world.run(arguments).await;
+        assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{arguments:?}: {}", run.stderr);
+        for part in ["there is no job queue SpotBlockQueue in us-east-1", "spotblock env apply", "--region"] {
+            assert!(run.stderr.contains(part), "{arguments:?}: {}", run.stderr);
+        }
+    }
+    let world = environment(crate::testing::EXAMPLE).await;
+    world.batch_by_hand("UpdateJobQueue", &json!({"jobQueue": "SpotBlockQueue", "state": "DISABLED"}));
+    world.pass(std::time::Duration::from_secs(5)).await;
+    let run = world.run(&["submit", "-j", "hello-world"]).await;
+    assert_eq!((run.code, run.stdout.as_str()), (1, ""), "{}", run.stderr);
+    assert!(run.stderr.contains("job queue SpotBlockQueue is disabled"), "{}", run.stderr);
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_can_be_named_wherever_an_id_can_be_given() {
+    let world = environment(crate::testing::EXAMPLE).await;
+    let submit = ["submit", "-j", "hello-world", "-o", "json"];
+    let id = async |more: &[&str]| {
+        let run = world.run(&[&submit[..], more].concat()).await;
+        world.pass(std::time::Duration::from_secs(1)).await;
+        parsed(&run.stdout)[0]["id"].as_str().expect("an id").to_owned()
+    };
+    let older = id(&["--name", "first"]).await;
+    let newer = id(&["--name", "first"]).await;
+    id(&["--name", "after", "--depends-on", "first"]).await;
+    let sent = world.accepted("SubmitJob").pop().expect("one").parameters;
+    assert_eq!(sent["dependsOn"], json!([{"jobId": newer}]));
+    let before = world.accepted("SubmitJob").len();
+    let run = world.run(&["submit", "-j", "hello-world", "--depends-on", "frist"]).await;
+    assert_eq!((run.code, run.stdout.as_str(), world.accepted("SubmitJob").len()), (2, "", before), "{}", run.stderr);
+    assert!(run.stderr.contains("there is no job frist in queue SpotBlockQueue in us-east-1"), "{}", run.stderr);
+    let array = id(&["--name", "many", "--array", "2"]).await;
+    let run = world.run(&["logs", "many:1"]).await;
+    assert!(run.stderr.contains(&format!("job many ({array}:1) is RUNNABLE")), "{}", run.stderr);
+    let run = world.run(&["logs", "many:2"]).await;
+    assert!(run.code == 2 && run.stderr.contains("there is no job many:2"), "{}", run.stderr);
+    // The name means the newest: of the older one the id is given.
+    let shown = world.run(&["jobs"]).await.stdout;
+    for known_as in ["first", &older] {
+        assert!(shown.contains(&format!("`spotblock doctor {known_as}` says")), "{shown}");
+    }
+}
