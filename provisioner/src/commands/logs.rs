@@ -183,10 +183,14 @@ fn no_attempt(job: &Detail, n: usize, had: usize) -> Error {
 }
 
 fn nothing(job: &Detail) -> Error {
+    let doctor = format!("`spotblock doctor {}`", job.id);
     let (what, next) = if job.is_over() {
-        ("has written nothing", "see with `spotblock jobs` what ended it, and with --attempt what an earlier try wrote")
+        (
+            "has written nothing",
+            format!("see with {doctor} what ended it, and with --attempt what an earlier try wrote"),
+        )
     } else {
-        ("has written nothing yet", "wait for it with --follow, or see with `spotblock doctor JOB` what it waits for")
+        ("has written nothing yet", format!("wait for it with --follow, or see with {doctor} what it waits for"))
     };
-    Error::State { what: format!("job {} ({}) is {}: it {what}", job.name, job.id, job.status), next: next.to_owned() }
+    Error::State { what: format!("job {} ({}) is {}: it {what}", job.name, job.id, job.status), next }
 }

@@ -143,7 +143,7 @@ fn runnable(facts: &Surroundings, job: &Detail, about: &str) -> Vec<Finding> {
     let open: Vec<&Host> = facts.hosts.iter().filter(|it| it.connected && it.status == "ACTIVE").collect();
     if open.is_empty() {
         let draining = facts.hosts.iter().filter(|it| it.status == "DRAINING").count();
-        let evidence = format!("{draining} of {} instances drain, the others are not connected", facts.hosts.len());
+        let evidence = format!("draining: {draining}, not connected: {}", facts.hosts.len() - draining);
         return vec![Cause::NoneOpen.found(about, evidence, "spotblock up --new")];
     }
     let fits = fit(job, &open, about);
@@ -157,9 +157,13 @@ fn nobody_there(facts: &Surroundings, about: &str) -> Vec<Finding> {
         let evidence = "the cluster has no container instance, and no block is live";
         return vec![Cause::NoInstance.found(about, evidence, "spotblock up")];
     }
-    let evidence = format!("{} instances are up, none is in the cluster", up.len());
+    let evidence = format!("{} up, none in the cluster", counted(up.len(), "instance"));
     let none = Cause::NoneJoined.found(about, evidence, "see below");
     std::iter::once(none).chain(up.into_iter().filter_map(|it| instance(facts, it))).collect()
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Too big for any, or only for what is free now.
@@ -179,7 +183,8 @@ fn fit(job: &Detail, open: &[&Host], about: &str) -> Finding {
     }
     if !open.iter().any(|it| it.free.holds(wanted)) {
         let tasks: i32 = open.iter().map(|it| it.tasks).sum();
-        let evidence = format!("it wants {wanted}; {tasks} jobs run on {} instances", open.len());
+        let tasks = counted(usize::try_from(tasks).unwrap_or_default(), "job");
+        let evidence = format!("it wants {wanted}; no instance has that free beside {tasks}");
         return Cause::NoRoom.found(about, evidence, "wait, or spotblock up --new");
     }
     let evidence = format!("it wants {wanted}, and an instance has that free");

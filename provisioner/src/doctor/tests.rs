@@ -206,6 +206,22 @@ fn each_failure_that_a_console_shows_is_told_with_its_line() {
     assert_eq!(instance(&facts, &gone).map(|it| it.cause), Some(Cause::NoAgent));
 }
 
+/// Catches: a reason that the user data's scripts write to the console and that is not read there.
+#[test]
+fn each_reason_for_which_the_user_data_gives_up_is_told() {
+    assert!(include_str!("../user_data/common.sh").contains("\"spotblock: $*: powering off\" | tee /dev/console"));
+    let scripts = [include_str!("../user_data/baked.sh"), include_str!("../user_data/fetch.sh")];
+    let lines = scripts.iter().flat_map(|script| script.lines());
+    let reasons: Vec<&str> = lines.filter_map(|line| line.split_once("fail \"")?.1.split('"').next()).collect();
+    assert!(reasons.len() >= 4, "{reasons:?}");
+    for reason in reasons {
+        let console = format!("boot\r\n[   21.4] cloud-init[1201]: spotblock: {reason}: powering off\r\nlogin:");
+        let found = instance(&looked(&console, |_| ()), &an_instance()).expect("a finding");
+        assert!(matches!(found.cause, Cause::NoAgent | Cause::UserDataFailed), "{reason}: {found:?}");
+        assert!(found.evidence.ends_with(&format!("\"spotblock: {reason}: powering off\"")), "{found:?}");
+    }
+}
+
 #[test]
 fn a_way_out_that_an_instance_cannot_take_is_found() {
     let way = |target: &str, blackhole| Some(Some(Way { table: "rtb-1".into(), target: target.into(), blackhole }));

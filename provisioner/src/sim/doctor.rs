@@ -175,7 +175,10 @@ async fn an_instance_that_does_not_join_is_told_why() {
     world.pass(Duration::from_secs(600)).await;
     says(&world.run(&["doctor", first]).await, &["it never came to ECS", "aws ec2 get-console-output"]);
     submitted(&world, &[]).await;
-    says(&world.run(&["doctor", "hello-world"]).await, &["no instance has joined", "2 instances are up, none"]);
+    says(
+        &world.run(&["doctor", "hello-world"]).await,
+        &["no instance has joined", "2 instances up, none in the cluster"],
+    );
     world.ecs_by_hand("CreateCluster", &json!({"clusterName": "default"}));
     world.register(second, "default");
     says(&world.run(&["doctor", second]).await, &["it joined the wrong cluster"]);
