@@ -76,7 +76,9 @@ mod tests {
     /// Catches: examples that `man` runs together, with their remarks in the middle of the next command.
     #[test]
     fn examples_keep_their_lines() {
-        let up = args::command().find_subcommand("up").cloned().expect("a command");
+        let mut whole = args::command();
+        whole.build();
+        let up = whole.find_subcommand("up").cloned().expect("a command");
         let text = page(&Man::new(up)).expect("a page");
         let examples = text.split(".SH EXAMPLES\n.nf\n").nth(1).expect("a section");
         assert!(examples.starts_with("  spotblock up  "), "{examples}");
