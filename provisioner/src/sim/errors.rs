@@ -100,7 +100,7 @@ async fn what_is_wrong_in_the_file_is_said_before_any_call() {
             "needs of no size",
             "instance-types = [\"t2.micro\"]",
             "arch = \"arm64\"".to_owned(),
-            &[":18: [block] arch: [block] instance-types is missing"],
+            &[":18: [block] arch: goes with vcpus, memory or gpus: give one of them too"],
         ),
         (
             "an architecture that isn't",
