@@ -135,7 +135,7 @@ pub async fn run(cli: Cli, mut ports: Ports) -> u8 {
     let brake = Brake::default();
     ports.http = brake.over(&ports.http);
     let (lines, told) = tokio::sync::mpsc::unbounded_channel();
-    ports.calls = CallLog::new(cli.global.verbose, ports.time.clone(), lines);
+    ports.calls = CallLog::new(cli.global.verbose, ports.terminal, ports.time.clone(), lines);
     ui.also_tell(told);
     let mut interrupts = std::mem::replace(&mut ports.interrupts, tokio::sync::mpsc::unbounded_channel().1);
     // Dropping the command's future stops it between any two steps, or on a second Ctrl-C in a call whose answer is

@@ -76,6 +76,8 @@ pub(crate) struct World {
     credentials: SharedCredentialsProvider,
     printed: Arc<Mutex<Shared>>,
     asks: Option<&'static str>,
+    /// Whether stderr is a terminal.
+    terminal: bool,
     /// How many writes to stdout are read before its reader goes.
     reads: usize,
 }
@@ -120,6 +122,7 @@ impl World {
             seed: Arc::default(),
             printed: Arc::default(),
             asks: None,
+            terminal: false,
             reads: usize::MAX,
             credentials: SharedCredentialsProvider::new(Credentials::new(
                 "AKIASIMULATION",
@@ -139,6 +142,11 @@ impl World {
     /// The same world where `up` is not told `--yes`: it asks, and this is the answer; `None` where nobody can answer.
     pub(crate) fn asking(self, answer: Option<&'static str>) -> Self {
         Self { asks: Some(answer.unwrap_or(NOBODY)), ..self }
+    }
+
+    /// The same world where somebody looks at stderr.
+    pub(crate) fn on_a_terminal(self) -> Self {
+        Self { terminal: true, ..self }
     }
 
     /// The same world where stdout is read by somebody like `head`, who goes after so many writes.
@@ -305,7 +313,7 @@ impl World {
             calls: crate::aws::calls::CallLog::default(),
             stdout: Box::new(Head { left: self.reads, to: out.clone() }),
             stderr: Box::new(err.clone()),
-            terminal: false,
+            terminal: self.terminal,
             answers: self.asks.filter(|answer| *answer != NOBODY).map(|answer| -> crate::ui::Answers {
                 Box::new(move || match answer {
                     SILENCE => Box::pin(std::future::pending()),

@@ -18,6 +18,9 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use tokio::sync::mpsc::UnboundedSender;
 
+/// From this attempt on a call takes long: single ones that fail are nothing to tell of.
+const LONG: u32 = 3;
+
 /// Where calls are told, and how much of them.
 #[derive(Clone, Default)]
 pub struct CallLog {
@@ -32,10 +35,11 @@ impl fmt::Debug for CallLog {
 }
 
 impl CallLog {
-    /// Tells nothing at level 0; each answer at 1; also each attempt as it begins, and where it goes, from 2 on.
+    /// Tells each answer at level 1; also each attempt as it begins, and where it goes, from 2 on. At 0 it tells nothing, or
+    /// where somebody waits, of calls that are tried again and again.
     #[must_use]
-    pub fn new(level: u8, time: SharedTimeSource, lines: UnboundedSender<String>) -> Self {
-        Self { level, to: (level > 0).then_some((lines, time)) }
+    pub fn new(level: u8, somebody_waits: bool, time: SharedTimeSource, lines: UnboundedSender<String>) -> Self {
+        Self { level, to: (level > 0 || somebody_waits).then_some((lines, time)) }
     }
 
     fn tell(&self, line: String) {
@@ -72,9 +76,13 @@ impl Intercept for CallLog {
     ) -> Result<(), BoxError> {
         let Some(now) = self.now() else { return Ok(()) };
         bag.interceptor_state().store_put(Began(now));
+        let request = context.request();
+        let attempt = bag.load::<RequestAttempts>().map_or(1, RequestAttempts::attempts);
+        if self.level == 0 && attempt >= LONG {
+            let place = request.uri().splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+            self.tell(format!("{} at {place} has no answer yet: attempt {attempt}", action(bag)));
+        }
         if self.level > 1 {
-            let request = context.request();
-            let attempt = bag.load::<RequestAttempts>().map_or(1, RequestAttempts::attempts);
             self.tell(format!("> {} attempt {attempt}: {} {}", action(bag), request.method(), request.uri()));
         }
         Ok(())
@@ -86,7 +94,7 @@ impl Intercept for CallLog {
         _components: &RuntimeComponents,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let Some(now) = self.now() else { return Ok(()) };
+        let Some(now) = self.now().filter(|_| self.level > 0) else { return Ok(()) };
         let Some(Began(began)) = bag.load::<Began>() else { return Ok(()) };
         let millis = now.duration_since(*began).unwrap_or_default().as_millis();
         let answer = match context.response() {

@@ -85,3 +85,14 @@ async fn verbose_shows_each_call_with_its_request_id_and_no_user_data() {
     let quiet = world.run(&["status"]).await;
     assert!(!quiet.stderr.contains("request id"), "{}", quiet.stderr);
 }
+
+/// Catches: half a minute of silence in front of an endpoint that doesn't answer.
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_told_of_a_call_without_an_answer() {
+    let world = World::new(Options::default());
+    world.cut_off();
+    assert!(!world.run(&["status"]).await.stderr.contains("no answer yet"), "in a log the error says it");
+    let run = world.on_a_terminal().run(&["status"]).await;
+    let line = "batch:DescribeComputeEnvironments at http://cloud.invalid has no answer yet: attempt 3\n";
+    assert!(run.code == 1 && run.stderr.starts_with(line), "{}", run.stderr);
+}
