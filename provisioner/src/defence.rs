@@ -111,9 +111,10 @@ impl Defence {
         if let Some(last) = missing.iter().map(|it| it.at).max() {
             let many = missing.len();
             let made = if many == 1 { "1 schedule that ends".to_owned() } else { format!("{many} schedules that end") };
-            session
-                .ui
-                .say(format_args!("made {made} what is left of block {block} {}", view::moment(last, session.now())));
+            session.ui.say(format_args!(
+                "made {made} what is left of block {block} at {}",
+                view::moment(last, session.now())
+            ));
         }
         Ok(())
     }

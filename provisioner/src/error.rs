@@ -388,6 +388,8 @@ fn plain(text: &str) -> String {
     let is_told = |line: &&str| !(line.starts_with(' ') && line.contains(LAYERS[4].trim_end_matches(": ")));
     let lines: Vec<&str> = text.lines().filter(is_told).collect();
     match lines.as_slice() {
+        // Of a named profile that has none, or isn't there.
+        [one] if *one == LAYERS[4].trim_end_matches(": ") => "no credentials found in the profile".to_owned(),
         [one] => one.trim_end_matches(". Attempted:").to_owned(),
         several => several.join("\n"),
     }
@@ -447,6 +449,8 @@ mod tests {
         let refused =
             "dispatch failure: io error: client error (Connect): tcp connect error: Connection refused (os error 111)";
         assert_eq!(plain(refused), "tcp connect error: Connection refused (os error 111)");
+        let profile = "dispatch failure: other: the credential provider was not enabled";
+        assert_eq!(plain(profile), "no credentials found in the profile");
         assert_eq!(plain("response error"), "response error");
     }
 

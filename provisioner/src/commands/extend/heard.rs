@@ -10,6 +10,7 @@ use super::{Answer, Node};
 use crate::aws::ecs::Member;
 use crate::error::{Error, Result};
 use crate::session::Session;
+use crate::ui::view;
 use crate::wait::{Bound, Seen};
 
 /// How long the agents are listened for: they look at the tag every 30 s, and as long again is left for EC2 to show it in
@@ -36,7 +37,8 @@ pub(super) async fn wait(session: &Session<'_>, cluster: &str, asked: Asked, nod
     if all == 0 {
         return Ok(());
     }
-    let bound = Bound { what: format!("{all} agents to take the new end"), limit: LIMIT, next: String::new() };
+    let bound =
+        Bound { what: format!("{} to take the new end", view::many(all, "agent")), limit: LIMIT, next: String::new() };
     let look = async || {
         let members = session.aws.ecs.members(cluster).await?;
         for node in nodes.iter_mut().filter(|node| node.is_awaited()) {
