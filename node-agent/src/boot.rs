@@ -79,10 +79,12 @@ impl Boot<'_> {
         let mut identity = self.identity().await;
         let anchor = self.clock.anchor();
         log_clock(&anchor, self.clock);
-        // A launch after the boot can't be one, and would put off the end of agent and timer alike.
-        if anchor.booted_at < identity.launched {
-            tracing::warn!(launched = %identity.launched, booted = %anchor.booted_at, "the launch is said to be after the boot, which counts");
-            identity.launched = anchor.booted_at;
+        // A launch that is ahead can't be one, and would put off the end of agent and timer alike. One after the boot can:
+        // a container sees when its machine was booted.
+        let now = self.clock.now();
+        if now < identity.launched {
+            tracing::warn!(launched = %identity.launched, %now, "the launch is said to be ahead, and counts as now");
+            identity.launched = now;
         }
         match saved {
             Some(saved) if saved.identity.instance == identity.instance => {

@@ -135,16 +135,27 @@ async fn after_a_reboot_the_life_goes_on_and_no_deadline_has_moved_away() {
 /// Catches: an instance that lives on because IMDS, or the clock that it is held against, says that it was launched in
 /// the future.
 #[tokio::test(start_paused = true)]
-async fn a_launch_after_the_boot_does_not_put_off_the_end() {
-    let world = world();
-    let mut identity = testing::identity();
-    identity.launched = at("2099-01-01T00:00:00Z");
-    world.facts().identity = Some(identity);
+async fn a_launch_that_is_ahead_does_not_put_off_the_end() {
+    let found = launched_at(at("2099-01-01T00:00:00Z"), &BootClock::new()).await;
+    let late = found.identity.launched.duration_until(found.state.since);
+    assert!(late >= SignedDuration::ZERO && late < SignedDuration::from_secs(1), "{found:?}");
+    assert_eq!(found.state.timeline, Timeline::new(&testing::config(), found.identity.launched));
+}
+
+/// Catches: a block that is over as soon as it begins, on every host that runs in a container of a machine which has been up
+/// for longer.
+#[tokio::test(start_paused = true)]
+async fn a_launch_after_the_boot_counts() {
     let clock = BootClock::new();
-    let found = find_out(&world, &clock).await;
-    assert_eq!(found.identity.launched, found.anchor.booted_at);
-    let own = Timeline::new(&testing::config(), found.anchor.booted_at);
-    assert_eq!(found.state.timeline, own);
+    let launched = clock.now() - SignedDuration::from_millis(1);
+    assert!(clock.anchored().booted_at < launched, "the test needs a machine that is up");
+    assert_eq!(launched_at(launched, &clock).await.identity.launched, launched);
+}
+
+async fn launched_at(launched: Timestamp, clock: &BootClock) -> Found {
+    let world = world();
+    world.facts().identity = Some(Identity { launched, ..testing::identity() });
+    find_out(&world, clock).await
 }
 
 /// Catches: a baked image that makes every host of it power off at its first boot.

@@ -112,7 +112,8 @@ mod tests {
             &["sleep", "1;touch /tmp/x"],
             &[("LOCALCLOUD_SECONDS", "$(id)"), ("LOCALCLOUD_EXIT", "`id`"), ("LOCALCLOUD_ON_TERM", "exit:$(id)")],
         );
-        assert_eq!(Behaviour::of(&nasty), Behaviour { seconds: 2.0, exit: 0, on_term: OnTerm::Die });
+        let plain = Behaviour { seconds: 2.0, exit: 0, on_term: OnTerm::Die, platforms: Vec::new() };
+        assert_eq!(Behaviour::of(&nasty), plain);
     }
 
     /// Catches: an image for other processors that runs all the same.
