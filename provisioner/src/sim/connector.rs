@@ -5,12 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::http::StatusCode;
-use aws_smithy_types::body::SdkBody;
 use localcloud::core::faults::Delivery;
-use localcloud::core::{Request, Response};
+use localcloud::sdk;
 use tokio::sync::Notify;
 
 use super::{Kill, World};
@@ -45,7 +43,7 @@ impl HttpConnector for Connector {
             if connector.world.state().unreachable {
                 return Err(ConnectorError::io("connection refused".into()));
             }
-            let (response, delivery) = connector.world.state().answer(&of_sdk(&request), now);
+            let (response, delivery) = connector.world.state().answer(&sdk::request(&request), now);
             if connector.kill == Some(Kill::After(nth)) {
                 connector.killed.notify_one();
                 std::future::pending::<()>().await;
@@ -58,30 +56,7 @@ impl HttpConnector for Connector {
                     return Err(ConnectorError::io("the connection was cut".into()));
                 }
             }
-            Ok(to_sdk(response))
+            sdk::response(response)
         })
     }
-}
-
-fn of_sdk(request: &HttpRequest) -> Request {
-    let uri = request.uri();
-    let rest = uri.split_once("://").map_or(uri, |(_, rest)| rest);
-    let target = rest.find(['/', '?']).map_or("/", |at| &rest[at..]);
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    Request {
-        method: request.method().to_owned(),
-        path: path.to_owned(),
-        query: query.to_owned(),
-        headers: request.headers().iter().map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect(),
-        body: request.body().bytes().expect("a whole body").to_vec(),
-    }
-}
-
-fn to_sdk(response: Response) -> HttpResponse {
-    let status = StatusCode::try_from(response.status).expect("a status");
-    let mut answer = HttpResponse::new(status, SdkBody::from(response.body));
-    for (name, value) in response.headers {
-        answer.headers_mut().append(name, value);
-    }
-    answer
 }

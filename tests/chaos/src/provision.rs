@@ -12,12 +12,11 @@ use aws_smithy_async::time::SharedTimeSource;
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::http::StatusCode;
-use aws_smithy_types::body::SdkBody;
 use clap::Parser as _;
 use fastrand::Rng;
 use jiff::Timestamp;
-use localcloud::core::{Request, Response};
+use localcloud::core::Request;
+use localcloud::sdk;
 use spotblock::args::Cli;
 use spotblock::aws::Account;
 use spotblock::aws::calls::CallLog;
@@ -188,7 +187,7 @@ impl Connector {
         let nth = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         self.killed_at(Kill::Before(nth)).await;
         if let Some(told) = mutant::swallows(self.world.mutant, &self.command, &request) {
-            return to_sdk(told);
+            return sdk::response(told);
         }
         self.at_once(&request);
         let answer = match self.trouble() {
@@ -203,7 +202,7 @@ impl Connector {
         }
         self.killed_at(Kill::After(nth)).await;
         match answer {
-            Ok(response) => to_sdk(response),
+            Ok(response) => sdk::response(response),
             Err(_) => Err(ConnectorError::io("the connection was cut".into())),
         }
     }
@@ -211,31 +210,8 @@ impl Connector {
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        HttpConnectorFuture::new(self.clone().answer(of_sdk(&request)))
+        HttpConnectorFuture::new(self.clone().answer(sdk::request(&request)))
     }
-}
-
-fn of_sdk(request: &HttpRequest) -> Request {
-    let uri = request.uri();
-    let rest = uri.split_once("://").map_or(uri, |(_, rest)| rest);
-    let target = rest.find(['/', '?']).map_or("/", |at| &rest[at..]);
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    Request {
-        method: request.method().to_owned(),
-        path: path.to_owned(),
-        query: query.to_owned(),
-        headers: request.headers().iter().map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect(),
-        body: request.body().bytes().unwrap_or_default().to_vec(),
-    }
-}
-
-fn to_sdk(response: Response) -> Result<HttpResponse, ConnectorError> {
-    let status = StatusCode::try_from(response.status).map_err(|error| ConnectorError::other(error.into(), None))?;
-    let mut answer = HttpResponse::new(status, SdkBody::from(response.body));
-    for (name, value) in response.headers {
-        answer.headers_mut().append(name, value);
-    }
-    Ok(answer)
 }
 
 /// An output that is read afterwards.

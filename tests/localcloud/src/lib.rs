@@ -6,6 +6,7 @@
 //! 3. [`shell`] acts: one port for all services, and for each launched instance a node with its own IMDS, root folder,
 //!    agent process and stand-in for the ECS agent.
 //! 4. [`client`] is what a program outside reads from a running one.
+//! 5. [`sdk`] puts the core in the place of the AWS SDK's HTTP client, for simulations.
 //!
 //! # Running one
 //!
@@ -85,5 +86,6 @@
 
 pub mod client;
 pub mod core;
+pub mod sdk;
 pub mod shell;
 pub mod wire;
