@@ -171,14 +171,15 @@ fn bought_too_much(state: &State, plan: &Plan) -> Option<String> {
 /// Nothing foreign is touched.
 fn touched(state: &State, foreign: &[String]) -> Vec<String> {
     let reads = |name: &str| ["Describe", "Get", "List"].iter().any(|start| name.starts_with(start));
+    let changes = state.cloud.calls().iter().filter(|call| !reads(&call.operation));
+    let changes: Vec<_> = changes.map(|call| (&call.operation, call.parameters.to_string())).collect();
     let mut broken = Vec::new();
     for id in foreign {
         if !ec2::instance(&state.cloud, id).is_some_and(ec2::Instance::alive) {
             broken.push(format!("foreign instance {id} is gone"));
         }
-        let calls = state.cloud.calls().iter();
-        let named = calls.filter(|call| !reads(&call.operation) && call.parameters.to_string().contains(id.as_str()));
-        broken.extend(named.map(|call| format!("foreign instance {id} was named by {}", call.operation)));
+        let named = changes.iter().filter(|(_, parameters)| parameters.contains(id.as_str()));
+        broken.extend(named.map(|(operation, _)| format!("foreign instance {id} was named by {operation}")));
     }
     broken
 }

@@ -77,7 +77,7 @@ fn get_products(cloud: &Cloud, body: &[u8]) -> Result<Value, AwsError> {
             .map_err(|_| AwsError::new("InvalidNextTokenException", "The pagination token is invalid. Try again."))?,
     };
     let mut found = Vec::new();
-    for product in ec2::types().iter().flat_map(|it| products(cloud, it)) {
+    for product in types(&asked.filters)?.into_iter().flat_map(|it| products(cloud, it)) {
         let mut wanted = true;
         for filter in &asked.filters {
             wanted &= filter.takes(&product)?;
@@ -94,6 +94,18 @@ fn get_products(cloud: &Cloud, body: &[u8]) -> Result<Value, AwsError> {
     Ok(body)
 }
 
+/// The types whose products may pass: those of all types would be documents by the hundred, made for the few that are
+/// asked for.
+fn types(filters: &[Filter]) -> Result<Vec<&'static InstanceType>, AwsError> {
+    // A filter of no known type is refused whatever it is held against.
+    for filter in filters {
+        filter.matches("")?;
+    }
+    let of_type = || filters.iter().filter(|filter| filter.field == "instanceType");
+    let may_pass = |it: &&InstanceType| of_type().all(|filter| filter.matches(it.name).unwrap_or(false));
+    Ok(ec2::types().iter().filter(may_pass).collect())
+}
+
 impl Filter {
     /// A field that a product doesn't have takes nothing.
     fn takes(&self, product: &Value) -> Result<bool, AwsError> {
@@ -107,6 +119,10 @@ impl Filter {
                 None => return Ok(false),
             },
         };
+        self.matches(own)
+    }
+
+    fn matches(&self, own: &str) -> Result<bool, AwsError> {
         let mut listed = self.value.split(',').map(str::trim);
         match self.r#type.as_str() {
             "TERM_MATCH" | "EQUALS" => Ok(own.eq_ignore_ascii_case(&self.value)),

@@ -76,7 +76,8 @@ fn elements(value: Value, entry: &str) -> Value {
     match value {
         Value::Array(list) => {
             let list: Vec<Value> = list.into_iter().map(|value| elements(value, entry)).collect();
-            if list.is_empty() { Value::String(String::new()) } else { json!({ entry: list }) }
+            // Moved, where `json!` would copy all that is below once for each level.
+            if list.is_empty() { Value::String(String::new()) } else { object([(entry, list.into())]).into() }
         }
         Value::Object(fields) => fields
             .into_iter()

@@ -66,12 +66,10 @@ pub(super) fn describe(cloud: &mut Cloud, context: &Context, mut parameters: Val
     let reservations: Vec<Value> = page
         .into_iter()
         .map(|instance| {
-            json!({
-                "reservationId": instance.reservation,
-                "ownerId": cloud.options.account,
-                "groupSet": [],
-                "instancesSet": [instance.answer(cloud)],
-            })
+            let (id, owner) = (&instance.reservation, &cloud.options.account);
+            let mut reservation = json!({ "reservationId": id, "ownerId": owner, "groupSet": [] });
+            reservation["instancesSet"] = vec![instance.answer(cloud)].into();
+            reservation
         })
         .collect();
     Ok(json!({ "reservationSet": reservations, "nextToken": next }))

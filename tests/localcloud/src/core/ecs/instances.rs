@@ -65,7 +65,9 @@ pub(super) fn describe(cloud: &Cloud, describe: Describe) -> Result<Value, AwsEr
             None => failures.push(missing(&instance_arn(cloud, &cluster, &reference))),
         }
     }
-    Ok(json!({"containerInstances": found, "failures": failures}))
+    let mut answer = json!({"containerInstances": null, "failures": failures});
+    answer["containerInstances"] = found.into();
+    Ok(answer)
 }
 
 #[derive(Deserialize)]

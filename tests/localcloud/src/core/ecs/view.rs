@@ -56,22 +56,28 @@ fn counts<'a>(tasks: impl Iterator<Item = &'a Task>) -> (usize, usize) {
 
 pub(super) fn instance(ecs: &Ecs, registered: &ContainerInstance) -> Value {
     let (running, pending) = counts(ecs.tasks.values().filter(|task| task.container_instance == registered.arn));
-    json!({
+    let remaining = ecs.remaining(registered);
+    let mut view = json!({
         "containerInstanceArn": registered.arn,
         "ec2InstanceId": registered.instance,
         "version": registered.version,
         "versionInfo": if registered.version_info.is_object() { registered.version_info.clone() } else { json!({}) },
-        "remainingResources": registered.registered.iter().map(|r| left(r, ecs.remaining(registered))).collect::<Vec<_>>(),
-        "registeredResources": registered.registered.iter().map(whole).collect::<Vec<_>>(),
+        "remainingResources": null,
+        "registeredResources": null,
         "status": registered.status.as_str(),
         "agentConnected": registered.connected,
         "runningTasksCount": running,
         "pendingTasksCount": pending,
-        "attributes": registered.attributes,
+        "attributes": null,
         "registeredAt": seconds(registered.registered_at),
         "attachments": [],
         "tags": tags(ecs, &registered.arn),
-    })
+    });
+    // Put in its place by moving it: every agent asks for this view every quarter of a minute, and `json!` copies.
+    view["remainingResources"] = registered.registered.iter().map(|resource| left(resource, remaining)).collect();
+    view["registeredResources"] = registered.registered.iter().map(whole).collect();
+    view["attributes"] = registered.attributes.clone().into();
+    view
 }
 
 /// A resource with all the numbers that ECS shows beside the one that counts.
