@@ -2,6 +2,7 @@
 figures mean nothing there."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from report import BUSY, Figure, Report, Row
 HERE = Path(__file__).resolve().parent
 # On a machine that others keep busy it takes many times as long.
 LIMIT_S = 900
+NUMBER = r"\d+(?:[.,]\d+)*"
 
 
 def row(value: float, timed: bool, others: float) -> Row:
@@ -65,6 +67,21 @@ def failing() -> list[str]:
     return [] if good else [f"{report.failed} {report.rows} {report.code}"]
 
 
+def quoting() -> list[str]:
+    """Figures in README.md and docs/promises.md that the run in docs/bench.md didn't print."""
+    printed = "\n".join(line for line in (ROOT / "docs/bench.md").read_text().splitlines() if line.startswith("    "))
+    known = set(re.findall(NUMBER, printed))
+    cells = []
+    readme = (ROOT / "README.md").read_text().split("## The agent's footprint", 1)[1].split("\n## ", 1)[0]
+    cells += [line.split("|")[3] for line in readme.splitlines() if line.startswith("| ")]
+    promises = (ROOT / "docs/promises.md").read_text()
+    cells += [line.split("|")[3] for line in promises.splitlines() if "| `make bench` |" in line]
+    quoted = [(cell.strip(), number) for cell in cells for number in re.findall(NUMBER, cell)]
+    if len(known) < 100 or len(quoted) < 20:
+        return [f"{len(quoted)} figures quoted, {len(known)} printed: the pages are not what they were"]
+    return [f"{number} of '{cell}' is not in docs/bench.md" for cell, number in quoted if number not in known]
+
+
 def running() -> list[str]:
     """A small run: every section has its rows, in the table and in the file."""
     file = ROOT / "target/bench-small.json"
@@ -90,7 +107,7 @@ def running() -> list[str]:
 
 def main() -> int:
     failed = False
-    for check in (judging, counting, failing, running):
+    for check in (judging, counting, failing, quoting, running):
         wrong = check()
         failed |= bool(wrong)
         print(f"{'FAIL' if wrong else 'ok  '} bench: {check.__name__}", *(f"     {line}" for line in wrong), sep="\n", flush=True)
