@@ -337,7 +337,10 @@ fn kind_of_code(code: &str, message: &str) -> Kind {
     } else if code.contains("AlreadyExists") || (code == "ClientException" && message.contains("already exist")) {
         // Batch has no code of its own for this, nor for the next, whose wording is what its users report [A].
         Kind::Exists
-    } else if code == "ClientException" && message.contains("being modified") {
+    } else if code == "ClientException"
+        && (message.contains("being modified") || message.contains("existing JobQueue relationship"))
+    {
+        // A queue that is gone can stand in the way of its environment for a while `[V, terraform-provider-aws#46925]`.
         Kind::Busy
     } else if code.contains("NotFound") || code == "NoSuchEntity" {
         Kind::NotFound
@@ -428,6 +431,7 @@ mod tests {
             ("EntityAlreadyExists", "", Kind::Exists),
             ("ClientException", "Object already exists", Kind::Exists),
             ("ClientException", "Cannot update, resource is being modified.", Kind::Busy),
+            ("ClientException", "Cannot delete, found existing JobQueue relationship", Kind::Busy),
             ("ClientException", "serviceRole is required", Kind::Rejected),
             ("InvalidParameterValue", "", Kind::Rejected),
         ] {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use localcloud::core::Options;
+use localcloud::core::faults::Effect;
+use localcloud::core::{Fault, Options};
 use serde_json::{Value, json};
 
 use super::{World, example_with};
@@ -185,4 +186,20 @@ async fn an_invalid_environment_of_ours_can_be_removed_and_made_anew() {
     assert_eq!(down.code, 0, "{}", down.stderr);
     let up = world.run(&["up"]).await;
     assert_eq!(up.code, 0, "{}", up.stderr);
+}
+
+/// Catches: a `down --all` that ends half-way because Batch remembers for a moment the queue that it has deleted.
+#[tokio::test(start_paused = true)]
+async fn a_stale_relationship_to_a_deleted_queue_is_waited_out() {
+    let world = World::new(Options::default());
+    assert_eq!(world.run(&["env", "apply"]).await.code, 0);
+    let message = "Cannot delete, found existing JobQueue relationship".to_owned();
+    let effect = Effect::Fail { code: "ClientException".into(), status: 400, message };
+    let operation = Some("DeleteComputeEnvironment".to_owned());
+    world.cloud(|cloud| cloud.add_fault(Fault { service: None, operation, caller: None, skip: 0, count: 3, effect }));
+    let down = world.run(&["down", "--all"]).await;
+    assert_eq!(down.code, 0, "{}", down.stderr);
+    assert!(down.stderr.contains("existing JobQueue relationship"), "it was waited for: {}", down.stderr);
+    assert_eq!(world.accepted("DeleteComputeEnvironment").len(), 1);
+    assert!(down.stdout.contains("compute environment spot-block-test"), "{}", down.stdout);
 }
