@@ -76,6 +76,12 @@ impl Block {
         self.is_reported() && self.record.as_ref().is_some_and(|record| record.outcome.is_some())
     }
 
+    /// Whether `spotblock down` has begun to end it. It may have been stopped before it was done.
+    #[must_use]
+    pub fn is_being_ended(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.ended.is_some())
+    }
+
     /// Where it is in its life at `now`.
     #[must_use]
     pub fn life(&self, now: Timestamp) -> Life {
@@ -104,7 +110,7 @@ impl Block {
 
     /// Whether an attempt is left of which nothing has come.
     fn may_still_be_bought(&self, record: &Record) -> bool {
-        let Some(attempt) = record.attempt() else { return false };
+        let Some(attempt) = record.attempt().filter(|_| record.ended.is_none()) else { return false };
         // Its capacity block goes on, but its instances came, and are gone.
         if record.reported.is_some() && record.terms.reserved.is_some() {
             return false;
@@ -198,7 +204,9 @@ impl Block {
 /// came up, for then this run is that run's repetition.
 #[must_use]
 pub fn current(blocks: &[Block], now: Timestamp, new: bool) -> Option<&Block> {
-    let goes_on = |block: &&Block| block.record.is_some() && block.life(now).goes_on() && !block.is_given_up();
+    let goes_on = |block: &&Block| {
+        block.record.is_some() && block.life(now).goes_on() && !block.is_given_up() && !block.is_being_ended()
+    };
     let newest = blocks.iter().rev().find(goes_on);
     newest.filter(|block| !new || !block.is_reported())
 }
@@ -247,6 +255,7 @@ pub(crate) mod tests {
             driver: None,
             outcome: None,
             reported: None,
+            ended: None,
             extension: None,
         }
     }

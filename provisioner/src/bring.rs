@@ -4,7 +4,8 @@
 //! 2. what the record says is bought, source by source (`bring/ladder.rs`); what was bought already is adopted, and of two runs
 //!    one goes from source to source (`bring/lease.rs`)
 //! 3. instances of ours are tagged, and each one's container instance is waited for (`bring/join.rs`)
-//! 4. all or nothing: where too few come, the others are given back (`bring/release.rs`)
+//! 4. after the purchase and after the joining it is looked whether somebody ended the block meanwhile (`bring/ended.rs`)
+//! 5. all or nothing: where too few come, the others are given back (`bring/release.rs`)
 
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ use crate::session::Session;
 use crate::user_data;
 use crate::wait::{Bound, Seen};
 
+mod ended;
 mod join;
 mod ladder;
 mod lease;
@@ -101,8 +103,13 @@ pub async fn bring(
     let driver = session.waits.hex(8);
     let (block, cost) = record_of(session, desired, environment, (options, foreseen), &driver).await?;
     let Some(record) = block.record.clone() else { return Err(lost_record(&block.id)) };
-    let climbed = ladder::climb(session, block, record, Lease::new(&driver), options.yes_purchase).await?;
+    let climbed = ladder::climb(session, block, record.clone(), Lease::new(&driver), options.yes_purchase).await;
+    let climbed = match climbed {
+        Ok(climbed) => climbed,
+        failed => Box::pin(ended::unless_ended(session, desired, &record, failed)).await??,
+    };
     let result = joined(session, &climbed, &environment.cluster, defence.as_ref(), options.join).await;
+    let result = Box::pin(ended::unless_ended(session, desired, &climbed.record, result)).await?;
     if let Err(Error::State { .. } | Error::Capacity { .. } | Error::TimedOut { .. }) = &result {
         report(session, &climbed.record, "not as asked for").await;
     }
@@ -180,6 +187,10 @@ async fn record_of(
     driver: &str,
 ) -> Result<(Block, Option<Cost>)> {
     let blocks = block::all(session.aws, session.environment()).await?;
+    for block in blocks.iter().filter(|it| it.is_being_ended() && it.has_something_left()) {
+        let how = "`spotblock down` ends it at this moment, or was stopped: then run that again";
+        session.ui.warn(format_args!("block {} is not continued: {how}", block.id));
+    }
     if let Some(live) = block::current(&blocks, session.now(), options.new)
         && let Some(record) = &live.record
         && let Some(block) = in_time(session, live, record).await?
@@ -209,7 +220,7 @@ async fn record_of(
         let bound = Bound {
             what: format!("launch template {name} to be shown"),
             limit: SETTLE_LIMIT,
-            next: "run the same command again".to_owned(),
+            next: "run the same command again; `spotblock down` at the same time may have deleted it".to_owned(),
         };
         let Some(block) = session.waits.until(session.ui, bound, async || reread(session, &name).await).await? else {
             session.ui.say(format_args!("launch template {name} is somebody else's: trying the next name"));

@@ -45,6 +45,8 @@ pub const OUTCOME: &str = "spotblock:outcome";
 /// The tag that says that a run has told its user how the block came up. Until then `--new` goes on with it: a run that
 /// was killed and is run again with the same words must not buy twice.
 pub const REPORTED: &str = "spotblock:reported";
+/// The tag that says since when a block is being ended, whatever is up of it yet: nothing more is bought for it.
+pub const ENDED: &str = "spotblock:ended";
 /// The tag that names the run whose turn it is to buy, where there is more than one attempt (`bring/lease.rs`).
 pub const DRIVER: &str = "spotblock:driver";
 /// A tag's value has up to 256 characters `[V]`.
@@ -114,6 +116,8 @@ pub struct Record {
     pub outcome: Option<String>,
     /// How the block came up, once a run has told its user.
     pub reported: Option<String>,
+    /// Since when it is being ended by `spotblock down`.
+    pub ended: Option<String>,
     /// The purchase of an extension of its capacity block that may have been sent.
     pub extension: Option<Extension>,
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
+use aws_smithy_async::rt::sleep::SharedAsyncSleep;
 use aws_smithy_async::time::{SharedTimeSource, TimeSource as _};
 use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
 use clap::Parser as _;
@@ -24,8 +24,10 @@ use crate::args::Cli;
 use crate::aws::Account;
 use crate::testing::{EXAMPLE, SimulatedTime};
 use connector::Connector;
+use pause::Pause;
 
 mod at_once;
+mod beside;
 mod blind;
 mod capacity_block;
 mod capacity_extension;
@@ -47,6 +49,7 @@ mod ladder_crash;
 mod lives;
 mod logs;
 mod messages;
+mod pause;
 mod policies;
 mod prices;
 mod reap;
@@ -284,12 +287,27 @@ impl World {
         self.run_with(arguments, kill, interrupts).await
     }
 
+    async fn run_with_pause(&self, arguments: &[&str], pause: Pause) -> Run {
+        let (_interrupter, interrupts) = unbounded_channel();
+        self.start(arguments, None, interrupts, pause).await.expect("it is not killed")
+    }
+
     /// The same with somebody who may interrupt it.
     pub(crate) async fn run_with(
         &self,
         arguments: &[&str],
         kill: Option<Kill>,
         interrupts: UnboundedReceiver<()>,
+    ) -> Option<Run> {
+        self.start(arguments, kill, interrupts, Pause::before_or_after(None)).await
+    }
+
+    async fn start(
+        &self,
+        arguments: &[&str],
+        kill: Option<Kill>,
+        interrupts: UnboundedReceiver<()>,
+        pause: Pause,
     ) -> Option<Run> {
         let config = self.config.path().to_str().expect("a path");
         let (command, rest) = arguments.split_first().expect("a command");
@@ -300,11 +318,17 @@ impl World {
         let (out, err) = (Shared::default(), Shared::default());
         *self.printed.lock().expect("not poisoned") = out.clone();
         let killed = Arc::new(Notify::new());
-        let connector = Connector { world: self.clone(), kill, count: Arc::default(), killed: killed.clone() };
+        let connector = Connector {
+            world: self.clone(),
+            kill,
+            count: Arc::default(),
+            killed: killed.clone(),
+            pause: pause.clone(),
+        };
         let connector = SharedHttpConnector::new(connector);
         let ports = Ports {
             http: http_client_fn(move |_, _| connector.clone()),
-            sleep: SharedAsyncSleep::new(TokioSleep::new()),
+            sleep: SharedAsyncSleep::new(pause),
             time: SharedTimeSource::new(self.time),
             account: Account::Given {
                 credentials: self.credentials.clone(),

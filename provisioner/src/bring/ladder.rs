@@ -63,11 +63,13 @@ pub(super) async fn climb(
         let (before, launch) = (&record, &launch);
         let buying = Buying { session, record: before, attempt: &attempt, asked, launch, block: &block, consent };
         let came = source.buy(buying).await?;
+        // It may have been a long time: others may have ended the block, or, where runs take turns, have gone on.
+        let mut now = record.clone();
+        lease::read(session, &mut now).await?;
         if turns {
-            // It may have been a long time, and others may have gone on.
-            let before = record.refused.clone();
-            lease::read(session, &mut record).await?;
-            if record.refused != before {
+            let has_gone_on = now.refused != record.refused;
+            record = now;
+            if has_gone_on {
                 block = block::again(session.aws, session.environment(), &block.id, Some(record.clone())).await?;
                 continue;
             }

@@ -12,9 +12,10 @@
 
 use std::time::Duration;
 
+use super::ended;
 use crate::aws::ec2::Named;
 use crate::block::{self, Block};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::record::{Attempt, Record, attempt_of};
 use crate::session::Session;
 use crate::wait::since;
@@ -42,7 +43,7 @@ impl Lease {
     /// that the record has gone on meanwhile, so that it may be another attempt's turn.
     ///
     /// # Errors
-    /// When a call fails, or the record is gone.
+    /// When a call fails, or the block was ended.
     pub(super) async fn turn(
         &mut self,
         session: &Session<'_>,
@@ -114,16 +115,15 @@ fn made(block: &Block, attempt: &Attempt) -> usize {
 }
 
 /// The record as it is now.
+///
+/// # Errors
+/// When the call fails, or the block was ended: its record says so, or is gone.
 pub(super) async fn read(session: &Session<'_>, record: &mut Record) -> Result<()> {
     match session.aws.ec2.named(session.environment(), &record.name).await? {
-        Named::Record(now) if now.terms.block == record.terms.block => {
+        Named::Record(now) if now.terms.block == record.terms.block && now.ended.is_none() => {
             *record = *now;
             Ok(())
         }
-        _ => Err(Error::State {
-            what: format!("the record of block {}, launch template {}, is gone", record.terms.block, record.name),
-            next: "look whether `spotblock down` was run at the same time; it also ends what this run may have bought"
-                .to_owned(),
-        }),
+        _ => Err(ended::ended(record)),
     }
 }

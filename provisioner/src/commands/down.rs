@@ -66,6 +66,14 @@ pub async fn run(session: &Session<'_>, args: &args::Down) -> Result<u8> {
         Err(_) if !troubles.is_empty() => Vec::new(),
         chosen => chosen?,
     };
+    for block in &chosen {
+        let marked = marked(session, block).await;
+        troubles.keep(
+            session.ui,
+            marked,
+            format!("what a `spotblock up` at the same time buys of block {}", block.id),
+        )?;
+    }
     if !args.now {
         ended.stopped = emptied(session, &chosen, limit, &mut troubles).await?;
     }
@@ -122,6 +130,15 @@ async fn emptied(session: &Session<'_>, blocks: &[&Block], limit: Duration, trou
         session.waits.clock().sleep(rest).await;
     }
     Ok(0)
+}
+
+/// Writes on its record that a block is being ended: before it is looked at what there is of it, so that a run which buys
+/// at the same time knows it by then, or has bought what is seen (`bring/ended.rs`).
+async fn marked(session: &Session<'_>, block: &Block) -> Result<()> {
+    match &block.record {
+        Some(record) if record.ended.is_none() => session.aws.ec2.set_ended(record, session.now()).await,
+        _ => Ok(()),
+    }
 }
 
 /// One block that is to be ended.

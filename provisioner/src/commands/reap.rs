@@ -223,7 +223,7 @@ impl Environment<'_> {
         if let Some(instance) = block.instances.iter().find(lives) {
             return Err(format!("instance {} of block {} is up", instance.id, block.id));
         }
-        let refused = block.record.as_ref().is_some_and(|record| record.outcome.is_some());
+        let refused = block.record.as_ref().is_some_and(|record| record.outcome.is_some() || record.ended.is_some());
         if block.life(self.now).goes_on() && !refused {
             return Err(format!("block {} goes on", block.id));
         }

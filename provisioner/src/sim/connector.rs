@@ -11,6 +11,7 @@ use localcloud::core::faults::Delivery;
 use localcloud::sdk;
 use tokio::sync::Notify;
 
+use super::pause::Pause;
 use super::{Kill, World};
 
 /// The HTTP client: the core in place of a network.
@@ -20,6 +21,7 @@ pub(super) struct Connector {
     pub(super) kill: Option<Kill>,
     pub(super) count: Arc<AtomicUsize>,
     pub(super) killed: Arc<Notify>,
+    pub(super) pause: Pause,
 }
 
 impl std::fmt::Debug for Connector {
@@ -37,6 +39,7 @@ impl HttpConnector for Connector {
                 connector.killed.notify_one();
                 std::future::pending::<()>().await;
             }
+            connector.pause.at(Kill::Before(nth)).await;
             // A network takes some time, and lets other runs have their turn.
             tokio::time::sleep(Duration::from_millis(20)).await;
             let now = connector.world.now();
@@ -48,6 +51,7 @@ impl HttpConnector for Connector {
                 connector.killed.notify_one();
                 std::future::pending::<()>().await;
             }
+            connector.pause.at(Kill::After(nth)).await;
             match delivery {
                 Delivery::AtOnce => {}
                 Delivery::After { millis } => tokio::time::sleep(Duration::from_millis(millis)).await,

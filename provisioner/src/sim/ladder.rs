@@ -68,6 +68,13 @@ async fn each_source_brings_a_block_with_its_guarantee() {
         let fleet = &world.accepted("CreateFleet")[0].parameters;
         let options = &fleet[if source == Source::Spot { "SpotOptions" } else { "OnDemandOptions" }];
         assert_eq!((&options["MinTargetCapacity"], &options["SingleAvailabilityZone"]), (&"3".into(), &"true".into()));
+        let launched = &world.accepted("CreateLaunchTemplate")[0].parameters["LaunchTemplateData"];
+        let metadata = &launched["MetadataOptions"];
+        assert_eq!(
+            (&metadata["HttpTokens"], &metadata["InstanceMetadataTags"]),
+            (&"required".into(), &"enabled".into())
+        );
+        assert_eq!(launched["InstanceInitiatedShutdownBehavior"], "terminate");
         // Tagged from birth, by nobody afterwards but the record.
         let tagged: String = world.accepted("CreateTags").iter().map(|it| it.parameters.to_string()).collect();
         assert!(!tagged.contains("i-"), "{tagged}");

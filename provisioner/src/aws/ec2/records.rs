@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Result, failed};
 use crate::names;
 use crate::ownership::Marks;
 use crate::record::{
-    DRIVER, EXTENSION, Extension, LaunchData, OUTCOME, PURCHASE, Purchase, REPORTED, RESERVED, Record, Refused,
+    DRIVER, ENDED, EXTENSION, Extension, LaunchData, OUTCOME, PURCHASE, Purchase, REPORTED, RESERVED, Record, Refused,
     Reserved, Terms,
 };
 
@@ -136,6 +136,15 @@ impl Ec2 {
         self.tag(std::slice::from_ref(&record.template), &tags).await
     }
 
+    /// Writes down that a block is being ended, before anything of it is.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn set_ended(&self, record: &Record, at: jiff::Timestamp) -> Result<()> {
+        let tags = BTreeMap::from([(ENDED.to_owned(), at.to_string())]);
+        self.tag(std::slice::from_ref(&record.template), &tags).await
+    }
+
     /// Writes down which capacity block instances are launched into.
     ///
     /// # Errors
@@ -202,6 +211,7 @@ fn record(environment: &str, template: &LaunchTemplate) -> Result<Option<Record>
         driver: tags.get(DRIVER).cloned(),
         outcome: tags.get(OUTCOME).cloned(),
         reported: tags.get(REPORTED).cloned(),
+        ended: tags.get(ENDED).cloned(),
         extension: tags.get(EXTENSION).map(|value| Extension::of_tag(&name, value)).transpose()?.flatten(),
         name,
     }))
