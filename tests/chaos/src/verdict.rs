@@ -52,12 +52,19 @@ pub fn of(world: &Arc<World>, plan: &Plan, foreign: &[String]) -> Vec<String> {
     broken
 }
 
-/// No job is lost: each has succeeded, or waits for the next block.
+/// How many attempts a job has by the definition's own rules.
+const ATTEMPTS: u32 = 3;
+
+/// No job is lost: each has succeeded, or waits for the next block. One that outlasts several blocks spends its attempts.
 fn lost_jobs(state: &State) -> Vec<String> {
+    let records = state.cloud.calls().iter().filter(|call| call.operation == "CreateLaunchTemplate");
+    let several = records.filter(|call| call.error.is_none()).count() > 1;
+    let host_left = |reason: &Option<String>| reason.as_ref().is_some_and(|reason| reason.starts_with("Host EC2"));
     let mut jobs: BTreeMap<&str, String> = BTreeMap::new();
     for event in state.cloud.events() {
         if let What::Job { job, name, status, attempt, reason, exit_code, .. } = &event.what {
-            let fits = ["SUCCEEDED", "RUNNABLE", "PENDING", "SUBMITTED"].contains(&status.as_str());
+            let spent = several && *attempt >= ATTEMPTS && host_left(reason);
+            let fits = spent || ["SUCCEEDED", "RUNNABLE", "PENDING", "SUBMITTED"].contains(&status.as_str());
             let told = format!("job lost: {name} is {status} at attempt {attempt}, {exit_code:?}, {reason:?}");
             jobs.insert(job, if fits { String::new() } else { told });
         }
