@@ -42,7 +42,7 @@ pub fn response(of: Response) -> Result<HttpResponse, ConnectorError> {
 mod tests {
     use super::*;
 
-    /// Catches: a path with the host or the query in it, and headers that the core, which looks for small letters, misses.
+    /// Catches: a path with the host or the query in it.
     #[test]
     fn a_request_is_taken_apart() {
         for (uri, path, query) in [
