@@ -1,5 +1,7 @@
 //! What is seen to be wrong at the very call of the provisioner, since it can't be told any more afterwards.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use localcloud::core::{Request, ec2};
 use node_contract::names::tag;
@@ -7,8 +9,8 @@ use node_contract::names::tag;
 use crate::trouble::Caller;
 use crate::world::State;
 
-/// The tag of a record whose block came to nothing.
-const OUTCOME: &str = "spotblock:outcome";
+/// The tags of a record whose block came to nothing, or is being ended by somebody's `down`.
+const GIVEN_UP: [&str; 2] = ["spotblock:outcome", "spotblock:ended"];
 
 /// The promise that is broken if AWS takes this call.
 #[must_use]
@@ -48,7 +50,8 @@ pub fn after(state: &mut State, caller: Caller, request: &Request) {
 /// A block is begun, or bought, while another one lives that has not been given up.
 fn second_block(state: &State, now: Timestamp, body: &str) -> Option<String> {
     let tags = ec2::all_tags(&state.cloud);
-    let records = tags.iter().filter(|(id, tags)| id.starts_with("lt-") && !tags.contains_key(OUTCOME));
+    let goes_on = |tags: &BTreeMap<String, String>| GIVEN_UP.iter().all(|tag| !tags.contains_key(*tag));
+    let records = tags.iter().filter(|(id, tags)| id.starts_with("lt-") && goes_on(tags));
     let others = records.filter_map(|(_, tags)| tags.get(tag::BLOCK)).filter(|block| !body.contains(block.as_str()));
     let living = others.filter_map(|block| living(state, block, now)).next()?;
     Some(format!("bought twice: a second block at {now}, and {living} of another lives"))
