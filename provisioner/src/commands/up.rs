@@ -85,7 +85,7 @@ pub async fn finish(
     options: bring::Options,
     foreseen: Option<Foreseen>,
 ) -> Result<u8> {
-    let (record, cost) = bring(session, desired, environment, options, foreseen).await?;
+    let (record, cost) = Box::pin(bring(session, desired, environment, options, foreseen)).await?;
     show(session, desired, environment, &record.terms.block, cost).await?;
     bring::report(session, &record, "joined").await;
     Ok(0)
