@@ -33,9 +33,9 @@
 //! 13. *Gone*: the host is powered off, at `end` at the latest whatever has failed, and told again every ten seconds if
 //!     it lives on.
 //!
-//! What is done is told in the [`log`]. A restart in any of these finds its place again. SIGTERM ends the agent and touches nothing. What happens is written
-//! down in the [`record`], and [`hooks`] are told of it. When the host goes down for a reason of its own, [`guard`] stops
-//! its tasks while there is still an ECS agent to report that.
+//! What is done is told in the [`log`]. A restart in any of these finds its place again. SIGTERM ends the agent and touches
+//! nothing. What happens is written down in the [`record`], and [`hooks`] are told of it. When the host goes down for a
+//! reason of its own, [`guard`] stops its tasks while there is still an ECS agent to report that.
 
 pub mod adapters;
 pub mod args;
