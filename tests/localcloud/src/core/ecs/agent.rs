@@ -135,7 +135,8 @@ pub(super) fn submit_task(cloud: &mut Cloud, context: &Context, submit: SubmitTa
         if task.stopped_reason.is_none() {
             task.stopped_reason =
                 Some(submit.reason.unwrap_or_else(|| "Essential container in task exited".to_owned()));
-            let began = task.started_at.is_some();
+            // A job may be over before anybody has said that it runs.
+            let began = task.started_at.is_some() || task.exit_code.is_some();
             task.stop_code = Some(if began { "EssentialContainerExited" } else { "TaskFailedToStart" });
         }
     }
