@@ -1,7 +1,6 @@
 //! The whole program on simulated time, against the local cloud's core, in one process: its real SDK code, an HTTP
 //! client that hands requests to the core, tokio's paused clock for time and sleep.
 
-use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -24,6 +23,7 @@ use crate::args::Cli;
 use crate::aws::Account;
 use crate::testing::{EXAMPLE, SimulatedTime};
 use connector::Connector;
+use output::{Head, Shared};
 use pause::Pause;
 
 mod at_once;
@@ -49,6 +49,7 @@ mod ladder_crash;
 mod lives;
 mod logs;
 mod messages;
+mod output;
 mod pause;
 mod policies;
 mod prices;
@@ -448,44 +449,6 @@ fn registration(instance: &str, cluster: &str) -> Request {
             header("x-amz-target", "AmazonEC2ContainerServiceV20141113.RegisterContainerInstance"),
         ],
         body: body.to_string().into_bytes(),
-    }
-}
-
-/// An output that a test reads afterwards.
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
-
-impl Shared {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().expect("not poisoned").clone()).expect("text")
-    }
-}
-
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// A pipe whose reader goes after so many writes.
-struct Head {
-    left: usize,
-    to: Shared,
-}
-
-impl Write for Head {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.left = self.left.checked_sub(1).ok_or(std::io::ErrorKind::BrokenPipe)?;
-        self.to.write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use aws_sdk_ec2::types::{
 use jiff::Timestamp;
 
 use super::{text, time, to_sdk_time};
-use crate::error::{Error, Kind, Result, failed};
+use crate::error::{Kind, Result, failed};
 use crate::ownership::{Ours, ids};
 use crate::record::{Attempt, LaunchData, Terms};
 
@@ -194,30 +194,16 @@ impl Ec2 {
         self.instances(filter(&format!("tag:{tag}"), [value.to_owned()])).await
     }
 
-    /// All values of this tag on instances, spot requests, capacity reservations and launch templates, as far as they can
-    /// be read; and what can't be.
-    ///
-    /// # Errors
-    /// When a call fails in a way that all others would: the credentials.
-    pub async fn values_of_tag(&self, tag: &str) -> Result<(BTreeSet<String>, Vec<Error>)> {
+    /// All values of this tag on instances, spot requests, capacity reservations and launch templates: a result for each
+    /// kind, since one can be denied and the others not.
+    pub async fn values_of_tag(&self, tag: &str) -> [Result<BTreeSet<String>>; 4] {
+        type Tags = BTreeMap<String, String>;
         let by = || filter("tag-key", [tag.to_owned()]);
-        let (mut values, mut failed) = (BTreeSet::new(), Vec::new());
-        let mut read = |result: Result<Vec<BTreeMap<String, String>>>| match result {
-            Err(error) if error.is_about_the_caller() => Err(error),
-            Err(error) => {
-                failed.push(error);
-                Ok(())
-            }
-            Ok(all) => {
-                values.extend(all.into_iter().filter_map(|mut tags| tags.remove(tag)));
-                Ok(())
-            }
-        };
-        read(self.instances(by()).await.map(|all| all.into_iter().map(|it| it.tags).collect()))?;
-        read(self.described(by()).await.map(|all| all.into_iter().map(|it| it.tags).collect()))?;
-        read(self.reservations(by()).await.map(|all| all.into_iter().map(|it| it.tags).collect()))?;
-        read(self.tags_of_templates(by()).await)?;
-        Ok((values, failed))
+        let values = |all: Vec<Tags>| all.into_iter().filter_map(|mut tags| tags.remove(tag)).collect();
+        let instances = self.instances(by()).await.map(|all| all.into_iter().map(|it| it.tags).collect());
+        let requests = self.described(by()).await.map(|all| all.into_iter().map(|it| it.tags).collect());
+        let reservations = self.reservations(by()).await.map(|all| all.into_iter().map(|it| it.tags).collect());
+        [instances, requests, reservations, self.tags_of_templates(by()).await].map(|tags| tags.map(values))
     }
 
     async fn tags_of_templates(&self, by: Filter) -> Result<Vec<BTreeMap<String, String>>> {

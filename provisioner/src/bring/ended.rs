@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use node_contract::{Source, names::tag};
 
 use super::release::{self, Chosen};
@@ -18,6 +17,7 @@ use crate::drain::Members;
 use crate::error::{Error, Result};
 use crate::record::Record;
 use crate::session::Session;
+use crate::wait::since;
 
 /// How long after its purchase something may not be shown yet `[A]`.
 const SETTLE: Duration = Duration::from_secs(20);
@@ -31,10 +31,10 @@ pub(super) fn is_ended(record: &Record, now: &Named) -> bool {
     }
 }
 
-/// The error of a run whose block was ended.
-pub(super) fn ended(record: &Record) -> Error {
+/// The error of a run whose block was ended, and what is known besides.
+pub(super) fn ended(record: &Record, besides: &str) -> Error {
     Error::State {
-        what: format!("block {} was ended by `spotblock down` while this run brought it", record.terms.block),
+        what: format!("block {} was ended by `spotblock down` while this run brought it{besides}", record.terms.block),
         next: "run the same command again for another block".to_owned(),
     }
 }
@@ -79,19 +79,14 @@ async fn end(session: &Session<'_>, desired: &Desired, record: &Record) -> Resul
             session.ui.warn(format_args!("jobs of block {id} end with their instances: {error}"));
         }
         release::run(session, &block, record, Chosen::Idle(&BTreeSet::new())).await?;
-        if passed(start, session.now()) >= SETTLE {
+        if since(start, session.now()) >= SETTLE {
             break;
         }
         session.waits.clock().sleep(PAUSE).await;
     }
     defence::forget(session, desired, id).await?;
     let paid = paid(session, record).await?;
-    let Error::State { what, next } = ended(record) else { return Ok(ended(record)) };
-    Ok(Error::State { what: format!("{what}: what was bought of it is ended{paid}"), next })
-}
-
-fn passed(start: Timestamp, now: Timestamp) -> Duration {
-    start.duration_until(now).try_into().unwrap_or_default()
+    Ok(ended(record, &format!(": what was bought of it is ended{paid}")))
 }
 
 async fn stop_jobs(session: &Session<'_>, block: &block::Block) -> Result<()> {

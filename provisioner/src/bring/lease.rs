@@ -124,6 +124,6 @@ pub(super) async fn read(session: &Session<'_>, record: &mut Record) -> Result<(
             *record = *now;
             Ok(())
         }
-        _ => Err(ended::ended(record)),
+        _ => Err(ended::ended(record, "")),
     }
 }

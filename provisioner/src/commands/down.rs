@@ -24,7 +24,7 @@ use crate::error::{Error, Result, human};
 use crate::ownership::{Marks, Ours, ids};
 use crate::session::Session;
 use crate::troubles::Troubles;
-use crate::wait::{Bound, Seen};
+use crate::wait::{Bound, Seen, since};
 
 mod environment;
 
@@ -61,11 +61,7 @@ pub async fn run(session: &Session<'_>, args: &args::Down) -> Result<u8> {
     }
     let (blocks, unread) = block::seen(session.aws, session.environment(), true).await?;
     troubles.note_unread(session.ui, unread)?;
-    let chosen = match super::chosen(session, &blocks, args.block.as_deref()) {
-        // It may be one of which only what couldn't be read knows.
-        Err(_) if !troubles.is_empty() => Vec::new(),
-        chosen => chosen?,
-    };
+    let chosen = super::chosen_of_seen(session, &blocks, args.block.as_deref(), &troubles)?;
     for block in &chosen {
         let marked = marked(session, block).await;
         troubles.keep(
@@ -123,8 +119,7 @@ async fn emptied(session: &Session<'_>, blocks: &[&Block], limit: Duration, trou
     if let Some(stopped) = troubles.keep(session.ui, stopped.await, left)? {
         return Ok(stopped);
     }
-    let passed = start.duration_until(session.now()).unsigned_abs();
-    let rest = limit.saturating_sub(passed);
+    let rest = limit.saturating_sub(since(start, session.now()));
     if !rest.is_zero() && blocks.iter().any(|it| it.has_something_left()) {
         session.ui.say(format_args!("jobs can't be looked at: they are given {} to finish", human(rest)));
         session.waits.clock().sleep(rest).await;
@@ -182,7 +177,14 @@ impl Ending<'_> {
             self.ended.kept.push(format!("schedules of block {}, which end what may be left of it", block.id));
             return Ok(());
         }
-        // Until here they would have ended what a killed run left.
+        self.forget(&lacks).await
+    }
+
+    /// Deletes its schedules, which until here would have ended what a killed run left; and its record, unless something may
+    /// be left that only the record tells of.
+    async fn forget(self, lacks: &BTreeSet<Part>) -> Result<()> {
+        let (session, block) = (self.session, self.block);
+        let of_block = |what: &str| format!("{what} of block {}", block.id);
         let forgotten = defence::forget(session, &Desired::new(session.settings), &block.id).await;
         let Some(forgotten) = self.troubles.keep(session.ui, forgotten, of_block("schedules"))? else {
             return Ok(());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{chosen, limit};
+use super::{chosen_of_seen, limit};
 use crate::args;
 use crate::block;
 use crate::drain::Members;
@@ -34,11 +34,7 @@ pub async fn run(session: &Session<'_>, args: &args::Drain) -> Result<u8> {
     let mut troubles = Troubles::default();
     let (seen, unread) = block::seen(session.aws, session.environment(), false).await?;
     troubles.note_unread(session.ui, unread)?;
-    let blocks = match chosen(session, &seen, args.block.as_deref()) {
-        // It may be one of which only what couldn't be read knows.
-        Err(_) if !troubles.is_empty() => Vec::new(),
-        chosen => chosen?,
-    };
+    let blocks = chosen_of_seen(session, &seen, args.block.as_deref(), &troubles)?;
     let members = Members::drain(session, &blocks).await;
     let members = troubles.keep(session.ui, members, "instances that take jobs")?.unwrap_or_default();
     let draining = members.instances();

@@ -10,6 +10,7 @@ use crate::bring;
 use crate::error::{Error, Result};
 use crate::session::Session;
 use crate::settings::parse_duration;
+use crate::troubles::Troubles;
 
 pub mod completions;
 pub mod doctor;
@@ -60,6 +61,23 @@ pub(crate) fn chosen<'a>(session: &Session<'_>, blocks: &'a [Block], id: Option<
             next: "see `spotblock status` for those it has".to_owned(),
         }),
         _ => Ok(chosen),
+    }
+}
+
+/// The same out of what could be seen: where something couldn't be read, a block that isn't among them is one of which only
+/// that may know, and no mistake.
+///
+/// # Errors
+/// As [`chosen`].
+pub(crate) fn chosen_of_seen<'a>(
+    session: &Session<'_>,
+    seen: &'a [Block],
+    id: Option<&str>,
+    troubles: &Troubles,
+) -> Result<Vec<&'a Block>> {
+    match chosen(session, seen, id) {
+        Err(_) if !troubles.is_empty() => Ok(Vec::new()),
+        chosen => chosen,
     }
 }
 

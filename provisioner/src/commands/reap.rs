@@ -99,9 +99,11 @@ pub async fn run(reaper: &Reaper<'_>, of: Of, args: &args::Reap) -> Result<u8> {
 impl Reaper<'_> {
     /// The environments that something in the account carries the mark of.
     async fn environments(&self, troubles: &mut Troubles) -> Result<Vec<String>> {
-        let (mut names, failed) = self.aws.ec2.values_of_tag(tag::ENVIRONMENT).await?;
         let left = "what belongs to environments that nothing else shows";
-        failed.into_iter().try_for_each(|error| troubles.note(self.ui, error, left))?;
+        let mut names = BTreeSet::new();
+        for values in self.aws.ec2.values_of_tag(tag::ENVIRONMENT).await {
+            names.extend(troubles.keep(self.ui, values, left)?.unwrap_or_default());
+        }
         let groups = self.aws.scheduler.groups(&names::schedule_group("")).await;
         let groups = troubles.keep(self.ui, groups, left)?.unwrap_or_default();
         names.extend(groups.into_iter().filter_map(|mut group| group.tags.remove(tag::ENVIRONMENT)));

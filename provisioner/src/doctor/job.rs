@@ -6,6 +6,7 @@ use super::{Cause, Finding, Surroundings, instance, surroundings};
 use crate::aws::batch::{Attempt, Detail};
 use crate::aws::ecs::{Host, Room};
 use crate::error::human;
+use crate::ui::view::many;
 
 /// ECS counts a vCPU as so many units `[V]`.
 const CPU_UNITS: u32 = 1024;
@@ -157,13 +158,9 @@ fn nobody_there(facts: &Surroundings, about: &str) -> Vec<Finding> {
         let evidence = "the cluster has no container instance, and no block is live";
         return vec![Cause::NoInstance.found(about, evidence, "spotblock up")];
     }
-    let evidence = format!("{} up, none in the cluster", counted(up.len(), "instance"));
+    let evidence = format!("{} up, none in the cluster", many(up.len(), "instance"));
     let none = Cause::NoneJoined.found(about, evidence, "see below");
     std::iter::once(none).chain(up.into_iter().filter_map(|it| instance(facts, it))).collect()
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Too big for any, or only for what is free now.
@@ -183,7 +180,7 @@ fn fit(job: &Detail, open: &[&Host], about: &str) -> Finding {
     }
     if !open.iter().any(|it| it.free.holds(wanted)) {
         let tasks: i32 = open.iter().map(|it| it.tasks).sum();
-        let tasks = counted(usize::try_from(tasks).unwrap_or_default(), "job");
+        let tasks = many(usize::try_from(tasks).unwrap_or_default(), "job");
         let evidence = format!("it wants {wanted}; no instance has that free beside {tasks}");
         return Cause::NoRoom.found(about, evidence, "wait, or spotblock up --new");
     }

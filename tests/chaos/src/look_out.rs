@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use localcloud::core::{Request, ec2};
 use node_contract::names::tag;
+use spotblock::record;
 
 use crate::trouble::Caller;
 use crate::world::State;
 
 /// The tags of a record whose block came to nothing, or is being ended by somebody's `down`.
-const GIVEN_UP: [&str; 2] = ["spotblock:outcome", "spotblock:ended"];
+const GIVEN_UP: [&str; 2] = [record::OUTCOME, record::ENDED];
 
 /// The promise that is broken if AWS takes this call.
 #[must_use]

@@ -16,9 +16,15 @@ const BUYS: [&str; 4] = ["RequestSpotInstances", "CreateFleet", "RunInstances", 
 /// A purchase under another client token.
 #[must_use]
 pub fn again(body: &[u8]) -> Option<Vec<u8>> {
-    let form = form(body);
-    let token = form.get("ClientToken").filter(|_| form.get("Action").is_some_and(|action| BUYS.contains(action)))?;
+    let token = token_of(body)?;
     Some(std::str::from_utf8(body).ok()?.replacen(token, &format!("{token}-again"), 1).into_bytes())
+}
+
+/// The client token of a purchase.
+fn token_of(body: &[u8]) -> Option<&str> {
+    let form = form(body);
+    let buys = form.get("Action").is_some_and(|action| BUYS.contains(action));
+    form.get("ClientToken").copied().filter(|_| buys)
 }
 
 /// The request as `up` sends it.
@@ -46,8 +52,7 @@ fn renamed(text: &str, run: u64) -> Option<String> {
 }
 
 fn one_token(text: &str) -> Option<String> {
-    let form = form(text.as_bytes());
-    let token = form.get("ClientToken").filter(|_| form.get("Action").is_some_and(|action| BUYS.contains(action)))?;
+    let token = token_of(text.as_bytes())?;
     Some(text.replacen(&format!("ClientToken={token}"), "ClientToken=one", 1))
 }
 
