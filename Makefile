@@ -20,7 +20,8 @@ test: lint build target/venv/.ready  ## everything: lints, wire protocols, unit 
 	target/venv/bin/python tests/bench/selftest.py
 	tests/docs/tutorial.py
 	tests/boot/boot.py
-	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --workspace; \
+	@# One more than there are processors: whole lives mostly wait.
+	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --workspace --test-threads $$(($$(nproc) + 1)); \
 	else cargo test --locked --workspace; fi
 
 chaos:  ## whole blocks under every fault there is, on simulated time: BLOCKS=1000 of them, or SEED=n to see one again

@@ -196,6 +196,10 @@ fn roles(desired: &Desired, place: &Place<'_>) -> Vec<Value> {
     ]
 }
 
+/// The kinds of EC2's things that carry the environment's mark.
+const MARKED: [&str; 6] =
+    ["capacity-reservation", "fleet", "instance", "launch-template", "spot-instances-request", "volume"];
+
 fn capacity(desired: &Desired, place: &Place<'_>) -> Vec<Value> {
     let asked = json!({"StringEquals": {format!("aws:RequestTag/{}", tag::ENVIRONMENT): desired.environment}});
     let marked = json!({"StringEquals": {format!("aws:ResourceTag/{}", tag::ENVIRONMENT): desired.environment}});
@@ -235,20 +239,11 @@ fn capacity(desired: &Desired, place: &Place<'_>) -> Vec<Value> {
             json!({"ArnEquals": {"ec2:InstanceProfile": profile}}),
         ),
         statement("LaunchWithThese", &["ec2:RunInstances"], used),
+        when(statement("Mark", &["ec2:CreateTags"], ec2(&MARKED)), asked),
+        // What became of a block, and where its end has moved: more tags on what carries the mark already.
         when(
-            statement(
-                "Mark",
-                &["ec2:CreateTags"],
-                ec2(&[
-                    "capacity-reservation",
-                    "fleet",
-                    "instance",
-                    "launch-template",
-                    "spot-instances-request",
-                    "volume",
-                ]),
-            ),
-            asked,
+            statement("WriteOnWhatIsMarked", &["ec2:CreateTags"], ec2(&["instance", "launch-template"])),
+            marked.clone(),
         ),
         when(
             statement(

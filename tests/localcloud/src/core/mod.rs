@@ -137,19 +137,20 @@ impl Cloud {
 
     /// One call by itself, without letting time pass; `refusal` is what IAM says against it.
     fn call(&mut self, request: &Request, now: Timestamp, refusal: Option<AwsError>) -> Answer {
+        let (service, caller) = (request.service(), request.caller());
+        let operation = faults::operation(request);
+        let refusal = refusal.or_else(|| iam::refusal(self, &caller, service, &operation, request));
         let context = Context {
             now,
             request_id: self.ids.request_id(),
-            caller: request.caller(),
+            caller,
             region: request.region().unwrap_or(&self.options.region).to_owned(),
             refusal,
         };
-        let service = request.service();
         let number = match &context.caller {
             Caller::Instance(instance) => ec2::number(self, instance),
             Caller::Anonymous | Caller::User | Caller::Scheduler => None,
         };
-        let operation = faults::operation(request);
         let call = faults::Called { service, operation: &operation, caller: &context.caller, number };
         let fault = self.faults.take(call);
         let (handled, delivery) = match fault {

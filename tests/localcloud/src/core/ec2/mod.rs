@@ -229,6 +229,16 @@ pub(super) fn exists(cloud: &Cloud, id: &str) -> bool {
     tags::resource_type(cloud, id).is_ok()
 }
 
+/// What ARNs call things of this id's kind, if there is one of this id.
+pub(super) fn kind_of(cloud: &Cloud, id: &str) -> Option<&'static str> {
+    tags::resource_type(cloud, id).ok()
+}
+
+/// The id of the launch template that parameters name, and the data of the version that they name, or of the first.
+pub(super) fn template_asked(cloud: &Cloud, parameters: &Value) -> Option<(String, Value)> {
+    templates::asked(cloud, parameters)
+}
+
 /// The tags of an instance or anything else, in the order of their keys.
 pub(super) fn tags_of(cloud: &Cloud, id: &str) -> Vec<(String, String)> {
     let tags = cloud.ec2.tags.get(id).into_iter().flatten();

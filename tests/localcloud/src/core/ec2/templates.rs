@@ -204,6 +204,17 @@ fn find<'a>(cloud: &'a Cloud, id: Option<&str>, name: Option<&str>) -> Result<&'
     cloud.ec2.templates.iter().find(matches).ok_or_else(|| not_found(id))
 }
 
+/// The id of the template that parameters name, and the data of the version that they name, or of the first.
+pub(super) fn asked(cloud: &Cloud, parameters: &Value) -> Option<(String, Value)> {
+    let text = |name: &str| parameters.get(name).and_then(Value::as_str);
+    let which =
+        Which { id: text("LaunchTemplateId").map(str::to_owned), name: text("LaunchTemplateName").map(str::to_owned) };
+    let template = which.find(cloud).ok()?;
+    let number: usize = text("Version").and_then(|version| version.parse().ok()).unwrap_or(1);
+    let version = template.versions.get(number.checked_sub(1)?)?;
+    Some((template.id.clone(), version.requested.clone()))
+}
+
 fn find_shown<'a>(
     cloud: &'a Cloud,
     context: &Context,

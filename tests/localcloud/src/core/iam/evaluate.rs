@@ -2,24 +2,17 @@
 //!
 //! What IAM's documents say is followed as far as policies of this project go: Effect, Action and NotAction, Resource
 //! and NotResource with `*` and `?`, a service as Principal, and the conditions of [`operator`]. An allowing statement
-//! with a condition operator that is not known here allows nothing, and a denying one denies. The inline policies
-//! count; of those that AWS manages the local cloud has no documents, so they allow nothing.
+//! with a condition operator that is not known here allows nothing, and a denying one denies. Policies that
+//! AWS manages count where `managed.rs` knows them.
 
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::super::Cloud;
+use super::asks::Ask;
+use super::managed;
+use super::roles::Role;
 use super::settling;
-
-/// A call that a role is about to make.
-pub(in crate::core) struct Ask<'a> {
-    /// Such as `ec2:TerminateInstances`.
-    pub(in crate::core) action: &'a str,
-    /// The ARN of what it is made on.
-    pub(in crate::core) resource: &'a str,
-    /// What conditions are held against: keys such as `aws:ResourceTag/Name`, and their values.
-    pub(in crate::core) keys: Vec<(String, String)>,
-}
 
 /// Why a call is denied, in the words that AWS adds to its error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +34,33 @@ impl Denial {
 }
 
 /// Whether the policies of the role with this ARN allow the call. A role that is gone is allowed nothing.
-pub(in crate::core) fn role_allows(cloud: &Cloud, role: &str, ask: &Ask<'_>) -> Result<(), Denial> {
+pub(in crate::core) fn role_allows(cloud: &Cloud, role: &str, ask: &Ask) -> Result<(), Denial> {
     let role = cloud.iam.roles.iter().find(|known| known.arn == role).ok_or(Denial::NothingAllows)?;
-    let documents: Vec<Value> = role.inline.values().filter_map(|text| serde_json::from_str(text).ok()).collect();
-    let statements: Vec<&Value> = documents.iter().flat_map(statements).collect();
+    allow(&documents(role).0, ask)
+}
+
+/// All policies of the role with this name; nothing where one of AWS's own is attached of which there is no document here.
+/// A role that is gone has none.
+pub(super) fn policies_of(cloud: &Cloud, role: &str) -> Option<Vec<Value>> {
+    let Some(role) = cloud.iam.roles.iter().find(|known| known.name == role) else { return Some(Vec::new()) };
+    let (documents, whole) = documents(role);
+    whole.then_some(documents)
+}
+
+/// A role's policies as far as they are known here, and whether that is all of them.
+fn documents(role: &Role) -> (Vec<Value>, bool) {
+    let inline = role.inline.values().filter_map(|text| serde_json::from_str(text).ok());
+    let attached: Vec<Value> = role.attached.iter().filter_map(|arn| managed::document(arn)).collect();
+    let whole = attached.len() == role.attached.len();
+    (inline.chain(attached).collect(), whole)
+}
+
+/// Whether policies allow a call.
+pub(super) fn allow(policies: &[Value], ask: &Ask) -> Result<(), Denial> {
+    let statements: Vec<&Value> = policies.iter().flat_map(statements).collect();
     let applies = |statement: &Value, unknown: bool| {
-        element(statement, "Action", ask.action, true)
-            && element(statement, "Resource", ask.resource, false)
+        element(statement, "Action", &ask.action, true)
+            && element(statement, "Resource", &ask.resource, false)
             && conditions_hold(statement, &ask.keys).unwrap_or(unknown)
     };
     if statements.iter().any(|statement| statement["Effect"] == "Deny" && applies(statement, true)) {

@@ -2,10 +2,11 @@
 //!
 //! - `roles.rs`, `policies.rs`, `profiles.rs`: the operations
 //! - `document.rs`: AWS's checks on policy documents
-//! - `evaluate.rs`: whether a role's policies allow a call
+//! - `asks.rs`: what IAM is asked before a call; `evaluate.rs`: whether policies allow it
 //!
-//! Every signed caller may do everything: policies are kept and given back. They are enforced where a service takes a
-//! role by itself, as EventBridge Scheduler does.
+//! Policies are enforced on instances and schedules, which call with a role's credentials. An instance whose role has a
+//! policy of AWS's own that `managed.rs` doesn't know may do everything; so may users, unless they are held to something
+//! ([`Cloud::hold_users_to`]).
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -13,15 +14,18 @@ use serde_json::{Value, json};
 use super::{AwsError, Cloud, Context, Handled, Options, Request};
 use crate::wire::query;
 
+mod asks;
 mod document;
 mod evaluate;
+mod managed;
 mod policies;
 mod profiles;
 mod roles;
 #[cfg(test)]
 mod tests;
 
-pub(super) use evaluate::{Ask, role_allows, service_may_assume};
+pub(super) use asks::{Ask, refusal};
+pub(super) use evaluate::{role_allows, service_may_assume};
 pub(crate) use profiles::{UsableProfile, usable_profile};
 
 /// When the example account's roles were made: long enough ago to be usable.
@@ -32,6 +36,20 @@ const LONG_AGO: Timestamp = Timestamp::constant(1_526_029_200, 0);
 pub struct Iam {
     roles: Vec<roles::Role>,
     profiles: Vec<profiles::Profile>,
+    /// All that users may do; nothing where they may do everything.
+    held_to: Option<Vec<Value>>,
+}
+
+impl Cloud {
+    /// From now on users may do what these policy documents allow, and nothing else.
+    pub fn hold_users_to(&mut self, policies: Vec<Value>) {
+        self.iam.held_to = Some(policies);
+    }
+
+    /// From now on users may do everything again.
+    pub fn let_users_do_everything(&mut self) {
+        self.iam.held_to = None;
+    }
 }
 
 impl Iam {
@@ -53,6 +71,7 @@ impl Iam {
                 ),
             ],
             profiles: vec![profiles::Profile::of_role(account, "ecsInstanceRole", "AIPA4ECSINSTANCE00001", LONG_AGO)],
+            held_to: None,
         }
     }
 }
@@ -97,6 +116,13 @@ fn operation(
         }
     };
     run(cloud, context, parameters)
+}
+
+/// The ARNs of the profile of this name or ARN, and of its role.
+fn profile_of(cloud: &Cloud, wanted: &str) -> Option<(String, Option<String>)> {
+    let profile = profiles::named(cloud, wanted)?;
+    let role = profile.role.as_deref().and_then(|name| roles::find(cloud, name).ok());
+    Some((profile.arn.clone(), role.map(|role| role.arn.clone())))
 }
 
 /// Whether a role of this ARN exists.

@@ -13,7 +13,7 @@ use super::{
 /// An instance profile.
 pub(super) struct Profile {
     name: String,
-    arn: String,
+    pub(super) arn: String,
     id: String,
     path: String,
     created: Timestamp,
@@ -35,6 +35,11 @@ pub(crate) struct UsableProfile {
     pub(crate) id: String,
     /// The name of its role.
     pub(crate) role: Option<String>,
+}
+
+/// The profile of this name or ARN.
+pub(super) fn named<'a>(cloud: &'a Cloud, wanted: &str) -> Option<&'a Profile> {
+    cloud.iam.profiles.iter().find(|profile| profile.name == wanted || profile.arn == wanted)
 }
 
 /// The profile of this name or ARN, once EC2 knows it: a new one takes seconds to get there.

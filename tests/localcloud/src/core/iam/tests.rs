@@ -1,5 +1,7 @@
 //! IAM as its callers see it.
 
+use serde_json::json;
+
 use super::super::testing::{World, all, between, contains};
 
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
@@ -124,4 +126,88 @@ fn a_new_profile_is_not_usable_at_once() {
     assert!(error.contains("Invalid IAM Instance Profile name"), "{error}");
     world.wait_ms(1_500);
     world.query("ec2", form);
+}
+
+/// A one-time spot instance with this profile.
+fn instance_with(world: &mut World, profile: &str) -> String {
+    let form = "Action=RequestSpotInstances&LaunchSpecification.ImageId=ami-a7a242da\
+                &LaunchSpecification.InstanceType=t2.micro&LaunchSpecification.IamInstanceProfile.Name=";
+    world.query("ec2", &format!("{form}{profile}"));
+    world.wait_ms(2_000);
+    let all_of = world.query("ec2", "Action=DescribeInstances");
+    all(&all_of, "instanceId").last().expect("an instance").to_string()
+}
+
+/// Catches: policies that are kept and not enforced on instances, whose role every job can use.
+#[test]
+fn an_instance_may_do_what_its_roles_policies_allow() {
+    let mut world = World::new();
+    world.query("iam", &create_role("r", TRUST));
+    world.query("iam", &put_policy(POLICY));
+    world.query("iam", "Action=CreateInstanceProfile&InstanceProfileName=ip");
+    world.query("iam", "Action=AddRoleToInstanceProfile&InstanceProfileName=ip&RoleName=r");
+    world.wait_ms(2_000);
+    world.call("ecs", "CreateCluster", json!({"clusterName": "c"})).expect("a cluster");
+    let stop = || json!({"cluster": "c", "task": "t"});
+    let list = || json!({"cluster": "c"});
+    // Its only policy: stopping tasks. Then AWS's own for container instances: joining, and no looking around.
+    for (profile, operation, parameters, allowed) in [
+        ("ip", "StopTask", stop(), true),
+        ("ip", "ListContainerInstances", list(), false),
+        ("ip", "DeregisterContainerInstance", json!({"cluster": "c", "containerInstance": "x"}), false),
+        ("ecsInstanceRole", "StopTask", stop(), false),
+        ("ecsInstanceRole", "ListContainerInstances", list(), false),
+        ("ecsInstanceRole", "DeregisterContainerInstance", json!({"cluster": "c", "containerInstance": "x"}), true),
+    ] {
+        let instance = instance_with(&mut world, profile);
+        let (code, message) = world.call_from(&instance, operation, parameters).expect_err("nothing there");
+        let denied = code == "AccessDeniedException";
+        assert_eq!(denied, !allowed, "{profile} {operation}: {code} {message}");
+        if denied {
+            assert!(
+                message.contains(&format!("/{instance} is not authorized to perform: ecs:{operation} on ")),
+                "{message}"
+            );
+        }
+    }
+}
+
+/// Catches: users' policies that are read by action alone; a denied call that has an effect.
+#[test]
+fn users_that_are_held_to_policies_may_do_no_more() {
+    let mut world = World::new();
+    let (ours, other) = (instance_with(&mut world, "ecsInstanceRole"), instance_with(&mut world, "ecsInstanceRole"));
+    world.query("ec2", &format!("Action=CreateTags&ResourceId.1={ours}&Tag.1.Key=env&Tag.1.Value=a"));
+    let marked = json!({"StringEquals": {"aws:ResourceTag/env": "a"}});
+    let asked = json!({"StringEquals": {"aws:RequestTag/env": "a"}});
+    let statement = |actions: &[&str], condition| json!({"Effect": "Allow", "Action": actions, "Resource": "*", "Condition": condition});
+    let policy = json!({"Statement": [
+        statement(&["ec2:TerminateInstances"], marked),
+        statement(&["ec2:CreateTags"], asked),
+        {"Effect": "Allow", "Action": ["ec2:DescribeInstances", "ec2:RunInstances"], "Resource": "*"},
+    ]});
+    world.cloud.hold_users_to(vec![policy]);
+    let end = |id: &str| format!("Action=TerminateInstances&InstanceId.1={id}");
+    let tag = |id: &str, value: &str| format!("Action=CreateTags&ResourceId.1={id}&Tag.1.Key=env&Tag.1.Value={value}");
+    let run = "Action=RunInstances&ImageId=ami-a7a242da&InstanceType=t2.micro&MinCount=1&MaxCount=1";
+    let run_marked = format!(
+        "{run}&TagSpecification.1.ResourceType=instance&TagSpecification.1.Tag.1.Key=env&TagSpecification.1.Tag.1.Value=b"
+    );
+    for (form, denied) in [
+        (end(&other), "ec2:TerminateInstances"),
+        (format!("{}&InstanceId.2={other}", end(&ours)), "ec2:TerminateInstances"),
+        (tag(&other, "b"), "ec2:CreateTags"),
+        (run_marked, "ec2:CreateTags"),
+        (format!("{run}&IamInstanceProfile.Name=ecsInstanceRole"), "iam:PassRole"),
+        ("Action=DescribeSubnets".to_owned(), "ec2:DescribeSubnets"),
+    ] {
+        let error = world.try_query("ec2", &form).expect_err(denied);
+        assert!(error.starts_with("403 UnauthorizedOperation") && error.contains(denied), "{form}: {error}");
+    }
+    world.query("ec2", run);
+    world.query("ec2", &end(&ours));
+    let states = world.query("ec2", &format!("Action=DescribeInstances&InstanceId.1={other}"));
+    assert!(contains(&states, "<name>running</name>"));
+    world.cloud.let_users_do_everything();
+    world.query("ec2", &end(&other));
 }

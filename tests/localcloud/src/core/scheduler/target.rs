@@ -112,12 +112,13 @@ impl Call {
                 .flat_map(|(key, value)| ["aws", "ec2"].map(|of| (format!("{of}:ResourceTag/{key}"), value.clone())))
                 .collect();
             keys.extend(["aws:RequestedRegion", "ec2:Region"].map(|key| (key.to_owned(), region.clone())));
-            let ask = iam::Ask { action: &self.action, resource: &resource, keys };
+            let ask = iam::Ask { action: self.action.clone(), resource, keys };
             let denial = iam::role_allows(cloud, role, &ask).err()?;
             let message = format!(
                 "You are not authorized to perform this operation. User: {role} is not authorized to perform: {} on \
-                 resource: {resource} {}",
-                self.action,
+                 resource: {} {}",
+                ask.action,
+                ask.resource,
                 denial.because(&self.action)
             );
             Some(AwsError::new("UnauthorizedOperation", message).with_status(403))

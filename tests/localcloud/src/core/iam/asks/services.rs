@@ -1,0 +1,166 @@
+//! The calls of the other services.
+
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+
+use super::super::{profile_of, roles};
+use super::{Ask, entries, text, texts};
+use crate::core::{Cloud, Request};
+
+fn arn(cloud: &Cloud, service: &str, resource: &str) -> String {
+    format!("arn:aws:{service}:{}:{}:{resource}", cloud.options.region, cloud.options.account)
+}
+
+/// What follows the last `/`, be it of an ARN or of a name.
+fn last(named: &str) -> &str {
+    named.rsplit('/').next().unwrap_or(named)
+}
+
+/// IAM's own calls.
+pub(super) fn iam(cloud: &Cloud, operation: &str, parameters: &Value) -> Vec<Ask> {
+    let action = format!("iam:{operation}");
+    let account = &cloud.options.account;
+    let path = text(parameters, "Path").unwrap_or("/");
+    let role = text(parameters, "RoleName").map(|name| {
+        roles::find(cloud, name)
+            .map_or_else(|_| format!("arn:aws:iam::{account}:role{path}{name}"), |it| it.arn.clone())
+    });
+    let tagged = !entries(parameters, "Tags").is_empty();
+    if let Some(name) = text(parameters, "InstanceProfileName") {
+        let known = profile_of(cloud, name).map(|(arn, _)| arn);
+        let profile = known.unwrap_or_else(|| format!("arn:aws:iam::{account}:instance-profile{path}{name}"));
+        let beside = match operation {
+            "AddRoleToInstanceProfile" => role.map(|role| Ask::pass(role, "ec2.amazonaws.com")),
+            "CreateInstanceProfile" if tagged => Some(Ask::new("iam:TagInstanceProfile", profile.clone())),
+            _ => None,
+        };
+        return std::iter::once(Ask::new(action, profile)).chain(beside).collect();
+    }
+    let resource = role.unwrap_or_else(|| "*".to_owned());
+    let tags = (operation == "CreateRole" && tagged).then(|| Ask::new("iam:TagRole", resource.clone()));
+    let mut ask = Ask::new(action, resource);
+    if let Some(policy) = text(parameters, "PolicyArn") {
+        ask = ask.with("iam:PolicyARN", policy);
+    }
+    std::iter::once(ask).chain(tags).collect()
+}
+
+/// ECS.
+pub(super) fn ecs(cloud: &Cloud, operation: &str, parameters: &Value) -> Vec<Ask> {
+    let action = format!("ecs:{operation}");
+    let name = last(text(parameters, "cluster").unwrap_or("default"));
+    let cluster = arn(cloud, "ecs", &format!("cluster/{name}"));
+    let inside = |kind: &str, ids: Vec<&str>| -> Vec<Ask> {
+        let on = |id: &str| {
+            let resource = arn(cloud, "ecs", &format!("{kind}/{name}/{}", last(id)));
+            Ask::new(action.clone(), resource).with("ecs:cluster", cluster.clone())
+        };
+        ids.into_iter().map(on).collect()
+    };
+    match operation {
+        "DescribeContainerInstances" | "UpdateContainerInstancesState" => {
+            inside("container-instance", texts(parameters, "containerInstances"))
+        }
+        "ListTasks" | "Poll" | "StartTelemetrySession" => {
+            inside("container-instance", vec![text(parameters, "containerInstance").unwrap_or("*")])
+        }
+        "DescribeTasks" => inside("task", texts(parameters, "tasks")),
+        "StopTask" => inside("task", texts(parameters, "task")),
+        "ListTagsForResource" | "TagResource" => {
+            vec![Ask::new(action, text(parameters, "resourceArn").unwrap_or("*"))]
+        }
+        "DiscoverPollEndpoint" | "ListClusters" => vec![Ask::new(action, "*")],
+        _ => vec![Ask::new(action, cluster)],
+    }
+}
+
+/// Batch.
+pub(super) fn batch(cloud: &Cloud, operation: &str, request: &Request, body: &Value) -> Vec<Ask> {
+    let action = format!("batch:{operation}");
+    let named = |kind: &str, given: &str| {
+        let asked =
+            if given.starts_with("arn:") { given.to_owned() } else { arn(cloud, "batch", &format!("{kind}/{given}")) };
+        Ask::new(action.clone(), asked)
+    };
+    let of = |kind: &str, name: &str| text(body, name).map(|given| named(kind, given));
+    let environments = entries(body, "computeEnvironmentOrder").iter();
+    let environments = environments.filter_map(|it| text(it, "computeEnvironment"));
+    let environments: Vec<Ask> = environments.map(|it| named("compute-environment", it)).collect();
+    let mut asks: Vec<Ask> = match operation {
+        "CreateComputeEnvironment" => of("compute-environment", "computeEnvironmentName").into_iter().collect(),
+        "UpdateComputeEnvironment" | "DeleteComputeEnvironment" => {
+            of("compute-environment", "computeEnvironment").into_iter().collect()
+        }
+        "CreateJobQueue" => of("job-queue", "jobQueueName").into_iter().chain(environments).collect(),
+        "UpdateJobQueue" | "DeleteJobQueue" => of("job-queue", "jobQueue").into_iter().chain(environments).collect(),
+        "RegisterJobDefinition" => of("job-definition", "jobDefinitionName").into_iter().collect(),
+        "DeregisterJobDefinition" => of("job-definition", "jobDefinition").into_iter().collect(),
+        "SubmitJob" => {
+            let named = [of("job-definition", "jobDefinition"), of("job-queue", "jobQueue")];
+            named.into_iter().flatten().chain([Ask::new(action.clone(), arn(cloud, "batch", "job/*"))]).collect()
+        }
+        "CancelJob" | "TerminateJob" => of("job", "jobId").into_iter().collect(),
+        "TagResource" | "UntagResource" | "ListTagsForResource" => {
+            let resource = request.path.strip_prefix("/v1/tags/").unwrap_or("*");
+            vec![Ask::new(action.clone(), percent_decode_str(resource).decode_utf8_lossy())]
+        }
+        _ => vec![Ask::new(action.clone(), "*")],
+    };
+    if operation != "TagResource" && body.get("tags").and_then(Value::as_object).is_some_and(|tags| !tags.is_empty()) {
+        // Tags at a creation are asked for on the first thing that is named, or on the job to be.
+        let made = if operation == "SubmitJob" { asks.last() } else { asks.first() };
+        let resource = made.map(|it| it.resource.clone());
+        asks.extend(resource.map(|it| Ask::new("batch:TagResource", it)));
+    }
+    let container = body.get("containerProperties").unwrap_or(&Value::Null);
+    asks.extend(text(body, "serviceRole").map(|role| Ask::pass(role, "batch.amazonaws.com")));
+    let of_jobs = ["jobRoleArn", "executionRoleArn"].into_iter().filter_map(|name| text(container, name));
+    asks.extend(of_jobs.map(|role| Ask::pass(role, "ecs-tasks.amazonaws.com")));
+    asks
+}
+
+/// EventBridge Scheduler, whose paths name what a call is about.
+pub(super) fn scheduler(cloud: &Cloud, operation: &str, request: &Request, body: &Value) -> Vec<Ask> {
+    let action = format!("scheduler:{operation}");
+    let path = percent_decode_str(request.path.trim_start_matches('/')).decode_utf8_lossy().into_owned();
+    let (kind, name) = path.split_once('/').unwrap_or((&path, ""));
+    let resource = match (kind, name) {
+        (_, "") => "*".to_owned(),
+        ("schedule-groups", name) => arn(cloud, "scheduler", &format!("schedule-group/{name}")),
+        ("tags", arn) => arn.to_owned(),
+        (_, name) => {
+            let in_query = form_urlencoded::parse(request.query.as_bytes()).find(|(key, _)| key == "groupName");
+            let group = in_query.map(|(_, value)| value.into_owned());
+            let group = group.or_else(|| text(body, "GroupName").map(str::to_owned));
+            arn(cloud, "scheduler", &format!("schedule/{}/{name}", group.as_deref().unwrap_or("default")))
+        }
+    };
+    let role = body.get("Target").and_then(|target| text(target, "RoleArn"));
+    let tags = (operation == "CreateScheduleGroup" && !entries(body, "Tags").is_empty())
+        .then(|| Ask::new("scheduler:TagResource", resource.clone()));
+    let passed = role.map(|role| Ask::pass(role, "scheduler.amazonaws.com"));
+    std::iter::once(Ask::new(action, resource)).chain(passed).chain(tags).collect()
+}
+
+/// SSM. AWS's own parameters are nobody's in particular.
+pub(super) fn ssm(cloud: &Cloud, operation: &str, body: &Value) -> Vec<Ask> {
+    let action = format!("ssm:{operation}");
+    let name = text(body, "Name").unwrap_or("*");
+    let path = name.trim_start_matches('/');
+    let account = if name.starts_with("/aws/") { "" } else { cloud.options.account.as_str() };
+    vec![Ask::new(action, format!("arn:aws:ssm:{}:{account}:parameter/{path}", cloud.options.region))]
+}
+
+/// CloudWatch Logs.
+pub(super) fn logs(cloud: &Cloud, operation: &str, body: &Value) -> Vec<Ask> {
+    let of = |name: &str| text(body, name).unwrap_or("*");
+    let stream = format!("log-group:{}:log-stream:{}", of("logGroupName"), of("logStreamName"));
+    vec![Ask::new(format!("logs:{operation}"), arn(cloud, "logs", &stream))]
+}
+
+/// S3's objects by path-style addresses.
+pub(super) fn s3(request: &Request) -> Vec<Ask> {
+    let action = if request.method == "PUT" { "s3:PutObject" } else { "s3:GetObject" };
+    let path = percent_decode_str(request.path.trim_start_matches('/')).decode_utf8_lossy();
+    vec![Ask::new(action, format!("arn:aws:s3:::{path}"))]
+}
