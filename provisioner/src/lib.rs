@@ -60,6 +60,7 @@ pub mod desired;
 pub mod doctor;
 pub mod drain;
 pub mod error;
+pub mod given_profile;
 pub mod job_definition;
 pub mod names;
 pub mod needs;

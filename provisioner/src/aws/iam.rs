@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_iam::Client;
-use aws_sdk_iam::types::Tag;
+use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, PolicyEvaluationDecisionType, Tag};
 use serde_json::Value;
 
 use crate::error::{Kind, Result, failed};
@@ -33,6 +33,8 @@ pub struct Profile {
     pub name: String,
     /// The names of its roles; one at most.
     pub roles: Vec<String>,
+    /// The ARN of its role.
+    pub role_arn: Option<String>,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
 }
@@ -155,6 +157,33 @@ impl Iam {
         }))
     }
 
+    /// Which of these actions the role's policies allow on none of the resources, in calls about this ECS cluster.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn denied(
+        &self,
+        role: &str,
+        actions: &[&str],
+        resources: &[String],
+        cluster: &str,
+    ) -> Result<Vec<String>> {
+        let context = ContextEntry::builder()
+            .context_key_name("ecs:cluster")
+            .context_key_type(ContextKeyTypeEnum::String)
+            .context_key_values(cluster)
+            .build();
+        let call = self.client.simulate_principal_policy().policy_source_arn(role).context_entries(context);
+        let call = call.set_action_names(Some(actions.iter().map(|it| (*it).to_owned()).collect()));
+        let answer = call.set_resource_arns(Some(resources.to_vec())).send().await;
+        let answer = answer.map_err(failed("iam:SimulatePrincipalPolicy", role))?;
+        let allowed = |action: &str| {
+            let mut results = answer.evaluation_results().iter().filter(|it| it.eval_action_name() == action);
+            results.any(|it| *it.eval_decision() == PolicyEvaluationDecisionType::Allowed)
+        };
+        Ok(actions.iter().filter(|it| !allowed(it)).map(|it| (*it).to_owned()).collect())
+    }
+
     /// Sets the role's policy of ours.
     ///
     /// # Errors
@@ -195,6 +224,7 @@ impl Iam {
             Some(Profile {
                 name: profile.instance_profile_name().to_owned(),
                 roles: profile.roles().iter().map(|role| role.role_name().to_owned()).collect(),
+                role_arn: profile.roles().first().map(|role| role.arn().to_owned()),
                 tags: our_tags(profile.tags()),
             })
         }))

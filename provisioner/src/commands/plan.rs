@@ -9,6 +9,7 @@ use crate::bring::{Foreseen, foresee, next_number, record_name};
 use crate::capacity::{self, Guarantee, capacity_block};
 use crate::desired::Desired;
 use crate::error::{Error, Kind, Result};
+use crate::given_profile;
 use crate::names;
 use crate::observe::observe;
 use crate::plan::{self, Plan, Verdict};
@@ -116,7 +117,8 @@ pub async fn show(session: &Session<'_>, new: bool, detailed: bool) -> Result<u8
 /// When a call fails, or the block could not be launched where the settings say.
 pub async fn look(session: &Session<'_>, desired: &Desired, new: bool) -> Result<Outlook> {
     let settings = session.settings;
-    let environment = of_environment(session, desired).await?;
+    let observed = observe(session.aws, desired).await?;
+    let environment = plan::environment(desired, &observed);
     let blocks = block::all(session.aws, &desired.environment).await?;
     let live = block::current(&blocks, session.now(), new);
     let step = plan::block(live.map(record_name), &names::record(&desired.environment, next_number(&blocks)));
@@ -142,6 +144,7 @@ pub async fn look(session: &Session<'_>, desired: &Desired, new: bool) -> Result
         shown.instance_types.clone_from(&foreseen.types);
         shown.cost = Some(foreseen.cost.clone());
         shown.warnings.extend(warnings(&settings.block.sources));
+        shown.warnings.extend(given_profile::warning(session, desired, &observed).await);
         shown.guarantees = promises(&settings.block.sources);
         shown.if_launched_now = Some(timeline(session)?);
         if settings.block.sources.contains(&Source::CapacityBlock) {

@@ -51,7 +51,12 @@ fn right() -> Observed {
         }),
         definitions: desired.definitions.iter().map(|it| (it.name.clone(), registered(it))).collect(),
         service_role: Some(Role { name: "BatchServiceRole".into(), arn: ROLE.into(), tags: BTreeMap::new() }),
-        profile: Some(Profile { name: "ecsInstanceRole".into(), roles: vec!["r".into()], tags: BTreeMap::new() }),
+        profile: Some(Profile {
+            name: "ecsInstanceRole".into(),
+            roles: vec!["r".into()],
+            role_arn: None,
+            tags: BTreeMap::new(),
+        }),
         schedule_group: Some(Group { name: "spotblock-spot-block-test".into(), active: true, tags: ours() }),
         scheduler_role: Some(Role {
             name: "spotblock-spot-block-test-scheduler".into(),
@@ -182,7 +187,7 @@ fn a_made_profile_follows_the_cluster() {
     desired.profile = Choice::Made(name.clone());
     let mut observed = right();
     observed.instance_role = Some(Role { name: name.clone(), arn: "arn".into(), tags: ours() });
-    observed.profile = Some(Profile { name: name.clone(), roles: vec![name], tags: ours() });
+    observed.profile = Some(Profile { name: name.clone(), roles: vec![name], role_arn: None, tags: ours() });
     observed.instance_policy = Some(policy::instance(&[CLUSTER], None));
     assert!(!environment(&desired, &observed).has_changes());
     observed.instance_policy = Some(policy::instance(&[CLUSTER], None));
@@ -205,7 +210,7 @@ fn a_stacks_policy_is_kept_as_long_as_it_covers_the_cluster() {
     desired.profile = Choice::Made(name.clone());
     let mut observed = right();
     observed.instance_role = Some(Role { name: name.clone(), arn: "arn".into(), tags: ours() });
-    observed.profile = Some(Profile { name: name.clone(), roles: vec![name], tags: BTreeMap::new() });
+    observed.profile = Some(Profile { name: name.clone(), roles: vec![name], role_arn: None, tags: BTreeMap::new() });
     let patterns = policy::clusters("aws", "us-east-1", "123456789012", "spot-block-test");
     observed.instance_policy = Some(policy::instance(&patterns, None));
     let mut kept = |cluster: &str| {

@@ -167,7 +167,11 @@ fn roles(desired: &Desired, place: &Place<'_>) -> Vec<Value> {
     let seen: Vec<String> = passed.iter().cloned().chain(job_roles.clone()).chain([ours("role")]).collect();
     let services = ["batch.amazonaws.com", "ec2.amazonaws.com", "ecs-tasks.amazonaws.com", "scheduler.amazonaws.com"];
     vec![
-        statement("SeeRoles", &["iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies"], seen),
+        statement(
+            "SeeRoles",
+            &["iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies", "iam:SimulatePrincipalPolicy"],
+            seen,
+        ),
         statement(
             "KeepRoles",
             &["iam:CreateRole", "iam:DeleteRole", "iam:DeleteRolePolicy", "iam:PutRolePolicy", "iam:TagRole"],

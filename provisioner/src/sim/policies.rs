@@ -105,3 +105,33 @@ async fn before_the_environment_is_there_the_policies_are_for_the_forms_of_its_c
         assert!(run.stdout.contains(form), "{form} is missing in {}", run.stdout);
     }
 }
+
+/// Catches: a block on instances whose role can't see and stop tasks, of which nobody hears before it ends. AWS's own policy
+/// for container instances, which the profiles of most accounts have, is such a one.
+#[tokio::test(start_paused = true)]
+async fn a_given_profile_whose_role_lacks_rights_is_told_of_beforehand() {
+    let world = World::new(Options::default());
+    let told = "warning: instance profile ecsInstanceRole: its role is not allowed ";
+    let run = world.run(&["plan"]).await;
+    assert!(run.code == 0 && !run.stderr.contains(told), "{}", run.stderr);
+    world.by_hand("iam", "Action=DeleteRolePolicy&RoleName=ecsInstanceRole&PolicyName=spotblock-agent");
+    let lacking = "ecs:DescribeContainerInstances, ecs:DescribeTasks, ecs:ListTasks, ecs:StopTask: ";
+    let run = world.run(&["plan"]).await;
+    assert!(run.code == 0 && run.stderr.contains(&format!("{told}{lacking}")), "{}", run.stderr);
+    assert!(run.stderr.contains("`spotblock iam instance`"), "{}", run.stderr);
+    let arn = "arn:aws:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role";
+    world.by_hand("iam", &format!("Action=DetachRolePolicy&RoleName=ecsInstanceRole&PolicyArn={arn}"));
+    let run = world.run(&["plan"]).await;
+    assert!(run.stderr.contains("its instances can't join the cluster"), "{}", run.stderr);
+    // With what is printed for instances all is well, before the cluster is there and after.
+    let printed = world.run(&["iam", "instance"]).await.stdout;
+    let policy: Value = serde_json::from_str(&printed).expect("JSON");
+    let policy = policy.get("policy").unwrap_or(&policy).to_string();
+    let encoded: String = percent_encoding::utf8_percent_encode(&policy, percent_encoding::NON_ALPHANUMERIC).collect();
+    let put = format!("Action=PutRolePolicy&RoleName=ecsInstanceRole&PolicyName=p&PolicyDocument={encoded}");
+    world.by_hand("iam", &put);
+    for command in [&["plan"][..], &["env", "apply"], &["plan"]] {
+        let run = world.run(command).await;
+        assert!(run.code == 0 && !run.stderr.contains(told), "{command:?}: {}", run.stderr);
+    }
+}

@@ -21,6 +21,7 @@ mod managed;
 mod policies;
 mod profiles;
 mod roles;
+mod simulate;
 #[cfg(test)]
 mod tests;
 
@@ -60,20 +61,32 @@ impl Iam {
             role.attached.push(format!("arn:aws:iam::aws:policy/service-role/{policy}"));
             role
         };
+        let mut of_instances = role(
+            "ecsInstanceRole",
+            "AROA4ECSINSTANCE00001",
+            "ec2.amazonaws.com",
+            "AmazonEC2ContainerServiceforEC2Role",
+        );
+        of_instances.inline.insert("spotblock-agent".to_owned(), for_the_agent().to_string());
         Self {
             roles: vec![
                 role("BatchServiceRole", "AROA4BATCHSERVICE0001", "batch.amazonaws.com", "AWSBatchServiceRole"),
-                role(
-                    "ecsInstanceRole",
-                    "AROA4ECSINSTANCE00001",
-                    "ec2.amazonaws.com",
-                    "AmazonEC2ContainerServiceforEC2Role",
-                ),
+                of_instances,
             ],
             profiles: vec![profiles::Profile::of_role(account, "ecsInstanceRole", "AIPA4ECSINSTANCE00001", LONG_AGO)],
             held_to: None,
         }
     }
+}
+
+/// What the example account's role for instances has beside AWS's own policy, for `spotblock-agent`.
+fn for_the_agent() -> Value {
+    let actions = ["DescribeContainerInstances", "DescribeTasks", "ListContainerInstances", "ListTasks", "StopTask"];
+    let actions: Vec<String> = actions.iter().map(|it| format!("ecs:{it}")).collect();
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}],
+    })
 }
 
 pub(super) fn handle(cloud: &mut Cloud, context: &Context, request: &Request) -> Handled {
@@ -110,6 +123,7 @@ fn operation(
         "AddRoleToInstanceProfile" => profiles::add_role,
         "RemoveRoleFromInstanceProfile" => profiles::remove_role,
         "ListInstanceProfilesForRole" => profiles::list_for_role,
+        "SimulatePrincipalPolicy" => simulate::principal,
         _ => {
             let message = format!("Could not find operation {action} for version 2010-05-08");
             return Err(AwsError::new("InvalidAction", message));

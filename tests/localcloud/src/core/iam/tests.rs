@@ -150,15 +150,27 @@ fn an_instance_may_do_what_its_roles_policies_allow() {
     world.call("ecs", "CreateCluster", json!({"clusterName": "c"})).expect("a cluster");
     let stop = || json!({"cluster": "c", "task": "t"});
     let list = || json!({"cluster": "c"});
+    world.query("iam", "Action=DeleteRolePolicy&RoleName=ecsInstanceRole&PolicyName=spotblock-agent");
     // Its only policy: stopping tasks. Then AWS's own for container instances: joining, and no looking around.
-    for (profile, operation, parameters, allowed) in [
+    let cases = [
         ("ip", "StopTask", stop(), true),
         ("ip", "ListContainerInstances", list(), false),
         ("ip", "DeregisterContainerInstance", json!({"cluster": "c", "containerInstance": "x"}), false),
         ("ecsInstanceRole", "StopTask", stop(), false),
         ("ecsInstanceRole", "ListContainerInstances", list(), false),
         ("ecsInstanceRole", "DeregisterContainerInstance", json!({"cluster": "c", "containerInstance": "x"}), true),
-    ] {
+    ];
+    for (profile, operation, parameters, allowed) in cases {
+        let role = if profile == "ip" { "r" } else { profile };
+        let simulated = world.query(
+            "iam",
+            &format!(
+                "Action=SimulatePrincipalPolicy&PolicySourceArn=arn:aws:iam::123456789012:role/{role}\
+                 &ActionNames.member.1=ecs:{operation}"
+            ),
+        );
+        let decision = if allowed { "allowed" } else { "implicitDeny" };
+        assert_eq!(between(&simulated, "EvalDecision"), Some(decision), "{profile} {operation}");
         let instance = instance_with(&mut world, profile);
         let (code, message) = world.call_from(&instance, operation, parameters).expect_err("nothing there");
         let denied = code == "AccessDeniedException";

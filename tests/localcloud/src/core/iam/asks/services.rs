@@ -36,7 +36,8 @@ pub(super) fn iam(cloud: &Cloud, operation: &str, parameters: &Value) -> Vec<Ask
         };
         return std::iter::once(Ask::new(action, profile)).chain(beside).collect();
     }
-    let resource = role.unwrap_or_else(|| "*".to_owned());
+    let resource = role.or_else(|| text(parameters, "PolicySourceArn").map(str::to_owned));
+    let resource = resource.unwrap_or_else(|| "*".to_owned());
     let tags = (operation == "CreateRole" && tagged).then(|| Ask::new("iam:TagRole", resource.clone()));
     let mut ask = Ask::new(action, resource);
     if let Some(policy) = text(parameters, "PolicyArn") {
