@@ -12,7 +12,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "tests/e2e/fixtures/one-node.toml"
-SPOTBLOCK = ROOT / "target/debug/spotblock"
+# Where the programs are that are measured.
+PROGRAMS = ROOT / os.environ.get("SPOTBLOCK_BENCH_PROGRAMS", "target/debug")
+SPOTBLOCK = PROGRAMS / "spotblock"
 AWS = ROOT / "target/venv/bin/aws"
 LIMIT_S = 20
 # Whatever proxy the machine's settings name isn't asked.
@@ -36,7 +38,7 @@ class Cloud:
         folder.mkdir(parents=True)
         with open(folder / "localcloud.log", "w") as log:
             self.process = subprocess.Popen(
-                [ROOT / "target/debug/localcloud", "serve", "--agent", agent, "--dir", folder, *flags, "--until-stdin-closes"],
+                [PROGRAMS / "localcloud", "serve", "--agent", agent, "--dir", folder, *flags, "--until-stdin-closes"],
                 env=SAFE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, stderr=log,
             )
         said = self.process.stdout.readline().split()

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from cloud import PROGRAMS, ROOT
+
 # Above this part of the machine's processors others disturb what takes time.
 BUSY = 0.10
 
@@ -116,13 +118,16 @@ class Report:
 
     def machine(self) -> str:
         load = " and ".join(f"{value:.1f}" for value in self.load)
+        # Without what a distribution or a cloud puts after it.
+        kernel = os.uname().release.split("-")[0]
         return (
-            f"{date.today()}, {os.cpu_count()} cores, {os.uname().machine}, Linux {os.uname().release}; load before and after {load}; "
+            f"{date.today()}, {os.cpu_count()} cores, {os.uname().machine}, Linux {kernel}; load before and after {load}; "
             f"others used {100 * self.others:.0f} % of the cores"
         )
 
     def lines(self) -> list[str]:
-        lines = [self.machine(), f"on the local cloud, over loopback; spotblock: development build; agent: {self.agent}", ""]
+        programs = f"on the local cloud, over loopback; spotblock and the local cloud: {PROGRAMS.relative_to(ROOT)}; agent: {self.agent}"
+        lines = [self.machine(), programs, ""]
         lines.append(f"{'ratio':>5}  {'what':<44} {'spotblock':<36} {'goal or peer':<44} verdict")
         section = ""
         for row in self.rows:

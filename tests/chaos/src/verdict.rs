@@ -1,19 +1,19 @@
 //! What happened, held against the promises. None of it trusts what the programs under test say of themselves.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use localcloud::core::record::What;
 use localcloud::core::{Caller as By, ec2};
 
+mod jobs;
 mod runs;
 
 use crate::container::{How, Life};
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::story::end_of;
-use crate::trouble::Caller;
 use crate::world::{State, World};
 
 /// How long after its end an undisturbed host may live: what powering off takes.
@@ -25,8 +25,8 @@ const LONG_GRACE: SignedDuration = SignedDuration::from_secs(200);
 /// Where neither the agent nor the timer ends it, or only later: when its schedule fires, and what that takes.
 const SCHEDULE: SignedDuration = SignedDuration::from_secs(5 * 60 + 30);
 
-/// Where there is no schedule either: what `reap` leaves it, and two of its rounds, since one can be killed.
-const REAP: SignedDuration = SignedDuration::from_secs(10 * 60 + 3 * 300);
+/// Where there is no schedule either: what `reap` leaves it, and the time that a round of it takes.
+const REAP: SignedDuration = SignedDuration::from_secs(10 * 60 + 60);
 
 /// How long before its host's end a process has to have had SIGTERM.
 const WARNING: SignedDuration = SignedDuration::from_secs(2);
@@ -37,8 +37,8 @@ pub fn of(world: &Arc<World>, plan: &Plan, foreign: &[String]) -> Vec<String> {
     let mut broken = Vec::new();
     {
         let state = world.state();
-        broken.extend(lost_jobs(&state));
-        broken.extend(run_twice(&state));
+        broken.extend(jobs::lost(&state));
+        broken.extend(jobs::run_twice(&state));
         broken.extend(state.hosts.iter().flat_map(unwarned));
         broken.extend(state.hosts.iter().filter_map(|host| overdue(&state, plan, host)));
         broken.extend(bought_too_much(&state, plan));
@@ -50,53 +50,6 @@ pub fn of(world: &Arc<World>, plan: &Plan, foreign: &[String]) -> Vec<String> {
     }
     broken.extend(left(world));
     broken
-}
-
-/// How many attempts a job has by the definition's own rules.
-const ATTEMPTS: u32 = 3;
-
-/// No job is lost: each has succeeded, or waits for the next block. One that outlasts several blocks spends its attempts.
-fn lost_jobs(state: &State) -> Vec<String> {
-    let records = state.cloud.calls().iter().filter(|call| call.operation == "CreateLaunchTemplate");
-    let several = records.filter(|call| call.error.is_none()).count() > 1;
-    let host_left = |reason: &Option<String>| reason.as_ref().is_some_and(|reason| reason.starts_with("Host EC2"));
-    let mut jobs: BTreeMap<&str, String> = BTreeMap::new();
-    for event in state.cloud.events() {
-        if let What::Job { job, name, status, attempt, reason, exit_code, .. } = &event.what {
-            let spent = several && *attempt >= ATTEMPTS && host_left(reason);
-            let fits = spent || ["SUCCEEDED", "RUNNABLE", "PENDING", "SUBMITTED"].contains(&status.as_str());
-            let told = format!("job lost: {name} is {status} at attempt {attempt}, {exit_code:?}, {reason:?}");
-            jobs.insert(job, if fits { String::new() } else { told });
-        }
-    }
-    jobs.into_values().filter(|told| !told.is_empty()).collect()
-}
-
-/// No job runs again after it has succeeded, unless nobody could have told ECS.
-fn run_twice(state: &State) -> Vec<String> {
-    let lives = || state.hosts.iter().flat_map(|host| host.lives.iter().map(move |life| (host, life)));
-    let mut broken = Vec::new();
-    for (host, life) in lives() {
-        let Some((ended, How::Own(0))) = &life.ended else { continue };
-        let again = lives().find(|(_, other)| other.job == life.job && other.task != life.task && other.began > *ended);
-        if let Some((_, other)) = again
-            && host.crashes.is_empty()
-            && !host.at_once
-            && !unreachable(state, *ended)
-        {
-            broken.push(format!(
-                "run twice: job {} succeeded on {} at {ended} and began again on {} at {}",
-                life.job, life.instance, other.instance, other.began
-            ));
-        }
-    }
-    broken
-}
-
-/// Whether ECS could not be reached at some time after this.
-fn unreachable(state: &State, since: Timestamp) -> bool {
-    let windows = &state.troubles.windows;
-    windows.iter().any(|it| it.caller == Caller::Instance && it.percent == 100 && since < it.until)
 }
 
 /// No process ends with its host without a SIGTERM before, where the host's end was known.
@@ -134,19 +87,29 @@ fn overdue(state: &State, plan: &Plan, host: &Host) -> Option<String> {
         end = end.max(host.born.0 + plan.length);
     }
     let gone = gone(state, &host.instance);
-    let late = gone.is_none_or(|gone| end + grace(state, host) < gone);
+    let late = gone.is_none_or(|gone| end + grace(state, plan, host, end) < gone);
     late.then(|| format!("overdue: {} ends at {end} and is gone at {gone:?}", host.instance))
 }
 
-fn grace(state: &State, host: &Host) -> SignedDuration {
+fn grace(state: &State, plan: &Plan, host: &Host, end: Timestamp) -> SignedDuration {
     let disturbed = !host.crashes.is_empty() || host.booted.1 > 0 || !host.ills.is_empty() || killed(state, host);
     match (host.stuck, disturbed) {
         _ if host.born.1 && state.secured => SCHEDULE,
         (true, _) if state.secured => SCHEDULE,
-        (true, _) => REAP,
+        (true, _) => REAP + reap_rounds(state, plan, end),
         (false, true) => LONG_GRACE,
         (false, false) => GRACE,
     }
+}
+
+/// Until `reap` has come by once: a round that was killed, or whose calls failed, is made up for by the next one.
+fn reap_rounds(state: &State, plan: &Plan, end: Timestamp) -> SignedDuration {
+    let lost = state
+        .notes
+        .iter()
+        .filter(|(at, note)| *at >= end && note.starts_with("spotblock reap: ") && note != "spotblock reap: 0");
+    let every = SignedDuration::try_from(plan.reaps.unwrap_or_default()).unwrap_or_default();
+    every * (1 + i32::try_from(lost.count()).unwrap_or(i32::MAX))
 }
 
 fn gone(state: &State, id: &str) -> Option<Timestamp> {

@@ -64,12 +64,12 @@ pub(in crate::core) fn refusal(
 }
 
 /// Who the caller is, and all that it is allowed; nothing for one that isn't held to anything.
-fn held_to(cloud: &Cloud, caller: &Caller) -> Option<(String, Vec<Value>)> {
+fn held_to<'a>(cloud: &'a Cloud, caller: &Caller) -> Option<(String, Vec<&'a Value>)> {
     let account = &cloud.options.account;
     match caller {
         Caller::User => {
-            let policies = cloud.iam.held_to.clone()?;
-            Some((format!("arn:aws:iam::{account}:user/example"), policies))
+            let policies = cloud.iam.held_to.as_ref()?;
+            Some((format!("arn:aws:iam::{account}:user/example"), policies.iter().collect()))
         }
         Caller::Instance(instance) => {
             let role = ec2::instance(cloud, instance)?.profile()?.role.as_deref()?;

@@ -8,6 +8,18 @@ use super::super::AwsError;
 /// What stays as it is when AWS percent-encodes a document (RFC 3986).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
+/// A policy document: as it was given, and read.
+pub(super) struct Document {
+    pub(super) text: String,
+    pub(super) read: Value,
+}
+
+impl From<String> for Document {
+    fn from(text: String) -> Self {
+        Self { read: serde_json::from_str(&text).unwrap_or_default(), text }
+    }
+}
+
 /// The limit for a role's inline policies together, in characters.
 pub(super) const MAX_INLINE: usize = 10_240;
 

@@ -41,23 +41,23 @@ pub(in crate::core) fn role_allows(cloud: &Cloud, role: &str, ask: &Ask) -> Resu
 
 /// All policies of the role with this name; nothing where one of AWS's own is attached of which there is no document here.
 /// A role that is gone has none.
-pub(super) fn policies_of(cloud: &Cloud, role: &str) -> Option<Vec<Value>> {
+pub(super) fn policies_of<'a>(cloud: &'a Cloud, role: &str) -> Option<Vec<&'a Value>> {
     let Some(role) = cloud.iam.roles.iter().find(|known| known.name == role) else { return Some(Vec::new()) };
     let (documents, whole) = documents(role);
     whole.then_some(documents)
 }
 
 /// A role's policies as far as they are known here, and whether that is all of them.
-fn documents(role: &Role) -> (Vec<Value>, bool) {
-    let inline = role.inline.values().filter_map(|text| serde_json::from_str(text).ok());
-    let attached: Vec<Value> = role.attached.iter().filter_map(|arn| managed::document(arn)).collect();
+fn documents(role: &Role) -> (Vec<&Value>, bool) {
+    let inline = role.inline.values().map(|document| &document.read);
+    let attached: Vec<&Value> = role.attached.iter().filter_map(|arn| managed::document(arn)).collect();
     let whole = attached.len() == role.attached.len();
     (inline.chain(attached).collect(), whole)
 }
 
 /// Whether policies allow a call.
-pub(super) fn allow(policies: &[Value], ask: &Ask) -> Result<(), Denial> {
-    let statements: Vec<&Value> = policies.iter().flat_map(statements).collect();
+pub(super) fn allow(policies: &[&Value], ask: &Ask) -> Result<(), Denial> {
+    let statements: Vec<&Value> = policies.iter().copied().flat_map(statements).collect();
     let applies = |statement: &Value, unknown: bool| {
         element(statement, "Action", &ask.action, true)
             && element(statement, "Resource", &ask.resource, false)

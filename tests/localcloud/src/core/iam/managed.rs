@@ -1,18 +1,20 @@
 //! Policies that AWS manages, as far as roles of this project have them.
 
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
 
 /// The document of the policy with this ARN.
-pub(super) fn document(arn: &str) -> Option<Value> {
+pub(super) fn document(arn: &str) -> Option<&'static Value> {
     match arn.rsplit('/').next()? {
-        "AmazonEC2ContainerServiceforEC2Role" => Some(ecs_instance()),
+        "AmazonEC2ContainerServiceforEC2Role" => Some(&ECS_INSTANCE),
         _ => None,
     }
 }
 
 /// What AWS gives container instances (version 10, of 2026-02-12 `[V]`): it covers the ECS agent, and not who looks at a
 /// container instance and its tasks or stops one.
-fn ecs_instance() -> Value {
+static ECS_INSTANCE: LazyLock<Value> = LazyLock::new(|| {
     json!({
         "Version": "2012-10-17",
         "Statement": [
@@ -50,4 +52,4 @@ fn ecs_instance() -> Value {
             },
         ],
     })
-}
+});

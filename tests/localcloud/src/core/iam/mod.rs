@@ -67,7 +67,7 @@ impl Iam {
             "ec2.amazonaws.com",
             "AmazonEC2ContainerServiceforEC2Role",
         );
-        of_instances.inline.insert("spotblock-agent".to_owned(), for_the_agent().to_string());
+        of_instances.inline.insert("spotblock-agent".to_owned(), for_the_agent().to_string().into());
         Self {
             roles: vec![
                 role("BatchServiceRole", "AROA4BATCHSERVICE0001", "batch.amazonaws.com", "AWSBatchServiceRole"),

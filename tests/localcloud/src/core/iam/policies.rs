@@ -36,12 +36,12 @@ pub(super) fn put(cloud: &mut Cloud, _: &Context, parameters: &mut Parameters) -
     let document = parameters.required("PolicyDocument")?;
     let role = roles::find_mut(cloud, &role)?;
     document::check_policy(&document)?;
-    let others: usize = role.inline.iter().filter(|(other, _)| **other != name).map(|(_, text)| text.len()).sum();
+    let others: usize = role.inline.iter().filter(|(other, _)| **other != name).map(|(_, it)| it.text.len()).sum();
     if others + document.len() > document::MAX_INLINE {
         let message = format!("Maximum policy size of {} bytes exceeded for role {}", document::MAX_INLINE, role.name);
         return Err(limit_exceeded(message));
     }
-    role.inline.insert(name, document);
+    role.inline.insert(name, document.into());
     Ok(Value::Null)
 }
 
@@ -50,7 +50,7 @@ pub(super) fn get(cloud: &mut Cloud, _: &Context, parameters: &mut Parameters) -
     let (role, name) = (parameters.role_name()?, policy_name(parameters)?);
     let role = roles::find(cloud, &role)?;
     let document = role.inline.get(&name).ok_or_else(|| inline_not_found(&name))?;
-    Ok(json!({ "RoleName": role.name, "PolicyName": name, "PolicyDocument": document::encoded(document) }))
+    Ok(json!({ "RoleName": role.name, "PolicyName": name, "PolicyDocument": document::encoded(&document.text) }))
 }
 
 /// ListRolePolicies.

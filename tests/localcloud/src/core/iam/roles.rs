@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::{AwsError, Cloud, Context};
+use super::document::Document;
 use super::{Parameters, already_exists, delete_conflict, document, limit_exceeded, new_id, no_such_entity, time};
 use crate::wire::query;
 
@@ -25,7 +26,7 @@ pub(super) struct Role {
     max_session: u32,
     tags: BTreeMap<String, String>,
     /// Inline policies by their names.
-    pub(super) inline: BTreeMap<String, String>,
+    pub(super) inline: BTreeMap<String, Document>,
     /// ARNs of attached policies.
     pub(super) attached: Vec<String>,
 }
