@@ -82,6 +82,9 @@ async fn run(world: Arc<World>, config: std::path::PathBuf, other: Other, seed: 
         At::Start(after) => (world.now(), after),
         At::Launch(after) => {
             while world.state().hosts.is_empty() {
+                if world.state().over {
+                    return;
+                }
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
             (world.now(), after)

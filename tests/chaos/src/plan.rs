@@ -216,6 +216,9 @@ impl Plan {
             "\"capacity-block\"" => (company::in_capacity_block(&config), 24),
             _ => (config, 1),
         };
+        // With a given profile, or a role that is made, whose policy the local cloud holds the agents to.
+        let given = if seed.is_multiple_of(2) { "instance-profile = \"ecsInstanceRole\"\n" } else { "" };
+        let config = config.replace("instance-profile = \"ecsInstanceRole\"\n", given);
         let config = format!("{config}\n[agent]\ndrain-lead = \"{drain_lead}s\"\nstop-lead = \"{stop_lead}s\"\n");
         let count = dice.usize(1..=4 * instances);
         let jobs = (0..count).map(|_| job(dice, lasts)).collect();

@@ -28,6 +28,9 @@ const REAPS: u64 = 12;
 /// How long after its end a block is looked after: longer than anything may live on.
 const AFTER: Duration = Duration::from_secs(1_800);
 
+/// The longest that a story may be: somebody waits for what never happens.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3_600);
+
 /// What became of a block.
 #[derive(Debug)]
 pub struct Outcome {
@@ -82,7 +85,10 @@ async fn lived(seed: u64, mutant: Option<Mutant>) -> Outcome {
         Ok(file) => {
             let written = std::fs::write(file.path(), &plan.config);
             broken.extend(written.err().map(|error| format!("spotblock.toml: {error}")));
-            provision(&world, &plan, file.path(), &mut broken).await;
+            let story = provision(&world, &plan, file.path(), &mut broken);
+            if tokio::time::timeout(LONGEST, Box::pin(story)).await.is_err() {
+                broken.push(format!("the story doesn't end within {LONGEST:?}"));
+            }
         }
         Err(error) => broken.push(format!("spotblock.toml: {error}")),
     }
@@ -129,7 +135,7 @@ async fn provision(world: &Arc<World>, plan: &Plan, config: &Path, broken: &mut 
         state.brought = run.code == Some(0);
         state.secured = state.brought && plan.schedules;
     }
-    if run.code != Some(0) && !any_lost(world, 0) {
+    if run.code != Some(0) && !any_lost(world, 0) && !is_undecided(world, &run) {
         broken.push(format!("`up` never comes to its end: {:?} {}", run.code, run.stderr));
     }
     if let Some((at, command)) = plan.early {
@@ -183,6 +189,14 @@ fn calm(world: &World) {
 fn is_cut_off(world: &World) -> bool {
     let now = world.now();
     world.state().troubles.windows.iter().any(|it| it.caller == Caller::Instance && now < it.until)
+}
+
+/// Whether a run was killed in the middle of buying for good, before AWS had heard of it: nobody can tell, so `up` buys no
+/// more and says who has to.
+fn is_undecided(world: &World, run: &Run) -> bool {
+    let state = world.state();
+    let bought = |call: &localcloud::core::Call| call.operation == "PurchaseCapacityBlock" && call.error.is_none();
+    run.stderr.contains("let go of it with `spotblock down") && !state.cloud.calls().iter().any(bought)
 }
 
 /// Whether a host that `up` waits for may have been lost to it.
