@@ -24,10 +24,10 @@ test: lint build target/venv/.ready  ## everything: lints, wire protocols, unit 
 	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --workspace --test-threads $$(($$(nproc) + 1)); \
 	else cargo test --locked --workspace; fi
 
-# Up to 300 blocks take less time than a build that is optimised for more of them.
+# Up to 1000 blocks take less time than a build that is optimised for more of them.
 chaos:  ## whole blocks under every fault there is, on simulated time: BLOCKS=1000 of them, or SEED=n to see one again
 	@set -e; blocks=$(or $(BLOCKS),1000); profile=dev; folder=debug; \
-	if [ -z "$(SEED)" ] && [ "$$blocks" -gt 300 ]; then profile=chaos; folder=chaos; fi; set -x; \
+	if [ -z "$(SEED)" ] && [ "$$blocks" -gt 1000 ]; then profile=chaos; folder=chaos; fi; set -x; \
 	cargo build --locked --package chaos --profile $$profile; \
 	target/$$folder/chaos $(if $(SEED),--seed $(SEED),--blocks $$blocks --from $(or $(FROM),1)) $(if $(MUTANT),--mutant $(MUTANT))
 
