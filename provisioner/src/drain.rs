@@ -44,7 +44,9 @@ impl Members {
             if member.status == "ACTIVE" {
                 active.push(ours.part(&member.arn));
             }
-            members.insert(member.arn.clone(), ours);
+            // Of the others nobody knows how they are.
+            active.extend(member.others.iter().map(|arn| ours.part(arn)));
+            members.extend(member.arns().map(|arn| (arn.clone(), ours.clone())));
         }
         session.aws.ecs.drain(&cluster, &active).await?;
         Ok(Self { cluster, members })
@@ -80,34 +82,43 @@ impl Members {
             Err(Error::TimedOut { .. }) => {}
             result => return result.map(|()| 0),
         }
-        let running: Vec<Task> = self.tasks(session).await?.into_iter().filter(|task| !task.stopping).collect();
-        if !running.is_empty() {
-            session
-                .ui
-                .say(format_args!("stopping {} jobs; their retry rules start them again elsewhere", running.len()));
-        }
-        for task in &running {
-            if let Some(instance) = self.members.get(&task.member) {
-                let reason = format!("Host EC2 (instance {}) leaves: {why}", instance.id());
-                session.aws.ecs.stop(&self.cluster, &instance.part(&task.arn), &reason).await?;
-            }
-        }
-        match self.until_empty(session, STOP_LIMIT, "stopped jobs to end").await {
+        let mut stopped = BTreeSet::new();
+        match self.until_stopped(session, why, &mut stopped).await {
             Err(Error::TimedOut { last, .. }) => {
                 let late = "Batch learns of their end when their instances are gone, some 15 min later";
                 session.ui.warn(format_args!("{last} after {} min; {late}", STOP_LIMIT.as_secs() / 60));
-                Ok(running.len())
+                Ok(stopped.len())
             }
-            result => result.map(|()| running.len()),
+            result => result.map(|()| stopped.len()),
         }
+    }
+
+    /// Stops what runs until nothing does: ECS can place a task just across the DRAINING, above all one that was stopped
+    /// on another of these instances and is tried again.
+    async fn until_stopped(&self, session: &Session<'_>, why: &str, stopped: &mut BTreeSet<String>) -> Result<()> {
+        let bound = Bound { what: "stopped jobs to end".to_owned(), limit: STOP_LIMIT, next: String::new() };
+        let look = async || {
+            let live = self.tasks(session).await?;
+            let running = live.iter().filter(|task| !task.stopping && !stopped.contains(&task.arn));
+            let running: Vec<(&Task, &Ours)> =
+                running.filter_map(|task| Some((task, self.members.get(&task.member)?))).collect();
+            if !running.is_empty() {
+                let count = running.len();
+                session.ui.say(format_args!("stopping {count} jobs; their retry rules start them again elsewhere"));
+            }
+            for (task, instance) in running {
+                let reason = format!("Host EC2 (instance {}) leaves: {why}", instance.id());
+                session.aws.ecs.stop(&self.cluster, &instance.part(&task.arn), &reason).await?;
+                stopped.insert(task.arn.clone());
+            }
+            Ok(still_run(live.len()))
+        };
+        session.waits.until(session.ui, bound, look).await
     }
 
     async fn until_empty(&self, session: &Session<'_>, limit: Duration, what: &str) -> Result<()> {
         let bound = Bound { what: what.to_owned(), limit, next: String::new() };
-        let look = async || match self.tasks(session).await?.len() {
-            0 => Ok(Seen::Done(())),
-            some => Ok(Seen::NotYet(format!("{some} jobs still run"))),
-        };
+        let look = async || Ok(still_run(self.tasks(session).await?.len()));
         session.waits.until(session.ui, bound, look).await
     }
 
@@ -115,6 +126,13 @@ impl Members {
     async fn tasks(&self, session: &Session<'_>) -> Result<Vec<Task>> {
         let live = session.aws.ecs.live_tasks(&self.cluster).await?;
         Ok(live.into_iter().filter(|task| self.members.contains_key(&task.member)).collect())
+    }
+}
+
+fn still_run(tasks: usize) -> Seen<()> {
+    match tasks {
+        0 => Seen::Done(()),
+        some => Seen::NotYet(format!("{some} jobs still run")),
     }
 }
 

@@ -69,6 +69,13 @@ def policies(iam: Service) -> None:
     attached = [policy["PolicyArn"] for policy in iam.pages("ListAttachedRolePolicies", 1, **role)]
     iam.check("ListAttachedRolePolicies", sorted(attached) == sorted(arns), f"{attached}")
 
+    source = {"PolicySourceArn": iam.call("GetRole", RoleName="ecsInstanceRole")["Role"]["Arn"]}
+    results = iam.pages("SimulatePrincipalPolicy", 1, ActionNames=["ecs:Poll", "iam:CreateRole"], **source)
+    decided = {it["EvalActionName"]: it["EvalDecision"] for it in results}
+    iam.check("SimulatePrincipalPolicy", decided == {"ecs:Poll": "allowed", "iam:CreateRole": "implicitDeny"}, f"{decided}")
+    gone = {"PolicySourceArn": f"{source['PolicySourceArn']}-gone", "ActionNames": ["ecs:Poll"]}
+    iam.refused("SimulatePrincipalPolicy", "NoSuchEntity", **gone)
+
     nobody = {"RoleName": "nobody"}
     iam.refused("PutRolePolicy", "NoSuchEntity", PolicyName="stop", PolicyDocument=text, **nobody)
     iam.refused("PutRolePolicy", "MalformedPolicyDocument", PolicyName="stop", PolicyDocument="{}", **role)

@@ -1,5 +1,6 @@
 //! ECS: the container instances of the cluster behind an environment.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ecs::Client;
@@ -55,9 +56,26 @@ pub struct Member {
     pub end: Option<Timestamp>,
     /// The moment to which the end was to be moved, as its agent has read it last.
     pub end_asked: Option<Timestamp>,
+    /// Further container instances of the same EC2 instance: a registration whose answer was lost, or whose data the host
+    /// has lost, leaves one behind.
+    #[serde(skip)]
+    pub others: Vec<String>,
 }
 
 impl Member {
+    /// All container instances of the EC2 instance.
+    pub fn arns(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.arn).chain(&self.others)
+    }
+
+    /// Puts what is known of the same EC2 instance together: the one that is connected tells how it is.
+    fn join(&mut self, mut other: Self) {
+        if other.connected && !self.connected {
+            std::mem::swap(self, &mut other);
+        }
+        self.others.extend(other.arns().cloned());
+    }
+
     /// Whether it takes jobs, or did: one that drains has joined before.
     #[must_use]
     pub fn has_joined(&self) -> bool {
@@ -95,7 +113,8 @@ impl Ecs {
         let arns = self.member_arns(cluster).await?;
         let listed: BTreeSet<&String> = arns.iter().collect();
         members.retain(|_, member| member.has_joined() && listed.contains(&member.arn));
-        let known: BTreeSet<String> = members.values().map(|member| member.arn.clone()).collect();
+        members.values_mut().for_each(|member| member.others.retain(|arn| listed.contains(arn)));
+        let known: BTreeSet<String> = members.values().flat_map(Member::arns).cloned().collect();
         let new: Vec<String> = arns.into_iter().filter(|arn| !known.contains(arn)).collect();
         for some in new.chunks(DESCRIBE_LIMIT) {
             let answer = self
@@ -115,8 +134,12 @@ impl Ecs {
                     pending_tasks: instance.pending_tasks_count(),
                     end: moment(instance, attribute::END),
                     end_asked: moment(instance, attribute::END_ASKED),
+                    others: Vec::new(),
                 };
-                members.insert(text(instance.ec2_instance_id()), member);
+                match members.entry(text(instance.ec2_instance_id())) {
+                    Entry::Vacant(new) => drop(new.insert(member)),
+                    Entry::Occupied(known) => known.into_mut().join(member),
+                }
             }
         }
         Ok(())

@@ -91,6 +91,8 @@ pub struct Host {
     pub guard: Option<Arc<Process>>,
     /// The time of its first boot, and whether it was told then that its launch is to come yet.
     pub born: (Timestamp, bool),
+    /// Somebody shut it down.
+    pub shut_down: bool,
     /// Somebody ended it with `down --now`.
     pub at_once: bool,
     /// The agent is never started again, and there is no power-off timer.
@@ -140,6 +142,7 @@ impl Host {
             maintenance: None,
             guard: None,
             born: (now, false),
+            shut_down: false,
             at_once: false,
             stuck: false,
             crashes: Vec::new(),

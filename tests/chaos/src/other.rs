@@ -92,8 +92,7 @@ async fn run(world: Arc<World>, config: std::path::PathBuf, other: Other, seed: 
     };
     sleep_until(world.time, from + SignedDuration::try_from(after).unwrap_or_default()).await;
     let words: Vec<&str> = other.words.iter().map(String::as_str).collect();
-    let run = provision::run(&world, &config, &words, other.mishap, seed).await;
-    world.state().runs.push(run);
+    provision::run(&world, &config, &words, other.mishap, seed).await;
 }
 
 /// What a cron job does: `reap` now and then, until the story is over.
@@ -104,7 +103,6 @@ async fn reap(world: Arc<World>, config: std::path::PathBuf, every: Duration, se
         if world.state().over {
             return;
         }
-        let run = provision::run(&world, &config, &["reap"], mishap(&mut dice, 12), seed + number).await;
-        world.state().runs.push(run);
+        provision::run(&world, &config, &["reap"], mishap(&mut dice, 12), seed + number).await;
     }
 }

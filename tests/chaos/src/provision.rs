@@ -124,7 +124,9 @@ pub async fn run(world: &Arc<World>, config: &Path, words: &[&str], mishap: Mish
     world.note(format!("spotblock {}: {}", words.join(" "), code.map_or("killed".to_owned(), |code| code.to_string())));
     let changes = std::mem::take(&mut *changes.lock().unwrap_or_else(PoisonError::into_inner));
     let words = words.iter().map(|word| (*word).to_owned()).collect();
-    Run { words, code, stdout: result.text(), stderr: said.text(), changes }
+    let run = Run { words, code, stdout: result.text(), stderr: said.text(), changes };
+    world.state().runs.push(run.clone());
+    run
 }
 
 /// The HTTP client: the core in place of a network.

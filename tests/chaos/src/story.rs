@@ -152,7 +152,8 @@ async fn provision(world: &Arc<World>, plan: &Plan, config: &Path, broken: &mut 
         let before = world.state().hosts.len();
         let run = spotblock(&plan.up(), None).await;
         let came = world.state().hosts.len() > before;
-        if run.code == Some(0) && !came || run.code != Some(0) && !any_lost(world, before) {
+        let failed = run.code != Some(0) && !any_lost(world, before) && !is_undecided(world, &run);
+        if run.code == Some(0) && !came || failed {
             broken.push(format!("no second block for what waits: {:?} {}", run.code, run.stderr));
         }
         wait_for_the_end(world, plan).await;
@@ -207,8 +208,7 @@ fn any_lost(world: &World, from: usize) -> bool {
 /// What `reap` alone leaves, once all is over: nothing.
 async fn reaped(world: &Arc<World>, config: &Path, seed: u64) -> Vec<String> {
     for number in 1..=REAPS {
-        let run = provision::run(world, config, &["reap"], Mishap::default(), seed + 900 + number).await;
-        world.state().runs.push(run);
+        provision::run(world, config, &["reap"], Mishap::default(), seed + 900 + number).await;
         if verdict::left(world).is_empty() {
             return Vec::new();
         }
@@ -323,6 +323,7 @@ fn strike(world: &Arc<World>, blow: &Blow) {
             }
         }
         Blow::GoesDown(_, back) if host.up => {
+            host.shut_down = true;
             drop(tokio::spawn(process::goes_down(Arc::clone(world), host.number, back)))
         }
         Blow::GoesDown(..) => {}

@@ -13,6 +13,7 @@ mod runs;
 use crate::container::{How, Life};
 use crate::host::Host;
 use crate::plan::Plan;
+use crate::provision::Change;
 use crate::story::end_of;
 use crate::world::{State, World};
 
@@ -39,7 +40,7 @@ pub fn of(world: &Arc<World>, plan: &Plan, foreign: &[String]) -> Vec<String> {
         let state = world.state();
         broken.extend(jobs::lost(&state));
         broken.extend(jobs::run_twice(&state));
-        broken.extend(state.hosts.iter().flat_map(unwarned));
+        broken.extend(state.hosts.iter().flat_map(|host| unwarned(&state, host)));
         broken.extend(state.hosts.iter().filter_map(|host| overdue(&state, plan, host)));
         broken.extend(bought_too_much(&state, plan));
         broken.extend(touched(&state, foreign));
@@ -53,7 +54,10 @@ pub fn of(world: &Arc<World>, plan: &Plan, foreign: &[String]) -> Vec<String> {
 }
 
 /// No process ends with its host without a SIGTERM before, where the host's end was known.
-fn unwarned(host: &Host) -> Vec<String> {
+fn unwarned(state: &State, host: &Host) -> Vec<String> {
+    if ended_blindly(state, host) {
+        return Vec::new();
+    }
     let short = |life: &&Life| match &life.ended {
         Some((_, How::Host)) if nothing_could_warn(host) => false,
         Some((at, How::Host)) if host.crashes.contains(at) => false,
@@ -64,6 +68,14 @@ fn unwarned(host: &Host) -> Vec<String> {
         format!("killed unwarned: job {} on {}: {:?}, SIGTERM {:?}", life.job, life.instance, life.ended, life.term_at)
     };
     host.lives.iter().filter(short).map(told).collect()
+}
+
+/// Ended by a run that could not see its jobs, and said so. On AWS its guard warns them on the way down; here a termination
+/// leaves it no time.
+fn ended_blindly(state: &State, host: &Host) -> bool {
+    let named = |change: &Change| change.operation == "TerminateInstances" && change.body.contains(&host.instance);
+    let mut blind = state.runs.iter().filter(|run| run.stderr.contains("jobs that ended with their instances"));
+    blind.any(|run| run.changes.iter().any(named))
 }
 
 /// Its agent is gone for good, it was misled about its end, or somebody wanted it so.

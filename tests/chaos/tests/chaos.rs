@@ -31,6 +31,13 @@ fn blocks_keep_their_promises_whatever_goes_wrong() {
     all_is_well(1..=16);
 }
 
+/// What ten thousand blocks found. Catches: a `down` that ends an instance under a job which ECS has placed across its drain, on
+/// the second of the instance's two registrations.
+#[test]
+fn what_many_blocks_found_stays_mended() {
+    all_is_well([6_865].into_iter());
+}
+
 /// Catches: anything that comes from outside of the seed, such as a real clock or the order of a hash map.
 #[test]
 fn a_seed_tells_the_same_story_twice() {

@@ -131,6 +131,7 @@ mod tests {
             pending_tasks: 0,
             end: said.map(|(_, end)| at(end)),
             end_asked: said.map(|(asked, _)| at(asked)),
+            others: Vec::new(),
         });
         hear(&mut node, Asked { tag: at(120), end: at(120) }, member.as_ref());
         node.answer

@@ -19,6 +19,8 @@ pub(super) fn lost(state: &State) -> Vec<String> {
     let records = state.cloud.calls().iter().filter(|call| call.operation == "CreateLaunchTemplate");
     let several = records.filter(|call| call.error.is_none()).count() > 1;
     let host_left = |reason: &Option<String>| reason.as_ref().is_some_and(|reason| reason.starts_with("Host EC2"));
+    // What a container's exit code is whose host crashed.
+    let crashed = |code: &Option<i32>| *code == Some(255);
     let (struck, mut unlucky) = (struck(state), BTreeSet::new());
     let mut jobs: BTreeMap<&str, String> = BTreeMap::new();
     for event in state.cloud.events() {
@@ -26,7 +28,8 @@ pub(super) fn lost(state: &State) -> Vec<String> {
             if instance.as_ref().is_some_and(|it| struck.contains(it.as_str())) {
                 unlucky.insert(job);
             }
-            let spent = *attempt >= ATTEMPTS && host_left(reason) && (several || unlucky.contains(job));
+            let spent =
+                *attempt >= ATTEMPTS && (host_left(reason) || crashed(exit_code)) && (several || unlucky.contains(job));
             let fits = spent || ["SUCCEEDED", "RUNNABLE", "PENDING", "SUBMITTED"].contains(&status.as_str());
             let told = format!("job lost: {name} is {status} at attempt {attempt}, {exit_code:?}, {reason:?}");
             jobs.insert(job, if fits { String::new() } else { told });
@@ -35,9 +38,9 @@ pub(super) fn lost(state: &State) -> Vec<String> {
     jobs.into_values().filter(|told| !told.is_empty()).collect()
 }
 
-/// The instances that AWS took, or whose hosts were not as they should be.
+/// The instances that AWS took, and those whose hosts crashed, were ill, or were shut down.
 fn struck(state: &State) -> BTreeSet<&str> {
-    let ill = |host: &&Host| !host.crashes.is_empty() || host.stuck || host.maintenance.is_some();
+    let ill = |host: &&Host| !host.crashes.is_empty() || host.stuck || host.shut_down || host.maintenance.is_some();
     let taken = state.cloud.events().iter().filter_map(|event| match &event.what {
         What::InterruptionNotice { instance, .. } => Some(instance.as_str()),
         _ => None,

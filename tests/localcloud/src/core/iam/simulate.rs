@@ -17,7 +17,7 @@ struct Entry {
     context_key_values: Vec<String>,
 }
 
-/// SimulatePrincipalPolicy, of roles: each action on each resource, in one page.
+/// SimulatePrincipalPolicy, of roles: each action on each resource.
 pub(super) fn principal(cloud: &mut Cloud, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
     let source = parameters.required("PolicySourceArn")?;
     let actions = query::take_list(&mut parameters.0, "ActionNames")?;
@@ -46,5 +46,6 @@ pub(super) fn principal(cloud: &mut Cloud, _: &Context, parameters: &mut Paramet
     let results = each.map(|(action, resource)| {
         json!({"EvalActionName": action, "EvalResourceName": resource, "EvalDecision": decision(action, resource)})
     });
-    Ok(json!({ "EvaluationResults": results.collect::<Vec<_>>(), "IsTruncated": false }))
+    let results = results.collect();
+    parameters.page("EvaluationResults", results)
 }
