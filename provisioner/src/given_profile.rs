@@ -11,10 +11,12 @@ use crate::session::Session;
 const JOIN: [&str; 2] = ["ecs:RegisterContainerInstance", "ecs:Poll"];
 
 /// What the agent does.
-const AGENT: [&str; 5] = [
+const AGENT: [&str; 7] = [
     "ecs:DescribeContainerInstances",
     "ecs:DescribeTasks",
+    "ecs:ListContainerInstances",
     "ecs:ListTasks",
+    "ecs:PutAttributes",
     "ecs:StopTask",
     "ecs:UpdateContainerInstancesState",
 ];

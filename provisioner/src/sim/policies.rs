@@ -115,7 +115,8 @@ async fn a_given_profile_whose_role_lacks_rights_is_told_of_beforehand() {
     let run = world.run(&["plan"]).await;
     assert!(run.code == 0 && !run.stderr.contains(told), "{}", run.stderr);
     world.by_hand("iam", "Action=DeleteRolePolicy&RoleName=ecsInstanceRole&PolicyName=spotblock-agent");
-    let lacking = "ecs:DescribeContainerInstances, ecs:DescribeTasks, ecs:ListTasks, ecs:StopTask: ";
+    let lacking = "ecs:DescribeContainerInstances, ecs:DescribeTasks, ecs:ListContainerInstances, ecs:ListTasks, \
+                   ecs:PutAttributes, ecs:StopTask: ";
     let run = world.run(&["plan"]).await;
     assert!(run.code == 0 && run.stderr.contains(&format!("{told}{lacking}")), "{}", run.stderr);
     assert!(run.stderr.contains("`spotblock iam instance`"), "{}", run.stderr);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chaos::host::{Ill, Lie};
 use chaos::mutant::Mutant;
 use chaos::other::{At, Other};
-use chaos::plan::{Blow, Plan};
+use chaos::plan::{Blow, Job, Plan};
 use chaos::story;
 use localcloud::core::options::SpotBlock;
 
@@ -82,8 +82,16 @@ fn is_busy(plan: &Plan) -> bool {
 
 #[test]
 fn an_agent_that_leaves_before_ecs_knows_stopped_is_caught() {
-    // Reports that take longer than an agent waits before it believes what it sees.
-    let fits = |plan: &Plan| is_plain(plan) && plan.options.pace.report_ms > 8_000 && plan.jobs.len() > 6;
+    // Reports that take longer than an agent waits before it believes what it sees, of a job that ends by itself while its
+    // host drains, and is alone on it.
+    let fits = |plan: &Plan| {
+        let (drains, stops) = (plan.lasts - plan.drain_lead, plan.lasts - plan.stop_lead);
+        let ends = |(at, job): &(Duration, Job)| {
+            at.is_zero() && drains.as_secs() < job.seconds && job.seconds + 40 < stops.as_secs()
+        };
+        let slow = plan.options.pace.report_ms > 8_000;
+        is_plain(plan) && slow && plan.jobs.len() <= plan.instances && plan.jobs.iter().any(ends)
+    };
     is_caught(Mutant::LeavesEarly, fits, &["job lost", "run twice"]);
 }
 

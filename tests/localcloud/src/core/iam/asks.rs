@@ -3,7 +3,7 @@
 //! By the service authorization reference of each service `[V]`, as far as this project's calls and policies go. What an
 //! operation brings with it counts as well: tags that it sets, roles that it passes on, launches that it makes.
 //!
-//! - `ec2.rs`, `launches.rs`: EC2, and what is launched; `services.rs`: the others
+//! - `ec2_calls.rs`, `launches.rs`: EC2, and what is launched; `batch.rs`: Batch; `services.rs`: the others
 
 use serde_json::Value;
 
@@ -11,6 +11,7 @@ use super::evaluate::{self, Denial};
 use crate::core::{AwsError, Caller, Cloud, Request, ec2};
 use crate::wire::query::Query;
 
+mod batch;
 mod ec2_calls;
 mod launches;
 mod services;
@@ -87,7 +88,7 @@ fn of(cloud: &Cloud, service: &str, operation: &str, request: &Request) -> Vec<A
         "ec2" => ec2_calls::of(cloud, operation, &form()),
         "iam" => services::iam(cloud, operation, &form()),
         "ecs" => services::ecs(cloud, operation, &body()),
-        "batch" => services::batch(cloud, operation, request, &body()),
+        "batch" => batch::of(cloud, operation, request, &body()),
         "scheduler" => services::scheduler(cloud, operation, request, &body()),
         "ssm" => services::ssm(cloud, operation, &body()),
         "logs" => services::logs(cloud, operation, &body()),

@@ -81,8 +81,14 @@ impl Iam {
 
 /// What the example account's role for instances has beside AWS's own policy, for `spotblock-agent`.
 fn for_the_agent() -> Value {
-    let actions = ["DescribeContainerInstances", "DescribeTasks", "ListContainerInstances", "ListTasks", "StopTask"];
-    let actions: Vec<String> = actions.iter().map(|it| format!("ecs:{it}")).collect();
+    let actions = [
+        "ecs:DescribeContainerInstances",
+        "ecs:DescribeTasks",
+        "ecs:ListContainerInstances",
+        "ecs:ListTasks",
+        "ecs:PutAttributes",
+        "ecs:StopTask",
+    ];
     json!({
         "Version": "2012-10-17",
         "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}],

@@ -7,7 +7,8 @@ use super::super::{profile_of, roles};
 use super::{Ask, entries, text, texts};
 use crate::core::{Cloud, Request};
 
-fn arn(cloud: &Cloud, service: &str, resource: &str) -> String {
+/// The ARN of something in the account and its region.
+pub(super) fn arn(cloud: &Cloud, service: &str, resource: &str) -> String {
     format!("arn:aws:{service}:{}:{}:{resource}", cloud.options.region, cloud.options.account)
 }
 
@@ -65,6 +66,10 @@ pub(super) fn ecs(cloud: &Cloud, operation: &str, parameters: &Value) -> Vec<Ask
         "ListTasks" | "Poll" | "StartTelemetrySession" => {
             inside("container-instance", vec![text(parameters, "containerInstance").unwrap_or("*")])
         }
+        "PutAttributes" => {
+            let targets = entries(parameters, "attributes").iter().map(|it| text(it, "targetId").unwrap_or("*"));
+            inside("container-instance", targets.collect())
+        }
         "DescribeTasks" => inside("task", texts(parameters, "tasks")),
         "StopTask" => inside("task", texts(parameters, "task")),
         "ListTagsForResource" | "TagResource" => {
@@ -73,51 +78,6 @@ pub(super) fn ecs(cloud: &Cloud, operation: &str, parameters: &Value) -> Vec<Ask
         "DiscoverPollEndpoint" | "ListClusters" => vec![Ask::new(action, "*")],
         _ => vec![Ask::new(action, cluster)],
     }
-}
-
-/// Batch.
-pub(super) fn batch(cloud: &Cloud, operation: &str, request: &Request, body: &Value) -> Vec<Ask> {
-    let action = format!("batch:{operation}");
-    let named = |kind: &str, given: &str| {
-        let asked =
-            if given.starts_with("arn:") { given.to_owned() } else { arn(cloud, "batch", &format!("{kind}/{given}")) };
-        Ask::new(action.clone(), asked)
-    };
-    let of = |kind: &str, name: &str| text(body, name).map(|given| named(kind, given));
-    let environments = entries(body, "computeEnvironmentOrder").iter();
-    let environments = environments.filter_map(|it| text(it, "computeEnvironment"));
-    let environments: Vec<Ask> = environments.map(|it| named("compute-environment", it)).collect();
-    let mut asks: Vec<Ask> = match operation {
-        "CreateComputeEnvironment" => of("compute-environment", "computeEnvironmentName").into_iter().collect(),
-        "UpdateComputeEnvironment" | "DeleteComputeEnvironment" => {
-            of("compute-environment", "computeEnvironment").into_iter().collect()
-        }
-        "CreateJobQueue" => of("job-queue", "jobQueueName").into_iter().chain(environments).collect(),
-        "UpdateJobQueue" | "DeleteJobQueue" => of("job-queue", "jobQueue").into_iter().chain(environments).collect(),
-        "RegisterJobDefinition" => of("job-definition", "jobDefinitionName").into_iter().collect(),
-        "DeregisterJobDefinition" => of("job-definition", "jobDefinition").into_iter().collect(),
-        "SubmitJob" => {
-            let named = [of("job-definition", "jobDefinition"), of("job-queue", "jobQueue")];
-            named.into_iter().flatten().chain([Ask::new(action.clone(), arn(cloud, "batch", "job/*"))]).collect()
-        }
-        "CancelJob" | "TerminateJob" => of("job", "jobId").into_iter().collect(),
-        "TagResource" | "UntagResource" | "ListTagsForResource" => {
-            let resource = request.path.strip_prefix("/v1/tags/").unwrap_or("*");
-            vec![Ask::new(action.clone(), percent_decode_str(resource).decode_utf8_lossy())]
-        }
-        _ => vec![Ask::new(action.clone(), "*")],
-    };
-    if operation != "TagResource" && body.get("tags").and_then(Value::as_object).is_some_and(|tags| !tags.is_empty()) {
-        // Tags at a creation are asked for on the first thing that is named, or on the job to be.
-        let made = if operation == "SubmitJob" { asks.last() } else { asks.first() };
-        let resource = made.map(|it| it.resource.clone());
-        asks.extend(resource.map(|it| Ask::new("batch:TagResource", it)));
-    }
-    let container = body.get("containerProperties").unwrap_or(&Value::Null);
-    asks.extend(text(body, "serviceRole").map(|role| Ask::pass(role, "batch.amazonaws.com")));
-    let of_jobs = ["jobRoleArn", "executionRoleArn"].into_iter().filter_map(|name| text(container, name));
-    asks.extend(of_jobs.map(|role| Ask::pass(role, "ecs-tasks.amazonaws.com")));
-    asks
 }
 
 /// EventBridge Scheduler, whose paths name what a call is about.
