@@ -177,7 +177,7 @@ impl Connector {
         let body = String::from_utf8_lossy(&request.body);
         let action = body.split('&').find_map(|pair| pair.strip_prefix("Action="));
         let operation = action.map_or_else(|| format!("{} {}", request.method, request.path), str::to_owned);
-        let reads = ["Describe", "Get", "List", "GET ", "POST /v1/describe", "POST /v1/list"];
+        let reads = ["Describe", "Get", "List", "Simulate", "GET ", "POST /v1/describe", "POST /v1/list"];
         if taken && request.service() != "ecs" && !reads.iter().any(|read| operation.starts_with(read)) {
             let change = Change { at: self.world.now(), operation, body: body.into_owned() };
             self.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
