@@ -365,8 +365,7 @@ impl World {
 
     /// The operations of all calls since the nth that may change something.
     pub(crate) fn changing(&self, since: usize) -> Vec<String> {
-        let reads = |name: &str| ["Describe", "Get", "List", "Simulate"].iter().any(|prefix| name.starts_with(prefix));
-        let user = |call: &&Call| call.caller == Caller::User && !reads(&call.operation);
+        let user = |call: &&Call| call.caller == Caller::User && !call.only_reads();
         self.cloud(|cloud| cloud.calls()[since..].iter().filter(user).map(|call| call.operation.clone()).collect())
     }
 

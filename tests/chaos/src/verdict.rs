@@ -152,8 +152,7 @@ fn bought_too_much(state: &State, plan: &Plan) -> Option<String> {
 
 /// Nothing foreign is touched.
 fn touched(state: &State, foreign: &[String]) -> Vec<String> {
-    let reads = |name: &str| ["Describe", "Get", "List", "Simulate"].iter().any(|start| name.starts_with(start));
-    let changes = state.cloud.calls().iter().filter(|call| !reads(&call.operation));
+    let changes = state.cloud.calls().iter().filter(|call| !call.only_reads());
     let changes: Vec<_> = changes.map(|call| (&call.operation, call.parameters.to_string())).collect();
     let mut broken = Vec::new();
     for id in foreign {

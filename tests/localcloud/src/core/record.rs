@@ -30,6 +30,14 @@ pub struct Call {
     pub request_id: String,
 }
 
+impl Call {
+    /// Whether the operation, by its name, only looks at things.
+    #[must_use]
+    pub fn only_reads(&self) -> bool {
+        ["Describe", "Get", "List", "Simulate"].iter().any(|beginning| self.operation.starts_with(beginning))
+    }
+}
+
 /// Something that happened in the cloud.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Event {

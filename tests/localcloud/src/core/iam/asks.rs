@@ -100,7 +100,7 @@ fn of(cloud: &Cloud, service: &str, operation: &str, request: &Request) -> Vec<A
 }
 
 /// The refusal in the service's own words.
-fn denied(service: &str, who: &str, ask: &Ask, denial: Denial) -> AwsError {
+pub(in crate::core) fn denied(service: &str, who: &str, ask: &Ask, denial: Denial) -> AwsError {
     let Ask { action, resource, .. } = ask;
     let message = format!(
         "User: {who} is not authorized to perform: {action} on resource: {resource} {}",

@@ -25,7 +25,7 @@ mod simulate;
 #[cfg(test)]
 mod tests;
 
-pub(super) use asks::{Ask, refusal};
+pub(super) use asks::{Ask, denied, refusal};
 pub(super) use evaluate::{role_allows, service_may_assume};
 pub(crate) use profiles::{UsableProfile, usable_profile};
 
@@ -45,11 +45,6 @@ impl Cloud {
     /// From now on users may do what these policy documents allow, and nothing else.
     pub fn hold_users_to(&mut self, policies: Vec<Value>) {
         self.iam.held_to = Some(policies);
-    }
-
-    /// From now on users may do everything again.
-    pub fn let_users_do_everything(&mut self) {
-        self.iam.held_to = None;
     }
 }
 

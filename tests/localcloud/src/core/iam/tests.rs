@@ -220,6 +220,7 @@ fn users_that_are_held_to_policies_may_do_no_more() {
     world.query("ec2", &end(&ours));
     let states = world.query("ec2", &format!("Action=DescribeInstances&InstanceId.1={other}"));
     assert!(contains(&states, "<name>running</name>"));
-    world.cloud.let_users_do_everything();
+    let everything = json!({"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}});
+    world.cloud.hold_users_to(vec![everything]);
     world.query("ec2", &end(&other));
 }

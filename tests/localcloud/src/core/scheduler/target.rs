@@ -114,14 +114,7 @@ impl Call {
             keys.extend(["aws:RequestedRegion", "ec2:Region"].map(|key| (key.to_owned(), region.clone())));
             let ask = iam::Ask { action: self.action.clone(), resource, keys };
             let denial = iam::role_allows(cloud, role, &ask).err()?;
-            let message = format!(
-                "You are not authorized to perform this operation. User: {role} is not authorized to perform: {} on \
-                 resource: {} {}",
-                ask.action,
-                ask.resource,
-                denial.because(&self.action)
-            );
-            Some(AwsError::new("UnauthorizedOperation", message).with_status(403))
+            Some(iam::denied("ec2", role, &ask, denial))
         })
     }
 }
