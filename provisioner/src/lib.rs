@@ -36,7 +36,7 @@
 //!
 //! # What is ours
 //!
-//! Whatever ends, tags or changes a thing takes an [`ownership::Ours`], which only the check in `ownership.rs` makes.
+//! Whatever ends, tags or changes a thing takes an [`ownership::Owned`], which only the check in `ownership.rs` makes.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -46,37 +46,17 @@ use aws_smithy_async::time::SharedTimeSource;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-pub mod apply;
 pub mod args;
 pub mod aws;
 pub mod block;
-pub mod brake;
-pub mod bring;
-pub mod capacity;
-pub mod clock;
 pub mod commands;
-pub mod defence;
-pub mod desired;
-pub mod doctor;
-pub mod drain;
-pub mod error;
-pub mod given_profile;
-pub mod job_definition;
-pub mod names;
-pub mod needs;
-pub mod observe;
-pub mod ownership;
-pub mod plan;
-pub mod policy;
-pub mod prices;
-pub mod record;
+pub mod diagnosis;
+pub mod environment;
+pub mod model;
+pub mod runtime;
 pub mod session;
 pub mod settings;
-pub mod template;
-pub mod troubles;
-pub mod ui;
-pub mod user_data;
-pub mod wait;
+pub mod terminal;
 
 #[cfg(test)]
 mod sim;
@@ -86,13 +66,13 @@ mod testing;
 use args::{BlockFlags, Cli, Command, Global};
 use aws::calls::CallLog;
 use aws::{Account, Aws, Place};
-use brake::Brake;
-use clock::Clock;
-use error::{Error, Result};
+use model::error::{Error, Result};
+use runtime::clock::Clock;
+use runtime::interrupt::Interrupt;
+use runtime::wait::Waits;
 use session::Session;
 use settings::Settings;
-use ui::Ui;
-use wait::Waits;
+use terminal::Ui;
 
 /// The outside world of a run.
 pub struct Ports {
@@ -113,11 +93,11 @@ pub struct Ports {
     /// Whether stderr is a terminal.
     pub terminal: bool,
     /// Somebody who answers questions, if stdin and stderr are a terminal.
-    pub answers: Option<ui::Answers>,
+    pub answers: Option<terminal::Answers>,
     /// How large a terminal stdout is.
-    pub screen: ui::screen::Size,
+    pub screen: terminal::screen::Size,
     /// How large a terminal stderr is.
-    pub progress: ui::screen::Size,
+    pub progress: terminal::screen::Size,
     /// New blocks' ids and the jitter of waits follow from it.
     pub seed: u64,
     /// One message each time the user wants to stop (Ctrl-C, SIGTERM).
@@ -133,7 +113,7 @@ pub async fn run(cli: Cli, mut ports: Ports) -> u8 {
         .on(ports.screen, !plain)
         .telling_on(ports.progress)
         .answered_by(ports.answers.take());
-    let brake = Brake::default();
+    let brake = Interrupt::default();
     ports.http = brake.over(&ports.http);
     let (lines, told) = tokio::sync::mpsc::unbounded_channel();
     ports.calls = CallLog::new(cli.global.verbose, ports.terminal, ports.time.clone(), lines);
@@ -164,7 +144,7 @@ pub async fn run(cli: Cli, mut ports: Ports) -> u8 {
 
 /// Completes when the run has stopped after the first interrupt, or at the second. A watch ends at the first: that is how
 /// one leaves it, and nothing is under way that anybody would have to be told of.
-async fn interrupted(interrupts: &mut UnboundedReceiver<()>, brake: &Brake, ui: &Ui, command: &Command) {
+async fn interrupted(interrupts: &mut UnboundedReceiver<()>, brake: &Interrupt, ui: &Ui, command: &Command) {
     if interrupts.recv().await.is_none() {
         // Nobody is left who could interrupt.
         return std::future::pending().await;
@@ -226,7 +206,7 @@ fn go_on(command: &Command) -> String {
     text.to_owned()
 }
 
-async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Brake) -> Result<u8> {
+async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Interrupt) -> Result<u8> {
     if let Command::Init(args) = &cli.command {
         let path = cli.global.config.clone().unwrap_or_else(|| PathBuf::from("spotblock.toml"));
         let waits = waits(ports, brake);
@@ -281,7 +261,7 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Brake) -> Result<u8>
     }
 }
 
-fn waits(ports: &Ports, brake: &Brake) -> Waits {
+fn waits(ports: &Ports, brake: &Interrupt) -> Waits {
     Waits::new(Clock::new(ports.time.clone(), ports.sleep.clone(), brake.clone()), ports.seed)
 }
 

@@ -11,7 +11,7 @@ use spotblock::Ports;
 use spotblock::args;
 use spotblock::aws::Account;
 use spotblock::aws::calls::CallLog;
-use spotblock::ui::Answers;
+use spotblock::terminal::Answers;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::aws::Aws;
-use crate::error::Result;
+use crate::model::error::Result;
+use crate::runtime::wait::{Poll, WaitSpec, Waits};
 use crate::settings::Settings;
-use crate::ui::Ui;
-use crate::wait::{Bound, Seen, Waits};
+use crate::terminal::Ui;
 
 /// Batch takes seconds to a minute for a change.
 const BUSY_LIMIT: Duration = Duration::from_secs(120);
@@ -36,12 +36,12 @@ impl Session<'_> {
     /// # Errors
     /// When the change fails for good, or the thing stays busy.
     pub async fn change(&self, what: &str, mut change: impl AsyncFnMut() -> Result<()>) -> Result<()> {
-        let bound = Bound {
+        let bound = WaitSpec {
             what: format!("{what} to take a change"),
             limit: BUSY_LIMIT,
             next: "run the same command again".to_owned(),
         };
-        self.waits.until(self.ui, bound, async || change().await.map(Seen::Done)).await
+        self.waits.until(self.ui, bound, async || change().await.map(Poll::Done)).await
     }
 
     /// The time now.

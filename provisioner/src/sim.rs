@@ -339,7 +339,7 @@ impl World {
             stdout: Box::new(Head { left: self.reads, to: out.clone() }),
             stderr: Box::new(err.clone()),
             terminal: self.terminal,
-            answers: self.asks.filter(|answer| *answer != NOBODY).map(|answer| -> crate::ui::Answers {
+            answers: self.asks.filter(|answer| *answer != NOBODY).map(|answer| -> crate::terminal::Answers {
                 Box::new(move || match answer {
                     SILENCE => Box::pin(std::future::pending()),
                     _ => Box::pin(std::future::ready(answer.to_owned())),

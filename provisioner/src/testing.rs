@@ -7,8 +7,8 @@ use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::{SharedTimeSource, TimeSource};
 
 use crate::args::BlockFlags;
-use crate::brake::Brake;
-use crate::clock::Clock;
+use crate::runtime::clock::Clock;
+use crate::runtime::interrupt::Interrupt;
 use crate::settings::Settings;
 
 /// Tokio's time, which a test can pause, as a wall clock that starts at 2026-11-24T10:00:00Z.
@@ -35,7 +35,7 @@ pub(crate) fn clock() -> Clock {
     Clock::new(
         SharedTimeSource::new(SimulatedTime::start()),
         SharedAsyncSleep::new(TokioSleep::new()),
-        Brake::default(),
+        Interrupt::default(),
     )
 }
 

@@ -25,11 +25,17 @@ impl Timeline {
     /// The moments of a block with these settings on an instance launched at `start`.
     #[must_use]
     pub fn new(config: &NodeConfig, start: Timestamp) -> Self {
-        let nominal = match config.end {
+        Self::ending_at(config, start, Self::end(config.end, config.early_reclaim_secs, start))
+    }
+
+    /// The end of a block with this rule, on an instance launched at `start`.
+    #[must_use]
+    pub fn end(end: End, early_reclaim_secs: u32, start: Timestamp) -> Timestamp {
+        let nominal = match end {
             End::AfterLaunchSecs(length) => later(start, length),
             End::At(end) => end,
         };
-        Self::ending_at(config, start, earlier(nominal, config.early_reclaim_secs))
+        earlier(nominal, early_reclaim_secs)
     }
 
     /// The moments with these settings' leads, where the instance is gone at `end` whatever the settings say.

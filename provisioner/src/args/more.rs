@@ -36,7 +36,7 @@ pub struct Man {
 pub struct Jobs {
     /// Only jobs in this state, such as RUNNABLE or FAILED; can be repeated
     #[arg(long = "state", short = 's', value_name = "STATE", value_delimiter = ',', ignore_case = true)]
-    #[arg(value_parser = crate::aws::batch::JOB_STATES, hide_possible_values = true)]
+    #[arg(value_parser = crate::model::batch::JOB_STATES, hide_possible_values = true)]
     pub states: Vec<String>,
     /// Only jobs of this name; a `*` at its end stands for anything
     #[arg(long, short)]

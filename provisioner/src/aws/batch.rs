@@ -6,59 +6,16 @@ use aws_sdk_batch::Client;
 use aws_sdk_batch::types::{CeState, CeType, ComputeEnvironmentOrder, JobStatus, JqState};
 
 use super::text;
-use crate::error::{Result, failed};
-use crate::ownership::Ours;
+use crate::aws::classify::failed;
+use crate::model::batch::{ComputeEnvironment, Queue};
+use crate::model::error::Result;
+use crate::model::ownership::Owned;
 
 mod definitions;
 mod jobs;
 
 pub use definitions::Registered;
 pub use jobs::{Attempt, Children, Detail, Job, Listed};
-
-/// A compute environment.
-#[derive(Clone, Debug)]
-pub struct ComputeEnvironment {
-    /// Its name.
-    pub name: String,
-    /// Its ARN.
-    pub arn: String,
-    /// MANAGED or UNMANAGED.
-    pub kind: String,
-    /// ENABLED or DISABLED.
-    pub state: String,
-    /// Its status, such as VALID.
-    pub status: String,
-    /// Why it has this status.
-    pub reason: String,
-    /// The service role's ARN.
-    pub service_role: String,
-    /// The ECS cluster behind it.
-    pub cluster: String,
-    /// Its tags.
-    pub tags: BTreeMap<String, String>,
-}
-
-/// A queue.
-#[derive(Clone, Debug)]
-pub struct Queue {
-    /// Its name.
-    pub name: String,
-    /// ENABLED or DISABLED.
-    pub state: String,
-    /// Its status, such as VALID.
-    pub status: String,
-    /// Why it has this status.
-    pub reason: String,
-    /// Its priority.
-    pub priority: i32,
-    /// Its compute environments by name, in their order.
-    pub environments: Vec<String>,
-    /// Its tags.
-    pub tags: BTreeMap<String, String>,
-}
-
-/// The statuses of a job, in the order of its life.
-pub const JOB_STATES: [&str; 7] = ["SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED"];
 
 /// The client.
 pub struct Batch {
@@ -130,7 +87,7 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn update_environment(&self, ours: &Ours, enabled: bool, role: Option<&str>) -> Result<()> {
+    pub async fn update_environment(&self, ours: &Owned, enabled: bool, role: Option<&str>) -> Result<()> {
         self.client
             .update_compute_environment()
             .compute_environment(ours.id())
@@ -146,7 +103,7 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn delete_environment(&self, ours: &Ours) -> Result<()> {
+    pub async fn delete_environment(&self, ours: &Owned) -> Result<()> {
         let call = self.client.delete_compute_environment().compute_environment(ours.id());
         call.send().await.map(|_| ()).map_err(failed("batch:DeleteComputeEnvironment", ours.id()))
     }
@@ -205,7 +162,7 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn update_queue(&self, ours: &Ours, priority: i32) -> Result<()> {
+    pub async fn update_queue(&self, ours: &Owned, priority: i32) -> Result<()> {
         let call = self.client.update_job_queue().job_queue(ours.id()).state(JqState::Enabled).priority(priority);
         call.send().await.map(|_| ()).map_err(failed("batch:UpdateJobQueue", ours.id()))
     }
@@ -214,7 +171,7 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn disable_queue(&self, ours: &Ours) -> Result<()> {
+    pub async fn disable_queue(&self, ours: &Owned) -> Result<()> {
         let call = self.client.update_job_queue().job_queue(ours.id()).state(JqState::Disabled);
         call.send().await.map(|_| ()).map_err(failed("batch:UpdateJobQueue", ours.id()))
     }
@@ -223,7 +180,7 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn delete_queue(&self, ours: &Ours) -> Result<()> {
+    pub async fn delete_queue(&self, ours: &Owned) -> Result<()> {
         let call = self.client.delete_job_queue().job_queue(ours.id());
         call.send().await.map(|_| ()).map_err(failed("batch:DeleteJobQueue", ours.id()))
     }

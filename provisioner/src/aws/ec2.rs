@@ -8,12 +8,14 @@ use aws_sdk_ec2::types::{
     RequestSpotLaunchSpecification, ResourceType, SpotInstanceRequest, SpotInstanceType, SpotPlacement, Tag,
     TagSpecification, VolumeType,
 };
-use jiff::Timestamp;
 
 use super::{text, time, to_sdk_time};
-use crate::error::{Kind, Result, failed};
-use crate::ownership::{Ours, ids};
-use crate::record::{Attempt, LaunchData, Terms};
+use crate::aws::classify::failed;
+use crate::model::error::{Kind, Result};
+use crate::model::instance::Instance;
+use crate::model::ownership::{Owned, ids};
+use crate::model::record::{Attempt, BlockSpec, LaunchData};
+use crate::model::spot_request::SpotRequest;
 
 mod account;
 mod capacity_blocks;
@@ -29,7 +31,7 @@ pub use fleets::{Fleet, Market, Order};
 pub use look::{Place, Way};
 pub use network::{Group, Image, Subnet};
 pub use records::Named;
-pub use reservations::{HeldCapacity, LaunchInto};
+pub use reservations::LaunchInto;
 
 /// EC2 takes up to 200 values in a filter.
 const FILTER_VALUES: usize = 200;
@@ -37,58 +39,6 @@ const FILTER_VALUES: usize = 200;
 /// The client.
 pub struct Ec2 {
     client: Client,
-}
-
-/// A spot request.
-#[derive(Clone, Debug, Default)]
-pub struct SpotRequest {
-    /// Its id.
-    pub id: String,
-    /// Its state, such as `open`.
-    pub state: String,
-    /// Its status code, such as `price-too-low`.
-    pub code: String,
-    /// What AWS says about the status.
-    pub message: String,
-    /// The instance that it brought.
-    pub instance: Option<String>,
-    /// Its tags.
-    pub tags: BTreeMap<String, String>,
-}
-
-/// An instance.
-#[derive(Clone, Debug)]
-pub struct Instance {
-    /// Its id.
-    pub id: String,
-    /// Its state, such as `running`.
-    pub state: String,
-    /// Its type.
-    pub instance_type: String,
-    /// When it was launched.
-    pub launched: Timestamp,
-    /// Its Availability Zone.
-    pub zone: String,
-    /// The spot request that brought it.
-    pub spot_request: Option<String>,
-    /// Why it is in this state, where AWS says so.
-    pub reason: String,
-    /// Its tags.
-    pub tags: BTreeMap<String, String>,
-}
-
-impl Instance {
-    /// Whether it is, or will be, running.
-    #[must_use]
-    pub fn is_up(&self) -> bool {
-        matches!(self.state.as_str(), "pending" | "running" | "stopping" | "stopped")
-    }
-
-    /// The launch template that it was launched from: a tag that AWS alone can set `[V]`.
-    #[must_use]
-    pub fn template(&self) -> Option<&str> {
-        self.tags.get("aws:ec2launchtemplate:id").map(String::as_str)
-    }
 }
 
 impl Ec2 {
@@ -103,25 +53,25 @@ impl Ec2 {
     /// AWS's refusal among others.
     pub async fn request_spot_block(
         &self,
-        terms: &Terms,
+        spec: &BlockSpec,
         attempt: &Attempt,
         asked: u32,
         launch: &LaunchData,
     ) -> Result<()> {
-        let minutes = i32::try_from(terms.duration.as_mins()).unwrap_or(i32::MAX);
+        let minutes = i32::try_from(spec.duration.as_mins()).unwrap_or(i32::MAX);
         self.client
             .request_spot_instances()
-            .client_token(terms.client_token(attempt, 0))
+            .client_token(spec.client_token(attempt, 0))
             .instance_count(i32::try_from(asked).unwrap_or(i32::MAX))
             .r#type(SpotInstanceType::OneTime)
             .block_duration_minutes(minutes)
-            .set_spot_price(terms.max_price.clone())
+            .set_spot_price(spec.max_price.clone())
             .valid_until(to_sdk_time(attempt.valid_until))
             .launch_specification(launch_specification(launch, attempt))
-            .tag_specifications(specification(ResourceType::SpotInstancesRequest, &terms.tags_of(attempt.number)))
+            .tag_specifications(specification(ResourceType::SpotInstancesRequest, &spec.tags_of(attempt.number)))
             .send()
             .await
-            .map_err(failed("ec2:RequestSpotInstances", format!("block {}", terms.block)))?;
+            .map_err(failed("ec2:RequestSpotInstances", format!("block {}", spec.block)))?;
         Ok(())
     }
 
@@ -160,7 +110,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn cancel_spot_requests(&self, requests: &[Ours]) -> Result<()> {
+    pub async fn cancel_spot_requests(&self, requests: &[Owned]) -> Result<()> {
         for some in ids(requests).chunks(FILTER_VALUES) {
             self.client
                 .cancel_spot_instance_requests()
@@ -233,7 +183,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn terminate(&self, instances: &[Ours]) -> Result<()> {
+    pub async fn terminate(&self, instances: &[Owned]) -> Result<()> {
         for some in ids(instances).chunks(FILTER_VALUES) {
             match self.terminate_some(some).await {
                 Err(error) if error.is(Kind::NotFound) && some.len() > 1 => {
@@ -256,7 +206,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn tag(&self, things: &[Ours], tags: &BTreeMap<String, String>) -> Result<()> {
+    pub async fn tag(&self, things: &[Owned], tags: &BTreeMap<String, String>) -> Result<()> {
         for some in ids(things).chunks(FILTER_VALUES) {
             self.client
                 .create_tags()

@@ -10,8 +10,9 @@ use node_contract::names::attribute;
 use serde::Serialize;
 
 use super::text;
-use crate::error::{Kind, Result, failed};
-use crate::ownership::{Ours, ids};
+use crate::aws::classify::failed;
+use crate::model::error::{Kind, Result};
+use crate::model::ownership::{Owned, ids};
 
 mod hosts;
 
@@ -167,7 +168,7 @@ impl Ecs {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn drain(&self, cluster: &str, members: &[Ours]) -> Result<()> {
+    pub async fn drain(&self, cluster: &str, members: &[Owned]) -> Result<()> {
         for some in ids(members).chunks(UPDATE_LIMIT) {
             let call = self.client.update_container_instances_state().cluster(cluster);
             let call = call.set_container_instances(Some(some.to_vec())).status(ContainerInstanceStatus::Draining);
@@ -208,7 +209,7 @@ impl Ecs {
     ///
     /// # Errors
     /// When the call fails otherwise.
-    pub async fn stop(&self, cluster: &str, task: &Ours, reason: &str) -> Result<()> {
+    pub async fn stop(&self, cluster: &str, task: &Owned, reason: &str) -> Result<()> {
         let call = self.client.stop_task().cluster(cluster).task(task.id()).reason(reason);
         match call.send().await.map_err(failed("ecs:StopTask", task.id())) {
             Err(error) if error.aws().is_some_and(|it| it.message.contains("not found")) => Ok(()),

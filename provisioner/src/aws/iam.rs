@@ -6,9 +6,10 @@ use aws_sdk_iam::Client;
 use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, PolicyEvaluationDecisionType, Tag};
 use serde_json::Value;
 
-use crate::error::{Kind, Result, failed};
-use crate::names;
-use crate::ownership::Ours;
+use crate::aws::classify::failed;
+use crate::model::error::{Kind, Result};
+use crate::model::names;
+use crate::model::ownership::Owned;
 
 /// The client.
 pub struct Iam {
@@ -57,9 +58,9 @@ fn gone_is_gone<T>(result: Result<T>) -> Result<()> {
 }
 
 /// What a creation made, or `None` where it was there before.
-fn made_unless_there<T>(result: Result<T>, name: &str) -> Result<Option<Ours>> {
+fn made_unless_there<T>(result: Result<T>, name: &str) -> Result<Option<Owned>> {
     match result {
-        Ok(_) => Ok(Some(Ours::just_made(name))),
+        Ok(_) => Ok(Some(Owned::created(name))),
         Err(error) if error.is(Kind::Exists) => Ok(None),
         Err(error) => Err(error),
     }
@@ -101,7 +102,7 @@ impl Iam {
         name: &str,
         trust: &Value,
         tags: &BTreeMap<String, String>,
-    ) -> Result<Option<Ours>> {
+    ) -> Result<Option<Owned>> {
         let result = self
             .client
             .create_role()
@@ -119,7 +120,7 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn attach(&self, role: &Ours, policy: &str) -> Result<()> {
+    pub async fn attach(&self, role: &Owned, policy: &str) -> Result<()> {
         let call = self.client.attach_role_policy().role_name(role.id()).policy_arn(policy);
         call.send().await.map(|_| ()).map_err(failed("iam:AttachRolePolicy", role.id()))
     }
@@ -138,7 +139,7 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn detach(&self, role: &Ours, policy: &str) -> Result<()> {
+    pub async fn detach(&self, role: &Owned, policy: &str) -> Result<()> {
         let call = self.client.detach_role_policy().role_name(role.id()).policy_arn(policy);
         gone_is_gone(call.send().await.map_err(failed("iam:DetachRolePolicy", role.id())))
     }
@@ -188,7 +189,7 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn put_policy(&self, role: &Ours, document: &Value) -> Result<()> {
+    pub async fn put_policy(&self, role: &Owned, document: &Value) -> Result<()> {
         let call = self.client.put_role_policy().role_name(role.id()).policy_name(names::POLICY);
         let call = call.policy_document(document.to_string());
         call.send().await.map(|_| ()).map_err(failed("iam:PutRolePolicy", role.id()))
@@ -198,7 +199,7 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn delete_policy(&self, role: &Ours) -> Result<()> {
+    pub async fn delete_policy(&self, role: &Owned) -> Result<()> {
         let call = self.client.delete_role_policy().role_name(role.id()).policy_name(names::POLICY);
         gone_is_gone(call.send().await.map_err(failed("iam:DeleteRolePolicy", role.id())))
     }
@@ -207,7 +208,7 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn delete_role(&self, role: &Ours) -> Result<()> {
+    pub async fn delete_role(&self, role: &Owned) -> Result<()> {
         let call = self.client.delete_role().role_name(role.id());
         gone_is_gone(call.send().await.map_err(failed("iam:DeleteRole", role.id())))
     }
@@ -234,7 +235,7 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails otherwise.
-    pub async fn create_profile(&self, name: &str, tags: &BTreeMap<String, String>) -> Result<Option<Ours>> {
+    pub async fn create_profile(&self, name: &str, tags: &BTreeMap<String, String>) -> Result<Option<Owned>> {
         let call = self.client.create_instance_profile().instance_profile_name(name).set_tags(Some(sdk_tags(tags)));
         made_unless_there(call.send().await.map_err(failed("iam:CreateInstanceProfile", name)), name)
     }
@@ -243,7 +244,7 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn add_role(&self, profile: &Ours, role: &str) -> Result<()> {
+    pub async fn add_role(&self, profile: &Owned, role: &str) -> Result<()> {
         let call = self.client.add_role_to_instance_profile().instance_profile_name(profile.id()).role_name(role);
         call.send().await.map(|_| ()).map_err(failed("iam:AddRoleToInstanceProfile", profile.id()))
     }
@@ -252,7 +253,7 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn remove_role(&self, profile: &Ours, role: &str) -> Result<()> {
+    pub async fn remove_role(&self, profile: &Owned, role: &str) -> Result<()> {
         let call = self.client.remove_role_from_instance_profile().instance_profile_name(profile.id()).role_name(role);
         gone_is_gone(call.send().await.map_err(failed("iam:RemoveRoleFromInstanceProfile", profile.id())))
     }
@@ -261,7 +262,7 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn delete_profile(&self, profile: &Ours) -> Result<()> {
+    pub async fn delete_profile(&self, profile: &Owned) -> Result<()> {
         let call = self.client.delete_instance_profile().instance_profile_name(profile.id());
         gone_is_gone(call.send().await.map_err(failed("iam:DeleteInstanceProfile", profile.id())))
     }

@@ -32,7 +32,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{Kind, Result, failed};
+use crate::aws::classify::failed;
+use crate::model::error::{Kind, Result};
 
 /// The client.
 pub struct Logs {

@@ -1,7 +1,7 @@
 //! AWS, and the only place that builds the SDKs' configuration.
 //!
 //! Each file has only the calls that are used, turns answers into this program's types, and classifies errors once
-//! ([`crate::error`]).
+//! ([`crate::model::error`]).
 
 use std::time::Duration;
 
@@ -14,10 +14,11 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use jiff::Timestamp;
 
 use crate::Ports;
-use crate::error::{Error, Result};
+use crate::model::error::{Error, Result};
 
 pub mod batch;
 pub mod calls;
+pub mod classify;
 pub mod ec2;
 pub mod ecs;
 pub mod iam;
@@ -25,6 +26,7 @@ pub mod logs;
 pub mod pricing;
 pub mod scheduler;
 pub mod ssm;
+mod unanswered;
 
 /// Where credentials, region and endpoint come from.
 #[derive(Clone, Debug, Default)]

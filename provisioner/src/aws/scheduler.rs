@@ -13,8 +13,9 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::text;
-use crate::error::{Kind, Result, failed};
-use crate::ownership::Ours;
+use crate::aws::classify::failed;
+use crate::model::error::{Kind, Result};
+use crate::model::ownership::Owned;
 
 /// For how long after its moment a schedule's call is repeated where it fails in a way that may pass, in seconds.
 const RETRIED_FOR: i32 = 6 * 3600;
@@ -107,12 +108,12 @@ impl Scheduler {
     ///
     /// # Errors
     /// When the call fails otherwise.
-    pub async fn create_group(&self, name: &str, tags: &BTreeMap<String, String>) -> Result<Option<Ours>> {
+    pub async fn create_group(&self, name: &str, tags: &BTreeMap<String, String>) -> Result<Option<Owned>> {
         // Key and value are the only required fields, and both are set.
         let tags = tags.iter().filter_map(|(key, value)| Tag::builder().key(key).value(value).build().ok()).collect();
         let call = self.client.create_schedule_group().name(name).set_tags(Some(tags));
         match call.send().await.map_err(failed("scheduler:CreateScheduleGroup", name)) {
-            Ok(_) => Ok(Some(Ours::just_made(name))),
+            Ok(_) => Ok(Some(Owned::created(name))),
             Err(error) if error.aws().is_some_and(|it| it.is("ConflictException")) => Ok(None),
             Err(error) => Err(error),
         }
@@ -122,7 +123,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// When the call fails; one that is gone, or going, is what was wanted.
-    pub async fn delete_group(&self, group: &Ours) -> Result<()> {
+    pub async fn delete_group(&self, group: &Owned) -> Result<()> {
         let call = self.client.delete_schedule_group().name(group.id());
         match call.send().await.map_err(failed("scheduler:DeleteScheduleGroup", group.id())) {
             Err(error) if error.is(Kind::NotFound) => Ok(()),
@@ -154,7 +155,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn schedule(&self, group: &Ours, name: &str) -> Result<Option<Schedule>> {
+    pub async fn schedule(&self, group: &Owned, name: &str) -> Result<Option<Schedule>> {
         let call = self.client.get_schedule().group_name(group.id()).name(name);
         match call.send().await.map_err(failed("scheduler:GetSchedule", name)) {
             Err(error) if error.is(Kind::NotFound) => Ok(None),
@@ -166,7 +167,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// When the call fails otherwise.
-    pub async fn create(&self, group: &Ours, schedule: &Schedule) -> Result<bool> {
+    pub async fn create(&self, group: &Owned, schedule: &Schedule) -> Result<bool> {
         let result = self
             .client
             .create_schedule()
@@ -193,7 +194,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn replace(&self, group: &Ours, schedule: &Schedule) -> Result<()> {
+    pub async fn replace(&self, group: &Owned, schedule: &Schedule) -> Result<()> {
         let call = self
             .client
             .update_schedule()
@@ -211,7 +212,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// When the call fails otherwise.
-    pub async fn delete(&self, group: &Ours, name: &str) -> Result<()> {
+    pub async fn delete(&self, group: &Owned, name: &str) -> Result<()> {
         let call = self.client.delete_schedule().group_name(group.id()).name(name);
         match call.send().await.map_err(failed("scheduler:DeleteSchedule", name)) {
             Err(error) if error.is(Kind::NotFound) => Ok(()),

@@ -3,7 +3,8 @@
 use aws_sdk_ssm::Client;
 
 use super::text;
-use crate::error::{Result, failed};
+use crate::aws::classify::failed;
+use crate::model::error::Result;
 
 /// The client.
 pub struct Ssm {

@@ -7,8 +7,8 @@ use clap_complete::{Shell as Generator, generate};
 use clap_mangen::Man;
 
 use crate::args::{self, Shell};
-use crate::error::{Error, Result};
-use crate::ui::Ui;
+use crate::model::error::{Error, Result};
+use crate::terminal::Ui;
 
 /// Prints the completions of a shell.
 ///

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use crate::args;
 use crate::aws::batch::Detail;
-use crate::aws::ec2::Instance;
 use crate::aws::ecs::Host;
-use crate::block::{self, Block};
-use crate::doctor::{self, Finding, Looked, Rights, Surroundings};
-use crate::error::{Error, Kind, Result};
+use crate::block::find;
+use crate::diagnosis::{self, Finding, Looked, Rights, Surroundings};
+use crate::model::block::Block;
+use crate::model::error::{Error, Kind, Result};
+use crate::model::instance::Instance;
 use crate::session::Session;
 use crate::settings::AgentFrom;
-use crate::ui::view;
 use jiff::Timestamp;
 
 use super::jobs;
@@ -35,7 +35,7 @@ pub async fn run(session: &Session<'_>, args: &args::Doctor) -> Result<u8> {
     let found = match about {
         Some(id) if id.starts_with("i-") => {
             let instance = facts.instances.iter().find(|it| it.id == id).ok_or_else(|| unknown(session, id))?;
-            doctor::instance(&facts, instance).into_iter().collect()
+            diagnosis::instance(&facts, instance).into_iter().collect()
         }
         Some(job) => {
             let job = jobs::find(session, job).await?;
@@ -54,7 +54,7 @@ pub async fn run(session: &Session<'_>, args: &args::Doctor) -> Result<u8> {
 /// When a call fails.
 pub async fn of_instance(session: &Session<'_>, id: &str) -> Result<Option<Finding>> {
     let facts = gather(session, Some(id)).await?;
-    Ok(facts.instances.iter().find(|it| it.id == id).and_then(|it| doctor::instance(&facts, it)))
+    Ok(facts.instances.iter().find(|it| it.id == id).and_then(|it| diagnosis::instance(&facts, it)))
 }
 
 fn unknown(session: &Session<'_>, id: &str) -> Error {
@@ -71,7 +71,7 @@ async fn gather(session: &Session<'_>, named: Option<&str>) -> Result<Surroundin
         Some(cluster) => aws.ecs.hosts(cluster).await?,
         None => Vec::new(),
     };
-    let blocks = block::all(aws, &settings.name).await?;
+    let blocks = find::all(aws, &settings.name).await?;
     let stops = stops(session, &blocks).await?;
     let instances: Vec<Instance> = blocks.into_iter().flat_map(|block| block.instances).collect();
     let mut in_default = Vec::new();
@@ -114,7 +114,7 @@ async fn stops(session: &Session<'_>, blocks: &[Block]) -> Result<BTreeMap<Strin
     for block in blocks.iter().filter(|it| it.life(session.now()).goes_on() && !it.instances.is_empty()) {
         let Some(record) = &block.record else { continue };
         let launch = session.aws.ec2.launch_data(record).await?;
-        let Some(config) = view::agents_settings(&launch) else { continue };
+        let Some(config) = launch.node_config() else { continue };
         for it in &block.instances {
             stops.insert(it.id.clone(), block.timeline(&config, it).stop_at);
         }
@@ -183,12 +183,12 @@ async fn of_job(session: &Session<'_>, facts: &mut Surroundings, job: Detail) ->
         Some(child) => child,
         None => job,
     };
-    if let Some((group, stream)) = doctor::worth_reading(&job) {
+    if let Some((group, stream)) = diagnosis::worth_reading(&job) {
         let read = session.aws.logs.tail(group, stream, LAST_LINES).await;
         let lines = if_allowed(session, read)?.unwrap_or_default();
         facts.wrote.insert(job.id.clone(), lines.into_iter().map(|line| line.text).collect());
     }
-    Ok(doctor::job(facts, &job))
+    Ok(diagnosis::job(facts, &job))
 }
 
 /// An array is PENDING as long as its children are not over `[V]`; one that depends on others says so itself.
@@ -207,8 +207,8 @@ async fn waiting_child(session: &Session<'_>, job: &Detail) -> Result<Option<Det
 }
 
 async fn everything(session: &Session<'_>, facts: &mut Surroundings) -> Result<Vec<Finding>> {
-    let mut found = doctor::surroundings(facts);
-    found.extend(facts.instances.iter().filter(|it| it.is_up()).filter_map(|it| doctor::instance(facts, it)));
+    let mut found = diagnosis::surroundings(facts);
+    found.extend(facts.instances.iter().filter(|it| it.is_up()).filter_map(|it| diagnosis::instance(facts, it)));
     if facts.queue.is_some() {
         for state in ["PENDING", "RUNNABLE"] {
             let listed = session.aws.batch.jobs_in_state(&facts.queue_name, state, MOST_JOBS).await?;

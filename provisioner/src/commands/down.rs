@@ -14,17 +14,19 @@ use node_contract::names::tag;
 use serde::Serialize;
 
 use crate::args;
-use crate::aws::ec2::{HeldCapacity, SpotRequest};
-use crate::block::{self, Block, Life, Part, Unread};
-use crate::capacity::{self, Standing};
-use crate::defence;
-use crate::desired::Desired;
-use crate::drain::Members;
-use crate::error::{Error, Result, human};
-use crate::ownership::{Marks, Ours, ids};
+use crate::block::drain::Members;
+use crate::block::find::{self, Unread};
+use crate::block::termination_schedules;
+use crate::environment::desired::Desired;
+use crate::model::block::{Block, Life, Part};
+use crate::model::capacity_reservation::CapacityReservation;
+use crate::model::error::{Error, Result};
+use crate::model::ownership::{Marks, Owned, ids};
+use crate::model::spot_request::{SpotRequest, SpotRequestStatus};
+use crate::model::text::human;
+use crate::runtime::failures::Failures;
+use crate::runtime::wait::{Poll, WaitSpec, since};
 use crate::session::Session;
-use crate::troubles::Troubles;
-use crate::wait::{Bound, Seen, since};
 
 mod environment;
 
@@ -52,14 +54,14 @@ pub(super) struct Ended {
 /// When jobs would be lost; after all else was ended, when a call failed or something didn't end in time.
 pub async fn run(session: &Session<'_>, args: &args::Down) -> Result<u8> {
     let limit = super::limit("--limit", args.limit.as_deref(), Duration::ZERO)?;
-    let (mut ended, mut troubles) = (Ended::default(), Troubles::default());
+    let (mut ended, mut troubles) = (Ended::default(), Failures::default());
     if args.all {
         let of_stack = environment::refuse_a_stacks(session).await;
         may_be_removed(session, of_stack, &mut troubles)?;
         let lost = environment::refuse_to_lose_jobs(session, args.discard_jobs).await;
         may_be_removed(session, lost, &mut troubles)?;
     }
-    let (blocks, unread) = block::seen(session.aws, session.environment(), true).await?;
+    let (blocks, unread) = find::all_tolerant(session.aws, session.environment(), true).await?;
     troubles.note_unread(session.ui, unread)?;
     let chosen = super::chosen_of_seen(session, &blocks, args.block.as_deref(), &troubles)?;
     for block in &chosen {
@@ -97,7 +99,7 @@ pub async fn run(session: &Session<'_>, args: &args::Down) -> Result<u8> {
 }
 
 /// A refusal ends the run; that it isn't known whether there is something to refuse keeps the environment alone.
-fn may_be_removed(session: &Session<'_>, looked: Result<()>, troubles: &mut Troubles) -> Result<()> {
+fn may_be_removed(session: &Session<'_>, looked: Result<()>, troubles: &mut Failures) -> Result<()> {
     match looked {
         Err(error @ Error::Aws(_)) => {
             let left = format!("the environment {} and all around it", session.environment());
@@ -109,7 +111,7 @@ fn may_be_removed(session: &Session<'_>, looked: Result<()>, troubles: &mut Trou
 
 /// Lets jobs finish for so long, then stops them, and gives how many were. Where they can't be looked at they are given
 /// the time all the same; then their instances end with them, and their agents stop them on the way down.
-async fn emptied(session: &Session<'_>, blocks: &[&Block], limit: Duration, troubles: &mut Troubles) -> Result<usize> {
+async fn emptied(session: &Session<'_>, blocks: &[&Block], limit: Duration, troubles: &mut Failures) -> Result<usize> {
     let stopped = async {
         let members = Members::drain(session, blocks).await?;
         members.empty(session, limit, "the block is ended").await
@@ -141,7 +143,7 @@ struct Ending<'a> {
     session: &'a Session<'a>,
     block: &'a Block,
     ended: &'a mut Ended,
-    troubles: &'a mut Troubles,
+    troubles: &'a mut Failures,
 }
 
 impl Ending<'_> {
@@ -149,7 +151,7 @@ impl Ending<'_> {
     /// is: what is left is found by them.
     ///
     /// # Errors
-    /// As [`Troubles::note`].
+    /// As [`Failures::note`].
     async fn end(mut self) -> Result<()> {
         let (session, block) = (self.session, self.block);
         session.ui.say(format_args!("ending block {}", block.id));
@@ -165,7 +167,7 @@ impl Ending<'_> {
             let late = late_requests(session, block).await;
             self.troubles.keep(session.ui, late, of_block("spot requests"))?;
         }
-        let (seen, _) = block::seen_again(session.aws, session.environment(), block).await?;
+        let (seen, _) = find::refresh_tolerant(session.aws, session.environment(), block).await?;
         let cancelled = self.requests_cancelled(&seen).await;
         let cancelled = self.troubles.keep(session.ui, cancelled, of_block("open spot requests"))?;
         let gone = self.instances_ended().await;
@@ -185,7 +187,7 @@ impl Ending<'_> {
     async fn forget(self, lacks: &BTreeSet<Part>) -> Result<()> {
         let (session, block) = (self.session, self.block);
         let of_block = |what: &str| format!("{what} of block {}", block.id);
-        let forgotten = defence::forget(session, &Desired::new(session.settings), &block.id).await;
+        let forgotten = termination_schedules::forget(session, &Desired::new(session.settings), &block.id).await;
         let Some(forgotten) = self.troubles.keep(session.ui, forgotten, of_block("schedules"))? else {
             return Ok(());
         };
@@ -211,7 +213,7 @@ impl Ending<'_> {
     async fn requests_cancelled(&mut self, seen: &Block) -> Result<()> {
         let marks = Marks::of_block(self.session.environment(), &seen.id);
         let open = |it: &&SpotRequest| matches!(it.state.as_str(), "open" | "active" | "disabled");
-        let cancel: Vec<Ours> =
+        let cancel: Vec<Owned> =
             seen.requests.iter().filter(open).filter_map(|it| marks.claim(&it.id, &it.tags)).collect();
         self.session.aws.ec2.cancel_spot_requests(&cancel).await?;
         self.ended.cancelled.extend(ids(&cancel));
@@ -222,7 +224,7 @@ impl Ending<'_> {
     /// Gives what couldn't be read.
     async fn instances_ended(&mut self) -> Result<Unread> {
         let (session, block) = (self.session, self.block);
-        let bound = Bound {
+        let bound = WaitSpec {
             what: format!("the instances of block {} to end", block.id),
             limit: END_LIMIT,
             next: "run the same command again".to_owned(),
@@ -231,20 +233,20 @@ impl Ending<'_> {
         // Where nothing is left that can be seen, but a part couldn't be read so far.
         let mut blind = None;
         let look = async || {
-            let (seen, unread) = block::seen_again(session.aws, session.environment(), block).await?;
+            let (seen, unread) = find::refresh_tolerant(session.aws, session.environment(), block).await?;
             let terminated = terminate(session, &seen, &mut asked).await;
             let cancelled = reservations_cancelled(session, &seen, self.ended).await;
             terminated.and(cancelled)?;
             blind = None;
             if let Some(left) = left(&seen) {
-                return Ok(Seen::NotYet(left));
+                return Ok(Poll::NotYet(left));
             }
             let Some(may_pass) = unread.values().find(|error| error.is_transient()) else {
-                return Ok(Seen::Done(unread));
+                return Ok(Poll::Done(unread));
             };
             let may_pass = may_pass.to_string();
             blind = Some(unread);
-            Ok(Seen::NotYet(may_pass))
+            Ok(Poll::NotYet(may_pass))
         };
         let result = session.waits.until(session.ui, bound, look).await;
         self.ended.instances.extend(asked);
@@ -260,13 +262,13 @@ impl Ending<'_> {
 async fn terminate(session: &Session<'_>, seen: &Block, asked: &mut Vec<String>) -> Result<()> {
     let marks = Marks::of_block(session.environment(), &seen.id);
     let up = || seen.instances.iter().filter(|it| it.is_up() && !asked.contains(&it.id));
-    let mut new: Vec<Ours> = up().filter_map(|it| marks.claim_instance(it, &seen.requests)).collect();
+    let mut new: Vec<Owned> = up().filter_map(|it| marks.claim_instance(it, &seen.requests)).collect();
     // Marked first: AWS forgets requests, and a run can be killed here.
     let unmarked = up().filter(|it| !marks.are_on(&it.tags));
-    let unmarked: Vec<Ours> = unmarked.filter_map(|it| marks.claim_instance(it, &seen.requests)).collect();
+    let unmarked: Vec<Owned> = unmarked.filter_map(|it| marks.claim_instance(it, &seen.requests)).collect();
     let marked = session.aws.ec2.tag(&unmarked, &marks.tags()).await;
     if seen.lacks(Part::Instances) {
-        let live = seen.requests.iter().filter(|it| capacity::standing(it) == Standing::Live);
+        let live = seen.requests.iter().filter(|it| it.status() == SpotRequestStatus::Live);
         let named = live.filter_map(|it| marks.claim(it.instance.as_ref()?, &it.tags));
         new.extend(named.filter(|it| !asked.iter().any(|id| id == it.id())));
     }
@@ -281,11 +283,11 @@ async fn terminate(session: &Session<'_>, seen: &Block, asked: &mut Vec<String>)
 /// What can be seen of a block that hasn't ended, in words.
 fn left(seen: &Block) -> Option<String> {
     let reserved = seen.reservations.iter().filter(|it| it.is_held()).count();
-    let holding = seen.requests.iter().filter(|it| capacity::standing(it) == Standing::Holding).count();
+    let holding = seen.requests.iter().filter(|it| it.status() == SpotRequestStatus::Holding).count();
     let shown = |it: &&SpotRequest| {
         it.instance.as_ref().is_none_or(|id| seen.instances.iter().any(|instance| instance.id == *id))
     };
-    let live = |it: &&SpotRequest| capacity::standing(it) == Standing::Live;
+    let live = |it: &&SpotRequest| it.status() == SpotRequestStatus::Live;
     let coming = seen.requests.iter().filter(live).filter(|it| !shown(it)).count();
     let alive = seen.instances.iter().filter(|it| it.state != "terminated").count();
     let requests = holding + coming;
@@ -296,14 +298,14 @@ fn left(seen: &Block) -> Option<String> {
 
 /// Gives requests the time to turn up that a run made which didn't live to see AWS's answer.
 async fn late_requests(session: &Session<'_>, block: &Block) -> Result<()> {
-    let bound = Bound {
+    let bound = WaitSpec {
         what: format!("spot requests of block {} that may have been made", block.id),
         limit: SETTLE,
         next: String::new(),
     };
     let look = async || {
         let seen = session.aws.ec2.spot_requests(tag::BLOCK, &block.id).await?;
-        Ok(if seen.is_empty() { Seen::NotYet("none is shown".to_owned()) } else { Seen::Done(()) })
+        Ok(if seen.is_empty() { Poll::NotYet("none is shown".to_owned()) } else { Poll::Done(()) })
     };
     match session.waits.until(session.ui, bound, look).await {
         // None was made.
@@ -316,7 +318,7 @@ async fn late_requests(session: &Session<'_>, block: &Block) -> Result<()> {
 async fn reservations_cancelled(session: &Session<'_>, seen: &Block, ended: &mut Ended) -> Result<()> {
     let marks = Marks::of_block(session.environment(), &seen.id);
     let active = seen.reservations.iter().filter(|it| it.is_active() && !ended.cancelled.contains(&it.id));
-    let ours: Vec<Ours> = active.filter_map(|it: &HeldCapacity| marks.claim(&it.id, &it.tags)).collect();
+    let ours: Vec<Owned> = active.filter_map(|it: &CapacityReservation| marks.claim(&it.id, &it.tags)).collect();
     for it in ours {
         session.ui.say(format_args!("cancelling capacity reservation {}", it.id()));
         session.aws.ec2.cancel_reservation(&it).await?;

@@ -7,11 +7,11 @@ use serde::Serialize;
 
 use super::{chosen_of_seen, limit};
 use crate::args;
-use crate::block;
-use crate::drain::Members;
-use crate::error::Result;
+use crate::block::drain::Members;
+use crate::block::find;
+use crate::model::error::Result;
+use crate::runtime::failures::Failures;
 use crate::session::Session;
-use crate::troubles::Troubles;
 
 /// How long `--wait` waits without `--limit`: the agents stop jobs at the block's end anyway, and no block is longer.
 const LONGEST: Duration = Duration::from_secs(182 * 24 * 3600);
@@ -31,8 +31,8 @@ struct Drained {
 /// When there is no such block; when a call failed, after what the others show was drained.
 pub async fn run(session: &Session<'_>, args: &args::Drain) -> Result<u8> {
     let limit = limit("--limit", args.limit.as_deref(), LONGEST)?;
-    let mut troubles = Troubles::default();
-    let (seen, unread) = block::seen(session.aws, session.environment(), false).await?;
+    let mut troubles = Failures::default();
+    let (seen, unread) = find::all_tolerant(session.aws, session.environment(), false).await?;
     troubles.note_unread(session.ui, unread)?;
     let blocks = chosen_of_seen(session, &seen, args.block.as_deref(), &troubles)?;
     let members = Members::drain(session, &blocks).await;

@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::{plan as planning, warn};
-use crate::apply::apply;
 use crate::args;
-use crate::desired::Desired;
-use crate::error::{Error, Result};
+use crate::environment::apply::apply;
+use crate::environment::desired::Desired;
+use crate::model::error::{Error, Result};
 use crate::session::Session;
 
 /// What `env` prints.

@@ -17,20 +17,21 @@ use serde::Serialize;
 
 use super::chosen;
 use crate::args;
-use crate::aws::ec2::Instance;
 use crate::aws::ecs::Member;
-use crate::block::{self, Block, Life};
-use crate::capacity;
-use crate::capacity::capacity_block::extension::{self, Extending};
-use crate::defence::Defence;
-use crate::desired::Desired;
-use crate::error::{Error, Result};
-use crate::ownership::{Marks, Ours};
-use crate::prices::Dollars;
-use crate::record::Reserved;
+use crate::block::find;
+use crate::block::purchase::capacity_block::extension::{self, Extending};
+use crate::block::termination_schedules::TerminationSchedules;
+use crate::environment::desired::Desired;
+use crate::model::block::{Block, Life};
+use crate::model::cost::Dollars;
+use crate::model::error::{Error, Result};
+use crate::model::instance::Instance;
+use crate::model::ownership::{Marks, Owned};
+use crate::model::record::Reserved;
+use crate::model::source;
 use crate::session::Session;
 use crate::settings::parse_duration;
-use crate::ui::view;
+use crate::terminal::format;
 
 mod cost;
 mod heard;
@@ -88,7 +89,7 @@ struct Extended {
 /// When the block's source can't, it is too late for all its instances, or a call fails.
 pub async fn run(session: &Session<'_>, args: &args::Extend) -> Result<u8> {
     let desired = Desired::new(session.settings);
-    let blocks = block::all(session.aws, session.environment()).await?;
+    let blocks = find::all(session.aws, session.environment()).await?;
     let block = the_one(session, &blocks, args)?;
     let Some(record) = &block.record else { return Err(no_record(block)) };
     let up: Vec<&Instance> = block.instances.iter().filter(|it| it.is_up()).collect();
@@ -98,7 +99,7 @@ pub async fn run(session: &Session<'_>, args: &args::Extend) -> Result<u8> {
     let mut end = wanted_end(args, latest)?;
     let reserved = reserved(block, &up);
     possible(block, &up, end)?;
-    let settings = view::agents_settings(&session.aws.ec2.launch_data(record).await?);
+    let settings = session.aws.ec2.launch_data(record).await?.node_config();
     let settings = settings.ok_or_else(|| no_record(block))?;
     let (cluster, members) = heard::members(session).await?;
     let mut nodes: Vec<Node> =
@@ -117,9 +118,9 @@ pub async fn run(session: &Session<'_>, args: &args::Extend) -> Result<u8> {
             None
         }
     };
-    session.ui.say(format_args!("moving the end of block {} to {}", block.id, view::moment(end, session.now())));
+    session.ui.say(format_args!("moving the end of block {} to {}", block.id, format::moment(end, session.now())));
     let mut schedules = 0;
-    if let Some(defence) = Defence::prepare(session, &desired).await? {
+    if let Some(defence) = TerminationSchedules::prepare(session, &desired).await? {
         defence.secure(session, block).await?;
         schedules = defence.postpone(session, &block.id, end).await?;
     }
@@ -194,7 +195,7 @@ fn wanted_end(args: &args::Extend, latest: Timestamp) -> Result<Timestamp> {
 
 /// Holds the block's new length against its sources' rules.
 fn possible(block: &Block, up: &[&Instance], end: Timestamp) -> Result<()> {
-    let sources = |it: &&Instance| Some((block.source_of(it).and_then(capacity::of)?, it.launched));
+    let sources = |it: &&Instance| Some((block.source_of(it).map(source::rules)?, it.launched));
     for (source, launched) in up.iter().filter_map(sources).filter(|(it, _)| is_ours_to_end(it.source())) {
         let length = SignedDuration::from_secs(launched.duration_until(end).as_secs());
         if let Some(why) = source.impossible(length) {
@@ -207,7 +208,7 @@ fn possible(block: &Block, up: &[&Instance], end: Timestamp) -> Result<()> {
 /// The capacity block that everything of the block runs in: its end is bought.
 fn reserved<'a>(block: &'a Block, up: &[&Instance]) -> Option<&'a Reserved> {
     let all = up.iter().all(|it| block.source_of(it) == Some(Source::CapacityBlock));
-    block.record.as_ref()?.terms.reserved.as_ref().filter(|_| all)
+    block.record.as_ref()?.spec.reserved.as_ref().filter(|_| all)
 }
 
 fn is_ours_to_end(source: Source) -> bool {
@@ -240,7 +241,7 @@ fn judge(
 }
 
 /// The leave to tag those that are asked.
-fn asked(session: &Session<'_>, block: &Block, nodes: &[Node]) -> Vec<Ours> {
+fn asked(session: &Session<'_>, block: &Block, nodes: &[Node]) -> Vec<Owned> {
     let template = block.record.as_ref().map(|record| record.template.id());
     let marks = Marks::of_block(session.environment(), &block.id).of_template(template);
     let is_asked = |it: &&Instance| nodes.iter().any(|node| node.instance == it.id && node.answer == Answer::NotHeard);
@@ -260,7 +261,7 @@ fn none_left(block: &Block, nodes: &[Node]) -> Error {
 }
 
 fn text(extended: &Extended, now: Timestamp) -> String {
-    let moment = |at| view::moment(at, now);
+    let moment = |at| format::moment(at, now);
     let mut lines = vec![format!("block {} ends {}", extended.block, moment(extended.end))];
     lines.extend(extended.instances.iter().map(|node| {
         let answer = match node.answer {

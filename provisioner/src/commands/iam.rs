@@ -3,10 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use crate::args::{self, Who};
-use crate::desired::Desired;
-use crate::error::Result;
-use crate::names;
-use crate::policy::{self, workstation};
+use crate::environment::desired::Desired;
+use crate::environment::policy::{self, workstation};
+use crate::model::error::Result;
+use crate::model::names;
 use crate::session::Session;
 
 /// Runs it.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::args;
 use crate::aws::Aws;
-use crate::error::{Error, Result};
-use crate::ui::Ui;
-use crate::wait::Waits;
+use crate::model::error::{Error, Result};
+use crate::runtime::wait::Waits;
+use crate::terminal::Ui;
 
 mod answers;
 

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::args;
-use crate::aws::batch::{Detail, JOB_STATES, Listed};
-use crate::error::{Error, Kind, Result};
+use crate::aws::batch::{Detail, Listed};
+use crate::model::batch::JOB_STATES;
+use crate::model::error::{Error, Kind, Result};
 use crate::session::Session;
-use crate::ui::{table, view};
+use crate::terminal::{format, table};
 
 /// Runs it.
 ///
@@ -97,7 +98,7 @@ fn since(job: &Detail, now: Timestamp) -> String {
     } else {
         job.created
     };
-    at.map_or_else(String::new, |at| view::ago(at, now))
+    at.map_or_else(String::new, |at| format::ago(at, now))
 }
 
 /// Which attempt is the last or under way, of how many.

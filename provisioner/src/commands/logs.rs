@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::jobs;
 use crate::args;
 use crate::aws::batch::Detail;
-use crate::error::{Error, Result};
+use crate::model::error::{Error, Result};
 use crate::session::Session;
 
 /// How often a followed log is read.

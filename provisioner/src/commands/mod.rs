@@ -5,12 +5,12 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use crate::args::Waiting;
-use crate::block::Block;
-use crate::bring;
-use crate::error::{Error, Result};
+use crate::block::launch;
+use crate::model::block::Block;
+use crate::model::error::{Error, Result};
+use crate::runtime::failures::Failures;
 use crate::session::Session;
 use crate::settings::parse_duration;
-use crate::troubles::Troubles;
 
 pub mod completions;
 pub mod doctor;
@@ -31,6 +31,7 @@ pub mod submit;
 pub mod template;
 pub mod up;
 pub mod user_data;
+pub mod view;
 
 const JOIN: SignedDuration = SignedDuration::from_mins(15);
 const VALID_FOR: SignedDuration = SignedDuration::from_mins(10);
@@ -39,14 +40,14 @@ const VALID_FOR: SignedDuration = SignedDuration::from_mins(10);
 ///
 /// # Errors
 /// [`Error::Settings`] when a duration is none.
-pub(crate) fn bring_options(new: bool, yes_purchase: bool, waiting: &Waiting) -> Result<bring::Options> {
+pub(crate) fn bring_options(new: bool, yes_purchase: bool, waiting: &Waiting) -> Result<launch::Options> {
     let read = |flag: &str, given: &Option<String>, default: SignedDuration| match given {
         None => Ok(default),
         Some(text) => parse_duration(text).map_err(|problem| Error::Settings(vec![format!("{flag}: {problem}")])),
     };
     let join = read("--timeout", &waiting.timeout, JOIN)?;
     let valid_for = read("--valid-for", &waiting.valid_for, VALID_FOR)?;
-    Ok(bring::Options { new, join: join.unsigned_abs(), valid_for, yes_purchase })
+    Ok(launch::Options { new, join: join.unsigned_abs(), valid_for, yes_purchase })
 }
 
 /// The blocks that a command is for: this one, or all.
@@ -73,7 +74,7 @@ pub(crate) fn chosen_of_seen<'a>(
     session: &Session<'_>,
     seen: &'a [Block],
     id: Option<&str>,
-    troubles: &Troubles,
+    troubles: &Failures,
 ) -> Result<Vec<&'a Block>> {
     match chosen(session, seen, id) {
         Err(_) if !troubles.is_empty() => Ok(Vec::new()),

@@ -4,21 +4,21 @@ use jiff::Timestamp;
 use node_contract::{Source, Timeline};
 use serde::Serialize;
 
-use crate::block;
-use crate::bring::{Foreseen, foresee, next_number, record_name};
-use crate::capacity::{self, Guarantee, capacity_block};
-use crate::desired::Desired;
-use crate::error::{Error, Kind, Result};
-use crate::given_profile;
-use crate::names;
-use crate::observe::observe;
-use crate::plan::{self, Plan, Verdict};
-use crate::prices::{Cost, Dollars};
+use crate::block::launch::{Foreseen, foresee, next_number, record_name};
+use crate::block::purchase::capacity_block;
+use crate::block::{find, user_data};
+use crate::environment::desired::Desired;
+use crate::environment::given_profile;
+use crate::environment::observe::observe;
+use crate::environment::plan::{self, Plan, Verdict};
+use crate::model::cost::{Cost, Dollars};
+use crate::model::error::{Error, Kind, Result};
+use crate::model::source::{self, Guarantee};
+use crate::model::{block, names};
 use crate::session::Session;
 use crate::settings;
-use crate::ui::screen::{Look, Tone};
-use crate::ui::{table, view};
-use crate::user_data;
+use crate::terminal::screen::{Look, Tone};
+use crate::terminal::{format, table};
 
 /// What `plan` prints.
 #[derive(Debug, Serialize)]
@@ -119,7 +119,7 @@ pub async fn look(session: &Session<'_>, desired: &Desired, new: bool) -> Result
     let settings = session.settings;
     let observed = observe(session.aws, desired).await?;
     let environment = plan::environment(desired, &observed);
-    let blocks = block::all(session.aws, &desired.environment).await?;
+    let blocks = find::all(session.aws, &desired.environment).await?;
     let live = block::current(&blocks, session.now(), new);
     let step = plan::block(live.map(record_name), &names::record(&desired.environment, next_number(&blocks)));
     let mut shown = Shown {
@@ -189,14 +189,14 @@ async fn of_capacity_blocks(session: &Session<'_>, types: &[String]) -> Result<V
 }
 
 fn promises(sources: &[Source]) -> Vec<Promise> {
-    let promise = |source: &Source| Some(Promise { source: *source, guarantee: capacity::of(*source)?.guarantee() });
-    sources.iter().filter_map(promise).collect()
+    let promise = |source: &Source| Promise { source: *source, guarantee: source::rules(*source).guarantee() };
+    sources.iter().map(promise).collect()
 }
 
 /// What is known beforehand about the sources.
 fn warnings(sources: &[Source]) -> Vec<String> {
     let mut all: Vec<String> =
-        sources.iter().filter_map(|source| capacity::of(*source)?.foreseen().map(str::to_owned)).collect();
+        sources.iter().filter_map(|source| source::rules(*source).foreseen().map(str::to_owned)).collect();
     if sources == [Source::SpotBlock] {
         all.push(
             "\"spot-block\" is the only source: on AWS, `up` makes the environment and ends with exit code 3. List others \
@@ -229,7 +229,7 @@ fn text(shown: &Shown, summary: &str, block: &settings::Block, now: Timestamp, l
     }
     if let Some(it) = &shown.if_launched_now {
         let moments = [("drain", it.drain_at), ("stop", it.stop_at), ("end", it.end)];
-        let moments = moments.map(|(name, at)| format!("  {name} {}", view::moment(at, now)));
+        let moments = moments.map(|(name, at)| format!("  {name} {}", format::moment(at, now)));
         text.push_str(&format!("\n\nif launched now:\n{}", moments.join("\n")));
     }
     text

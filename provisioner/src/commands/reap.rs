@@ -11,17 +11,18 @@ use serde::Serialize;
 
 use crate::args;
 use crate::aws::Aws;
-use crate::aws::ec2::{HeldCapacity, Instance, SpotRequest};
-use crate::block::{self, Block, Part};
-use crate::capacity::{self, Standing};
-use crate::defence;
-use crate::error::{Error, Result};
-use crate::names;
-use crate::ownership::{Marks, Ours};
+use crate::block::{find, termination_schedules};
+use crate::model::block::{Block, Part};
+use crate::model::capacity_reservation::CapacityReservation;
+use crate::model::error::{Error, Result};
+use crate::model::instance::Instance;
+use crate::model::names;
+use crate::model::ownership::{Marks, Owned};
+use crate::model::spot_request::{SpotRequest, SpotRequestStatus};
+use crate::runtime::failures::Failures;
+use crate::runtime::wait::Waits;
 use crate::settings::parse_duration;
-use crate::troubles::Troubles;
-use crate::ui::Ui;
-use crate::wait::Waits;
+use crate::terminal::Ui;
 
 /// How long after its end something is left to the lines of defence before this one.
 const GRACE: SignedDuration = SignedDuration::from_mins(10);
@@ -81,7 +82,7 @@ pub async fn run(reaper: &Reaper<'_>, of: Of, args: &args::Reap) -> Result<u8> {
     let older_than = args.older_than.as_deref().map(parse_duration).transpose();
     let older_than = older_than.map_err(|problem| Error::Settings(vec![format!("--older-than: {problem}")]))?;
     let now = reaper.waits.clock().now();
-    let (mut items, mut troubles) = (Vec::new(), Troubles::default());
+    let (mut items, mut troubles) = (Vec::new(), Failures::default());
     let environments = match of {
         Of::One(name) => vec![name],
         Of::All => reaper.environments(&mut troubles).await?,
@@ -98,7 +99,7 @@ pub async fn run(reaper: &Reaper<'_>, of: Of, args: &args::Reap) -> Result<u8> {
 
 impl Reaper<'_> {
     /// The environments that something in the account carries the mark of.
-    async fn environments(&self, troubles: &mut Troubles) -> Result<Vec<String>> {
+    async fn environments(&self, troubles: &mut Failures) -> Result<Vec<String>> {
         let left = "what belongs to environments that nothing else shows";
         let mut names = BTreeSet::new();
         for values in self.aws.ec2.values_of_tag(tag::ENVIRONMENT).await {
@@ -122,9 +123,9 @@ struct Environment<'a> {
 
 impl Environment<'_> {
     /// What can't be looked at is noted, and of what can be, nothing is ended that may go on as far as anybody knows.
-    async fn reap(&self, items: &mut Vec<Item>, troubles: &mut Troubles) -> Result<()> {
+    async fn reap(&self, items: &mut Vec<Item>, troubles: &mut Failures) -> Result<()> {
         let (aws, ui) = (self.reaper.aws, self.reaper.ui);
-        let (blocks, unread) = block::seen(aws, self.name, true).await?;
+        let (blocks, unread) = find::all_tolerant(aws, self.name, true).await?;
         let lacks: BTreeSet<Part> = unread.keys().copied().collect();
         troubles.note_unread(ui, unread)?;
         if !lacks.contains(&Part::Instances) {
@@ -135,15 +136,15 @@ impl Environment<'_> {
         for block in &blocks {
             for instance in block.instances.iter().filter(|it| it.is_up()) {
                 let judged = self.judge_instance(block, instance);
-                self.end(items, "instance", &instance.id, judged, async |ours: &Ours| {
+                self.end(items, "instance", &instance.id, judged, async |ours: &Owned| {
                     aws.ec2.terminate(std::slice::from_ref(ours)).await
                 })
                 .await;
             }
-            let holding = |it: &&SpotRequest| capacity::standing(it) == Standing::Holding;
+            let holding = |it: &&SpotRequest| it.status() == SpotRequestStatus::Holding;
             for request in block.requests.iter().filter(holding) {
                 let judged = self.judge_request(block, request);
-                self.end(items, "spot request", &request.id, judged, async |ours: &Ours| {
+                self.end(items, "spot request", &request.id, judged, async |ours: &Owned| {
                     aws.ec2.cancel_spot_requests(std::slice::from_ref(ours)).await
                 })
                 .await;
@@ -151,7 +152,7 @@ impl Environment<'_> {
             self.reservations(block, items).await;
             if let Some(record) = &block.record {
                 let judged = self.judge_record(block).map(|why| (record, why));
-                self.end(items, "record", &record.name, judged, async |record: &&crate::record::Record| {
+                self.end(items, "record", &record.name, judged, async |record: &&crate::model::record::Record| {
                     aws.ec2.delete_record(record).await
                 })
                 .await;
@@ -179,7 +180,7 @@ impl Environment<'_> {
         }
     }
 
-    fn judge_instance(&self, block: &Block, instance: &Instance) -> Judged<Ours> {
+    fn judge_instance(&self, block: &Block, instance: &Instance) -> Judged<Owned> {
         let marks = Marks::of_block(self.name, &block.id);
         let ours = marks.claim_instance(instance, &block.requests).ok_or("its spot request is not ours")?;
         let id = &block.id;
@@ -208,14 +209,14 @@ impl Environment<'_> {
         let aws = self.reaper.aws;
         for reservation in block.reservations.iter().filter(|it| it.is_held()) {
             let judged = self.judge_reservation(block, reservation);
-            self.end(items, "capacity reservation", &reservation.id, judged, async |ours: &Ours| {
+            self.end(items, "capacity reservation", &reservation.id, judged, async |ours: &Owned| {
                 aws.ec2.cancel_reservation(ours).await
             })
             .await;
         }
     }
 
-    fn judge_reservation(&self, block: &Block, reservation: &HeldCapacity) -> Judged<Ours> {
+    fn judge_reservation(&self, block: &Block, reservation: &CapacityReservation) -> Judged<Owned> {
         let marks = Marks::of_block(self.name, &block.id);
         let ours = marks.claim(&reservation.id, &reservation.tags).ok_or("it is not ours")?;
         if block.lacks(Part::Instances) || block.record.is_none() && block.lacks(Part::Records) {
@@ -236,7 +237,7 @@ impl Environment<'_> {
         Ok((ours, format!("nothing of block {} runs in it any more", block.id)))
     }
 
-    fn judge_request(&self, block: &Block, request: &SpotRequest) -> Judged<Ours> {
+    fn judge_request(&self, block: &Block, request: &SpotRequest) -> Judged<Owned> {
         let marks = Marks::of_block(self.name, &block.id);
         let ours = marks.claim(&request.id, &request.tags).ok_or("it is not ours")?;
         if block.record.is_none() && block.lacks(Part::Records) {
@@ -246,10 +247,10 @@ impl Environment<'_> {
             ));
         }
         match &block.record {
-            Some(record) if self.now < record.terms.late() => {
-                Err(format!("it may be fulfilled until {}", record.terms.valid_until))
+            Some(record) if self.now < record.spec.late() => {
+                Err(format!("it may be fulfilled until {}", record.spec.valid_until))
             }
-            Some(record) => Ok((ours, format!("it was valid until {}", record.terms.valid_until))),
+            Some(record) => Ok((ours, format!("it was valid until {}", record.spec.valid_until))),
             None => Ok((ours, "its block has no record".to_owned())),
         }
     }
@@ -264,7 +265,7 @@ impl Environment<'_> {
         if let Some(part) = block.unread.iter().find(matters) {
             return Err(format!("{} of its block may be left", part.left()));
         }
-        let end = later(record.terms.late(), record.terms.duration);
+        let end = later(record.spec.late(), record.spec.duration);
         if self.is_over(end) {
             Ok(format!("its block was over at {end}"))
         } else {
@@ -285,7 +286,8 @@ impl Environment<'_> {
             return Ok(());
         };
         let needed = |it: &&Block| it.has_something_left() || it.life(self.now).goes_on();
-        let needed: Vec<String> = blocks.iter().filter(needed).map(|it| defence::prefix(&it.id)).collect();
+        let needed: Vec<String> =
+            blocks.iter().filter(needed).map(|it| termination_schedules::prefix(&it.id)).collect();
         for schedule in aws.names(&name, "").await? {
             let judged = match needed.iter().any(|prefix| schedule.starts_with(prefix)) {
                 true => Err("its block goes on, or something of it is left".to_owned()),

@@ -1,10 +1,10 @@
 //! `spotblock request`: step 8 alone, on an environment that is there.
 
 use super::{bring_options, env, up, warn};
-use crate::apply::environment_valid;
 use crate::args;
-use crate::desired::Desired;
-use crate::error::Result;
+use crate::environment::apply::environment_valid;
+use crate::environment::desired::Desired;
+use crate::model::error::Result;
 use crate::session::Session;
 
 /// Runs it.

@@ -1,8 +1,8 @@
 //! `spotblock schema`: the JSON schema of spotblock.toml, for editors. It is written by hand, with the words that an
 //! editor shows; the tests below hold it against the parser, key by key.
 
-use crate::error::Result;
-use crate::ui::Ui;
+use crate::model::error::Result;
+use crate::terminal::Ui;
 
 /// The schema, JSON Schema draft 7, which editors' TOML extensions read.
 pub(crate) const SCHEMA: &str = include_str!("schema.json");

@@ -7,13 +7,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::args;
-use crate::aws::batch::JOB_STATES;
-use crate::block;
-use crate::error::{Error, Result};
-use crate::prices::Bounds;
+use crate::block::bounds::Bounds;
+use crate::block::find;
+use crate::commands::view::{self, BlockView};
+use crate::model::batch::JOB_STATES;
+use crate::model::error::{Error, Result};
 use crate::session::Session;
-use crate::ui::screen::{Look, Tone};
-use crate::ui::view::{self, BlockView};
+use crate::terminal::format;
+use crate::terminal::screen::{Look, Tone};
 
 /// How often a watched status is looked at: seldom enough that nobody is throttled by it.
 const EVERY: Duration = Duration::from_secs(5);
@@ -105,7 +106,7 @@ async fn pause(session: &Session<'_>, status: Option<&Status>, failure: Option<&
 
 fn screen(status: Option<&Status>, failure: Option<&Error>, look: Look) -> String {
     let failure = failure.map(|error| look.paint(Tone::Bad, &format!("the last look failed: {error}")));
-    let at = status.map(|it| view::clock(it.at));
+    let at = status.map(|it| format::clock(it.at));
     let title = format!("{}  (every {} s; Ctrl-C leaves)", at.unwrap_or_default(), EVERY.as_secs());
     let shown = status.map(|it| text(it, look));
     [Some(title), failure, Some(String::new()), shown].into_iter().flatten().collect::<Vec<_>>().join("\n")
@@ -127,7 +128,7 @@ async fn look(session: &Session<'_>, bounds: &mut Bounds) -> Result<Status> {
         Some(cluster) => session.aws.ecs.members(cluster).await?,
         None => BTreeMap::new(),
     };
-    let (found, mut blocks) = (block::all(session.aws, &settings.name).await?, Vec::new());
+    let (found, mut blocks) = (find::all(session.aws, &settings.name).await?, Vec::new());
     // Without the price list the cost is unknown, which shows.
     let _ = bounds.learn(session.aws, &found).await;
     for block in found.iter().rev() {

@@ -8,10 +8,10 @@ use serde::Serialize;
 use super::jobs;
 use crate::args;
 use crate::aws::batch::{Detail, Job, Registered};
-use crate::error::{Error, Kind, Result};
+use crate::model::error::{Error, Kind, Result};
 use crate::session::Session;
 use crate::settings::{is_batch_name, nearest, parse_duration, parse_mebibytes};
-use crate::ui::table;
+use crate::terminal::table;
 
 /// How often a submission that AWS throttles is repeated: throttled means not done.
 const ATTEMPTS: u32 = 6;
@@ -45,7 +45,7 @@ pub async fn run(session: &Session<'_>, args: &args::Submit) -> Result<u8> {
         definition: format!("{}:{}", args.job_definition, definition.revision),
         retry: args
             .attempts
-            .map(|attempts| crate::job_definition::JobDefinition { attempts, ..definition.definition.clone() }),
+            .map(|attempts| crate::model::job_definition::JobDefinition { attempts, ..definition.definition.clone() }),
         ..job
     };
     guard(session, &definition, &job)?;
@@ -241,13 +241,13 @@ fn guard(session: &Session<'_>, definition: &Registered, job: &Job) -> Result<()
 }
 
 /// Without rules Batch retries everything; with some, the first that matches decides.
-fn retries_a_lost_host(rules: &[crate::job_definition::RetryRule]) -> bool {
+fn retries_a_lost_host(rules: &[crate::model::job_definition::RetryRule]) -> bool {
     let reason = "Host EC2 (instance i-0) block ends";
     let matches = |pattern: &str| match pattern.strip_suffix('*') {
         Some(start) => reason.to_lowercase().starts_with(&start.to_lowercase()),
         None => reason.eq_ignore_ascii_case(pattern),
     };
-    let decides = |rule: &&crate::job_definition::RetryRule| {
+    let decides = |rule: &&crate::model::job_definition::RetryRule| {
         rule.on_status_reason.as_deref().is_none_or(matches)
             && rule.on_exit_code.as_deref().is_none_or(|code| matches!(code, "143" | "*"))
             && rule.on_reason.as_deref().is_none_or(|reason| reason == "*")
@@ -315,13 +315,13 @@ mod tests {
     /// Catches: a warning that isn't given, or one about rules that are all right.
     #[test]
     fn rules_that_lose_a_stopped_job_are_told() {
-        let rule = |action: &str, on: &str| crate::job_definition::RetryRule {
+        let rule = |action: &str, on: &str| crate::model::job_definition::RetryRule {
             action: action.into(),
             on_status_reason: (!on.is_empty()).then(|| on.into()),
             on_exit_code: None,
             on_reason: None,
         };
-        assert!(retries_a_lost_host(&crate::job_definition::retry_rules()));
+        assert!(retries_a_lost_host(&crate::model::job_definition::retry_rules()));
         assert!(retries_a_lost_host(&[]));
         assert!(retries_a_lost_host(&[rule("EXIT", "Task failed*"), rule("RETRY", "Host EC2*")]));
         assert!(!retries_a_lost_host(&[rule("EXIT", "*"), rule("RETRY", "Host EC2*")]));

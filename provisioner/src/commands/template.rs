@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::aws::Aws;
-use crate::desired::{Choice, Desired};
-use crate::error::Result;
-use crate::observe;
+use crate::environment::desired::{Choice, Desired};
+use crate::environment::{cloudformation, observe};
+use crate::model::error::Result;
 use crate::settings::Settings;
-use crate::template;
-use crate::ui::Ui;
+use crate::terminal::Ui;
 
 /// Whether AWS has to be asked: roles that are given by name stand in the template by their ARNs, as `env apply` has them.
 #[must_use]
@@ -43,6 +42,6 @@ pub async fn run(ui: &Ui, settings: &Settings, aws: Option<&Aws>) -> Result<u8> 
         }
     }
     // Values have no way to fail.
-    ui.print(&serde_json::to_string_pretty(&template::cloudformation(&desired, &arns)).unwrap_or_default())?;
+    ui.print(&serde_json::to_string_pretty(&cloudformation::cloudformation(&desired, &arns)).unwrap_or_default())?;
     Ok(0)
 }

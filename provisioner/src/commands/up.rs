@@ -3,16 +3,17 @@
 use serde::Serialize;
 
 use super::{bring_options, plan as planning};
-use crate::apply::apply;
 use crate::args;
-use crate::aws::batch::ComputeEnvironment;
-use crate::block;
-use crate::bring::{self, Foreseen, bring};
-use crate::desired::Desired;
-use crate::error::{Error, Result};
-use crate::prices::{Bounds, Cost};
+use crate::block::bounds::Bounds;
+use crate::block::find;
+use crate::block::launch::{self, Foreseen, bring};
+use crate::commands::view::{self, BlockView};
+use crate::environment::apply::apply;
+use crate::environment::desired::Desired;
+use crate::model::batch::ComputeEnvironment;
+use crate::model::cost::Cost;
+use crate::model::error::{Error, Result};
 use crate::session::Session;
-use crate::ui::view::{self, BlockView};
 
 /// The exit code when the user's answer is not yes.
 const NOT_CONFIRMED: u8 = 1;
@@ -82,12 +83,12 @@ pub async fn finish(
     session: &Session<'_>,
     desired: &Desired,
     environment: &ComputeEnvironment,
-    options: bring::Options,
+    options: launch::Options,
     foreseen: Option<Foreseen>,
 ) -> Result<u8> {
     let (record, cost) = Box::pin(bring(session, desired, environment, options, foreseen)).await?;
-    show(session, desired, environment, &record.terms.block, cost).await?;
-    bring::report(session, &record, "joined").await;
+    show(session, desired, environment, &record.spec.block, cost).await?;
+    launch::report(session, &record, "joined").await;
     Ok(0)
 }
 
@@ -98,7 +99,7 @@ async fn show(
     id: &str,
     cost: Option<Cost>,
 ) -> Result<()> {
-    let blocks = block::all(session.aws, session.environment()).await?;
+    let blocks = find::all(session.aws, session.environment()).await?;
     let block = blocks.iter().find(|block| block.id == id).ok_or_else(|| Error::State {
         what: format!("block {id} was brought, and is gone"),
         next: "look whether `spotblock down` was run at the same time".to_owned(),

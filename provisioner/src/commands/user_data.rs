@@ -4,10 +4,10 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::args::{self, Format};
-use crate::desired::Desired;
-use crate::error::{Error, Result};
+use crate::block::user_data::{self, Block};
+use crate::environment::desired::Desired;
+use crate::model::error::{Error, Result};
 use crate::settings::Settings;
-use crate::user_data::{self, Block};
 
 /// The text to print, for this cluster in this region; `id` is the block's unless the user gave one.
 ///

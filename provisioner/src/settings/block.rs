@@ -8,9 +8,9 @@ use super::needs::RawNeeds;
 use super::raw::{RawBlock, Scalar};
 use super::{Block, Image, units};
 use crate::args::BlockFlags;
-use crate::capacity;
-use crate::needs::{Arch, Needs};
-use crate::record::TAG_VALUE;
+use crate::model::instance_type::{Arch, Needs};
+use crate::model::record::TAG_VALUE;
+use crate::model::source;
 
 /// How soon a capacity block that is bought begins, where nothing is said.
 const START_WITHIN: SignedDuration = SignedDuration::from_hours(24);
@@ -114,16 +114,15 @@ impl Check<'_> {
 
     fn sources(&mut self, given: Option<Given<Vec<String>>>) -> Option<Vec<Source>> {
         let Some(given) = given else { return Some(vec![Source::SpotBlock]) };
-        let known = capacity::names().iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+        let known = source::ALL.iter().map(|source| format!("{:?}", source.to_string())).collect::<Vec<_>>().join(", ");
         let mut sources = Vec::new();
         for name in &given.value {
-            let problem = match capacity::named(name) {
+            let problem = match source::named(name) {
                 Some(source) if sources.contains(&source) => format!("{name:?} is listed twice"),
-                Some(source) if capacity::of(source).is_some() => {
+                Some(source) => {
                     sources.push(source);
                     continue;
                 }
-                Some(_) => format!("{name:?} is not supported by this version yet: it knows {known}"),
                 None => format!("{name:?} is not a source: this version knows {known}"),
             };
             self.problem(&given.place, problem);
@@ -140,7 +139,7 @@ impl Check<'_> {
         if count.is_none() {
             self.problem(&given.place, format!("{} is not a number from 1 to 1000", given.value));
         }
-        let mosts = sources.iter().filter_map(|source| Some((source, capacity::of(*source)?.most()?)));
+        let mosts = sources.iter().filter_map(|source| Some((source, source::rules(*source).most()?)));
         let over = mosts.filter(|(_, most)| count.is_some_and(|count| count > *most));
         let over: Vec<_> = over.collect();
         for (source, most) in &over {
@@ -164,7 +163,7 @@ impl Check<'_> {
     fn duration(&mut self, given: Option<Given<Scalar>>, sources: &[Source]) -> Option<SignedDuration> {
         let Some(given) = given else { return self.missing("[block] duration", "--duration") };
         let duration = self.take(&given.place, units::duration(&given.value))?;
-        let rules = sources.iter().filter_map(|source| capacity::of(*source)?.impossible(duration));
+        let rules = sources.iter().filter_map(|source| source::rules(*source).impossible(duration));
         let rules: Vec<String> = rules.collect();
         for rule in &rules {
             self.problem(&given.place, format!("{duration:#} is not possible: {rule}"));

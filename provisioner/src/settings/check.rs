@@ -9,9 +9,10 @@ use toml::Spanned;
 use super::raw::{Raw, RawAgent, RawArtifact, RawEnvironment, RawFrom, Scalar};
 use super::{Agent, AgentFrom, Block, Environment, Settings, jobs, line_of, units};
 use crate::args::BlockFlags;
-use crate::error::{Error, Result};
-use crate::job_definition::JobDefinition;
-use crate::{names, user_data};
+use crate::block::user_data;
+use crate::model::error::{Error, Result};
+use crate::model::job_definition::JobDefinition;
+use crate::model::names;
 
 /// The drain lead when no job definition has a timeout to derive it from.
 const DRAIN_LEAD: SignedDuration = SignedDuration::from_mins(15);

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use super::check::{Check, Given};
 use super::raw::RawJob;
 use super::{Agent, Block, longest_job, units};
-use crate::job_definition::{JobDefinition, Log, Mount, retry_rules};
+use crate::model::job_definition::{JobDefinition, Log, Mount, retry_rules};
 
 /// Batch refuses shorter timeouts `[V]`.
 const SHORTEST_TIMEOUT: SignedDuration = SignedDuration::from_secs(60);

@@ -6,7 +6,7 @@ use super::check::{Check, Given};
 use super::raw::Scalar;
 use super::units;
 use crate::args::BlockFlags;
-use crate::needs::{Arch, Needs};
+use crate::model::instance_type::{Arch, Needs};
 
 /// The keys of the file that say what an instance needs.
 pub(super) struct RawNeeds {

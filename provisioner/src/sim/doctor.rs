@@ -6,7 +6,7 @@ use localcloud::core::{Options, Request};
 use serde_json::json;
 
 use super::{Run, World, example_with};
-use crate::doctor::Cause;
+use crate::diagnosis::Cause;
 use scenes::scene;
 pub(super) use scenes::that_runs;
 

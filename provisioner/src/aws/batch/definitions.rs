@@ -8,10 +8,11 @@ use aws_sdk_batch::types::{
 };
 
 use super::{Batch, our_tags, sdk_tags};
+use crate::aws::classify::failed;
 use crate::aws::text;
-use crate::error::{Result, failed};
-use crate::job_definition::{JobDefinition, Log, Mount, RetryRule};
-use crate::ownership::Ours;
+use crate::model::error::Result;
+use crate::model::job_definition::{JobDefinition, Log, Mount, RetryRule};
+use crate::model::ownership::Owned;
 
 /// A revision in AWS.
 #[derive(Clone, Debug)]
@@ -68,7 +69,7 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn deregister(&self, ours: &Ours) -> Result<()> {
+    pub async fn deregister(&self, ours: &Owned) -> Result<()> {
         let call = self.client.deregister_job_definition().job_definition(ours.id());
         call.send().await.map(|_| ()).map_err(failed("batch:DeregisterJobDefinition", ours.id()))
     }
@@ -201,7 +202,7 @@ fn rule(rule: &EvaluateOnExit) -> RetryRule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job_definition::tests::hello_world;
+    use crate::model::job_definition::tests::hello_world;
 
     fn as_aws(wanted: &JobDefinition) -> aws_sdk_batch::types::JobDefinition {
         let timeout = wanted.timeout_secs.map(|secs| JobTimeout::builder().attempt_duration_seconds(int(secs)).build());

@@ -11,9 +11,10 @@ use serde::Serialize;
 
 use super::definitions::{int, requirement, retry_strategy};
 use super::{Batch, name_in};
+use crate::aws::classify::failed;
 use crate::aws::text;
-use crate::error::{Result, failed};
-use crate::job_definition::JobDefinition;
+use crate::model::error::Result;
+use crate::model::job_definition::JobDefinition;
 
 /// DescribeJobs takes up to 100 `[V]`.
 const DESCRIBE_LIMIT: usize = 100;

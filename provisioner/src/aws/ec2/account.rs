@@ -4,8 +4,9 @@ use aws_sdk_ec2::types::Filter;
 
 use super::Ec2;
 use super::network::Subnet;
+use crate::aws::classify::failed;
 use crate::aws::text;
-use crate::error::{Result, failed};
+use crate::model::error::Result;
 
 fn filter(name: &str, value: &str) -> Filter {
     Filter::builder().name(name).values(value).build()

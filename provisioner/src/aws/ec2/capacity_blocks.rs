@@ -9,9 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 
 use super::{Ec2, filter, our_tags, specification};
+use crate::aws::classify::failed;
 use crate::aws::{text, time, to_sdk_time};
-use crate::error::{Result, failed};
-use crate::record::{Attempt, Record};
+use crate::model::error::Result;
+use crate::model::record::{Attempt, Record};
 
 mod extensions;
 
@@ -163,7 +164,7 @@ impl Ec2 {
             .set_instance_type(attempt.pool.types.first().map(|it| InstanceType::from(it.as_str())))
             .set_subnet_id(attempt.pool.subnets.first().cloned())
             .instance_market_options(market);
-        let answer = call.send().await.map_err(failed("ec2:RunInstances", format!("block {}", record.terms.block)))?;
+        let answer = call.send().await.map_err(failed("ec2:RunInstances", format!("block {}", record.spec.block)))?;
         Ok(answer.instances().len())
     }
 

@@ -9,9 +9,10 @@ use aws_sdk_ec2::types::{
 };
 
 use super::{Ec2, specification};
+use crate::aws::classify::failed;
 use crate::aws::text;
-use crate::error::{Error, Result, failed};
-use crate::record::{Attempt, LaunchData, Record, Terms};
+use crate::model::error::{Error, Result};
+use crate::model::record::{Attempt, BlockSpec, LaunchData, Record};
 
 /// Spot or on-demand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +59,7 @@ impl Ec2 {
     /// When AWS refuses the whole request. What its pools refuse is in the answer.
     pub async fn create_fleet(&self, order: Order<'_>) -> Result<Fleet> {
         let Order { record, attempt, asked, market, token, .. } = order;
-        let terms = &record.terms;
+        let spec = &record.spec;
         let count = i32::try_from(asked).unwrap_or(i32::MAX);
         let kind = match market {
             Market::Spot => DefaultTargetCapacityType::Spot,
@@ -76,15 +77,15 @@ impl Ec2 {
             .target_capacity_specification(target)
             .launch_template_configs(ways(order));
         // All or none, of one zone: AWS asks for that [V].
-        let all = (!terms.fills_gaps()).then_some(count);
+        let all = (!spec.fills_gaps()).then_some(count);
         call = match market {
             Market::Spot => call.spot_options(spot_options(all)),
-            Market::OnDemand => call.on_demand_options(on_demand_options(terms, all, asked)),
+            Market::OnDemand => call.on_demand_options(on_demand_options(spec, all, asked)),
         };
         for kind in [ResourceType::Fleet, ResourceType::Instance, ResourceType::Volume] {
-            call = call.tag_specifications(specification(kind, &terms.tags_of(attempt.number)));
+            call = call.tag_specifications(specification(kind, &spec.tags_of(attempt.number)));
         }
-        let answer = call.send().await.map_err(failed("ec2:CreateFleet", format!("block {}", terms.block)))?;
+        let answer = call.send().await.map_err(failed("ec2:CreateFleet", format!("block {}", spec.block)))?;
         let instances = answer.instances().iter().flat_map(CreateFleetInstance::instance_ids).cloned().collect();
         let error = |it: &CreateFleetError| (text(it.error_code()), text(it.error_message()));
         let request_id = answer.request_id().map(str::to_owned);
@@ -115,7 +116,7 @@ impl Ec2 {
             .client
             .create_launch_template_version()
             .launch_template_id(id)
-            .client_token(format!("{}-{source}", record.terms.block))
+            .client_token(format!("{}-{source}", record.spec.block))
             .version_description(source)
             .source_version("1")
             .launch_template_data(RequestLaunchTemplateData::builder().user_data(&launch.user_data).build())
@@ -144,7 +145,7 @@ fn ways(order: Order<'_>) -> FleetLaunchTemplateConfigRequest {
                 .instance_type(InstanceType::from(kind.as_str()))
                 .subnet_id(subnet);
             way = match market {
-                Market::Spot => way.set_max_price(record.terms.max_price.clone()),
+                Market::Spot => way.set_max_price(record.spec.max_price.clone()),
                 Market::OnDemand => way.priority(f64::from(rank)),
             };
             config = config.overrides(way.build());
@@ -163,8 +164,8 @@ fn spot_options(all: Option<i32>) -> SpotOptionsRequest {
 }
 
 /// The user's order of types; and not above the user's price, as far as AWS keeps to it in fleets of this type `[A]`.
-fn on_demand_options(terms: &Terms, all: Option<i32>, asked: u32) -> OnDemandOptionsRequest {
-    let price = terms.max_price.as_ref().and_then(|price| price.parse::<f64>().ok());
+fn on_demand_options(spec: &BlockSpec, all: Option<i32>, asked: u32) -> OnDemandOptionsRequest {
+    let price = spec.max_price.as_ref().and_then(|price| price.parse::<f64>().ok());
     OnDemandOptionsRequest::builder()
         .allocation_strategy(FleetOnDemandAllocationStrategy::Prioritized)
         .set_single_availability_zone(all.map(|_| true))

@@ -5,8 +5,9 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::{Ec2, filter};
+use crate::aws::classify::failed;
 use crate::aws::text;
-use crate::error::{Kind, Result, failed};
+use crate::model::error::{Kind, Result};
 
 /// What an instance was launched with.
 #[derive(Clone, Debug, PartialEq, Eq)]

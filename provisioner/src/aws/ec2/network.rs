@@ -1,8 +1,9 @@
 //! EC2: subnets, security groups, images.
 
 use super::Ec2;
+use crate::aws::classify::failed;
 use crate::aws::text;
-use crate::error::{Error, Result, failed};
+use crate::model::error::{Error, Result};
 
 /// A subnet.
 #[derive(Clone, Debug)]

@@ -12,13 +12,14 @@ use aws_sdk_ec2::types::{
 use node_contract::names::tag;
 
 use super::{Ec2, filter, our_tags, specification};
+use crate::aws::classify::failed;
 use crate::aws::{text, time};
-use crate::error::{Error, Kind, Result, failed};
-use crate::names;
-use crate::ownership::Marks;
-use crate::record::{
-    DRIVER, ENDED, EXTENSION, Extension, LaunchData, OUTCOME, PURCHASE, Purchase, REPORTED, RESERVED, Record, Refused,
-    Reserved, Terms,
+use crate::model::error::{Error, Kind, Result};
+use crate::model::names;
+use crate::model::ownership::Marks;
+use crate::model::record::{
+    BlockSpec, DRIVER, ENDED, EXTENSION, Extension, LaunchData, OUTCOME, PURCHASE, Purchase, REPORTED, RESERVED,
+    Record, Refused, Reserved,
 };
 
 impl Ec2 {
@@ -58,15 +59,15 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails otherwise.
-    pub async fn create_record(&self, name: &str, terms: &Terms, launch: &LaunchData, driver: &str) -> Result<bool> {
-        let mut tags = terms.to_tags();
+    pub async fn create_record(&self, name: &str, spec: &BlockSpec, launch: &LaunchData, driver: &str) -> Result<bool> {
+        let mut tags = spec.to_tags();
         tags.insert(DRIVER.to_owned(), driver.to_owned());
         let result = self
             .client
             .create_launch_template()
             .launch_template_name(name)
             // The name alone makes it a create-if-absent; the token makes the SDK's own retry find its first attempt.
-            .client_token(format!("{}-record", terms.block))
+            .client_token(format!("{}-record", spec.block))
             .launch_template_data(request_data(launch))
             .tag_specifications(specification(ResourceType::LaunchTemplate, &tags))
             .send()
@@ -206,7 +207,7 @@ fn record(environment: &str, template: &LaunchTemplate) -> Result<Option<Record>
         template: template_of_ours,
         number,
         created: time(template.create_time()),
-        terms: Terms::from_tags(&name, &tags)?,
+        spec: BlockSpec::from_tags(&name, &tags)?,
         refused: Refused::of_tags(&name, &tags)?,
         driver: tags.get(DRIVER).cloned(),
         outcome: tags.get(OUTCOME).cloned(),

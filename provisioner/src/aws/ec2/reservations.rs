@@ -2,51 +2,18 @@
 
 use aws_sdk_ec2::operation::run_instances::builders::RunInstancesFluentBuilder;
 use aws_sdk_ec2::types::{
-    CapacityReservation, CapacityReservationInstancePlatform, CapacityReservationSpecification,
-    CapacityReservationTarget, CapacityReservationType, EndDateType, Filter, InstanceMatchCriteria, InstanceType,
-    LaunchTemplateSpecification, ResourceType,
+    self, CapacityReservationInstancePlatform, CapacityReservationSpecification, CapacityReservationTarget,
+    CapacityReservationType, EndDateType, Filter, InstanceMatchCriteria, InstanceType, LaunchTemplateSpecification,
+    ResourceType,
 };
-use jiff::Timestamp;
 
 use super::{Ec2, filter, our_tags, shown, specification};
+use crate::aws::classify::failed;
 use crate::aws::{text, time, to_sdk_time};
-use crate::error::{Error, Result, failed};
-use crate::ownership::Ours;
-use crate::record::{Attempt, LaunchData, Record, Terms};
-
-/// A capacity reservation.
-#[derive(Clone, Debug, Default)]
-pub struct HeldCapacity {
-    /// Its id.
-    pub id: String,
-    /// Its state, such as `active`.
-    pub state: String,
-    /// The type of its instances.
-    pub instance_type: String,
-    /// Its Availability Zone.
-    pub zone: String,
-    /// When it was made.
-    pub created: Timestamp,
-    /// When it ends by itself; none where it doesn't.
-    pub end: Option<Timestamp>,
-    /// Its tags.
-    pub tags: std::collections::BTreeMap<String, String>,
-}
-
-impl HeldCapacity {
-    /// Whether it holds capacity, or will: it is paid for until it is cancelled. AWS lets one be cancelled that is active
-    /// `[V]`, and one that is pending soon is.
-    #[must_use]
-    pub fn is_held(&self) -> bool {
-        matches!(self.state.as_str(), "active" | "pending" | "assessing" | "delayed")
-    }
-
-    /// Whether it can be launched into, and cancelled.
-    #[must_use]
-    pub fn is_active(&self) -> bool {
-        self.state == "active"
-    }
-}
+use crate::model::capacity_reservation::CapacityReservation;
+use crate::model::error::{Error, Result};
+use crate::model::ownership::Owned;
+use crate::model::record::{Attempt, BlockSpec, LaunchData, Record};
 
 /// A launch into a reservation.
 #[derive(Clone, Copy, Debug)]
@@ -73,25 +40,31 @@ impl Ec2 {
     ///
     /// # Errors
     /// AWS's refusal among others.
-    pub async fn reserve(&self, terms: &Terms, attempt: &Attempt, asked: u32, zone: &str) -> Result<HeldCapacity> {
+    pub async fn reserve(
+        &self,
+        spec: &BlockSpec,
+        attempt: &Attempt,
+        asked: u32,
+        zone: &str,
+    ) -> Result<CapacityReservation> {
         let kind = attempt.pool.types.first().map(String::as_str).unwrap_or_default();
         let answer = self
             .client
             .create_capacity_reservation()
-            .client_token(terms.client_token(attempt, 0))
+            .client_token(spec.client_token(attempt, 0))
             .instance_type(kind)
             .instance_platform(CapacityReservationInstancePlatform::LinuxUnix)
             .availability_zone(zone)
             .instance_count(i32::try_from(asked).unwrap_or(i32::MAX))
             .instance_match_criteria(InstanceMatchCriteria::Targeted)
             .end_date_type(EndDateType::Limited)
-            .end_date(to_sdk_time(terms.reserved_until()))
-            .tag_specifications(specification(ResourceType::CapacityReservation, &terms.tags_of(attempt.number)))
+            .end_date(to_sdk_time(spec.reserved_until()))
+            .tag_specifications(specification(ResourceType::CapacityReservation, &spec.tags_of(attempt.number)))
             .send()
             .await
-            .map_err(failed("ec2:CreateCapacityReservation", format!("block {}", terms.block)))?;
+            .map_err(failed("ec2:CreateCapacityReservation", format!("block {}", spec.block)))?;
         answer.capacity_reservation().map(reservation).ok_or_else(|| Error::State {
-            what: format!("AWS reserved capacity for block {} and did not say what", terms.block),
+            what: format!("AWS reserved capacity for block {} and did not say what", spec.block),
             next: "run the same command again".to_owned(),
         })
     }
@@ -100,7 +73,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn reservations_tagged(&self, tag: &str, value: &str) -> Result<Vec<HeldCapacity>> {
+    pub async fn reservations_tagged(&self, tag: &str, value: &str) -> Result<Vec<CapacityReservation>> {
         self.reservations(filter(&format!("tag:{tag}"), [value.to_owned()])).await
     }
 
@@ -108,13 +81,13 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub(super) async fn reservations(&self, by: Filter) -> Result<Vec<HeldCapacity>> {
+    pub(super) async fn reservations(&self, by: Filter) -> Result<Vec<CapacityReservation>> {
         let all = self.described_reservations(by).await?;
         Ok(all.iter().filter(|it| !is_of_a_block(it)).map(reservation).collect())
     }
 
     /// The capacity reservations that a filter finds, those of capacity blocks among them.
-    pub(super) async fn described_reservations(&self, by: Filter) -> Result<Vec<CapacityReservation>> {
+    pub(super) async fn described_reservations(&self, by: Filter) -> Result<Vec<types::CapacityReservation>> {
         let shown = shown(&by);
         let mut pages = self.client.describe_capacity_reservations().filters(by).into_paginator().send();
         let mut found = Vec::new();
@@ -126,7 +99,7 @@ impl Ec2 {
     }
 
     /// A capacity reservation as EC2 describes it.
-    pub(super) async fn described_reservation(&self, id: &str) -> Result<CapacityReservation> {
+    pub(super) async fn described_reservation(&self, id: &str) -> Result<types::CapacityReservation> {
         let call = self.client.describe_capacity_reservations().capacity_reservation_ids(id);
         let answer = call.send().await.map_err(failed("ec2:DescribeCapacityReservations", id))?;
         answer.capacity_reservations().first().cloned().ok_or_else(|| Error::State {
@@ -139,7 +112,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails, or there is none.
-    pub async fn reservation(&self, id: &str) -> Result<HeldCapacity> {
+    pub async fn reservation(&self, id: &str) -> Result<CapacityReservation> {
         self.described_reservation(id).await.map(|it| reservation(&it))
     }
 
@@ -147,7 +120,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn cancel_reservation(&self, reservation: &Ours) -> Result<()> {
+    pub async fn cancel_reservation(&self, reservation: &Owned) -> Result<()> {
         let call = self.client.cancel_capacity_reservation().capacity_reservation_id(reservation.id());
         super::gone_is_fine(
             call.send().await.map(|_| ()).map_err(failed("ec2:CancelCapacityReservation", reservation.id())),
@@ -166,7 +139,7 @@ impl Ec2 {
             .instance_type(InstanceType::from(instance_type))
             .subnet_id(subnet)
             .user_data(&launch.user_data);
-        let of = format!("block {} in {reservation}", record.terms.block);
+        let of = format!("block {} in {reservation}", record.spec.block);
         call.send().await.map(|_| ()).map_err(failed("ec2:RunInstances", of))
     }
 
@@ -180,7 +153,7 @@ impl Ec2 {
         reservation: &str,
         version: &str,
     ) -> RunInstancesFluentBuilder {
-        let (terms, count) = (&record.terms, i32::try_from(asked).unwrap_or(i32::MAX));
+        let (spec, count) = (&record.spec, i32::try_from(asked).unwrap_or(i32::MAX));
         let template =
             LaunchTemplateSpecification::builder().launch_template_id(record.template.id()).version(version).build();
         let target = CapacityReservationTarget::builder().capacity_reservation_id(reservation).build();
@@ -188,24 +161,24 @@ impl Ec2 {
         let mut call = self
             .client
             .run_instances()
-            .client_token(terms.client_token(attempt, 0))
+            .client_token(spec.client_token(attempt, 0))
             .min_count(count)
             .max_count(count)
             .launch_template(template)
             .capacity_reservation_specification(target);
         for kind in [ResourceType::Instance, ResourceType::Volume] {
-            call = call.tag_specifications(specification(kind, &terms.tags_of(attempt.number)));
+            call = call.tag_specifications(specification(kind, &spec.tags_of(attempt.number)));
         }
         call
     }
 }
 
-fn is_of_a_block(it: &aws_sdk_ec2::types::CapacityReservation) -> bool {
+fn is_of_a_block(it: &types::CapacityReservation) -> bool {
     it.reservation_type() == Some(&CapacityReservationType::CapacityBlock)
 }
 
-fn reservation(it: &aws_sdk_ec2::types::CapacityReservation) -> HeldCapacity {
-    HeldCapacity {
+fn reservation(it: &types::CapacityReservation) -> CapacityReservation {
+    CapacityReservation {
         id: text(it.capacity_reservation_id()),
         state: text(it.state().map(|state| state.as_str())),
         instance_type: text(it.instance_type()),

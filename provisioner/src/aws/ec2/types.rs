@@ -6,10 +6,11 @@ use aws_sdk_ec2::types::{Filter, InstanceType, InstanceTypeInfo, LocationType};
 use jiff::Timestamp;
 
 use super::Ec2;
+use crate::aws::classify::failed;
 use crate::aws::{text, time, to_sdk_time};
-use crate::error::{Result, failed};
-use crate::needs::{Arch, Kind};
-use crate::prices::Dollars;
+use crate::model::cost::Dollars;
+use crate::model::error::Result;
+use crate::model::instance_type::{Arch, Kind};
 
 fn filter(name: &str, values: impl IntoIterator<Item = impl Into<String>>) -> Filter {
     Filter::builder().name(name).set_values(Some(values.into_iter().map(Into::into).collect())).build()

@@ -3,8 +3,9 @@
 use std::fmt;
 
 use super::{DESCRIBE_LIMIT, Ecs};
+use crate::aws::classify::failed;
 use crate::aws::text;
-use crate::error::{Kind, Result, failed};
+use crate::model::error::{Kind, Result};
 
 /// CPU, memory and GPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

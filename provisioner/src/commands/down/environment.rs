@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use super::Ended;
-use crate::aws::batch::JOB_STATES;
-use crate::desired::{Choice, Desired, Scheduler};
-use crate::error::{Error, Result};
-use crate::names;
-use crate::policy;
+use crate::environment::desired::{Choice, Desired, Scheduler};
+use crate::environment::policy;
+use crate::model::batch::JOB_STATES;
+use crate::model::error::{Error, Result};
+use crate::model::names;
+use crate::runtime::failures::Failures;
+use crate::runtime::wait::{Poll, WaitSpec};
 use crate::session::Session;
-use crate::troubles::Troubles;
-use crate::wait::{Bound, Seen};
 
 const LIMIT: Duration = Duration::from_secs(600);
 
@@ -62,8 +62,8 @@ pub(super) async fn refuse_a_stacks(session: &Session<'_>) -> Result<()> {
 /// Removes what carries the environment's mark, as far as it can. What fails is noted.
 ///
 /// # Errors
-/// As [`Troubles::note`].
-pub(super) async fn remove(session: &Session<'_>, ended: &mut Ended, troubles: &mut Troubles) -> Result<()> {
+/// As [`Failures::note`].
+pub(super) async fn remove(session: &Session<'_>, ended: &mut Ended, troubles: &mut Failures) -> Result<()> {
     let (desired, ui) = (Desired::new(session.settings), session.ui);
     let queue_is_gone = queue(session, &desired, ended).await;
     let queue_is_gone = troubles.keep(ui, queue_is_gone, format!("job queue {}", desired.queue))?;
@@ -123,10 +123,10 @@ async fn queue(session: &Session<'_>, desired: &Desired, ended: &mut Ended) -> R
             .waits
             .until(session.ui, what("disabled"), async || match batch.queue(name).await? {
                 Some(has) if has.state == "DISABLED" && matches!(has.status.as_str(), "VALID" | "INVALID") => {
-                    Ok(Seen::Done(()))
+                    Ok(Poll::Done(()))
                 }
-                Some(has) => Ok(Seen::NotYet(has.status)),
-                None => Ok(Seen::Done(())),
+                Some(has) => Ok(Poll::NotYet(has.status)),
+                None => Ok(Poll::Done(())),
             })
             .await?;
         session.change(&of, async || batch.delete_queue(&ours).await).await?;
@@ -134,8 +134,8 @@ async fn queue(session: &Session<'_>, desired: &Desired, ended: &mut Ended) -> R
     session
         .waits
         .until(session.ui, what("gone"), async || match batch.queue(name).await? {
-            Some(has) => Ok(Seen::NotYet(has.status)),
-            None => Ok(Seen::Done(())),
+            Some(has) => Ok(Poll::NotYet(has.status)),
+            None => Ok(Poll::Done(())),
         })
         .await?;
     ended.removed.push(format!("job queue {name}"));
@@ -160,10 +160,10 @@ async fn compute_environment(session: &Session<'_>, desired: &Desired, ended: &m
             .waits
             .until(session.ui, what("disabled"), async || match batch.environment(name).await? {
                 Some(has) if has.state == "DISABLED" && matches!(has.status.as_str(), "VALID" | "INVALID") => {
-                    Ok(Seen::Done(()))
+                    Ok(Poll::Done(()))
                 }
-                Some(has) => Ok(Seen::NotYet(has.status)),
-                None => Ok(Seen::Done(())),
+                Some(has) => Ok(Poll::NotYet(has.status)),
+                None => Ok(Poll::Done(())),
             })
             .await?;
         session.change(&of, async || batch.delete_environment(&ours).await).await?;
@@ -175,16 +175,16 @@ async fn compute_environment(session: &Session<'_>, desired: &Desired, ended: &m
                 what: format!("compute environment {name} can't be deleted: {}", has.reason),
                 next: "repair what Batch names, then run the same command again".to_owned(),
             }),
-            Some(has) => Ok(Seen::NotYet(has.status)),
-            None => Ok(Seen::Done(())),
+            Some(has) => Ok(Poll::NotYet(has.status)),
+            None => Ok(Poll::Done(())),
         })
         .await?;
     ended.removed.push(format!("compute environment {name}"));
     Ok(())
 }
 
-fn bound(what: String) -> Bound {
-    Bound { what, limit: LIMIT, next: "run the same command again".to_owned() }
+fn bound(what: String) -> WaitSpec {
+    WaitSpec { what, limit: LIMIT, next: "run the same command again".to_owned() }
 }
 
 async fn definitions(session: &Session<'_>, desired: &Desired, ended: &mut Ended) -> Result<()> {
@@ -245,8 +245,8 @@ async fn schedules(session: &Session<'_>, desired: &Desired, scheduler: &Schedul
             session
                 .waits
                 .until(session.ui, what, async || match aws.group(name).await? {
-                    Some(_) => Ok(Seen::NotYet("DELETING".to_owned())),
-                    None => Ok(Seen::Done(())),
+                    Some(_) => Ok(Poll::NotYet("DELETING".to_owned())),
+                    None => Ok(Poll::Done(())),
                 })
                 .await?;
             ended.removed.push(format!("schedule group {name}"));

@@ -4,10 +4,11 @@ use jiff::{SignedDuration, Timestamp};
 use node_contract::Source;
 
 use super::is_ours_to_end;
-use crate::aws::ec2::Instance;
-use crate::block::Block;
-use crate::error::{Error, Result};
-use crate::prices::{Bounds, Dollars};
+use crate::block::bounds::Bounds;
+use crate::model::block::Block;
+use crate::model::cost::Dollars;
+use crate::model::error::{Error, Result};
+use crate::model::instance::Instance;
 use crate::session::Session;
 
 /// Asks for the prices and gives the worst case of the whole block, with what it has used; none where a price is unknown.

@@ -8,10 +8,10 @@ use jiff::Timestamp;
 
 use super::{Answer, Node};
 use crate::aws::ecs::Member;
-use crate::error::{Error, Result};
+use crate::model::error::{Error, Result};
+use crate::runtime::wait::{Poll, WaitSpec};
 use crate::session::Session;
-use crate::ui::view;
-use crate::wait::{Bound, Seen};
+use crate::terminal::format;
 
 /// How long the agents are listened for: they look at the tag every 30 s, and as long again is left for EC2 to show it in
 /// IMDS `[A]` and for ECS to take the answer.
@@ -37,16 +37,19 @@ pub(super) async fn wait(session: &Session<'_>, cluster: &str, asked: Asked, nod
     if all == 0 {
         return Ok(());
     }
-    let bound =
-        Bound { what: format!("{} to take the new end", view::many(all, "agent")), limit: LIMIT, next: String::new() };
+    let bound = WaitSpec {
+        what: format!("{} to take the new end", format::many(all, "agent")),
+        limit: LIMIT,
+        next: String::new(),
+    };
     let look = async || {
         let members = session.aws.ecs.members(cluster).await?;
         for node in nodes.iter_mut().filter(|node| node.is_awaited()) {
             hear(node, asked, members.get(&node.instance));
         }
         Ok(match silent(nodes) {
-            0 => Seen::Done(()),
-            some => Seen::NotYet(format!("{} of {all} have answered", all - some)),
+            0 => Poll::Done(()),
+            some => Poll::NotYet(format!("{} of {all} have answered", all - some)),
         })
     };
     match session.waits.until(session.ui, bound, look).await {

@@ -1,9 +1,9 @@
 //! What `init` can't find out, and so asks on a terminal: what the environment is called and what its jobs run.
 
-use crate::error::{Error, Result};
+use crate::model::error::{Error, Result};
+use crate::runtime::wait::Waits;
 use crate::settings::is_batch_name;
-use crate::ui::Ui;
-use crate::wait::Waits;
+use crate::terminal::Ui;
 
 /// The answers; the template's own words where none was given.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::{World, example_with};
 use super::{environment, live, stuck, submitted};
-use crate::doctor::Cause;
+use crate::diagnosis::Cause;
 use crate::testing::EXAMPLE;
 
 /// The role that Batch can't assume: there is none of this name.

@@ -5,8 +5,9 @@ use aws_sdk_ec2::types::{CapacityBlockExtension, CapacityBlockExtensionOffering}
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::Ec2;
+use crate::aws::classify::failed;
 use crate::aws::{text, time};
-use crate::error::{Result, failed};
+use crate::model::error::Result;
 
 /// An extension on offer.
 #[derive(Clone, Debug)]

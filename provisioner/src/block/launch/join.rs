@@ -1,0 +1,149 @@
+//! Marking what came, and waiting until it has joined the cluster.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::aws::ecs::Member;
+use crate::block::find;
+use crate::block::termination_schedules::TerminationSchedules;
+use crate::commands;
+use crate::diagnosis::Cause;
+use crate::model::block::Block;
+use crate::model::error::{Error, Result};
+use crate::model::instance::Instance;
+use crate::model::ownership::{Marks, Owned};
+use crate::model::record::Record;
+use crate::runtime::wait::{Poll, WaitSpec};
+use crate::session::Session;
+use crate::settings::AgentFrom;
+
+/// What came of the wait.
+pub(super) struct Joined {
+    /// How many are connected container instances.
+    pub(super) joined: usize,
+    /// Those that ended meanwhile.
+    pub(super) gone: Vec<Instance>,
+}
+
+/// What is waited for.
+pub(super) struct Expected<'a> {
+    /// The ECS cluster.
+    pub(super) cluster: &'a str,
+    /// How many instances.
+    pub(super) instances: usize,
+    /// What ends them if all else fails.
+    pub(super) defence: Option<&'a TerminationSchedules>,
+    /// How long.
+    pub(super) limit: Duration,
+}
+
+/// Marks instances of ours that are not marked yet: a spot request's tags don't reach them `[V]`.
+async fn mark(session: &Session<'_>, record: &Record, block: &Block) -> Result<()> {
+    let marks = Marks::of_block(session.environment(), &record.spec.block).of_template(Some(record.template.id()));
+    let mut unmarked: BTreeMap<u32, Vec<Owned>> = BTreeMap::new();
+    for instance in block.instances.iter().filter(|it| it.is_up() && !marks.are_on(&it.tags)) {
+        let attempt = block.attempt_of(instance).unwrap_or_default();
+        unmarked.entry(attempt).or_default().extend(marks.claim_instance(instance, &block.requests));
+    }
+    for (attempt, instances) in unmarked {
+        session.aws.ec2.tag(&instances, &record.spec.tags_of(attempt)).await?;
+    }
+    Ok(())
+}
+
+/// Waits until each instance is a connected container instance of the cluster; `seen` is what was seen of it last.
+pub(super) async fn join(
+    session: &Session<'_>,
+    record: &Record,
+    expected: Expected<'_>,
+    seen: &mut Joined,
+) -> Result<()> {
+    let Expected { cluster, instances: expected, defence, limit } = expected;
+    let bound = WaitSpec {
+        what: format!("the instances of block {} to join the cluster", record.spec.block),
+        limit,
+        next: String::new(),
+    };
+    let mut absent = None;
+    let mut members = BTreeMap::new();
+    let mut unsecured = defence;
+    let look = async || {
+        let block = find::refresh(session.aws, session.environment(), &record.spec.block, Some(record.clone())).await?;
+        mark(session, record, &block).await?;
+        let kept = |it: &&Instance| block.attempt_of(it).is_none_or(|attempt| record.keeps(attempt));
+        let instances: Vec<&Instance> = block.instances.iter().filter(kept).collect();
+        if instances.len() < expected {
+            return Ok(Poll::NotYet(format!("{} of {expected} instances shown so far", instances.len())));
+        }
+        if let Some(defence) = unsecured {
+            defence.secure(session, &block).await?;
+            unsecured = None;
+        }
+        session.aws.ecs.update_members(cluster, &mut members).await?;
+        let joined = |it: &&&Instance| members.get(&it.id).is_some_and(Member::has_joined);
+        seen.joined = instances.iter().filter(|it| it.is_up() && joined(it)).count();
+        seen.gone = instances.iter().filter(|it| !it.is_up()).map(|it| (*it).clone()).collect();
+        let missing: Vec<&&Instance> = instances.iter().filter(|it| it.is_up() && !joined(it)).collect();
+        let Some(first) = missing.first() else { return Ok(Poll::Done(())) };
+        absent = Some(first.id.clone());
+        let named: Vec<String> = missing.iter().take(5).map(|it| format!("{} ({})", it.id, it.state)).collect();
+        let here = instances.iter().filter(joined).count();
+        let rest = if missing.len() > 5 { ", ..." } else { "" };
+        Ok(Poll::NotYet(format!("{here} of {} joined; not yet: {}{rest}", instances.len(), named.join(", "))))
+    };
+    match session.waits.until_all(session.ui, bound, expected, look).await {
+        Err(Error::TimedOut { what, limit, last, .. }) => {
+            let next = why_not_joined(session, record, absent.as_deref().unwrap_or("INSTANCE")).await?;
+            Err(Error::TimedOut { what, limit, last, next })
+        }
+        result => result,
+    }
+}
+
+/// What keeps an instance from joining, in the order of likelihood.
+async fn why_not_joined(session: &Session<'_>, record: &Record, instance: &str) -> Result<String> {
+    let launch = session.aws.ec2.launch_data(record).await?;
+    let agent = match &session.settings.agent.from {
+        AgentFrom::Ami => format!("image {} carries spotblock-agent ([agent] from = \"ami\")", launch.image),
+        AgentFrom::Url { url, .. } => format!("the instance can fetch {url}"),
+        AgentFrom::S3 { object, .. } => {
+            format!("the instance's role may s3:GetObject s3://{object}, and the bucket is in the block's region")
+        }
+    };
+    let found = match commands::doctor::of_instance(session, instance).await {
+        Ok(found) => found.filter(|it| !matches!(it.cause, Cause::Booting | Cause::NeverJoined)),
+        // The time-out is what is told; this only explains it.
+        Err(_) => None,
+    };
+    let cause = match found {
+        Some(it) => format!("Instance {instance}: {} ({}); {}", it.finding, it.evidence, it.next),
+        None => format!(
+            "Check with `spotblock doctor {instance}`, which can read its console for some time yet, that {agent}, that ECS \
+             can be reached from {}, and that the role of {} has the policy of the agent",
+            record.spec.subnets.join(" and "),
+            launch.instance_profile
+        ),
+    };
+    Ok(format!(
+        "it is all or nothing: idle instances were ended, those with jobs leave when they are done (--partial K keeps K or \
+         more; --timeout waits longer). {cause}. Then run the same command again"
+    ))
+}
+
+pub(super) fn ended_early(record: &Record, gone: &[Instance]) -> Option<Error> {
+    let first = gone.first()?;
+    let (block, wanted) = (&record.spec.block, record.spec.instances);
+    Some(Error::State {
+        what: format!(
+            "{} of {wanted} instances of block {block} have ended: {} is {} ({})",
+            gone.len(),
+            first.id,
+            first.state,
+            first.reason
+        ),
+        next:
+            "it is all or nothing: idle instances were ended, those with jobs leave when they are done (--partial K keeps K \
+             or more); run the same command again for another block"
+                .to_owned(),
+    })
+}

@@ -1,0 +1,196 @@
+//! Spot instances with a defined duration: RequestSpotInstances with BlockDurationMinutes. AWS took no new customers
+//! from July 2021 and nobody after 2022 `[V]`; the API still has the parameter and refuses it.
+
+use std::time::Duration;
+
+use node_contract::names::tag;
+
+use super::refusal::{self, Refusal, Shortfall};
+use super::{PurchaseOutcome, PurchaseRequest, with_profile};
+use crate::model::error::{AwsFailure, Result};
+use crate::model::ownership::Marks;
+use crate::model::record::{Attempt, attempt_of};
+use crate::model::spot_request::{SpotRequest, SpotRequestStatus};
+use crate::runtime::wait::{Poll, WaitSpec};
+
+/// How long after ValidUntil a request may still be shown open.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// What a refusal of RequestSpotInstances means. The wording of AWS's refusal of a duration may have changed, so it is
+/// told by the parameter's name `[A]`.
+#[must_use]
+pub(super) fn refusal(failure: &AwsFailure) -> Refusal {
+    let message = failure.message.to_lowercase();
+    let of_duration = message.contains("blockduration") || message.contains("defined duration");
+    match refusal::of_call(failure) {
+        Refusal::Passing => Refusal::Passing,
+        _ if of_duration => Refusal::NotSold,
+        refusal => refusal,
+    }
+}
+
+/// What it means that a request was not fulfilled.
+fn unfulfilled(request: &SpotRequest, held: Option<&str>) -> Refusal {
+    match request.code.as_str() {
+        "bad-parameters" | "system-error" | "canceled-before-fulfillment" => Refusal::Never,
+        "limit-exceeded" => Refusal::Quota,
+        _ if held.is_some_and(|code| code.starts_with("price-too-low")) => Refusal::Price,
+        _ => Refusal::NoCapacity,
+    }
+}
+
+/// The requests of one attempt.
+fn of_attempt(requests: &[SpotRequest], attempt: &Attempt) -> Vec<SpotRequest> {
+    requests.iter().filter(|it| attempt_of(&it.tags) == Some(attempt.number)).cloned().collect()
+}
+
+/// Where AWS doesn't show all requests, the purchase is repeated: under the same token it gives those that were made.
+pub(super) async fn buy(buying: PurchaseRequest<'_>) -> Result<PurchaseOutcome> {
+    let requests = of_attempt(&buying.block.requests, buying.attempt);
+    let asked = usize::try_from(buying.asked).unwrap_or(usize::MAX);
+    let mut expected = requests.len();
+    if requests.len() < asked {
+        if buying.session.now() < buying.attempt.valid_until {
+            match purchase(buying).await {
+                Ok(()) => expected = asked,
+                Err(error) => return refusal::outcome(error, refusal).map(|came| explained(buying, came)),
+            }
+        } else if requests.is_empty() {
+            return Ok(PurchaseOutcome { instances: 0, short: Some(Shortfall::too_late()) });
+        }
+    }
+    let fulfilment = fulfilment(buying, expected).await?;
+    let is_failed = |it: &&SpotRequest| it.status() == SpotRequestStatus::Failed;
+    let failed: Vec<&SpotRequest> = fulfilment.requests.iter().filter(is_failed).collect();
+    let came = fulfilment.requests.len() - failed.len();
+    let short = failed.first().map(|first| Shortfall {
+        refusal: unfulfilled(first, fulfilment.held.as_deref()),
+        code: first.code.clone(),
+        why: format!(
+            "spot request {} ended with {} ({}){}",
+            first.id,
+            first.code,
+            first.message,
+            fulfilment.held.map(|why| format!(" after {why}")).unwrap_or_default()
+        ),
+        failure: None,
+        next: Some(
+            "Raise [block] max-price, or ask for fewer instances, another type or subnet; --valid-for waits longer",
+        ),
+    });
+    Ok(PurchaseOutcome { instances: u32::try_from(came).unwrap_or(u32::MAX), short })
+}
+
+/// What the user is told of a refusal.
+fn explained(buying: PurchaseRequest<'_>, mut came: PurchaseOutcome) -> PurchaseOutcome {
+    let block = &buying.record.spec.block;
+    if let Some(short) = came.short.as_mut().filter(|short| short.refusal == Refusal::NotSold) {
+        short.why = format!(
+            "AWS refuses to sell block {block} as a spot block: EC2 has sold no spot instances with a defined duration \
+             since the end of 2022"
+        );
+        short.next = Some(
+            "List other sources in [block] sources, such as \"spot\" (cheap, best effort) or \"on-demand\" (firm), after \
+             \"spot-block\" or instead of it. The environment stands: instances that you start yourself with `spotblock \
+             user-data` join it",
+        );
+    }
+    came
+}
+
+async fn purchase(buying: PurchaseRequest<'_>) -> Result<()> {
+    let PurchaseRequest { session, record, attempt, asked, launch, .. } = buying;
+    let ask = async || session.aws.ec2.request_spot_block(&record.spec, attempt, asked, launch).await;
+    with_profile(session, launch, ask).await
+}
+
+/// What became of the requests.
+struct Fulfilment {
+    requests: Vec<SpotRequest>,
+    /// What the last that was not fulfilled waited for.
+    held: Option<String>,
+}
+
+/// Waits until no request may still be fulfilled that isn't. All of a purchase are made at once, and AWS may show some of
+/// them later.
+async fn fulfilment(buying: PurchaseRequest<'_>, expected: usize) -> Result<Fulfilment> {
+    let PurchaseRequest { session, record, attempt, .. } = buying;
+    let mut held = None;
+    let spec = &record.spec;
+    let marks = Marks::of_block(session.environment(), &spec.block);
+    let left: Duration = session.now().duration_until(attempt.valid_until).try_into().unwrap_or_default();
+    let bound = WaitSpec {
+        what: format!("{expected} spot requests of block {}", spec.block),
+        limit: left + GRACE,
+        next: "run the same command again to wait on, or `spotblock down` to cancel the requests".to_owned(),
+    };
+    let look = async || {
+        let seen = session.aws.ec2.spot_requests(tag::BLOCK, &spec.block).await?;
+        let ours: Vec<SpotRequest> = seen.into_iter().filter(|it| marks.are_on(&it.tags)).collect();
+        let ours = of_attempt(&ours, attempt);
+        if ours.len() < expected {
+            return Ok(Poll::NotYet(format!("{} shown so far", ours.len())));
+        }
+        let holding = ours.iter().filter(|it| match it.status() {
+            SpotRequestStatus::Holding => true,
+            SpotRequestStatus::Live => it.instance.is_none(),
+            SpotRequestStatus::Failed | SpotRequestStatus::Over => false,
+        });
+        match holding.clone().next() {
+            None => Ok(Poll::Done(Fulfilment { requests: ours, held: held.take() })),
+            Some(first) => {
+                held = Some(format!("{} ({})", first.code, first.message));
+                let done = ours.len() - holding.count();
+                Ok(Poll::NotYet(format!("{done} fulfilled; {} is {}", first.id, first.code)))
+            }
+        }
+    };
+    session.waits.until(session.ui, bound, look).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::block::tests::request;
+    use crate::model::error::Kind;
+
+    #[test]
+    fn a_refused_duration_is_told_from_other_refusals() {
+        let failure = |kind, code: &str, message: &str| AwsFailure {
+            action: "ec2:RequestSpotInstances",
+            resource: "block".into(),
+            kind,
+            code: Some(code.into()),
+            message: message.into(),
+            request_id: None,
+        };
+        for (kind, code, message, expected) in [
+            (
+                Kind::Rejected,
+                "InvalidParameterValue",
+                "BlockDurationMinutes is not a valid parameter",
+                Refusal::NotSold,
+            ),
+            (Kind::Rejected, "UnsupportedOperation", "Spot with a defined duration is not supported", Refusal::NotSold),
+            (Kind::Throttled, "RequestLimitExceeded", "BlockDurationMinutes", Refusal::Passing),
+            (Kind::Rejected, "InvalidParameterValue", "Invalid zone", Refusal::Never),
+            (Kind::Rejected, "SpotMaxPriceTooLow", "", Refusal::Price),
+        ] {
+            assert_eq!(refusal(&failure(kind, code, message)), expected, "{code}: {message}");
+        }
+    }
+
+    #[test]
+    fn why_a_request_was_not_fulfilled_decides_whether_the_next_source_is_asked() {
+        for (code, held, expected) in [
+            ("schedule-expired", Some("price-too-low (...)"), Refusal::Price),
+            ("schedule-expired", Some("capacity-not-available (...)"), Refusal::NoCapacity),
+            ("schedule-expired", None, Refusal::NoCapacity),
+            ("limit-exceeded", None, Refusal::Quota),
+            ("bad-parameters", None, Refusal::Never),
+            ("canceled-before-fulfillment", None, Refusal::Never),
+        ] {
+            assert_eq!(unfulfilled(&request("sir-1", "closed", code, None), held), expected, "{code} {held:?}");
+        }
+    }
+}

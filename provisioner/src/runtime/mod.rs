@@ -1,0 +1,6 @@
+//! The clock, bounded waits, interruption, and failures collected on the way.
+
+pub mod clock;
+pub mod failures;
+pub mod interrupt;
+pub mod wait;
