@@ -1,5 +1,5 @@
 # What people run. Each target sets up what it needs; everything it makes is below target/.
-.PHONY: bench chaos demo fuzz goodput test lint build snapshots dist dist-provisioner boot peers clean help
+.PHONY: bench chaos demo fuzz goodput house test lint build snapshots dist dist-provisioner boot peers clean help
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 16
@@ -65,6 +65,9 @@ fuzz:  ## give every parser of foreign input RUNS broken inputs (default 100000)
 goodput:  ## the share of paid block time that ends in finished jobs, by how the end is met (TRACE=file: a trace in the Standard Workload Format)
 	cargo build --locked --workspace --bins
 	target/debug/goodput $(if $(TRACE),--trace "$(TRACE)")
+
+house:  ## the structure in figures: modules, imports that run back, circles, public items, long lines
+	cargo run --locked --quiet --package house
 
 dist:  ## the agent's packages, into target/dist: tarball, .deb, .rpm, SBOM, SHA256SUMS (ARCH=aarch64 for Graviton)
 	packaging/dist.sh $(ARCH)
