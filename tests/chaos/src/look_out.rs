@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use localcloud::core::{Request, ec2};
 use node_contract::names::tag;
-use spotblock::record;
+use spotblock::model::record;
 
 use crate::trouble::Caller;
 use crate::world::State;
