@@ -45,7 +45,7 @@ lint:  ## formatting and clippy, without a single warning
 	else echo "cargo deny is not installed: licences and sources are left to make peers, which brings its own"; fi
 
 snapshots:  ## write help texts, error messages and merged ecs.config files anew into fixtures/, to be looked at in the diff
-	SPOTBLOCK_WRITE_SNAPSHOTS=1 cargo test --locked --quiet --package provisioner --lib snapshot
+	SPOTBLOCK_WRITE_SNAPSHOTS=1 cargo test --locked --quiet --package provisioner --lib --test simulation snapshot
 	SPOTBLOCK_WRITE_SNAPSHOTS=1 cargo test --locked --quiet --package node-agent --lib odd_files
 
 # What others wrote, to hold ours against: the AWS CLI, botocore's models of each service, parliament, cfn-lint, moto.

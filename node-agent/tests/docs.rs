@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Where tests are: the package, as `cargo nextest run -p` takes it, and a folder of its sources. The boots are Python.
-const SOURCES: [(&str, &str); 8] = [
+const SOURCES: [(&str, &str); 9] = [
     ("node-agent", "node-agent/src"),
     ("node-agent", "node-agent/tests"),
     ("node-contract", "node-agent/contract/src"),
     ("provisioner", "provisioner/src"),
+    ("provisioner", "provisioner/tests/simulation"),
     ("provisioner", "tests/e2e/tests"),
     ("chaos", "tests/chaos/src"),
     ("chaos", "tests/chaos/tests"),

@@ -59,8 +59,6 @@ pub mod settings;
 pub mod terminal;
 
 #[cfg(test)]
-mod sim;
-#[cfg(test)]
 mod testing;
 
 use args::{BlockFlags, Cli, Command, Global};

@@ -143,7 +143,7 @@ fn tidy(command: Command, path: &str) -> Command {
 
 /// Each command with its path, `up` or `env apply`, those without commands of their own only.
 #[cfg(test)]
-pub(crate) fn leaves(command: &Command, path: &str) -> Vec<(String, Command)> {
+fn leaves(command: &Command, path: &str) -> Vec<(String, Command)> {
     let children: Vec<_> = command.get_subcommands().filter(|child| child.get_name() != "help").collect();
     if children.is_empty() {
         return vec![(path.to_owned(), command.clone())];

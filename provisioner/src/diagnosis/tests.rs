@@ -1,4 +1,5 @@
-//! The order in which causes are looked for, and what keeps one from being found. sim/doctor.rs makes each happen.
+//! The order in which causes are looked for, and what keeps one from being found.
+//! tests/simulation/doctor.rs makes each happen.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,6 @@
-//! Two hundred instances with the real programs, over sockets. The simulation has a thousand (provisioner/src/sim/scale.rs);
-//! here the wire's sizes count too, and real time. The nodes are light ones: in the cloud's process.
+//! Two hundred instances with the real programs, over sockets. The simulation has a thousand
+//! (provisioner/tests/simulation/scale.rs); here the wire's sizes count too, and real time. The
+//! nodes are light ones: in the cloud's process.
 
 use std::time::Duration;
 

@@ -6,8 +6,7 @@ use std::time::Duration;
 use localcloud::core::Options;
 use serde_json::{Value, json};
 
-use super::{Run, World, capacity_block, doctor, example_with, ladder};
-use crate::args::help;
+use super::{Run, World, capacity_block, doctor, example_with, fallback};
 
 const PAGE: &str = include_str!("../../../docs/json.md");
 
@@ -48,7 +47,7 @@ fn told(section: &str) -> BTreeSet<String> {
 }
 
 async fn live(sources: &[&str]) -> World {
-    let world = World::with_config(ladder::today(&[]), &ladder::config(sources));
+    let world = World::with_config(fallback::today(&[]), &fallback::config(sources));
     assert_eq!(world.run(&["up"]).await.code, 0);
     world
 }
@@ -58,10 +57,19 @@ async fn live(sources: &[&str]) -> World {
 fn each_command_has_a_section_or_prints_what_is_not_ours() {
     let sections = PAGE.lines().filter_map(|line| line.strip_prefix("## "));
     let told: BTreeSet<&str> = sections.flat_map(|line| line.split('`').skip(1).step_by(2)).collect();
-    let leaves = help::leaves(&help::command(), "");
-    let ours: BTreeSet<&str> =
-        leaves.iter().map(|(path, _)| path.as_str()).filter(|path| !OTHERS.contains(path)).collect();
+    let commands = leaves(&spotblock::args::command(), "");
+    let ours: BTreeSet<&str> = commands.iter().map(String::as_str).filter(|path| !OTHERS.contains(path)).collect();
     assert_eq!(told, ours);
+}
+
+/// Each command, `up` or `env apply`: those without commands of their own only.
+fn leaves(command: &clap::Command, path: &str) -> Vec<String> {
+    let children: Vec<_> = command.get_subcommands().filter(|child| child.get_name() != "help").collect();
+    if children.is_empty() {
+        return vec![path.to_owned()];
+    }
+    let below = |child: &&clap::Command| leaves(child, format!("{path} {}", child.get_name()).trim_start());
+    children.iter().flat_map(below).collect()
 }
 
 /// Catches: a key that was renamed or dropped, which breaks other people's scripts, and one that nobody is told of.
@@ -78,8 +86,8 @@ async fn the_documentation_has_each_key_of_status_and_no_other() {
 
 #[tokio::test(start_paused = true)]
 async fn the_documentation_has_each_key_of_a_blocks_commands_and_no_other() {
-    let config = ladder::config(&["spot"]).replace("instances = 3", "instances = 3\nmax-cost = 9");
-    let world = World::with_config(ladder::today(&[]), &config);
+    let config = fallback::config(&["spot"]).replace("instances = 3", "instances = 3\nmax-cost = 9");
+    let world = World::with_config(fallback::today(&[]), &config);
     assert_eq!(told("`up` and"), printed(&world.run(&["up", "-o", "json"]).await));
     assert_eq!(told("`extend`"), printed(&world.run(&["extend", "--by", "1h", "-o", "json"]).await));
     assert_eq!(told("`reap`"), printed(&world.run(&["reap", "--dry-run", "-o", "json"]).await));
@@ -108,7 +116,7 @@ async fn the_documentation_has_each_key_of_plan_and_env_and_no_other() {
 /// Of a job that failed, of an array, of one that depends on another.
 #[tokio::test(start_paused = true)]
 async fn the_documentation_has_each_key_of_jobs_and_no_other() {
-    let world = doctor::that_runs(crate::testing::EXAMPLE).await;
+    let world = doctor::that_runs(crate::EXAMPLE).await;
     let submit = ["submit", "-j", "hello-world", "-o", "json", "--env", "LOCALCLOUD_EXIT=9"];
     assert_eq!(told("`submit`"), printed(&world.run(&submit).await));
     let watched = world.run(&[&submit[..], &["--watch"]].concat()).await;

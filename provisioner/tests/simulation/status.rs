@@ -6,7 +6,7 @@ use localcloud::core::Options;
 use serde_json::Value;
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::{World, ladder};
+use super::{World, fallback};
 
 async fn live() -> World {
     let world = World::new(Options::default());
@@ -16,7 +16,7 @@ async fn live() -> World {
 }
 
 async fn up(sources: &[&str]) -> World {
-    let world = World::with_config(ladder::today(&[]), &ladder::config(sources));
+    let world = World::with_config(fallback::today(&[]), &fallback::config(sources));
     assert_eq!(world.run(&["up"]).await.code, 0);
     world
 }

@@ -7,7 +7,7 @@ use node_contract::names::tag;
 use serde_json::Value;
 
 use super::World;
-use super::ladder::{config, today};
+use super::fallback::{config, today};
 
 /// Three on-demand instances, which nothing ends here but a schedule: the simulation's nodes only register.
 async fn on_demand() -> World {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use localcloud::core::faults::Effect;
 use localcloud::core::{Caller, Fault, Options};
 
-use super::snapshot::Snapshot;
+use super::end_state::EndState;
 use super::{World, example_with};
 
 /// Each operation that was called, with its service.
@@ -43,7 +43,7 @@ async fn whichever_is_denied(prepare: impl AsyncFn() -> World, command: &[&str],
     assert_eq!(world.run(command).await.code, 0);
     let operations = operations(&world, before);
     assert!(operations.len() >= least, "{operations:?}");
-    let wanted = Snapshot::of(&world).await;
+    let wanted = EndState::of(&world).await;
     for (operation, service) in &operations {
         let world = prepare().await;
         deny(&world, service, operation);
@@ -56,7 +56,7 @@ async fn whichever_is_denied(prepare: impl AsyncFn() -> World, command: &[&str],
         world.cloud(localcloud::core::Cloud::clear_faults);
         let again = world.run(command).await;
         assert_eq!(again.code, 0, "{operation}: {}", again.stderr);
-        assert_eq!(Snapshot::of(&world).await, wanted, "{operation}: {}", again.stderr);
+        assert_eq!(EndState::of(&world).await, wanted, "{operation}: {}", again.stderr);
     }
 }
 

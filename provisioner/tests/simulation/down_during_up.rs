@@ -3,8 +3,8 @@
 use localcloud::core::Options;
 use localcloud::core::options::SpotBlock;
 
-use super::crash::after;
-use super::ladder::{config, today};
+use super::fallback::{config, today};
+use super::killed::after;
 use super::{Kill, World};
 
 async fn prepared(sources: &[&str], consistency_ms: u64) -> World {

@@ -6,21 +6,21 @@ use std::time::Duration;
 use localcloud::core::Options;
 use localcloud::core::options::SpotBlock;
 
-use super::snapshot::Snapshot;
+use super::end_state::EndState;
 use super::{Kill, World, example_with};
 
 /// How a run that nobody disturbed ended.
 pub(super) struct Undisturbed {
     pub(super) code: u8,
     pub(super) calls: usize,
-    pub(super) end: Snapshot,
+    pub(super) end: EndState,
 }
 
 pub(super) async fn undisturbed(world: &World, command: &[&str]) -> Undisturbed {
     let before = world.calls_of_users();
     let run = world.run(command).await;
     let calls = world.calls_of_users() - before;
-    Undisturbed { code: run.code, calls, end: Snapshot::of(world).await }
+    Undisturbed { code: run.code, calls, end: EndState::of(world).await }
 }
 
 /// Kills `command` at each of its calls in a world of its own, runs it again, and compares.
@@ -43,12 +43,12 @@ pub(super) async fn at_every_call(
             if kill == Kill::After(wanted.calls) && command.contains(&"--new") {
                 // The user has the result: from here on the same words mean another block.
                 assert!(world.printed().contains("block sb-"), "{kill:?}");
-                assert_eq!(Snapshot::of(&world).await, wanted.end, "{command:?} {kill:?}");
+                assert_eq!(EndState::of(&world).await, wanted.end, "{command:?} {kill:?}");
                 continue;
             }
             let run = world.run(command).await;
             assert_eq!(run.code, wanted.code, "{command:?} {kill:?}: {}", run.stderr);
-            assert_eq!(Snapshot::of(&world).await, wanted.end, "{command:?} {kill:?}: {}", run.stderr);
+            assert_eq!(EndState::of(&world).await, wanted.end, "{command:?} {kill:?}: {}", run.stderr);
         }
     }
     wanted
@@ -287,9 +287,9 @@ async fn reap_ends_the_same_wherever_it_was_killed() {
 #[tokio::test(start_paused = true)]
 async fn an_extension_to_a_moment_ends_the_same_wherever_it_was_killed() {
     let prepare = async || {
-        let config = super::ladder::config(&["on-demand"]);
+        let config = super::fallback::config(&["on-demand"]);
         // With agents, which answer.
-        let options = Options { light_nodes_above: 0, ..super::ladder::today(&[]) };
+        let options = Options { light_nodes_above: 0, ..super::fallback::today(&[]) };
         after(World::with_config(options, &config), &["up"], 0).await
     };
     let wanted = at_every_call(prepare, &["extend", "--to", "2026-11-24T13:00:00Z"], BOTH, 8).await;

@@ -6,7 +6,7 @@ use localcloud::core::faults::Effect;
 use localcloud::core::{Fault, Options};
 
 use super::World;
-use super::snapshot::Snapshot;
+use super::end_state::EndState;
 
 fn fault(operation: &str, count: u32, effect: Effect) -> Fault {
     Fault { service: None, operation: Some(operation.into()), caller: None, skip: 0, count, effect }
@@ -120,13 +120,13 @@ pub(super) async fn whichever_answer_is_lost(prepare: impl AsyncFn() -> World, c
     let before = world.calls_of_users();
     assert_eq!(world.run(command).await.code, 0);
     let operations: BTreeSet<String> = world.operations_of_users().split_off(before).into_iter().collect();
-    let wanted = Snapshot::of(&world).await;
+    let wanted = EndState::of(&world).await;
     let mut broken = Vec::new();
     for operation in &operations {
         let world = prepare().await;
         world.cloud(|cloud| cloud.add_fault(fault(operation, 1, Effect::LostAnswer)));
         let run = world.run(command).await;
-        if run.code != 0 || Snapshot::of(&world).await != wanted {
+        if run.code != 0 || EndState::of(&world).await != wanted {
             broken.push(format!("{operation}: {}", run.stderr));
         }
     }

@@ -6,9 +6,9 @@ use localcloud::core::{Options, Request};
 use serde_json::json;
 
 use super::{Run, World, example_with};
-use crate::diagnosis::Cause;
 use scenes::scene;
 pub(super) use scenes::that_runs;
+use spotblock::diagnosis::Cause;
 
 mod scenes;
 
@@ -135,7 +135,7 @@ async fn a_job_without_an_instance_is_told_to_get_one() {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_that_no_instance_can_hold_is_told_so() {
-    let world = live(crate::testing::EXAMPLE).await;
+    let world = live(crate::EXAMPLE).await;
     submitted(&world, &["--name", "wide", "--vcpus", "4"]).await;
     says(
         &world.run(&["doctor", "wide"]).await,
@@ -151,7 +151,7 @@ async fn a_job_that_no_instance_can_hold_is_told_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_behind_others_or_behind_a_drain_is_told_so() {
-    let world = live(crate::testing::EXAMPLE).await;
+    let world = live(crate::EXAMPLE).await;
     let first = world.run(&["submit", "-j", "hello-world", "--name", "first", "-o", "json"]).await.stdout;
     let first = serde_json::from_str::<serde_json::Value>(&first).expect("JSON")[0]["id"].clone();
     submitted(&world, &["--name", "after", "--depends-on", first.as_str().expect("an id")]).await;
@@ -212,7 +212,7 @@ async fn an_up_that_times_out_says_what_the_doctor_finds() {
 
 /// One instance that is up and doesn't join, with this in place of that in the example's file.
 async fn stuck(changes: &[(&str, &str)]) -> (World, String) {
-    let mut config = crate::testing::EXAMPLE.to_owned();
+    let mut config = crate::EXAMPLE.to_owned();
     for (from, to) in changes {
         assert!(config.contains(from), "the example has {from:?}");
         config = config.replacen(from, to, 1);
@@ -286,7 +286,7 @@ async fn what_may_not_be_looked_at_is_left_out_and_said() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_connection_is_found() {
-    let world = live(crate::testing::EXAMPLE).await;
+    let world = live(crate::EXAMPLE).await;
     let (instance, now) = (world.launched()[0].clone(), world.now());
     world.cloud(|cloud| cloud.agent_connected(now, &instance, false));
     let run = world.run(&["doctor", "-o", "json"]).await;
@@ -323,7 +323,7 @@ async fn an_invalid_environment_and_a_queue_of_another_are_found() {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_that_would_not_fit_before_the_stop_is_told_so() {
-    let world = live(crate::testing::EXAMPLE).await;
+    let world = live(crate::EXAMPLE).await;
     world.pass(Duration::from_secs(30 * 60)).await;
     world.batch_by_hand(
         "SubmitJob",
@@ -335,7 +335,7 @@ async fn a_job_that_would_not_fit_before_the_stop_is_told_so() {
 
 /// Runs a job to its end on an instance that runs what it is given, and asks the doctor about it.
 async fn asked_after(more: &[&str]) -> (World, Run) {
-    let world = scenes::that_runs(crate::testing::EXAMPLE).await;
+    let world = scenes::that_runs(crate::EXAMPLE).await;
     submitted(&world, &[&["--name", "over"], more].concat()).await;
     world.pass_slowly(Duration::from_secs(130)).await;
     let run = world.run(&["doctor", "over"]).await;

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::super::{World, example_with};
 use super::{environment, live, stuck, submitted};
-use crate::diagnosis::Cause;
-use crate::testing::EXAMPLE;
+use crate::EXAMPLE;
+use spotblock::diagnosis::Cause;
 
 /// The role that Batch can't assume: there is none of this name.
 const NOBODY: &str = "arn:aws:iam::123456789012:role/Nobody";
@@ -265,7 +265,7 @@ async fn too_long_for_what_is_left() -> Scene {
 }
 
 /// Instances that run what they are given, and end with their block.
-pub(in crate::sim) async fn that_runs(config: &str) -> World {
+pub(crate) async fn that_runs(config: &str) -> World {
     let world = World::with_config(Options { light_nodes_above: 0, ..Options::default() }, config);
     let run = world.run(&["up"]).await;
     assert_eq!(run.code, 0, "{}", run.stderr);

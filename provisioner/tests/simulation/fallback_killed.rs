@@ -5,11 +5,11 @@ use std::time::Duration;
 use localcloud::core::faults::Effect;
 use localcloud::core::{Fault, Options};
 
-use super::at_once::both;
-use super::crash::{AFTER, after, at_every_call, undisturbed};
+use super::concurrent_runs::both;
+use super::end_state::EndState;
+use super::fallback::{config, today};
 use super::faults::whichever_answer_is_lost;
-use super::ladder::{config, today};
-use super::snapshot::Snapshot;
+use super::killed::{AFTER, after, at_every_call, undisturbed};
 use super::{Kill, World};
 
 /// Spot blocks are refused, spot has too little, on-demand grants.
@@ -49,7 +49,7 @@ async fn two_at_once_climb_one_ladder() {
         let world = three_sources().await;
         let (one, other) = both(&world, &["request"], later).await;
         assert_eq!((one.code, other.code), (0, 0), "{later}: {}\n{}", one.stderr, other.stderr);
-        assert_eq!(Snapshot::of(&world).await, wanted.end, "{later}: {}\n{}", one.stderr, other.stderr);
+        assert_eq!(EndState::of(&world).await, wanted.end, "{later}: {}\n{}", one.stderr, other.stderr);
         assert_eq!(world.launched().len(), 3, "{later}");
     }
 }

@@ -18,34 +18,34 @@ use localcloud::core::{Call, Caller, Cloud, Effect, Options, Request, Response, 
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::Ports;
-use crate::args::Cli;
-use crate::aws::Account;
-use crate::testing::{EXAMPLE, SimulatedTime};
 use connector::Connector;
 use output::{Head, Shared};
 use pause::Pause;
+use spotblock::Ports;
+use spotblock::args::Cli;
+use spotblock::aws::Account;
+use testing::SimulatedTime;
 
-mod at_once;
-mod beside;
-mod blind;
 mod capacity_block;
 mod capacity_extension;
+mod concurrent_runs;
 mod connector;
 mod consent;
-mod crash;
-mod defence;
 mod denied;
 mod doctor;
+mod down_during_up;
 mod drift;
+mod end_state;
 mod errors;
 mod extend;
+mod fallback;
+mod fallback_killed;
 mod faults;
 mod foreign;
+mod interrupted;
 mod jobs;
 mod json;
-mod ladder;
-mod ladder_crash;
+mod killed;
 mod lives;
 mod logs;
 mod messages;
@@ -56,10 +56,14 @@ mod prices;
 mod reap;
 mod reservation;
 mod scale;
-mod snapshot;
 mod status;
-mod stop;
 mod template;
+mod termination_schedules;
+mod testing;
+mod unreadable;
+
+/// The first example's file.
+const EXAMPLE: &str = include_str!("../../../tests/e2e/fixtures/spot-block-test.toml");
 
 /// Instead of an answer: nobody is there.
 const NOBODY: &str = "\0";
@@ -335,11 +339,11 @@ impl World {
                 credentials: self.credentials.clone(),
                 endpoint: "http://cloud.invalid".to_owned(),
             },
-            calls: crate::aws::calls::CallLog::default(),
+            calls: spotblock::aws::calls::CallLog::default(),
             stdout: Box::new(Head { left: self.reads, to: out.clone() }),
             stderr: Box::new(err.clone()),
             terminal: self.terminal,
-            answers: self.asks.filter(|answer| *answer != NOBODY).map(|answer| -> crate::terminal::Answers {
+            answers: self.asks.filter(|answer| *answer != NOBODY).map(|answer| -> spotblock::terminal::Answers {
                 Box::new(move || match answer {
                     SILENCE => Box::pin(std::future::pending()),
                     _ => Box::pin(std::future::ready(answer.to_owned())),
@@ -351,7 +355,7 @@ impl World {
             interrupts,
         };
         let code = tokio::select! {
-            code = crate::run(cli, ports) => code,
+            code = spotblock::run(cli, ports) => code,
             () = killed.notified() => return None,
         };
         Some(Run { code, stdout: out.text(), stderr: err.text() })

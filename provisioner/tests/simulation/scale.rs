@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use localcloud::core::Caller;
 use localcloud::core::options::SpotBlock;
 
-use super::ladder::today;
+use super::fallback::today;
 use super::{World, example_with};
 
 /// How many calls `up` makes at most with a thousand instances.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use localcloud::core::Options;
 use localcloud::core::options::SpotBlock;
 
-use super::snapshot::Snapshot;
+use super::end_state::EndState;
 use super::{Run, World};
 
 /// Two runs, the other one beginning later by so many milliseconds.
@@ -21,12 +21,12 @@ pub(super) async fn both(world: &World, command: &[&str], later: u64) -> (Run, R
 async fn two_ups_at_once_make_one_environment_and_buy_one_block() {
     let alone = World::new(Options::default());
     assert_eq!(alone.run(&["up"]).await.code, 0);
-    let wanted = Snapshot::of(&alone).await;
+    let wanted = EndState::of(&alone).await;
     for later in [0, 7, 20, 41, 90, 250, 900, 2_000, 4_000] {
         let world = World::new(Options::default());
         let (one, other) = both(&world, &["up"], later).await;
         assert_eq!((one.code, other.code), (0, 0), "{later}: {}\n{}", one.stderr, other.stderr);
-        assert_eq!(Snapshot::of(&world).await, wanted, "{later}: {}\n{}", one.stderr, other.stderr);
+        assert_eq!(EndState::of(&world).await, wanted, "{later}: {}\n{}", one.stderr, other.stderr);
         let said = format!("{}{}", one.stderr, other.stderr);
         let follows = said.contains("another run was first: following its block") || said.contains("continuing block");
         assert!(follows, "{later}: {said}");

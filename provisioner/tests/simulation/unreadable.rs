@@ -6,8 +6,8 @@ use localcloud::core::{Cloud, Fault, Options, ec2};
 use node_contract::names::tag;
 
 use super::denied::{deny, operations};
+use super::fallback::{config, today};
 use super::foreign::{self, INSTANCE};
-use super::ladder::{config, today};
 use super::{Run, World};
 
 /// What there was before.

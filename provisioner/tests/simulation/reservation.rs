@@ -8,9 +8,9 @@ use localcloud::core::{Fault, Options};
 use node_contract::names::tag;
 use serde_json::Value;
 
-use super::crash::{AFTER, BOTH, after, at_every_call};
+use super::fallback::{config, today};
 use super::faults::whichever_answer_is_lost;
-use super::ladder::{config, today};
+use super::killed::{AFTER, BOTH, after, at_every_call};
 use super::{Run, World};
 
 fn world(capacity: &[(&str, u32)], sources: &[&str]) -> World {
@@ -205,7 +205,7 @@ async fn a_refused_block_leaves_no_reservation_wherever_it_was_killed() {
         failing(&world, "RunInstances", "ReservationCapacityExceeded", 100);
         world
     };
-    let calls = super::crash::undisturbed(&prepare().await, &["request"]).await.calls;
+    let calls = super::killed::undisturbed(&prepare().await, &["request"]).await.calls;
     for kill in (1..=calls).map(super::Kill::After) {
         let world = prepare().await;
         assert!(world.run_until(&["request"], Some(kill)).await.is_none(), "{kill:?}");
@@ -234,7 +234,7 @@ async fn down_leaves_no_reservation_wherever_it_was_killed() {
 /// Catches: what a killed `up` reserved, and `down` didn't find.
 #[tokio::test(start_paused = true)]
 async fn whatever_a_killed_up_reserved_down_cancels() {
-    let calls = super::crash::undisturbed(&prepared(&["reservation"]).await, &["request"]).await.calls;
+    let calls = super::killed::undisturbed(&prepared(&["reservation"]).await, &["request"]).await.calls;
     for nth in 1..=calls {
         let world = prepared(&["reservation"]).await;
         let _ = world.run_until(&["request"], Some(super::Kill::After(nth))).await;

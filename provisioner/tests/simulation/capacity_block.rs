@@ -8,7 +8,7 @@ use localcloud::core::{Fault, Options, ec2};
 use node_contract::{End, NodeConfig};
 use serde_json::Value;
 
-use super::at_once::both;
+use super::concurrent_runs::both;
 use super::{Kill, Run, World, example_with};
 
 const BUY: [&str; 4] = ["request", "--yes-purchase", "--max-cost", "1000"];

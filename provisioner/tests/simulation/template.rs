@@ -125,7 +125,8 @@ async fn a_profile_without_the_mark_that_holds_our_role_is_used_and_kept_with_it
     let world = World::with_config(Options::default(), EVERYTHING);
     let name = "spotblock-everything-instance";
     let mark = "Tags.member.1.Key=spotblock:environment&Tags.member.1.Value=everything";
-    let trust = crate::environment::policy::trust("ec2.amazonaws.com").to_string();
+    let assume = json!({"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"});
+    let trust = json!({"Version": "2012-10-17", "Statement": [assume]}).to_string();
     let trust = percent_encoding::utf8_percent_encode(&trust, percent_encoding::NON_ALPHANUMERIC);
     world.by_hand("iam", &format!("Action=CreateRole&RoleName={name}&AssumeRolePolicyDocument={trust}&{mark}"));
     world.by_hand("iam", &format!("Action=CreateInstanceProfile&InstanceProfileName={name}"));

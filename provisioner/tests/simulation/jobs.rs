@@ -93,7 +93,7 @@ async fn a_job_that_can_not_finish_in_a_block_is_refused_or_warned_about() {
     let run = world.run(&["submit", "-j", "hello-world"]).await;
     assert!(!run.stderr.contains("warning"), "{}", run.stderr);
 
-    let world = environment(crate::testing::EXAMPLE).await;
+    let world = environment(crate::EXAMPLE).await;
     let run = world.run(&["submit", "-j", "hello-world"]).await;
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(run.stderr.contains("has no timeout"), "{}", run.stderr);
@@ -102,7 +102,7 @@ async fn a_job_that_can_not_finish_in_a_block_is_refused_or_warned_about() {
 /// Catches: jobs beyond a page of AWS's that are lost, and a call for each of those that nobody wants to see.
 #[tokio::test(start_paused = true)]
 async fn hundreds_of_jobs_are_listed_and_found_with_few_calls() {
-    let world = environment(crate::testing::EXAMPLE).await;
+    let world = environment(crate::EXAMPLE).await;
     let run = world.run(&["submit", "-j", "hello-world", "--count", "230"]).await;
     assert_eq!(run.code, 0, "{}", run.stderr);
     world.pass(std::time::Duration::from_secs(5)).await;
@@ -131,7 +131,7 @@ async fn a_queue_that_is_not_there_or_takes_no_jobs_is_told_as_that() {
             assert!(run.stderr.contains(part), "{arguments:?}: {}", run.stderr);
         }
     }
-    let world = environment(crate::testing::EXAMPLE).await;
+    let world = environment(crate::EXAMPLE).await;
     world.batch_by_hand("UpdateJobQueue", &json!({"jobQueue": "SpotBlockQueue", "state": "DISABLED"}));
     world.pass(std::time::Duration::from_secs(5)).await;
     let run = world.run(&["submit", "-j", "hello-world"]).await;
@@ -141,7 +141,7 @@ async fn a_queue_that_is_not_there_or_takes_no_jobs_is_told_as_that() {
 
 #[tokio::test(start_paused = true)]
 async fn jobs_can_be_named_wherever_an_id_can_be_given() {
-    let world = environment(crate::testing::EXAMPLE).await;
+    let world = environment(crate::EXAMPLE).await;
     let submit = ["submit", "-j", "hello-world", "-o", "json"];
     let id = async |more: &[&str]| {
         let run = world.run(&[&submit[..], more].concat()).await;

@@ -1,4 +1,4 @@
-//! The main messages, whole, as people read them: fixtures/messages.txt. `sim/errors` holds the rest by its parts.
+//! The main messages, whole, as people read them: fixtures/messages.txt. `errors/` holds the rest by its parts.
 
 use localcloud::core::faults::Effect;
 use localcloud::core::options::SpotBlock;

@@ -8,8 +8,8 @@ use localcloud::core::{Fault, Options, ec2};
 use node_contract::names::tag;
 use serde_json::Value;
 
-use super::at_once::both;
 use super::capacity_block::config;
+use super::concurrent_runs::both;
 use super::{Kill, World};
 
 const EXTEND: [&str; 4] = ["extend", "--by", "24h", "--yes-purchase"];

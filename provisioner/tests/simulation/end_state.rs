@@ -10,7 +10,7 @@ use super::World;
 
 /// What is there.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Snapshot {
+pub(super) struct EndState {
     /// Each purchase once, with all its parameters.
     purchases: Vec<String>,
     /// The states of all capacity reservations.
@@ -25,7 +25,7 @@ pub(super) struct Snapshot {
     plan: String,
 }
 
-impl Snapshot {
+impl EndState {
     pub(super) async fn of(world: &World) -> Self {
         let plan = world.run(&["plan", "--output", "json"]).await;
         assert_eq!(plan.code, 0, "{}", plan.stderr);

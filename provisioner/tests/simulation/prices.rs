@@ -6,7 +6,7 @@ use localcloud::core::options::SpotBlock;
 use localcloud::core::{Fault, Options};
 use serde_json::{Value, json};
 
-use super::ladder::{config, today};
+use super::fallback::{config, today};
 use super::{Run, World, example_with};
 
 fn json_of(run: &Run) -> Value {

@@ -1,0 +1,40 @@
+//! What the simulation shares with the unit tests.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use aws_smithy_async::time::TimeSource;
+
+/// Tokio's time, which a test can pause, as a wall clock that starts at 2026-11-24T10:00:00Z.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SimulatedTime(tokio::time::Instant);
+
+impl SimulatedTime {
+    #[expect(clippy::disallowed_methods, reason = "tokio's clock is the simulated one here")]
+    pub(crate) fn start() -> Self {
+        Self(tokio::time::Instant::now())
+    }
+}
+
+impl TimeSource for SimulatedTime {
+    #[expect(clippy::disallowed_methods, reason = "tokio's clock is the simulated one here")]
+    fn now(&self) -> SystemTime {
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_514_400);
+        start + tokio::time::Instant::now().duration_since(self.0)
+    }
+}
+
+/// Holds a text against the file of this name below `fixtures/`. `make snapshots` writes them anew.
+#[expect(clippy::disallowed_methods, reason = "whether to write them is said to the test, not to the program")]
+pub(crate) fn snapshot(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
+    if std::env::var_os("SPOTBLOCK_WRITE_SNAPSHOTS").is_some() {
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::write(&path, text).expect("written");
+    }
+    let wanted = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        wanted == text,
+        "{name} is not as it was; if it should change: `make snapshots`, then look at the diff\n{text}"
+    );
+}
