@@ -154,10 +154,11 @@ fn leaves(command: &Command, path: &str) -> Vec<(String, Command)> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use clap::Parser as _;
 
     use super::*;
-    use crate::testing::snapshot;
 
     #[test]
     fn every_command_has_examples_and_each_of_them_is_a_command_line() {
@@ -179,9 +180,11 @@ mod tests {
     #[test]
     fn the_help_of_every_command_is_as_it_was_snapshot() {
         let whole = built();
-        snapshot("help/spotblock.txt", &page(&mut whole.clone()));
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/help");
+        harness::snapshot(&folder.join("spotblock.txt"), &page(&mut whole.clone()));
         for (path, leaf) in leaves(&whole, "") {
-            snapshot(&format!("help/{}.txt", path.replace(' ', "-")), &page(&mut leaf.clone()));
+            let file = folder.join(format!("{}.txt", path.replace(' ', "-")));
+            harness::snapshot(&file, &page(&mut leaf.clone()));
         }
     }
 

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use localcloud::core::{Options, Request};
+use localcloud::core::Options;
 use serde_json::json;
+use spotblock::diagnosis::Cause;
 
 use super::{Run, World, example_with};
 use scenes::scene;
 pub(super) use scenes::that_runs;
-use spotblock::diagnosis::Cause;
 
 mod scenes;
 
-/// Catches: a cause that can't happen or is not found when it does. docs/troubleshooting.md has a row for each, which
-/// doctor/tests.rs holds.
+/// Catches: a cause that can't happen or is not found when it does. docs/troubleshooting.md has a
+/// row for each, which src/diagnosis/tests.rs holds.
 #[tokio::test(start_paused = true)]
 async fn each_cause_happens_on_the_local_cloud_and_is_found() {
     for cause in Cause::ALL {
@@ -62,22 +62,12 @@ impl World {
     }
 
     fn ecs_by_hand(&self, operation: &str, body: &serde_json::Value) -> String {
-        let scope = "AWS4-HMAC-SHA256 Credential=AKIAHAND/20261124/us-east-1/ecs/aws4_request, SignedHeaders=host";
+        let mut request = harness::by_hand("ecs", "POST", "/", &body.to_string());
         let target = format!("AmazonEC2ContainerServiceV20141113.{operation}");
-        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let request = Request {
-            method: "POST".into(),
-            path: "/".into(),
-            query: String::new(),
-            headers: vec![
-                header("authorization", &format!("{scope}, Signature=0")),
-                header("content-type", "application/x-amz-json-1.1"),
-                header("x-amz-target", &target),
-            ],
-            body: body.to_string().into_bytes(),
-        };
+        request.headers.push(("content-type".to_owned(), "application/x-amz-json-1.1".to_owned()));
+        request.headers.push(("x-amz-target".to_owned(), target));
         let now = self.now();
-        let (response, _) = self.state().answer(&request, now);
+        let response = self.state().answer(&request, now).response;
         let text = String::from_utf8(response.body).expect("text");
         assert_eq!(response.status, 200, "{body}: {text}");
         text

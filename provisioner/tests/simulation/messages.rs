@@ -1,11 +1,12 @@
 //! The main messages, whole, as people read them: fixtures/messages.txt. `errors/` holds the rest by its parts.
 
+use std::path::Path;
+
 use localcloud::core::faults::Effect;
 use localcloud::core::options::SpotBlock;
 use localcloud::core::{Fault, Options};
 
 use super::{World, example_with};
-use crate::testing::snapshot;
 
 /// What a run says, with what differs from run to run taken out.
 async fn said(world: &World, arguments: &[&str]) -> String {
@@ -63,7 +64,8 @@ async fn the_main_messages_are_as_they_were_snapshot() {
     };
     denied.cloud(|cloud| cloud.add_fault(fault));
     text += &said(&denied, &["up"]).await;
-    snapshot("messages.txt", &text);
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    harness::snapshot(&fixtures.join("messages.txt"), &text);
 }
 
 /// Catches: `-v` that loses its lines, or that shows what must not be shown.

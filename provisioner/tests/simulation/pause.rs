@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_smithy_async::rt::sleep::{AsyncSleep, Sleep};
+use harness::Kill;
 use tokio::sync::watch;
 
-use super::{Kill, Run, World};
+use super::{Run, World};
 
 /// Where a run is in its pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
+use harness::Kill;
 use jiff::SignedDuration;
 use tokio::task::JoinSet;
 
 use crate::plan::Plan;
-use crate::provision::{self, Kill, Mishap};
+use crate::provision::{self, Mishap};
 use crate::time::sleep_until;
 use crate::trouble::Kind;
 use crate::world::World;

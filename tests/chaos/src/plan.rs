@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use fastrand::Rng;
+use harness::Kill;
 use jiff::SignedDuration;
 use localcloud::core::Options;
 use localcloud::core::options::SpotBlock;
 
 use crate::host::{Ill, Lie};
 use crate::other::{self, Other};
-use crate::provision::Kill;
 use crate::trouble::{Caller, Kind};
 
 mod company;

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use harness::{Answered, LATENCY, SimulatedTime, Unanswered, deliver};
 use jiff::{SignedDuration, Timestamp};
-use localcloud::core::faults::{Delivery, Who};
+use localcloud::core::faults::Who;
 use localcloud::core::record::What;
-use localcloud::core::{Cloud, Effect, Options, Request, Response, ec2};
+use localcloud::core::{Cloud, Effect, Options, Request, ec2};
 use tokio::sync::Notify;
 
 use crate::host::{Host, Outside};
@@ -18,23 +19,15 @@ use crate::look_out;
 use crate::mutant::Mutant;
 use crate::process;
 use crate::provision::Run;
-use crate::time::Time;
 use crate::trouble::{Caller, Kind, Troubles};
-
-/// How long a call is under way, either way.
-const NETWORK: Duration = Duration::from_millis(20);
 
 /// The longest that the pump sleeps.
 const LONGEST: SignedDuration = SignedDuration::from_secs(30);
 
-/// A call got no answer.
-#[derive(Clone, Copy, Debug)]
-pub struct Cut;
-
 /// The world.
 pub struct World {
     /// The only clock.
-    pub time: Time,
+    pub time: SimulatedTime,
     /// What is wrong with the programs under test.
     pub mutant: Option<Mutant>,
     state: Mutex<State>,
@@ -88,7 +81,7 @@ impl World {
             seen: Vec::new(),
             over: false,
         };
-        Arc::new(Self { time: Time::start(), mutant, state: Mutex::new(state), poke: Notify::new() })
+        Arc::new(Self { time: SimulatedTime::start(), mutant, state: Mutex::new(state), poke: Notify::new() })
     }
 
     /// All that changes, for one call.
@@ -140,9 +133,9 @@ impl World {
     /// One call over the network.
     ///
     /// # Errors
-    /// [`Cut`] when there is no answer.
-    pub async fn request(self: &Arc<Self>, caller: Caller, request: &Request) -> Result<Response, Cut> {
-        tokio::time::sleep(NETWORK).await;
+    /// When there is no answer.
+    pub async fn request(self: &Arc<Self>, caller: Caller, request: &Request) -> Answered {
+        tokio::time::sleep(LATENCY).await;
         let kind = self.state().troubles.strike(self.now(), caller, request.service());
         self.delivered(caller, request, kind).await
     }
@@ -150,29 +143,19 @@ impl World {
     /// The same, and this goes wrong with it.
     ///
     /// # Errors
-    /// [`Cut`] when there is no answer.
-    pub async fn spoiled(
-        self: &Arc<Self>,
-        caller: Caller,
-        request: &Request,
-        kind: Option<Kind>,
-    ) -> Result<Response, Cut> {
-        tokio::time::sleep(NETWORK).await;
+    /// When there is no answer.
+    pub async fn spoiled(self: &Arc<Self>, caller: Caller, request: &Request, kind: Option<Kind>) -> Answered {
+        tokio::time::sleep(LATENCY).await;
         self.delivered(caller, request, kind).await
     }
 
-    async fn delivered(
-        self: &Arc<Self>,
-        caller: Caller,
-        request: &Request,
-        kind: Option<Kind>,
-    ) -> Result<Response, Cut> {
+    async fn delivered(self: &Arc<Self>, caller: Caller, request: &Request, kind: Option<Kind>) -> Answered {
         let now = self.now();
-        let delivery = {
+        let answer = {
             let mut state = self.state();
             let state = &mut *state;
             match kind {
-                Some(Kind::Refuse) => return Err(Cut),
+                Some(Kind::Refuse) => return Err(Unanswered::Cut),
                 Some(kind) => {
                     let who = if caller == Caller::User { Who::User } else { Who::Instance };
                     state.cloud.add_fault(kind.fault(who));
@@ -189,19 +172,11 @@ impl World {
             if kind.is_some() {
                 state.cloud.clear_faults();
             }
-            (answer.response, answer.delivery)
+            answer
         };
         self.settle();
         self.poke();
-        match delivery.1 {
-            Delivery::AtOnce => {}
-            Delivery::After { millis } => tokio::time::sleep(Duration::from_millis(millis)).await,
-            Delivery::NeverAfter { millis } => {
-                tokio::time::sleep(Duration::from_millis(millis)).await;
-                return Err(Cut);
-            }
-        }
-        Ok(delivery.0)
+        deliver(answer).await
     }
 
     /// A call that somebody makes by hand, whatever is wrong.
@@ -209,14 +184,7 @@ impl World {
     /// # Errors
     /// AWS's answer, when it refuses.
     pub fn by_hand(self: &Arc<Self>, service: &str, method: &str, path: &str, body: &str) -> Result<String, String> {
-        let scope = format!("AWS4-HMAC-SHA256 Credential=AKIAHAND/20261124/us-east-1/{service}/aws4_request");
-        let request = Request {
-            method: method.into(),
-            path: path.into(),
-            query: String::new(),
-            headers: vec![("authorization".to_owned(), format!("{scope}, SignedHeaders=host, Signature=0"))],
-            body: body.into(),
-        };
+        let request = harness::by_hand(service, method, path, body);
         let now = self.now();
         let response = self.state().cloud.handle(&request, now);
         let text = String::from_utf8_lossy(&response.body).into_owned();

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use localcloud::core::{Options, ec2};
 use serde_json::{Value, json};
+use spotblock::diagnosis::Cause;
 
 use super::super::{World, example_with};
 use super::{environment, live, stuck, submitted};
 use crate::EXAMPLE;
-use spotblock::diagnosis::Cause;
 
 /// The role that Batch can't assume: there is none of this name.
 const NOBODY: &str = "arn:aws:iam::123456789012:role/Nobody";

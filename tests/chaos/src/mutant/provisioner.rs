@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use aws_smithy_async::time::TimeSource;
+use harness::SimulatedTime;
 use localcloud::core::{Request, Response};
 
 use super::Mutant;
-use crate::time::Time;
 use crate::world::World;
 
 /// What buys, under a client token.
@@ -92,7 +92,7 @@ pub fn clock(world: &World, command: &str) -> Ahead {
 
 /// A clock that is ahead.
 #[derive(Debug)]
-pub struct Ahead(Time, Duration);
+pub struct Ahead(SimulatedTime, Duration);
 
 impl TimeSource for Ahead {
     fn now(&self) -> SystemTime {
