@@ -27,6 +27,24 @@
 //! The commands are in `commands/`, one file each: `submit` (step 7) puts jobs into the queue, `status` shows, `down`
 //! ends. There is no local state: everything is found again in AWS, so any command can be stopped and run again.
 //!
+//! # The layers
+//!
+//! Bottom up: each uses those above it in this table and nothing else. `tests/house` holds it.
+//!
+//! | layer | what it is |
+//! |---|---|
+//! | `model` | what a block, a job definition and a purchase are: plain types and pure rules |
+//! | `args` | the command line |
+//! | `terminal` | streams, progress, tables, and how times and counts are written |
+//! | `runtime` | the clock, bounded waits, interruption, failures collected on the way |
+//! | `settings` | spotblock.toml, flags and variables, as checked settings |
+//! | `aws` | one adapter a service, and the only place that classifies an SDK error |
+//! | `session` | what a running command has |
+//! | `environment` | what stands around blocks: desired, observed, plan, apply; CloudFormation; policies |
+//! | `block` | a block's life: find, launch, purchase, join, drain, end |
+//! | `diagnosis` | why something hasn't moved |
+//! | `commands` | one file a command, and how results are shown |
+//!
 //! # What identifies a block
 //!
 //! Its id, `sb-` and ten hexadecimal digits, made with its record and put as a tag on everything that belongs to it. The
