@@ -13,9 +13,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_smithy_async::time::{SharedTimeSource, TimeSource};
 use jiff::{SignedDuration, Timestamp};
 use nix::time::ClockId;
-use serde::{Deserialize, Serialize};
 
-use crate::ports::Clock;
+use crate::ports::{Anchor, AnchorSource, Clock};
 
 /// What a host's clocks show.
 pub trait HostClocks: Send + Sync {
@@ -57,28 +56,6 @@ const AGREEMENT: SignedDuration = SignedDuration::from_secs(2);
 
 /// A Date falls on average half a second behind the moment it was made.
 const HALF_A_SECOND: SignedDuration = SignedDuration::from_millis(500);
-
-/// Where a boot's time comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Anchor {
-    /// The boot it holds for; empty if the kernel doesn't tell.
-    pub boot_id: String,
-    /// The wall time of that boot.
-    pub booted_at: Timestamp,
-    /// Whose word it rests on.
-    pub source: AnchorSource,
-}
-
-/// Whose word an [`Anchor`] rests on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AnchorSource {
-    /// A Date that AWS sent.
-    Date,
-    /// The host's wall clock: no Date was to be had.
-    WallClock,
-}
 
 /// A Date and the moment it came.
 #[derive(Clone, Copy, Debug)]

@@ -2,6 +2,7 @@
 //! place.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,6 @@ use jiff::{SignedDuration, Timestamp};
 use node_contract::NodeConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Anchor;
 use crate::lifecycle::{EcsUnit, ExtensionAnswer, InstanceStatus, OnHost, Outcome, Registration, State, Survey};
 
 /// A pending answer.
@@ -24,6 +24,28 @@ pub trait Clock: Send + Sync {
     fn skew(&self) -> SignedDuration;
     /// What the time rests on now: an anchor without a Date is anchored again when one comes.
     fn anchored(&self) -> Anchor;
+}
+
+/// Where a boot's time comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Anchor {
+    /// The boot it holds for; empty if the kernel doesn't tell.
+    pub boot_id: String,
+    /// The wall time of that boot.
+    pub booted_at: Timestamp,
+    /// Whose word it rests on.
+    pub source: AnchorSource,
+}
+
+/// Whose word an [`Anchor`] rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnchorSource {
+    /// A Date that AWS sent.
+    Date,
+    /// The host's wall clock: no Date was to be had.
+    WallClock,
 }
 
 /// Who and where this instance is.
@@ -281,4 +303,15 @@ pub struct Ports {
     pub store: Arc<dyn StateStore>,
     /// The hooks.
     pub hooks: Arc<dyn Hooks>,
+}
+
+/// An error's text and those of its causes, in one line: what stands as the `problem` of the errors here.
+pub(crate) fn error_chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }

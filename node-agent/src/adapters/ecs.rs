@@ -18,9 +18,8 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use jiff::Timestamp;
 use node_contract::names::attribute;
 
-use crate::chain::chain;
 use crate::lifecycle::{ExtensionAnswer, InstanceStatus, Outcome, Registration, Survey};
-use crate::ports::{Answer, Cluster, ClusterError};
+use crate::ports::{Answer, Cluster, ClusterError, error_chain};
 
 /// How many ids DescribeTasks and DescribeContainerInstances take at once.
 const BATCH: usize = 100;
@@ -213,7 +212,7 @@ impl Cluster for Ecs {
                 request = request.attributes(shown(name, value).map_err(|error| ClusterError {
                     operation: "PutAttributes",
                     object: answer.of.instance.clone(),
-                    problem: chain(&error),
+                    problem: error_chain(&error),
                     outcome: Outcome::Refused,
                 })?);
             }
@@ -312,7 +311,7 @@ where
 /// What went wrong where there is no answer, or none that can be read, as from something between here and ECS. Credentials
 /// that can't be had come this way too.
 fn unread(status: u16, error: &dyn Error) -> String {
-    let words = chain(error);
+    let words = error_chain(error);
     if status == 0 { words } else { format!("HTTP {status}, and no answer of ECS's: {words}") }
 }
 

@@ -17,9 +17,8 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
-use crate::chain::chain;
 use crate::clock::{BootClock, sdk_time};
-use crate::ports::{Answer, Clock as _, Identity, Metadata, MetadataError, Signal};
+use crate::ports::{Answer, Clock as _, Identity, Metadata, MetadataError, Signal, error_chain};
 
 const IDENTITY: &str = "/latest/dynamic/instance-identity/document";
 const LIFE_CYCLE: &str = "/latest/meta-data/instance-life-cycle";
@@ -269,7 +268,7 @@ fn problem(error: &ImdsError) -> String {
     if let Some(status) = status(error) {
         return format!("HTTP {status}");
     }
-    let words = chain(error);
+    let words = error_chain(error);
     if words.contains("invalid UTF-8") {
         return "it is no text (compressed?); it is read as plain text alone".to_owned();
     }

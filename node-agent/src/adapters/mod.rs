@@ -1,9 +1,11 @@
-//! The outside, one thing a file.
+//! The outside, one thing a file: each implements a port, or serves one that does.
 
 pub mod atomic_file;
+mod command;
 pub mod ecs;
 pub mod ecs_config;
 pub mod ecs_data;
+pub mod hooks;
 pub mod host;
 pub mod imds;
 pub mod introspection;

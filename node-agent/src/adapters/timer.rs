@@ -13,7 +13,7 @@ use node_contract::names;
 use tokio::sync::watch;
 
 use super::atomic_file;
-use super::host::limited;
+use super::command::limited;
 use crate::clock::BootClock;
 use crate::lifecycle::{Phase, State};
 use crate::ports::{Clock, HostError, StateStore};
@@ -48,7 +48,7 @@ pub struct PowerOffTimer {
     /// Makes systemd read the files and start the timer; empty where there is no systemd to be told.
     pub arm: Vec<String>,
     /// How the host is powered off, from the gentlest way on.
-    pub ladder: Vec<Vec<String>>,
+    pub power_off_commands: Vec<Vec<String>>,
     /// The instance that the timer is for: an image made of this host carries it too.
     pub instance: String,
     /// The agent's program and arguments that tell whether the block is over.
@@ -97,7 +97,7 @@ impl PowerOffTimer {
 
     fn service(&self) -> String {
         let mut ways = String::new();
-        for (number, way) in self.ladder.iter().enumerate() {
+        for (number, way) in self.power_off_commands.iter().enumerate() {
             if number > 0 {
                 ways.push_str(&format!("ExecStart=-sleep {}\n", STEP.as_secs()));
             }

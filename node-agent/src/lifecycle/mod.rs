@@ -6,12 +6,12 @@
 //! - `step.rs`: the transitions, with their table
 //! - `facts.rs`: what an event teaches
 //! - `deadlines.rs`: what moves the block's moments, or cuts them short
-//! - `asks.rs`: when a thing is asked for, and when again
+//! - `retry_schedule.rs`: when a thing is asked for, and when again
 
-mod asks;
 mod deadlines;
 mod events;
 mod facts;
+mod retry_schedule;
 mod state;
 mod step;
 
@@ -21,8 +21,8 @@ mod tests;
 use jiff::SignedDuration;
 use node_contract::NodeConfig;
 
-pub use asks::Ask;
 pub use events::{Action, EcsUnit, Event, ExtensionAnswer, InstanceStatus, Outcome, Survey};
+pub use retry_schedule::RetrySchedule;
 pub use state::{Idle, LeaveStep, OnHost, Phase, Registration, State, Task, Why};
 
 /// What doesn't change during a life.

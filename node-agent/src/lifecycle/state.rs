@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use node_contract::Timeline;
 use serde::{Deserialize, Serialize};
 
-use super::{Ask, ExtensionAnswer, reporting_margin};
+use super::{ExtensionAnswer, RetrySchedule, reporting_margin};
 
 /// How long before AWS takes the instance what still lives is killed, at the least.
 const KILL_BEFORE_TAKEN: SignedDuration = SignedDuration::from_secs(15);
@@ -134,7 +134,7 @@ pub struct Task {
     /// Whether ECS knows it as STOPPED (`lastStatus`), or no longer knows it at all.
     pub stopped_for_ecs: bool,
     /// StopTask, once it has been asked for.
-    pub stop: Option<Ask>,
+    pub stop: Option<RetrySchedule>,
     /// When StopTask was asked for first.
     #[serde(default)]
     pub stop_since: Option<Timestamp>,
@@ -220,7 +220,7 @@ pub struct State {
     pub answered: Option<ExtensionAnswer>,
     /// Telling ECS.
     #[serde(default)]
-    pub answer: Ask,
+    pub answer: RetrySchedule,
     /// Whether AWS recommended to leave.
     #[serde(default)]
     pub rebalance: bool,
@@ -256,12 +256,12 @@ pub struct State {
     pub local: bool,
     /// Killing the containers that outlived their stop, while the ECS agent can still report it.
     #[serde(default)]
-    pub kill: Ask,
+    pub kill: RetrySchedule,
     /// Starting the ECS agent, while that is wanted.
-    pub start: Option<Ask>,
+    pub start: Option<RetrySchedule>,
     /// Giving the ECS agent a new beginning, while that is wanted.
     #[serde(default)]
-    pub repair: Option<Ask>,
+    pub repair: Option<RetrySchedule>,
     /// Whether it was given one: a second would change nothing.
     #[serde(default)]
     pub repaired: bool,
@@ -270,18 +270,18 @@ pub struct State {
     pub hindrance: Option<String>,
     /// Warning the tasks.
     #[serde(default)]
-    pub warn: Ask,
+    pub warn: RetrySchedule,
     /// Setting DRAINING.
-    pub drain: Ask,
+    pub drain: RetrySchedule,
     /// Since when this process has asked for DRAINING that ECS has not confirmed.
     #[serde(default)]
     pub drain_since: Option<Timestamp>,
     /// Asking ECS about the tasks.
-    pub survey: Ask,
+    pub survey: RetrySchedule,
     /// The present step of leaving.
-    pub step: Ask,
+    pub step: RetrySchedule,
     /// Powering off.
-    pub power_off: Ask,
+    pub power_off: RetrySchedule,
 }
 
 impl State {
@@ -298,7 +298,7 @@ impl State {
             moved_to: None,
             asked_for: None,
             answered: None,
-            answer: Ask::default(),
+            answer: RetrySchedule::default(),
             rebalance: false,
             quiet_since: None,
             longest_minutes: 0,
@@ -312,17 +312,17 @@ impl State {
             leave: LeaveStep::StopEcsAgent,
             look: false,
             local: false,
-            kill: Ask::default(),
-            start: Some(Ask::default()),
+            kill: RetrySchedule::default(),
+            start: Some(RetrySchedule::default()),
             repair: None,
             repaired: false,
             hindrance: None,
-            warn: Ask::default(),
-            drain: Ask::default(),
+            warn: RetrySchedule::default(),
+            drain: RetrySchedule::default(),
             drain_since: None,
-            survey: Ask::default(),
-            step: Ask::default(),
-            power_off: Ask::default(),
+            survey: RetrySchedule::default(),
+            step: RetrySchedule::default(),
+            power_off: RetrySchedule::default(),
         }
     }
 

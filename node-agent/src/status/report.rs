@@ -7,12 +7,11 @@ use jiff::Timestamp;
 use node_contract::{Source, Timeline};
 use serde::{Deserialize, Serialize};
 
-use super::length;
+use super::line::length;
 use super::problems::Problem;
 use crate::adapters::timer;
-use crate::clock::AnchorSource;
 use crate::lifecycle::{OnHost, Phase, Registration, Task, Why};
-use crate::ports::Saved;
+use crate::ports::{AnchorSource, Saved};
 
 /// All there is to tell. Times are UTC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -26,7 +26,7 @@ pub struct View {
 
 /// What a watcher works with.
 #[derive(Clone)]
-pub struct Line {
+pub struct WatchContext {
     /// Where events go.
     pub events: mpsc::Sender<Event>,
     /// What the agent's life looks like now.
@@ -35,7 +35,7 @@ pub struct Line {
     pub beat: Beat,
 }
 
-impl Line {
+impl WatchContext {
     fn phase(&self) -> Phase {
         self.view.borrow().phase
     }
@@ -71,24 +71,24 @@ async fn answer<T, E: Display>(asked: impl Future<Output = Result<T, E>>) -> Res
 /// Logs a failure when it begins and when it ends, and more and more seldom in between: what it says may change, and the
 /// status shows the last word.
 #[derive(Debug, Default)]
-struct Trouble {
-    since: u32,
+struct FailureLog {
+    failures: u32,
 }
 
-impl Trouble {
+impl FailureLog {
     fn failed(&mut self, what: &str, error: &dyn Display) {
-        self.since = self.since.saturating_add(1);
-        if self.since.is_power_of_two() {
-            tracing::warn!(failures = self.since, %error, "{what} fails");
+        self.failures = self.failures.saturating_add(1);
+        if self.failures.is_power_of_two() {
+            tracing::warn!(failures = self.failures, %error, "{what} fails");
         } else {
             tracing::debug!(%error, "{what} still fails");
         }
     }
 
     fn over(&mut self, what: &str) {
-        if self.since > 0 {
-            tracing::info!(failures = self.since, "{what} works again");
-            self.since = 0;
+        if self.failures > 0 {
+            tracing::info!(failures = self.failures, "{what} works again");
+            self.failures = 0;
         }
     }
 }

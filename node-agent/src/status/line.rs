@@ -1,11 +1,5 @@
 //! What the agent is doing, in a line that people read in `systemctl status`.
 
-pub mod outside;
-pub(crate) mod places;
-pub mod problems;
-pub mod report;
-pub mod socket;
-
 use jiff::{SignedDuration, Timestamp};
 
 use crate::lifecycle::{LeaveStep, Phase, Rules, State};

@@ -1,19 +1,20 @@
 //! What has to be known before the agent's life begins or goes on: who this instance is, what time it is, and what its
 //! block's settings are. Nothing here gives up: an agent that ends can't end its host.
 
-mod parts;
+pub(crate) mod setup;
+pub(crate) mod user_data;
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use node_contract::{NodeConfig, Timeline};
 
-pub use parts::settings_in;
-
-use crate::chain::chain;
-use crate::clock::{Anchor, AnchorSource, BootClock};
+use crate::clock::BootClock;
 use crate::lifecycle::State;
-use crate::ports::{Clock as _, Identity, Metadata, MetadataError, Saved, StateStore, Supervisor};
+use crate::ports::{
+    Anchor, AnchorSource, Clock as _, Identity, Metadata, MetadataError, Saved, StateStore, Supervisor, error_chain,
+};
+use user_data::settings_in;
 
 /// The longest wait between two tries to reach IMDS.
 const LONGEST: Duration = Duration::from_secs(15);
@@ -170,7 +171,7 @@ impl Boot<'_> {
                     wait = (wait * 2).min(LONGEST);
                 }
                 Err(error) => {
-                    let error = chain(&error);
+                    let error = error_chain(&error);
                     tracing::error!(error, "there is no block for this instance: nothing is started");
                     self.supervisor.status(&format!("no block: {error}"));
                     self.wait(SLOWLY).await;

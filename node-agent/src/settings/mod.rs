@@ -1,6 +1,7 @@
 //! The host's settings: defaults, then `agent.toml`, then the environment; validated once, here. The block's settings
 //! are [`NodeConfig`] and come from user data, unless this file says otherwise.
 
+pub mod args;
 mod lenient;
 
 use std::net::SocketAddr;
@@ -10,8 +11,8 @@ use jiff::SignedDuration;
 use node_contract::{ConfigError, NodeConfig, names};
 use serde::Deserialize;
 
-use crate::args::RunArgs;
-use crate::chain::chain;
+use crate::ports::error_chain;
+use args::RunArgs;
 
 /// The longest settle time: beyond it an idle instance would be paid for nothing.
 const MAX_IDLE_SETTLE: SignedDuration = SignedDuration::from_mins(5);
@@ -122,7 +123,7 @@ impl Commands {
 
     /// All ways to power off, from the gentlest on.
     #[must_use]
-    pub fn ways_off(&self) -> Vec<Vec<String>> {
+    pub fn power_off_commands(&self) -> Vec<Vec<String>> {
         let harder = self.power_off_harder.iter().flatten();
         std::iter::once(&self.power_off).chain(harder).cloned().collect()
     }
@@ -281,7 +282,7 @@ impl Settings {
                 if !is_hosts_own {
                     return Err(error);
                 }
-                let wrong = vec![chain(&error)];
+                let wrong = vec![error_chain(&error)];
                 Self { wrong, ..validate(RawSettings::default(), path, args, environment)? }
             }
         };
