@@ -2,10 +2,12 @@
 //! unannounced and that the instance doesn't outlive its block.
 //!
 //! # From boot to power-off
-//! 1. [`settings::args`] reads the flags; [`settings`] reads `/etc/spotblock/agent.toml`, if there is one: how the ECS agent is
-//!    started and stopped and the host powered off. What is wrong in it gives way to its default, and is told. A lock sees to it that no other agent keeps this instance
-//!    ([`adapters::lock`]). systemd is told that the agent is ready, so that a boot never waits for it
-//!    ([`adapters::systemd`]). From here on the status can be asked for ([`status::socket`], [`status::metrics`]).
+//! 1. [`settings::args`] reads the flags; [`settings`] reads `/etc/spotblock/agent.toml`, if there is
+//!    one: how the ECS agent is started and stopped and the host powered off. What is wrong in it gives
+//!    way to its default, and is told. [`commands::run`] puts the agent together: a lock sees to it that
+//!    no other agent keeps this instance ([`adapters::lock`]). systemd is told that the agent is ready,
+//!    so that a boot never waits for it ([`adapters::systemd`]). From here on the status can be asked for
+//!    ([`status::socket`], [`status::metrics`]).
 //! 2. [`boot`] loads the saved state, `/var/lib/spotblock/state.json` ([`adapters::state_file`]). Saved in this very
 //!    boot, it holds all that follows up to step 5.
 //! 3. IMDS tells who the instance is, when it was launched and whether it is a spot instance ([`adapters::imds`]).
@@ -16,8 +18,9 @@
 //!    [`node_contract::Timeline`].
 //! 6. The power-off timer is written, which ends the host after its block whatever becomes of the agent; it is moved
 //!    when the end moves ([`adapters::timer`]).
-//! 7. [`event_loop`] is the loop from here on: an event comes in, [`lifecycle`] takes a step, the new state is saved, the
-//!    actions are begun. The lifecycle's transitions are listed at [`lifecycle::Rules::step`].
+//! 7. [`event_loop`] is the loop from here on: an event comes in, [`lifecycle`] takes a step, the new
+//!    state is saved, the actions are begun. The lifecycle's transitions are listed at
+//!    [`lifecycle::Rules::step`].
 //! 8. *Joining*: `/etc/ecs/ecs.config` gets the cluster, the block's attributes and the stop timeout, whatever else is
 //!    in it stays ([`adapters::ecs_config`]); then the ECS agent is asked to start ([`adapters::host`]).
 //! 9. *Serving*: once introspection names a registration in the right cluster ([`adapters::introspection`],
@@ -33,25 +36,32 @@
 //! 13. *Gone*: the host is powered off, at `end` at the latest whatever has failed, and told again every ten seconds if
 //!     it lives on.
 //!
-//! What is done is told in the [log](status::log). A restart in any of these finds its place again. SIGTERM ends the agent and touches
-//! nothing. What happens is written down in the [record](status::record), and [hooks](adapters::hooks) are told of it. When the host goes down for a
-//! reason of its own, [`commands::guard`] stops its tasks while there is still an ECS agent to report that.
+//! What is done is told in the [log](status::log). A restart in any of these finds its place again.
+//! SIGTERM ends the agent and touches nothing. What happens is written down in the
+//! [record](status::record), and [hooks](adapters::hooks) are told of it. When the host goes down
+//! for a reason of its own, [`commands::guard`] stops its tasks while there is still an ECS agent
+//! to report that.
 //!
 //! # The layers
-//! Bottom up. A module uses those of its own row and of the rows above it, and never those below it.
+//! Bottom up. A module uses those of its own row and of the rows above it, and never those below
+//! it.
 //!
 //! | layer | what it is |
 //! |---|---|
 //! | `lifecycle` | what is to be done when, decided by a pure state machine: no I/O, no clock |
 //! | `ports` | what the agent needs from outside, as traits, and what is said through them |
 //! | `clock` | the block's time; the only reader of clocks |
-//! | `settings` | the command line, `agent.toml` and the environment, validated once |
+//! | `settings` | the command line, agent.toml and the environment, validated once |
 //! | `adapters` | the outside, one thing a file; each implements a port or serves one that does |
 //! | `boot` | what has to be known and set up before the loop begins |
 //! | `watch` | the watchers: each polls a port and emits events |
 //! | `status` | what the agent tells of itself: status, metrics, log, record |
 //! | `event_loop` | the only loop: an event comes in, the lifecycle takes a step, actions are begun |
 //! | `commands` | what the command line runs, one file a command |
+
+// The manual leads to what only this crate sees, too: `cargo doc --document-private-items` shows
+// it.
+#![allow(rustdoc::private_intra_doc_links)]
 
 pub mod adapters;
 pub mod boot;

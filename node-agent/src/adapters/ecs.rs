@@ -26,7 +26,7 @@ const BATCH: usize = 100;
 
 /// ECS, for one instance.
 #[derive(Debug)]
-pub struct Ecs {
+pub(crate) struct Ecs {
     config: aws_sdk_ecs::Config,
     /// Made by the first request: it reads the host's certificates, which the way to ecs.config needn't wait for.
     client: OnceLock<Client>,
@@ -35,23 +35,23 @@ pub struct Ecs {
 }
 
 /// What the client is built from.
-pub struct Parts {
+pub(crate) struct Parts {
     /// The region.
-    pub region: String,
+    pub(crate) region: String,
     /// Where ECS listens, if not at AWS.
-    pub endpoint: Option<String>,
+    pub(crate) endpoint: Option<String>,
     /// The HTTP client.
-    pub http: SharedHttpClient,
+    pub(crate) http: SharedHttpClient,
     /// The role's credentials.
-    pub credentials: SharedCredentialsProvider,
+    pub(crate) credentials: SharedCredentialsProvider,
     /// The time by which requests are signed.
-    pub time: SharedTimeSource,
+    pub(crate) time: SharedTimeSource,
 }
 
 impl Ecs {
     /// ECS for the instance with this EC2 id, which belongs into this cluster.
     #[must_use]
-    pub fn new(parts: Parts, cluster: String, instance: String) -> Self {
+    pub(crate) fn new(parts: Parts, cluster: String, instance: String) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(2))
             .operation_attempt_timeout(Duration::from_secs(5))

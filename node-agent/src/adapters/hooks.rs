@@ -21,7 +21,7 @@ const LATER: Duration = Duration::from_secs(2);
 
 /// A folder with a folder for each moment.
 #[derive(Clone, Debug)]
-pub struct HookFolder {
+pub(crate) struct HookFolder {
     folder: PathBuf,
     /// The program that a hook is given to as arguments, if any.
     launcher: Vec<String>,
@@ -29,9 +29,10 @@ pub struct HookFolder {
 }
 
 impl HookFolder {
-    /// Hooks in this folder, each run through `launcher`, if that isn't empty, and for at most `limit`.
+    /// Hooks in this folder, each run through `launcher`, if that isn't empty, and for at most
+    /// `limit`.
     #[must_use]
-    pub fn new(folder: PathBuf, launcher: Vec<String>, limit: Duration) -> Self {
+    pub(crate) fn new(folder: PathBuf, launcher: Vec<String>, limit: Duration) -> Self {
         Self { folder, launcher, limit }
     }
 

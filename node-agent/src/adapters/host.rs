@@ -15,7 +15,7 @@ use crate::ports::{Answer, Details, Host, HostError};
 use crate::settings::Commands;
 
 /// The host.
-pub struct CommandHost {
+pub(crate) struct CommandHost {
     commands: Commands,
     ecs_config: EcsConfig,
     ecs_data: EcsData,
@@ -28,7 +28,13 @@ pub struct CommandHost {
 impl CommandHost {
     /// A host with these commands; tasks are warned by the file `notice`.
     #[must_use]
-    pub fn new(commands: Commands, ecs_config: EcsConfig, ecs_data: EcsData, notice: PathBuf, power: Power) -> Self {
+    pub(crate) fn new(
+        commands: Commands,
+        ecs_config: EcsConfig,
+        ecs_data: EcsData,
+        notice: PathBuf,
+        power: Power,
+    ) -> Self {
         Self { commands, ecs_config, ecs_data, notice, power, looked: AtomicBool::new(false) }
     }
 

@@ -39,7 +39,7 @@ const NOTICE: SignedDuration = SignedDuration::from_mins(2);
 
 /// The instance metadata service.
 #[derive(Debug)]
-pub struct Imds {
+pub(crate) struct Imds {
     endpoint: Option<String>,
     http: SharedHttpClient,
     clock: Arc<BootClock>,
@@ -89,7 +89,11 @@ impl Imds {
     ///
     /// # Errors
     /// The endpoint is no URL.
-    pub fn new(endpoint: Option<String>, http: SharedHttpClient, clock: Arc<BootClock>) -> Result<Self, MetadataError> {
+    pub(crate) fn new(
+        endpoint: Option<String>,
+        http: SharedHttpClient,
+        clock: Arc<BootClock>,
+    ) -> Result<Self, MetadataError> {
         let http = SharedHttpClient::new(ShowsDates { inner: http, clock: Arc::clone(&clock) });
         let client = build(endpoint.as_deref(), &http, &clock)?;
         Ok(Self { endpoint, http, clock, client: Mutex::new(client) })
@@ -211,7 +215,7 @@ fn end_tag(text: &str) -> Result<Option<Timestamp>, String> {
 
 /// The instance role's credentials, for the SDK.
 #[derive(Debug)]
-pub struct RoleCredentials(pub Arc<Imds>);
+pub(crate) struct RoleCredentials(pub Arc<Imds>);
 
 impl ProvideCredentials for RoleCredentials {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>

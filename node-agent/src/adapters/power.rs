@@ -10,7 +10,7 @@ use super::command::limited;
 use crate::ports::{Clock, HostError};
 
 /// Ways to power the host off, each harder than the one before.
-pub struct Power {
+pub(crate) struct Power {
     commands: Vec<Vec<String>>,
     grace: SignedDuration,
     clock: Arc<dyn Clock>,
@@ -22,7 +22,7 @@ pub struct Power {
 impl Power {
     /// These commands, from the gentlest on; each has `grace` before the next.
     #[must_use]
-    pub fn new(commands: Vec<Vec<String>>, grace: SignedDuration, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(commands: Vec<Vec<String>>, grace: SignedDuration, clock: Arc<dyn Clock>) -> Self {
         Self { commands, grace, clock, first: Mutex::default(), lowest: AtomicUsize::new(0) }
     }
 
@@ -30,7 +30,7 @@ impl Power {
     ///
     /// # Errors
     /// The command failed. The next call takes the next one at once.
-    pub async fn off(&self) -> Result<(), HostError> {
+    pub(crate) async fn off(&self) -> Result<(), HostError> {
         let way = self.due();
         let Some(command) = self.commands.get(way) else {
             return Err(HostError { what: "power off".to_owned(), problem: "no command is set".to_owned() });

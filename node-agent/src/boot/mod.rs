@@ -31,9 +31,9 @@ const SHORTLY: Duration = Duration::from_secs(1);
 pub struct Found {
     /// Who this instance is.
     pub identity: Identity,
-    /// The block's settings.
+    /// The settings of the block that the instance belongs to.
     pub config: NodeConfig,
-    /// The clock of this boot.
+    /// What the block's time rests on in this boot.
     pub anchor: Anchor,
     /// Where in its life the agent is.
     pub state: State,
@@ -41,13 +41,13 @@ pub struct Found {
 
 /// Where it is found out.
 pub struct Boot<'a> {
-    /// IMDS.
+    /// IMDS, which tells who the instance is and gives the user data.
     pub metadata: &'a dyn Metadata,
     /// The clock, to be anchored.
     pub clock: &'a BootClock,
-    /// The saved state.
+    /// Where an earlier process has saved the state.
     pub store: &'a dyn StateStore,
-    /// The service manager.
+    /// The service manager, which is told what is waited for.
     pub supervisor: &'a dyn Supervisor,
     /// The block's settings, if they don't come from user data.
     pub given: Option<NodeConfig>,

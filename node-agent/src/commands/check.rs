@@ -1,4 +1,5 @@
-//! `spotblock-agent check`: whether the host has what the agent needs: a verdict for each thing, none of which changes anything.
+//! `spotblock-agent check`: whether the host has what the agent needs: a verdict for each thing,
+//! none of which changes anything.
 
 use std::fmt;
 use std::io::{Read as _, Write as _};
@@ -34,7 +35,7 @@ const SKEW: SignedDuration = SignedDuration::from_secs(5);
 /// How a thing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// As it has to be.
     Ok,
     /// The agent can live with it.
@@ -47,19 +48,19 @@ pub enum Verdict {
 
 /// What was found of one thing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// The thing.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// How it is.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// What that rests on.
-    pub says: String,
+    pub(crate) says: String,
 }
 
 /// All that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Findings(pub Vec<Finding>);
+pub struct Findings(Vec<Finding>);
 
 impl Findings {
     /// Whether nothing failed.

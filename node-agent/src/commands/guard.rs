@@ -1,7 +1,7 @@
-//! `spotblock-agent guard`: the host goes down for a reason of its own, such as a person's `reboot`,
-//! and its tasks have to be stopped while the ECS agent and Docker still live. It is the stop stage of
-//! [`crate::event_loop`], with a host that it only watches (`guard_ports.rs`): whoever takes the host
-//! down does the rest.
+//! `spotblock-agent guard`: the host goes down for a reason of its own, such as a person's
+//! `reboot`, and its tasks have to be stopped while the ECS agent and Docker still live. It is the
+//! stop stage of [`crate::event_loop`], with a host that it only watches (`guard_ports.rs`):
+//! whoever takes the host down does the rest.
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! What the command line runs, one file a command.
 //!
-//! `guard` and `drain` work beside the agent that runs: what they find on the host is in `found_host.rs`.
+//! `guard` and `drain` work beside the agent that runs: what they find on the host is in
+//! `found_host.rs`.
 
 pub mod check;
 pub mod drain;

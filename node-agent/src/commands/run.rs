@@ -1,5 +1,5 @@
-//! `spotblock-agent run`: keeps this instance's block, from boot to power-off. All that the agent consists of is put
-//! together here, and its loop is started.
+//! `spotblock-agent run`: keeps this instance's block, from boot to power-off. All that the agent
+//! consists of is put together here, and its loop is started.
 
 use std::path::Path;
 use std::sync::Arc;

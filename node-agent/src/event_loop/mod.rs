@@ -39,18 +39,18 @@ const SAVE_LIMIT: Duration = Duration::from_millis(2_500);
 /// What is known of this instance and doesn't change.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Who it is.
+    /// Which instance this is.
     pub identity: Identity,
-    /// The block's settings.
+    /// The settings of the block that the instance belongs to.
     pub config: NodeConfig,
-    /// The lifecycle's rules.
+    /// The rules that the lifecycle goes by here.
     pub rules: Rules,
 }
 
 impl Node {
     /// The reason given to StopTask. The default begins with what the world's retry rules look for.
     #[must_use]
-    pub fn stop_reason(&self) -> String {
+    pub(crate) fn stop_reason(&self) -> String {
         let default = || format!("Host EC2 (instance {}) leaves: the block ends", self.identity.instance);
         self.config.stop_reason.clone().unwrap_or_else(default)
     }

@@ -49,11 +49,11 @@ const LEAVE_REQUEST: SignedDuration = SignedDuration::from_secs(20);
 
 /// When something that is asked for until it is done is due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RetrySchedule {
+pub(crate) struct RetrySchedule {
     /// How often in a row it failed.
-    pub failures: u32,
+    pub(crate) failures: u32,
     /// When it is due; at once when empty.
-    pub again_at: Option<Timestamp>,
+    pub(crate) again_at: Option<Timestamp>,
 }
 
 impl RetrySchedule {
@@ -62,7 +62,7 @@ impl RetrySchedule {
         self.again_at.is_none_or(|at| at <= now)
     }
 
-    /// Puts it off.
+    /// Puts it off until so long after `now`.
     pub(super) fn after(&mut self, now: Timestamp, wait: SignedDuration) {
         self.again_at = Some(now.checked_add(wait).unwrap_or(Timestamp::MAX));
     }

@@ -21,7 +21,7 @@ const PHASES: [Phase; 6] =
     [Phase::Joining, Phase::Serving, Phase::Draining, Phase::Stopping, Phase::Leaving, Phase::Gone];
 
 /// Gives metrics out until nobody polls it any more.
-pub async fn serve(listener: TcpListener, published: Arc<PublishedState>) {
+pub(crate) async fn serve(listener: TcpListener, published: Arc<PublishedState>) {
     let connections = ConnectionLimit::new();
     loop {
         let accepted = async { listener.accept().await.map(|(stream, _)| stream) };
@@ -52,7 +52,7 @@ async fn answer(mut stream: TcpStream, published: Arc<PublishedState>) -> io::Re
 
 /// The metrics. The labels have as many values as there are phases, moments and kinds of problems.
 #[must_use]
-pub fn text(report: &Report) -> String {
+pub(crate) fn text(report: &Report) -> String {
     let mut text = String::new();
     let mut family = |name: &str, kind: &str, help: &str, samples: &[(String, f64)]| {
         // Writing into a string has no way to fail.

@@ -1,5 +1,5 @@
-//! What the agent tells of itself: to `systemctl status`, over its socket, as metrics, in its log and in its record.
-//! Nothing of the agent's life depends on it.
+//! What the agent tells of itself: to `systemctl status`, over its socket, as metrics, in its log
+//! and in its record.
 //!
 //! - `line.rs`: the status in a line
 //! - `published_state.rs`: what is told, gathered where it passes anyway; `report.rs`: its form

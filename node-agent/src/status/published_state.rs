@@ -1,5 +1,6 @@
-//! What the agent publishes of its state, gathered where it passes anyway: each state on its way to the disk, each status line on its
-//! way to the service manager. Nothing of the agent's life depends on it.
+//! What the agent publishes of its state, gathered where it passes anyway: each state on its way to
+//! the disk, each status line on its way to the service manager. Nothing of the agent's life
+//! depends on it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::status::record::{self, Record};
 const LONGEST: usize = 160;
 
 /// What is published: the last state and status line, with the problems and wrong settings.
-pub struct PublishedState {
+pub(crate) struct PublishedState {
     clock: Arc<dyn Clock>,
     problems: Problems,
     wrong_settings: Vec<String>,
@@ -36,25 +37,25 @@ struct Seen {
 impl PublishedState {
     /// Nothing is published yet.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, problems: Problems, record: Record) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>, problems: Problems, record: Record) -> Self {
         let power_off = watch::Sender::new(Timestamp::MAX);
         Self { clock, problems, wrong_settings: Vec::new(), record, seen: Mutex::default(), power_off }
     }
 
     /// The same, where this is wrong in the host's settings.
     #[must_use]
-    pub fn with_wrong_settings(self, wrong_settings: Vec<String>) -> Self {
+    pub(crate) fn with_wrong_settings(self, wrong_settings: Vec<String>) -> Self {
         Self { wrong_settings, ..self }
     }
 
     /// When the power-off timer has to go off, as the end moves.
     #[must_use]
-    pub fn power_off(&self) -> watch::Receiver<Timestamp> {
+    pub(crate) fn power_off(&self) -> watch::Receiver<Timestamp> {
         self.power_off.subscribe()
     }
 
     /// Publishes a state, and records what has changed.
-    pub fn publish(&self, saved: &Saved) {
+    pub(crate) fn publish(&self, saved: &Saved) {
         let now = self.clock.now();
         let mut seen = self.seen();
         match seen.saved.replace(saved.clone()) {
@@ -72,7 +73,7 @@ impl PublishedState {
 
     /// What there is to tell.
     #[must_use]
-    pub fn report(&self) -> Report {
+    pub(crate) fn report(&self) -> Report {
         let seen = self.seen();
         Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -93,11 +94,9 @@ impl PublishedState {
 }
 
 /// A state store that publishes each state on its way to the disk.
-pub struct PublishingStore<S> {
-    /// Where it is kept.
-    pub inner: Arc<S>,
-    /// Where it is published.
-    pub published: Arc<PublishedState>,
+pub(crate) struct PublishingStore<S> {
+    pub(crate) inner: Arc<S>,
+    pub(crate) published: Arc<PublishedState>,
 }
 
 impl<S: StateStore> StateStore for PublishingStore<S> {
@@ -112,11 +111,9 @@ impl<S: StateStore> StateStore for PublishingStore<S> {
 }
 
 /// A service manager whose status line is published too.
-pub struct PublishingSupervisor<S> {
-    /// The service manager.
-    pub inner: S,
-    /// Where it is published.
-    pub published: Arc<PublishedState>,
+pub(crate) struct PublishingSupervisor<S> {
+    pub(crate) inner: S,
+    pub(crate) published: Arc<PublishedState>,
 }
 
 impl<S: Supervisor> Supervisor for PublishingSupervisor<S> {

@@ -25,7 +25,7 @@ const LONGEST: usize = 107;
 ///
 /// # Errors
 /// The folder or the socket can't be made.
-pub fn listen(path: &Path) -> io::Result<UnixListener> {
+pub(crate) fn listen(path: &Path) -> io::Result<UnixListener> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
@@ -51,7 +51,7 @@ fn reached<T>(path: &Path, reach: impl FnOnce(&Path) -> io::Result<T>) -> io::Re
 }
 
 /// Answers until nobody polls it any more.
-pub async fn serve(listener: UnixListener, published: Arc<PublishedState>) {
+pub(crate) async fn serve(listener: UnixListener, published: Arc<PublishedState>) {
     let connections = ConnectionLimit::new();
     loop {
         let accepted = async { listener.accept().await.map(|(stream, _)| stream) };
@@ -71,7 +71,7 @@ async fn answer(mut stream: UnixStream, published: Arc<PublishedState>) -> io::R
 ///
 /// # Errors
 /// Nobody listens, or the answer takes too long or can't be read.
-pub fn ask(path: &Path) -> io::Result<Report> {
+pub(crate) fn ask(path: &Path) -> io::Result<Report> {
     let mut stream = reached(path, |path| Asking::connect(path))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;

@@ -10,14 +10,19 @@ use crate::lifecycle::Event;
 use crate::ports::Metadata;
 
 /// How often a spot instance looks for a notice.
-pub const ON_SPOT: Duration = Duration::from_secs(1);
+pub(crate) const ON_SPOT: Duration = Duration::from_secs(1);
 
 /// How often any other instance does: AWS asks for at least this.
-pub const ELSEWHERE: Duration = Duration::from_secs(5);
+pub(crate) const ELSEWHERE: Duration = Duration::from_secs(5);
 
 /// Looks for a notice for ever, and tells `looked` after each look. Whatever IMDS answers in its place, the next look
 /// may find one.
-pub async fn watch(metadata: Arc<dyn Metadata>, every: Duration, looked: watch::Sender<()>, context: WatchContext) {
+pub(crate) async fn watch(
+    metadata: Arc<dyn Metadata>,
+    every: Duration,
+    looked: watch::Sender<()>,
+    context: WatchContext,
+) {
     let mut failures = FailureLog::default();
     let mut known = None;
     while !context.events.is_closed() {

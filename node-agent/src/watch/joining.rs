@@ -20,7 +20,7 @@ const AGAIN: u32 = 3;
 const ECS: Duration = Duration::from_secs(20);
 
 /// Looks into it until the instance has joined, or never will.
-pub async fn watch(
+pub(crate) async fn watch(
     host: Arc<dyn Host>,
     metadata: Arc<dyn Metadata>,
     ecs_agent: Arc<dyn EcsAgent>,

@@ -1,11 +1,11 @@
 //! Watchers: each polls a port and emits [`Event`]s. They decide nothing. All of them look at the beats of one clock
 //! ([`Beat`]), so that the process is woken for them together.
 
-pub mod interruption;
-pub mod joining;
-pub mod registration;
-pub mod signals;
-pub mod tasks;
+pub(crate) mod interruption;
+pub(crate) mod joining;
+pub(crate) mod registration;
+pub(crate) mod signals;
+pub(crate) mod tasks;
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -17,22 +17,21 @@ use crate::lifecycle::{Event, Phase, Registration};
 
 /// What watchers need to know of the agent's life.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct View {
+pub(crate) struct View {
     /// Where in its life the agent is.
-    pub phase: Phase,
-    /// The container instance.
-    pub registration: Option<Registration>,
+    pub(crate) phase: Phase,
+    pub(crate) registration: Option<Registration>,
 }
 
 /// What a watcher works with.
 #[derive(Clone)]
-pub struct WatchContext {
-    /// Where events go.
-    pub events: mpsc::Sender<Event>,
+pub(crate) struct WatchContext {
+    /// Where the loop takes events from.
+    pub(crate) events: mpsc::Sender<Event>,
     /// What the agent's life looks like now.
-    pub view: watch::Receiver<View>,
-    /// When they look.
-    pub beat: Beat,
+    pub(crate) view: watch::Receiver<View>,
+    /// The beat at which all watchers look.
+    pub(crate) beat: Beat,
 }
 
 impl WatchContext {

@@ -17,10 +17,10 @@ const SERVING: Duration = Duration::from_secs(10);
 const JOINED: Duration = Duration::from_secs(5);
 
 /// How often ECS is asked for the status: somebody else may have set it.
-pub const STATUS: Duration = Duration::from_secs(15);
+pub(crate) const STATUS: Duration = Duration::from_secs(15);
 
 /// Looks for the registration at introspection.
-pub async fn watch(ecs_agent: Arc<dyn EcsAgent>, mut context: WatchContext) {
+pub(crate) async fn watch(ecs_agent: Arc<dyn EcsAgent>, mut context: WatchContext) {
     while !context.events.is_closed() {
         let pause = match context.phase() {
             Phase::Joining => JOINING,
@@ -43,7 +43,7 @@ pub async fn watch(ecs_agent: Arc<dyn EcsAgent>, mut context: WatchContext) {
 }
 
 /// Reads the status at ECS, first after the registration and then at its pace.
-pub async fn watch_status(cluster: Arc<dyn Cluster>, mut context: WatchContext) {
+pub(crate) async fn watch_status(cluster: Arc<dyn Cluster>, mut context: WatchContext) {
     let mut failures = FailureLog::default();
     while !context.events.is_closed() {
         let view = context.view.borrow().clone();

@@ -30,7 +30,12 @@ fn looks(is_spot: bool) -> impl Iterator<Item = (Signal, &'static str, Duration)
 
 /// Looks for one signal after the other, for ever, when the notice has been looked for: they share IMDS's connection, and
 /// the answer has woken the process already.
-pub async fn watch(metadata: Arc<dyn Metadata>, is_spot: bool, mut looked: watch::Receiver<()>, context: WatchContext) {
+pub(crate) async fn watch(
+    metadata: Arc<dyn Metadata>,
+    is_spot: bool,
+    mut looked: watch::Receiver<()>,
+    context: WatchContext,
+) {
     let mut looks: Vec<_> = looks(is_spot).map(|look| (look, None, FailureLog::default())).collect();
     while looked.changed().await.is_ok() && !context.events.is_closed() {
         for ((signal, what, every), last, failures) in &mut looks {

@@ -15,7 +15,7 @@ const RELAXED: Duration = Duration::from_secs(5);
 const CLOSE: Duration = Duration::from_secs(1);
 
 /// Lists the tasks as long as there is an ECS agent to ask.
-pub async fn watch(ecs_agent: Arc<dyn EcsAgent>, mut context: WatchContext) {
+pub(crate) async fn watch(ecs_agent: Arc<dyn EcsAgent>, mut context: WatchContext) {
     let mut failures = FailureLog::default();
     while !context.events.is_closed() {
         let phase = context.phase();
