@@ -11,7 +11,10 @@ fn timer(folder: PathBuf, arm: Vec<String>) -> PowerOffTimer {
     PowerOffTimer {
         folder,
         arm,
-        ladder: vec![words(&["systemctl", "poweroff"]), words(&["sh", "-c", "echo 100% \"$o\" > /dev/null"])],
+        power_off_commands: vec![
+            words(&["systemctl", "poweroff"]),
+            words(&["sh", "-c", "echo 100% \"$o\" > /dev/null"]),
+        ],
         instance: "i-0a1b".into(),
         due: words(&["/usr/bin/spotblock-agent", "due"]),
     }
@@ -65,7 +68,7 @@ impl Clock for Set {
         *self.0.lock().expect("no panic")
     }
 
-    fn anchored(&self) -> crate::clock::Anchor {
+    fn anchored(&self) -> crate::ports::Anchor {
         crate::testing::anchor()
     }
 }

@@ -1,5 +1,6 @@
-//! What is shown outside, gathered where it passes anyway: each state on its way to the disk, each status line on its
-//! way to the service manager. Nothing of the agent's life depends on it.
+//! What the agent publishes of its state, gathered where it passes anyway: each state on its way to
+//! the disk, each status line on its way to the service manager. Nothing of the agent's life
+//! depends on it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,13 +12,13 @@ use super::problems::Problems;
 use super::report::{Life, Report};
 use crate::adapters::timer;
 use crate::ports::{Answer, Clock, Saved, StateStore, StoreError, Supervisor};
-use crate::record::{self, Record};
+use crate::status::record::{self, Record};
 
 /// The most characters of what is wrong in the settings that a status line takes.
 const LONGEST: usize = 160;
 
-/// What is known outside.
-pub struct Outside {
+/// What is published: the last state and status line, with the problems and wrong settings.
+pub(crate) struct PublishedState {
     clock: Arc<dyn Clock>,
     problems: Problems,
     wrong_settings: Vec<String>,
@@ -33,28 +34,28 @@ struct Seen {
     transitions: u64,
 }
 
-impl Outside {
-    /// Nothing is known yet.
+impl PublishedState {
+    /// Nothing is published yet.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, problems: Problems, record: Record) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>, problems: Problems, record: Record) -> Self {
         let power_off = watch::Sender::new(Timestamp::MAX);
         Self { clock, problems, wrong_settings: Vec::new(), record, seen: Mutex::default(), power_off }
     }
 
     /// The same, where this is wrong in the host's settings.
     #[must_use]
-    pub fn with_wrong_settings(self, wrong_settings: Vec<String>) -> Self {
+    pub(crate) fn with_wrong_settings(self, wrong_settings: Vec<String>) -> Self {
         Self { wrong_settings, ..self }
     }
 
     /// When the power-off timer has to go off, as the end moves.
     #[must_use]
-    pub fn power_off(&self) -> watch::Receiver<Timestamp> {
+    pub(crate) fn power_off(&self) -> watch::Receiver<Timestamp> {
         self.power_off.subscribe()
     }
 
-    /// Takes note of a state.
-    pub fn saw(&self, saved: &Saved) {
+    /// Publishes a state, and records what has changed.
+    pub(crate) fn publish(&self, saved: &Saved) {
         let now = self.clock.now();
         let mut seen = self.seen();
         match seen.saved.replace(saved.clone()) {
@@ -72,7 +73,7 @@ impl Outside {
 
     /// What there is to tell.
     #[must_use]
-    pub fn report(&self) -> Report {
+    pub(crate) fn report(&self) -> Report {
         let seen = self.seen();
         Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -92,46 +93,42 @@ impl Outside {
     }
 }
 
-/// A place for the state that shows outside what passes through.
-pub struct ShownStore<S> {
-    /// Where it is kept.
-    pub inner: Arc<S>,
-    /// Where it is shown.
-    pub outside: Arc<Outside>,
+/// A state store that publishes each state on its way to the disk.
+pub(crate) struct PublishingStore<S> {
+    pub(crate) inner: Arc<S>,
+    pub(crate) published: Arc<PublishedState>,
 }
 
-impl<S: StateStore> StateStore for ShownStore<S> {
+impl<S: StateStore> StateStore for PublishingStore<S> {
     fn load(&self) -> Answer<'_, Result<Option<Saved>, StoreError>> {
         self.inner.load()
     }
 
     fn save<'a>(&'a self, saved: &'a Saved) -> Answer<'a, Result<(), StoreError>> {
-        self.outside.saw(saved);
+        self.published.publish(saved);
         self.inner.save(saved)
     }
 }
 
-/// A service manager whose status line is shown outside too.
-pub struct ShownStatus<S> {
-    /// The service manager.
-    pub inner: S,
-    /// Where it is shown.
-    pub outside: Arc<Outside>,
+/// A service manager whose status line is published too.
+pub(crate) struct PublishingSupervisor<S> {
+    pub(crate) inner: S,
+    pub(crate) published: Arc<PublishedState>,
 }
 
-impl<S: Supervisor> Supervisor for ShownStatus<S> {
+impl<S: Supervisor> Supervisor for PublishingSupervisor<S> {
     fn ready(&self) {
         self.inner.ready();
     }
 
     fn status(&self, text: &str) {
         let mut text = text.to_owned();
-        if let Some(first) = self.outside.wrong_settings.first() {
+        if let Some(first) = self.published.wrong_settings.first() {
             let first: String = first.chars().take(LONGEST).collect();
             text = format!("{text}; settings are wrong, defaults hold: {first}");
         }
         self.inner.status(&text);
-        self.outside.seen().text = text;
+        self.published.seen().text = text;
     }
 
     fn alive(&self) {

@@ -11,7 +11,7 @@ const ENCODED: &str = "content-transfer-encoding: base64";
 ///
 /// # Errors
 /// As of [`user_data::extract`]: of the text, or of the first part that has settings.
-pub fn settings_in(text: &str) -> Result<NodeConfig, ConfigError> {
+pub(crate) fn settings_in(text: &str) -> Result<NodeConfig, ConfigError> {
     let plain = user_data::extract(text);
     if !matches!(plain, Err(ConfigError::NoSettings)) {
         return plain;

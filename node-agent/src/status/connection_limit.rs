@@ -15,17 +15,17 @@ pub(crate) const AT_ONCE: usize = 4;
 /// How long to wait when no connection can be taken, as when there are no descriptors left.
 const BREATH: Duration = Duration::from_millis(200);
 
-/// The places of those who ask.
-pub(crate) struct Places(Arc<Semaphore>);
+/// How many of those who ask are answered at once.
+pub(crate) struct ConnectionLimit(Arc<Semaphore>);
 
-impl Places {
-    /// All of them free.
+impl ConnectionLimit {
+    /// Nobody is being answered yet.
     pub(crate) fn new() -> Self {
         Self(Arc::new(Semaphore::new(AT_ONCE)))
     }
 
     /// Waits for a place, takes one connection and lets it be answered beside. `what` listens.
-    pub(crate) async fn take_one<Stream, Answered>(
+    pub(crate) async fn serve_one<Stream, Answered>(
         &self,
         what: &str,
         accepted: impl Future<Output = io::Result<Stream>>,

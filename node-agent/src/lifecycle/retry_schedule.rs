@@ -47,22 +47,22 @@ const STOP_TASK: SignedDuration = SignedDuration::from_secs(15);
 /// The longest time for a request while leaving.
 const LEAVE_REQUEST: SignedDuration = SignedDuration::from_secs(20);
 
-/// Something that is asked for until it is done.
+/// When something that is asked for until it is done is due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ask {
+pub(crate) struct RetrySchedule {
     /// How often in a row it failed.
-    pub failures: u32,
+    pub(crate) failures: u32,
     /// When it is due; at once when empty.
-    pub again_at: Option<Timestamp>,
+    pub(crate) again_at: Option<Timestamp>,
 }
 
-impl Ask {
+impl RetrySchedule {
     /// Whether it is to be asked for now.
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
         self.again_at.is_none_or(|at| at <= now)
     }
 
-    /// Puts it off.
+    /// Puts it off until so long after `now`.
     pub(super) fn after(&mut self, now: Timestamp, wait: SignedDuration) {
         self.again_at = Some(now.checked_add(wait).unwrap_or(Timestamp::MAX));
     }
@@ -83,35 +83,35 @@ impl Rules {
         base + base * spread / 2000
     }
 
-    /// Asks for all that is due.
-    pub(super) fn ask(&self, state: &mut State, now: Timestamp) -> Vec<Action> {
+    /// All that is due now, each put off until its answer can be there.
+    pub(super) fn due_actions(&self, state: &mut State, now: Timestamp) -> Vec<Action> {
         let mut actions = Vec::new();
-        ask_to_repair(state, now, &mut actions);
+        request_repair(state, now, &mut actions);
         if state.phase <= Phase::Stopping
             && let Some(start) = state.start.as_mut().filter(|start| start.is_due(now))
         {
             start.after(now, ANSWER);
             actions.push(Action::StartEcsAgent);
         }
-        self.ask_to_warn(state, now, &mut actions);
+        self.request_warning(state, now, &mut actions);
         match state.phase {
             Phase::Joining => {}
-            Phase::Serving => ask_to_answer(state, now, &mut actions),
+            Phase::Serving => request_answer(state, now, &mut actions),
             Phase::Draining => {
-                ask_to_drain(state, now, &mut actions);
+                request_drain(state, now, &mut actions);
                 if state.drained && state.host_known && state.live_tasks_on_host() == 0 {
-                    ask_ecs(state, now, &mut actions);
+                    request_survey(state, now, &mut actions);
                 }
             }
             Phase::Stopping => {
-                ask_to_drain(state, now, &mut actions);
-                ask_to_stop(state, now, &mut actions);
-                ask_to_kill(state, now, &mut actions);
-                ask_ecs(state, now, &mut actions);
+                request_drain(state, now, &mut actions);
+                request_stops(state, now, &mut actions);
+                request_kill(state, now, &mut actions);
+                request_survey(state, now, &mut actions);
             }
-            Phase::Leaving => ask_to_leave(state, now, &mut actions),
+            Phase::Leaving => request_leave_step(state, now, &mut actions),
             Phase::Gone => {
-                ask_to_stop(state, now, &mut actions);
+                request_stops(state, now, &mut actions);
                 if state.power_off.is_due(now) {
                     state.power_off.after(now, POWER_OFF_AGAIN);
                     actions.push(Action::PowerOff);
@@ -121,7 +121,7 @@ impl Rules {
         actions
     }
 
-    fn ask_to_warn(&self, state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
+    fn request_warning(&self, state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
         if self.warn_at(state).is_some_and(|at| at <= now) && state.warn.is_due(now) {
             state.warn.after(now, ANSWER);
             let Timeline { stop_at, end, .. } = state.timeline;
@@ -162,12 +162,12 @@ impl State {
     fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
         let timeline = self.timeline;
         let moments = [timeline.drain_at, timeline.stop_at, self.kill_at(), self.leave_at(), self.power_off_at()];
-        let asks = [&self.drain, &self.survey, &self.step, &self.power_off, &self.kill, &self.warn, &self.answer]
+        let schedules = [&self.drain, &self.survey, &self.step, &self.power_off, &self.kill, &self.warn, &self.answer]
             .into_iter()
             .chain(&self.start)
             .chain(&self.repair);
         let stops = self.tasks.values().filter_map(|task| task.stop.as_ref());
-        let again = asks.chain(stops).filter_map(|ask| ask.again_at);
+        let again = schedules.chain(stops).filter_map(|schedule| schedule.again_at);
         let unheard = self
             .tasks
             .values()
@@ -187,7 +187,7 @@ impl State {
 }
 
 /// Not while a task lives: in a foreign cluster it is foreign, and nobody would know of its containers any more.
-fn ask_to_repair(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
+fn request_repair(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
     let idle = state.phase == Phase::Joining && state.live_tasks() == 0;
     if let Some(repair) = state.repair.as_mut().filter(|repair| idle && repair.is_due(now)) {
         let limit = STOP_ECS_AGENT;
@@ -198,14 +198,14 @@ fn ask_to_repair(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
     }
 }
 
-fn ask_to_answer(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
+fn request_answer(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
     if let Some(answer) = Rules::unanswered(state).filter(|_| state.answer.is_due(now)) {
         state.answer.after(now, ANSWER);
         actions.push(Action::AnswerExtension(answer));
     }
 }
 
-fn ask_to_drain(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
+fn request_drain(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
     if let Some(of) = state.registration.clone()
         && !state.drained
         && state.drain.is_due(now)
@@ -216,7 +216,7 @@ fn ask_to_drain(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
     }
 }
 
-fn ask_to_stop(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
+fn request_stops(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
     // One that hangs must leave time for another before the containers are stopped without ECS.
     let limit = (state.patience() / 2).clamp(SHORTEST, STOP_TASK);
     let may_have_ended = state.phase == Phase::Stopping && !state.host_known && !state.is_silent(now);
@@ -233,7 +233,7 @@ fn ask_to_stop(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
 }
 
 /// For what outlived its stop. A moment's grace is for a task that was never asked: its ECS agent may be the one at fault.
-fn ask_to_kill(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
+fn request_kill(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
     if state.kill_at() <= now && state.live_tasks_on_host() > 0 && state.kill.is_due(now) {
         let left = now.duration_until(state.leave_at());
         let (grace, limit) = (left / 4, (left / 2).max(SHORTEST));
@@ -242,7 +242,7 @@ fn ask_to_kill(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
     }
 }
 
-fn ask_ecs(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
+fn request_survey(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
     if let Some(of) = state.registration.clone()
         && state.survey.is_due(now)
     {
@@ -252,7 +252,7 @@ fn ask_ecs(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
     }
 }
 
-fn ask_to_leave(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
+fn request_leave_step(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
     if !state.step.is_due(now) {
         return;
     }

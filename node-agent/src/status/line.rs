@@ -1,18 +1,12 @@
 //! What the agent is doing, in a line that people read in `systemctl status`.
 
-pub mod outside;
-pub(crate) mod places;
-pub mod problems;
-pub mod report;
-pub mod socket;
-
 use jiff::{SignedDuration, Timestamp};
 
 use crate::lifecycle::{LeaveStep, Phase, Rules, State};
 
-/// The status line.
+/// The status in a line: what the agent does, and what comes next and when.
 #[must_use]
-pub fn line(block: &str, rules: &Rules, state: &State, now: Timestamp) -> String {
+pub(crate) fn line(block: &str, rules: &Rules, state: &State, now: Timestamp) -> String {
     let timeline = state.timeline;
     let until = |at: Timestamp| length(now.duration_until(at));
     match state.phase {
@@ -56,7 +50,7 @@ fn tasks(state: &State) -> String {
 
 /// A length of time as people say it, in two units at most.
 #[must_use]
-pub fn length(duration: SignedDuration) -> String {
+pub(crate) fn length(duration: SignedDuration) -> String {
     let secs = duration.as_secs().max(0);
     let (days, hours, mins) = (secs / 86_400, secs / 3_600 % 24, secs / 60 % 60);
     match secs {

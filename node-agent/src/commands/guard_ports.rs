@@ -13,14 +13,14 @@ use crate::ports::{
 };
 
 /// The host and its place in ECS, while somebody else takes the host down.
-pub(super) struct Bystander {
+pub(super) struct GuardPorts {
     pub(super) host: Arc<dyn Host>,
     pub(super) cluster: Arc<dyn Cluster>,
     /// Told when all that the guard can do is done.
     pub(super) left: Arc<Notify>,
 }
 
-impl Host for Bystander {
+impl Host for GuardPorts {
     fn start_ecs(&self) -> Answer<'_, Result<(), HostError>> {
         Box::pin(async { Ok(()) })
     }
@@ -52,7 +52,7 @@ impl Host for Bystander {
     }
 }
 
-impl Cluster for Bystander {
+impl Cluster for GuardPorts {
     fn drain<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
         self.cluster.drain(of)
     }
@@ -89,9 +89,9 @@ impl Cluster for Bystander {
 }
 
 /// The agent has a service manager and a state file of its own, and may still be using both.
-pub(super) struct Nobody;
+pub(super) struct NoOp;
 
-impl Supervisor for Nobody {
+impl Supervisor for NoOp {
     fn ready(&self) {}
 
     fn status(&self, _: &str) {}
@@ -103,7 +103,7 @@ impl Supervisor for Nobody {
     }
 }
 
-impl StateStore for Nobody {
+impl StateStore for NoOp {
     fn load(&self) -> Answer<'_, Result<Option<Saved>, StoreError>> {
         Box::pin(async { Ok(None) })
     }

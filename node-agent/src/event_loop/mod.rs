@@ -4,7 +4,7 @@
 //! nor a deadline.
 
 mod act;
-mod heard;
+mod call_outcomes;
 
 #[cfg(test)]
 mod tests;
@@ -19,9 +19,9 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::Beat;
 use crate::lifecycle::{Event, Phase, Registration, Rules, State, Why};
 use crate::ports::{Details, Identity, Moment, Ports, SAVED_VERSION, Saved, StoreError};
-use crate::status;
-use crate::watch::{self as watchers, Line, View};
-use heard::{Failing, Heard};
+use crate::status::line;
+use crate::watch::{self as watchers, View, WatchContext};
+use call_outcomes::{FailingCalls, ObservedCluster};
 
 /// How long the loop sleeps at most: timers stand still while a host is suspended, and the block's clock does not.
 const LONGEST_SLEEP: Duration = Duration::from_secs(15);
@@ -39,18 +39,18 @@ const SAVE_LIMIT: Duration = Duration::from_millis(2_500);
 /// What is known of this instance and doesn't change.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Who it is.
+    /// Which instance this is.
     pub identity: Identity,
-    /// The block's settings.
+    /// The settings of the block that the instance belongs to.
     pub config: NodeConfig,
-    /// The lifecycle's rules.
+    /// The rules that the lifecycle goes by here.
     pub rules: Rules,
 }
 
 impl Node {
     /// The reason given to StopTask. The default begins with what the world's retry rules look for.
     #[must_use]
-    pub fn stop_reason(&self) -> String {
+    pub(crate) fn stop_reason(&self) -> String {
         let default = || format!("Host EC2 (instance {}) leaves: the block ends", self.identity.instance);
         self.config.stop_reason.clone().unwrap_or_else(default)
     }
@@ -87,7 +87,7 @@ struct Agent {
     node: Arc<Node>,
     state: State,
     ports: Ports,
-    failing: Arc<Failing>,
+    failing: Arc<FailingCalls>,
     events: mpsc::Sender<Event>,
     view: watch::Sender<View>,
     told: String,
@@ -98,8 +98,8 @@ struct Agent {
 
 impl Agent {
     fn new(node: Node, state: State, mut ports: Ports, events: mpsc::Sender<Event>) -> Self {
-        let failing = Arc::new(Failing::default());
-        ports.cluster = Arc::new(Heard { inner: ports.cluster, failing: Arc::clone(&failing) });
+        let failing = Arc::new(FailingCalls::default());
+        ports.cluster = Arc::new(ObservedCluster { inner: ports.cluster, failing: Arc::clone(&failing) });
         let view = watch::Sender::new(view_of(&state));
         Self {
             node: Arc::new(node),
@@ -126,7 +126,7 @@ impl Agent {
         // Instances that started together don't ask ECS together.
         let lead = u64::from(self.node.rules.spread) % watchers::registration::STATUS.as_secs();
         let beat = Beat::new(Duration::from_secs(lead));
-        let line = || Line { events: self.events.clone(), view: self.view.subscribe(), beat };
+        let context = || WatchContext { events: self.events.clone(), view: self.view.subscribe(), beat };
         let notice = if self.node.identity.is_spot {
             watchers::interruption::ON_SPOT
         } else {
@@ -135,14 +135,14 @@ impl Agent {
         let (looked, after_looks) = watch::channel(());
         let ports = &self.ports;
         let mut set = tokio::task::JoinSet::new();
-        set.spawn(watchers::interruption::watch(Arc::clone(&ports.metadata), notice, looked, line()));
+        set.spawn(watchers::interruption::watch(Arc::clone(&ports.metadata), notice, looked, context()));
         let is_spot = self.node.identity.is_spot;
-        set.spawn(watchers::signals::watch(Arc::clone(&ports.metadata), is_spot, after_looks, line()));
-        set.spawn(watchers::tasks::watch(Arc::clone(&ports.ecs_agent), line()));
+        set.spawn(watchers::signals::watch(Arc::clone(&ports.metadata), is_spot, after_looks, context()));
+        set.spawn(watchers::tasks::watch(Arc::clone(&ports.ecs_agent), context()));
         let (host, agent, ecs) = (Arc::clone(&ports.host), Arc::clone(&ports.ecs_agent), Arc::clone(&ports.cluster));
-        set.spawn(watchers::joining::watch(host, Arc::clone(&ports.metadata), agent, ecs, line()));
-        set.spawn(watchers::registration::watch(Arc::clone(&ports.ecs_agent), line()));
-        set.spawn(watchers::registration::watch_status(Arc::clone(&ports.cluster), line()));
+        set.spawn(watchers::joining::watch(host, Arc::clone(&ports.metadata), agent, ecs, context()));
+        set.spawn(watchers::registration::watch(Arc::clone(&ports.ecs_agent), context()));
+        set.spawn(watchers::registration::watch_status(Arc::clone(&ports.cluster), context()));
         set
     }
 
@@ -264,7 +264,7 @@ impl Agent {
 
     /// Tells the service manager and the log how things are.
     fn tell(&mut self, now: Timestamp) {
-        let mut line = status::line(&self.node.config.block, &self.node.rules, &self.state, now);
+        let mut line = line::line(&self.node.config.block, &self.node.rules, &self.state, now);
         let failing = self.failing.words();
         if !failing.is_empty() {
             line = format!("{line}; {failing}");

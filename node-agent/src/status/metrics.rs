@@ -10,8 +10,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::lifecycle::Phase;
-use crate::status::outside::Outside;
-use crate::status::places::Places;
+use crate::status::connection_limit::ConnectionLimit;
+use crate::status::published_state::PublishedState;
 use crate::status::report::Report;
 
 /// The longest request.
@@ -21,15 +21,15 @@ const PHASES: [Phase; 6] =
     [Phase::Joining, Phase::Serving, Phase::Draining, Phase::Stopping, Phase::Leaving, Phase::Gone];
 
 /// Gives metrics out until nobody polls it any more.
-pub async fn serve(listener: TcpListener, outside: Arc<Outside>) {
-    let places = Places::new();
+pub(crate) async fn serve(listener: TcpListener, published: Arc<PublishedState>) {
+    let connections = ConnectionLimit::new();
     loop {
         let accepted = async { listener.accept().await.map(|(stream, _)| stream) };
-        places.take_one("the metrics' port", accepted, |stream| answer(stream, Arc::clone(&outside))).await;
+        connections.serve_one("the metrics' port", accepted, |stream| answer(stream, Arc::clone(&published))).await;
     }
 }
 
-async fn answer(mut stream: TcpStream, outside: Arc<Outside>) -> io::Result<()> {
+async fn answer(mut stream: TcpStream, published: Arc<PublishedState>) -> io::Result<()> {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") && request.len() < REQUEST {
         if stream.read_buf(&mut request).await? == 0 {
@@ -37,7 +37,7 @@ async fn answer(mut stream: TcpStream, outside: Arc<Outside>) -> io::Result<()> 
         }
     }
     let (status, body) = if request.starts_with(b"GET /metrics ") || request.starts_with(b"GET /metrics?") {
-        ("200 OK", text(&outside.report()))
+        ("200 OK", text(&published.report()))
     } else {
         ("404 Not Found", "metrics are at /metrics\n".to_owned())
     };
@@ -52,7 +52,7 @@ async fn answer(mut stream: TcpStream, outside: Arc<Outside>) -> io::Result<()> 
 
 /// The metrics. The labels have as many values as there are phases, moments and kinds of problems.
 #[must_use]
-pub fn text(report: &Report) -> String {
+pub(crate) fn text(report: &Report) -> String {
     let mut text = String::new();
     let mut family = |name: &str, kind: &str, help: &str, samples: &[(String, f64)]| {
         // Writing into a string has no way to fail.
@@ -113,8 +113,8 @@ fn count(count: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Record;
     use crate::status::problems::Problems;
+    use crate::status::record::Record;
     use crate::testing::{World, at, saved};
 
     async fn get(address: std::net::SocketAddr, request: &str) -> String {
@@ -128,13 +128,13 @@ mod tests {
     #[tokio::test]
     async fn metrics_are_given_out_at_their_path() {
         let world = World::at(at("2026-11-24T10:05:00Z"));
-        let outside = Arc::new(Outside::new(world.ports().clock, Problems::default(), Record::nowhere()));
+        let published = Arc::new(PublishedState::new(world.ports().clock, Problems::default(), Record::nowhere()));
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let address = listener.local_addr().expect("its address");
-        tokio::spawn(serve(listener, Arc::clone(&outside)));
+        tokio::spawn(serve(listener, Arc::clone(&published)));
         let early = get(address, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
         assert!(early.contains("spotblock_agent_info{version=") && !early.contains("spotblock_state"), "{early}");
-        outside.saw(&saved());
+        published.publish(&saved());
         let answer = get(address, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
         for wanted in [
             "HTTP/1.1 200 OK\r\n",

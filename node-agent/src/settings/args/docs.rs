@@ -5,7 +5,7 @@ use clap::error::ErrorKind;
 
 use super::Args;
 
-#[path = "../../../tests/docs/commands.rs"]
+#[path = "../../../../tests/docs/commands.rs"]
 mod commands;
 
 /// Catches: a page that tells of a command or flag that isn't there any more.

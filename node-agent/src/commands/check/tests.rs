@@ -5,8 +5,8 @@ use std::os::unix::net::UnixListener;
 use node_contract::user_data;
 
 use super::*;
-use crate::args::RunArgs;
 use crate::settings::Environment;
+use crate::settings::args::RunArgs;
 use crate::testing::{self, World, at};
 
 fn settings(root: &Path) -> Settings {
@@ -108,7 +108,7 @@ async fn the_timer_has_to_be_where_the_block_wants_it() {
     let verdict = |saved: Option<&Saved>| power_off_timer(&settings, saved, clock.as_ref()).verdict;
     assert_eq!(verdict(None), Verdict::Skipped);
     assert_eq!(verdict(Some(&saved)), Verdict::Fail, "there is none");
-    let timer = crate::timer_of(&settings, &saved.identity);
+    let timer = setup::power_off_timer(&settings, &saved.identity);
     timer.write(timer::moment(&saved.state)).await.expect("written");
     assert_eq!(verdict(Some(&saved)), Verdict::Ok);
     timer.write(at("2026-11-24T12:00:00Z")).await.expect("written");

@@ -1,4 +1,5 @@
-//! Whether the host has what the agent needs: a verdict for each thing, none of which changes anything.
+//! `spotblock-agent check`: whether the host has what the agent needs: a verdict for each thing,
+//! none of which changes anything.
 
 use std::fmt;
 use std::io::{Read as _, Write as _};
@@ -13,15 +14,17 @@ use node_contract::{NodeConfig, Timeline, names};
 use serde::Serialize;
 use tokio::process::Command;
 
-use crate::adapters::imds::Imds;
-use crate::adapters::introspection::Introspection;
+use crate::adapters;
 use crate::adapters::state_file::StateFile;
 use crate::adapters::timer;
-use crate::chain::chain;
-use crate::clock::{AnchorSource, BootClock};
-use crate::ports::{Clock, Cluster, EcsAgent, Identity, Metadata, Saved, StateStore as _};
+use crate::boot::setup::{self, StartError};
+use crate::boot::user_data::settings_in;
+use crate::clock::BootClock;
+use crate::ports::{
+    AnchorSource, Clock, Cluster, EcsAgent, Identity, Metadata, Saved, StateStore as _, StoreError, error_chain,
+};
 use crate::settings::Settings;
-use crate::{StartError, adapters, status};
+use crate::status::socket;
 
 /// How long one thing may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -32,7 +35,7 @@ const SKEW: SignedDuration = SignedDuration::from_secs(5);
 /// How a thing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// As it has to be.
     Ok,
     /// The agent can live with it.
@@ -45,19 +48,19 @@ pub enum Verdict {
 
 /// What was found of one thing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// The thing.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// How it is.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// What that rests on.
-    pub says: String,
+    pub(crate) says: String,
 }
 
 /// All that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Findings(pub Vec<Finding>);
+pub struct Findings(Vec<Finding>);
 
 impl Findings {
     /// Whether nothing failed.
@@ -89,9 +92,8 @@ impl fmt::Display for Findings {
 pub async fn check(settings: &Settings, offline: bool) -> Result<Findings, StartError> {
     let http = adapters::http_client();
     let clock = Arc::new(BootClock::new());
-    let imds = Imds::new(settings.imds_endpoint.clone(), adapters::plain_http_client(), Arc::clone(&clock));
-    let imds = Arc::new(imds.map_err(StartError::Metadata)?);
-    let introspection = Introspection::new(settings.introspection_url.clone()).map_err(StartError::Introspection)?;
+    let imds = setup::imds(settings, &clock)?;
+    let introspection = setup::introspection(settings)?;
 
     let mut findings = vec![settings_file(settings)];
     findings.extend(files(settings));
@@ -110,7 +112,7 @@ pub async fn check(settings: &Settings, offline: bool) -> Result<Findings, Start
     findings.push(power_off_timer(settings, saved.ok().flatten().as_ref(), clock.as_ref()));
     findings.push(match identity.zip(config) {
         Some((identity, config)) => {
-            let cluster = crate::ecs(settings, http, &imds, &clock, &config, &identity);
+            let cluster = setup::ecs(settings, http, &imds, &clock, &config, &identity);
             permissions(&introspection, &cluster).await
         }
         None => finding("permissions", Verdict::Skipped, "without an identity and a block nothing can be asked"),
@@ -198,7 +200,7 @@ fn docker(settings: &Settings) -> Finding {
 
 /// The agent that runs.
 fn agent(settings: &Settings) -> Finding {
-    match status::socket::ask(&settings.root.join(names::path::SOCKET)) {
+    match socket::ask(&settings.root.join(names::path::SOCKET)) {
         Ok(report) => finding("agent", Verdict::Ok, report.text),
         Err(error) => finding("agent", Verdict::Warn, format!("no agent answers: {error}")),
     }
@@ -219,7 +221,7 @@ async fn block(settings: &Settings, metadata: &dyn Metadata) -> (Option<Identity
     let config = match &settings.block {
         Some(given) => Ok(given.clone()),
         None => match tokio::time::timeout(PATIENCE, metadata.user_data()).await {
-            Ok(Ok(Some(text))) => crate::boot::settings_in(&text).map_err(|error| chain(&error)),
+            Ok(Ok(Some(text))) => settings_in(&text).map_err(|error| error_chain(&error)),
             Ok(Ok(None)) => Err("the instance has no user data".to_owned()),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("no answer".to_owned()),
@@ -250,7 +252,7 @@ fn clock_of(clock: &BootClock) -> Finding {
 }
 
 /// The saved state: of this instance, and readable.
-fn state(saved: Option<&Saved>, error: Option<&crate::ports::StoreError>, identity: Option<&Identity>) -> Finding {
+fn state(saved: Option<&Saved>, error: Option<&StoreError>, identity: Option<&Identity>) -> Finding {
     match (saved, error) {
         (_, Some(error)) => finding("state", Verdict::Warn, format!("not readable, and not used then: {error}")),
         (None, None) => finding("state", Verdict::Ok, "none yet"),

@@ -1,4 +1,4 @@
-//! What ECS answers on the way to whoever asked, for the status line: an operation that fails is named there until it
+//! How each call of ECS ends, for the status line: an operation that fails is named there until it
 //! succeeds. Expired or missing credentials and denied requests look like a drain that takes long otherwise.
 
 use std::collections::BTreeMap;
@@ -12,9 +12,9 @@ const LONGEST: usize = 160;
 
 /// The operations that fail, by their names.
 #[derive(Debug, Default)]
-pub(super) struct Failing(Mutex<BTreeMap<&'static str, String>>);
+pub(super) struct FailingCalls(Mutex<BTreeMap<&'static str, String>>);
 
-impl Failing {
+impl FailingCalls {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -26,7 +26,7 @@ impl Failing {
         refused.or_else(|| failing.values().next()).cloned().unwrap_or_default()
     }
 
-    fn heard<T>(&self, call: &'static str, answer: Result<T, ClusterError>) -> Result<T, ClusterError> {
+    fn note_outcome<T>(&self, call: &'static str, answer: Result<T, ClusterError>) -> Result<T, ClusterError> {
         match &answer {
             Ok(_) => drop(self.lock().remove(call)),
             Err(error) => {
@@ -39,27 +39,27 @@ impl Failing {
     }
 }
 
-/// ECS, overheard.
-pub(super) struct Heard {
+/// ECS, with the outcome of each call noted.
+pub(super) struct ObservedCluster {
     pub(super) inner: Arc<dyn Cluster>,
-    pub(super) failing: Arc<Failing>,
+    pub(super) failing: Arc<FailingCalls>,
 }
 
-impl Cluster for Heard {
+impl Cluster for ObservedCluster {
     fn drain<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
-        Box::pin(async { self.failing.heard("drain", self.inner.drain(of).await) })
+        Box::pin(async { self.failing.note_outcome("drain", self.inner.drain(of).await) })
     }
 
     fn answer_extension<'a>(&'a self, answer: &'a ExtensionAnswer) -> Answer<'a, Result<(), ClusterError>> {
-        Box::pin(async { self.failing.heard("answer", self.inner.answer_extension(answer).await) })
+        Box::pin(async { self.failing.note_outcome("answer", self.inner.answer_extension(answer).await) })
     }
 
     fn status<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
-        Box::pin(async { self.failing.heard("status", self.inner.status(of).await) })
+        Box::pin(async { self.failing.note_outcome("status", self.inner.status(of).await) })
     }
 
     fn survey<'a>(&'a self, of: &'a Registration, tasks: &'a [String]) -> Answer<'a, Result<Survey, ClusterError>> {
-        Box::pin(async { self.failing.heard("survey", self.inner.survey(of, tasks).await) })
+        Box::pin(async { self.failing.note_outcome("survey", self.inner.survey(of, tasks).await) })
     }
 
     fn stop_task<'a>(
@@ -68,15 +68,15 @@ impl Cluster for Heard {
         task: &'a str,
         reason: &'a str,
     ) -> Answer<'a, Result<(), ClusterError>> {
-        Box::pin(async move { self.failing.heard("stop", self.inner.stop_task(of, task, reason).await) })
+        Box::pin(async move { self.failing.note_outcome("stop", self.inner.stop_task(of, task, reason).await) })
     }
 
     fn find(&self) -> Answer<'_, Result<Option<Registration>, ClusterError>> {
-        Box::pin(async { self.failing.heard("find", self.inner.find().await) })
+        Box::pin(async { self.failing.note_outcome("find", self.inner.find().await) })
     }
 
     fn deregister<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<(), ClusterError>> {
-        Box::pin(async { self.failing.heard("deregister", self.inner.deregister(of).await) })
+        Box::pin(async { self.failing.note_outcome("deregister", self.inner.deregister(of).await) })
     }
 }
 
@@ -90,14 +90,14 @@ mod tests {
 
     #[test]
     fn what_is_refused_is_told_first_and_what_works_again_is_not_told_any_more() {
-        let failing = Failing::default();
+        let failing = FailingCalls::default();
         assert_eq!(failing.words(), "");
-        let _ = failing.heard("drain", failed("Update", Outcome::Retry));
+        let _ = failing.note_outcome("drain", failed("Update", Outcome::Retry));
         assert!(failing.words().starts_with("ECS Update fails: xxx") && failing.words().len() < 200);
-        let _ = failing.heard("stop", failed("StopTask", Outcome::Refused));
+        let _ = failing.note_outcome("stop", failed("StopTask", Outcome::Refused));
         assert!(failing.words().starts_with("ECS StopTask is refused: xxx"), "{}", failing.words());
-        let _ = failing.heard("stop", Ok(()));
-        let _ = failing.heard("drain", Ok(()));
+        let _ = failing.note_outcome("stop", Ok(()));
+        let _ = failing.note_outcome("drain", Ok(()));
         assert_eq!(failing.words(), "");
     }
 }

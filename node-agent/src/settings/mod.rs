@@ -1,6 +1,7 @@
 //! The host's settings: defaults, then `agent.toml`, then the environment; validated once, here. The block's settings
 //! are [`NodeConfig`] and come from user data, unless this file says otherwise.
 
+pub mod args;
 mod lenient;
 
 use std::net::SocketAddr;
@@ -10,8 +11,8 @@ use jiff::SignedDuration;
 use node_contract::{ConfigError, NodeConfig, names};
 use serde::Deserialize;
 
-use crate::args::RunArgs;
-use crate::chain::chain;
+use crate::ports::error_chain;
+use args::RunArgs;
 
 /// The longest settle time: beyond it an idle instance would be paid for nothing.
 const MAX_IDLE_SETTLE: SignedDuration = SignedDuration::from_mins(5);
@@ -34,33 +35,33 @@ const SHOW_ECS: [&str; 4] = ["systemctl", "show", "--property=ActiveState,ExecMa
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The folder below which etc/ and var/ are found.
-    pub root: PathBuf,
+    pub(crate) root: PathBuf,
     /// Where the ECS agent's introspection listens, without a slash at the end.
-    pub introspection_url: String,
+    pub(crate) introspection_url: String,
     /// How the ECS agent is started and stopped and the host powered off.
-    pub commands: Commands,
+    pub(crate) commands: Commands,
     /// How long each way to power off has before the next, harder one.
-    pub power_off_grace: SignedDuration,
+    pub(crate) power_off_grace: SignedDuration,
     /// How long a hook may run.
-    pub hook_limit: SignedDuration,
+    pub(crate) hook_limit: SignedDuration,
     /// How long before they are stopped tasks are warned, if at all.
-    pub warn_lead: Option<SignedDuration>,
+    pub(crate) warn_lead: Option<SignedDuration>,
     /// How long the instance lives at most after its launch, whatever the block says.
-    pub max_life: Option<SignedDuration>,
+    pub(crate) max_life: Option<SignedDuration>,
     /// Where metrics are given out, if anywhere.
-    pub metrics_listen: Option<SocketAddr>,
+    pub(crate) metrics_listen: Option<SocketAddr>,
     /// How the log is written.
     pub log: LogFormat,
     /// Whether the log tells what the watchers see.
     pub verbose: bool,
     /// How long nothing must have run before the instance counts as idle.
-    pub idle_settle: SignedDuration,
+    pub(crate) idle_settle: SignedDuration,
     /// The block's settings, if they don't come from user data.
-    pub block: Option<NodeConfig>,
+    pub(crate) block: Option<NodeConfig>,
     /// Where IMDS listens, if not at its usual address.
-    pub imds_endpoint: Option<String>,
+    pub(crate) imds_endpoint: Option<String>,
     /// Where ECS listens, if not at AWS.
-    pub ecs_endpoint: Option<String>,
+    pub(crate) ecs_endpoint: Option<String>,
     /// What is wrong in the file, in words. The defaults hold in its place.
     pub wrong: Vec<String>,
 }
@@ -68,29 +69,29 @@ pub struct Settings {
 /// Commands, each a program and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Commands {
+pub(crate) struct Commands {
     /// Asks for the ECS agent to be started; must not wait for it, since its unit waits for cloud-init's end.
-    pub start_ecs: Vec<String>,
+    pub(crate) start_ecs: Vec<String>,
     /// Stops the ECS agent.
-    pub stop_ecs: Vec<String>,
+    pub(crate) stop_ecs: Vec<String>,
     /// Stops the containers of ECS's tasks without ECS; gets the seconds between SIGTERM and SIGKILL as its last
     /// argument, and returns when they have stopped. Left out, it is docker's where the root folder is `/`, and nothing
     /// elsewhere: below another one the host's own containers are none of the agent's business.
-    pub stop_containers: Option<Vec<String>>,
+    pub(crate) stop_containers: Option<Vec<String>>,
     /// Prints what systemd knows of the ECS agent's unit: `ActiveState=...` and `ExecMainStatus=...`, a line each. Left
     /// out, it is systemctl's where the root folder is `/`, and nothing elsewhere.
-    pub show_ecs: Option<Vec<String>>,
+    pub(crate) show_ecs: Option<Vec<String>>,
     /// Powers the host off.
-    pub power_off: Vec<String>,
+    pub(crate) power_off: Vec<String>,
     /// Further ways to power off, each harder than the one before, if the host lives on. Left out, they are systemctl's
     /// where `power_off` is, and none where it isn't.
-    pub power_off_harder: Option<Vec<Vec<String>>>,
+    pub(crate) power_off_harder: Option<Vec<Vec<String>>>,
     /// Has systemd take up the power-off timer's units. Left out, it is systemctl where the root folder is `/`; below
     /// another one the host's own systemd has no business with them.
-    pub arm_timer: Option<Vec<String>>,
+    pub(crate) arm_timer: Option<Vec<String>>,
     /// What a hook's program is given to as arguments, so that it runs outside the agent's sandbox. Left out, it is
     /// `systemd-run` where the root folder is `/`, and nothing elsewhere.
-    pub run_hook: Option<Vec<String>>,
+    pub(crate) run_hook: Option<Vec<String>>,
 }
 
 impl Commands {
@@ -122,7 +123,7 @@ impl Commands {
 
     /// All ways to power off, from the gentlest on.
     #[must_use]
-    pub fn ways_off(&self) -> Vec<Vec<String>> {
+    pub(crate) fn power_off_commands(&self) -> Vec<Vec<String>> {
         let harder = self.power_off_harder.iter().flatten();
         std::iter::once(&self.power_off).chain(harder).cloned().collect()
     }
@@ -149,7 +150,7 @@ impl Default for Commands {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogFormat {
-    /// Lines for people.
+    /// Lines that people read.
     #[default]
     Text,
     /// One JSON object a line.
@@ -162,20 +163,20 @@ pub enum SettingsError {
     /// The file can't be read.
     #[error("read {}", path.display())]
     Read {
-        /// The file.
+        /// The path of the settings file.
         path: PathBuf,
-        /// Why.
+        /// Why it can't be read.
         #[source]
         source: std::io::Error,
     },
     /// A key is unknown, or its value of the wrong type.
     #[error("{}: {key}: {problem}", path.display())]
     Syntax {
-        /// The file.
+        /// The path of the settings file.
         path: PathBuf,
-        /// The key.
+        /// The key in the settings file.
         key: String,
-        /// What is wrong.
+        /// What is wrong with its value, in words.
         problem: String,
     },
     /// Some of it is wrong, in a file of which nothing is passed over.
@@ -184,9 +185,9 @@ pub enum SettingsError {
     /// A value breaks a rule.
     #[error("{}: {key} {problem}", path.display())]
     Rule {
-        /// The file.
+        /// The path of the settings file.
         path: PathBuf,
-        /// The key.
+        /// The key in the settings file.
         key: &'static str,
         /// What is wrong with it.
         problem: String,
@@ -194,9 +195,9 @@ pub enum SettingsError {
     /// The block's settings are refused.
     #[error("{}: the block's settings", path.display())]
     Block {
-        /// The file.
+        /// The path of the settings file.
         path: PathBuf,
-        /// Why.
+        /// Which rule of the block's settings is broken.
         #[source]
         source: ConfigError,
     },
@@ -228,11 +229,11 @@ struct RawSettings {
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     /// `AWS_EC2_METADATA_SERVICE_ENDPOINT`.
-    pub imds_endpoint: Option<String>,
+    pub(crate) imds_endpoint: Option<String>,
     /// Whether `AWS_EC2_METADATA_DISABLED` is `true`.
-    pub imds_disabled: bool,
+    pub(crate) imds_disabled: bool,
     /// `AWS_ENDPOINT_URL_ECS`, or else `AWS_ENDPOINT_URL`.
-    pub ecs_endpoint: Option<String>,
+    pub(crate) ecs_endpoint: Option<String>,
 }
 
 impl Environment {
@@ -281,7 +282,7 @@ impl Settings {
                 if !is_hosts_own {
                     return Err(error);
                 }
-                let wrong = vec![chain(&error)];
+                let wrong = vec![error_chain(&error)];
                 Self { wrong, ..validate(RawSettings::default(), path, args, environment)? }
             }
         };

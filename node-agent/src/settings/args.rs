@@ -80,8 +80,8 @@ pub struct RunArgs {
     pub root: PathBuf,
     /// The host's settings [default: etc/spotblock/agent.toml below the root folder, if it is there]
     #[arg(long, value_name = "FILE")]
-    pub settings: Option<PathBuf>,
+    pub(crate) settings: Option<PathBuf>,
     /// Log what the watchers see
     #[arg(short, long)]
-    pub verbose: bool,
+    pub(crate) verbose: bool,
 }

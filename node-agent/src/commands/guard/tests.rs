@@ -1,5 +1,7 @@
 //! The guard in a fake world, on paused time.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::*;
@@ -19,7 +21,7 @@ async fn serving() -> (Arc<World>, State) {
     let stubborn = FakeTask { stops_in: None, ..FakeTask::until(at("2026-11-24T18:00:00Z")) };
     world.facts().tasks.insert("stubborn".into(), stubborn);
     let minute = tokio::time::sleep(Duration::from_secs(60));
-    run::run(node(), testing::state(), world.ports(), minute).await;
+    event_loop::run(node(), testing::state(), world.ports(), minute).await;
     let state = world.facts().saved.clone().expect("saved").state;
     (world, state)
 }

@@ -1,19 +1,20 @@
 //! What has to be known before the agent's life begins or goes on: who this instance is, what time it is, and what its
 //! block's settings are. Nothing here gives up: an agent that ends can't end its host.
 
-mod parts;
+pub(crate) mod setup;
+pub(crate) mod user_data;
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use node_contract::{NodeConfig, Timeline};
 
-pub use parts::settings_in;
-
-use crate::chain::chain;
-use crate::clock::{Anchor, AnchorSource, BootClock};
+use crate::clock::BootClock;
 use crate::lifecycle::State;
-use crate::ports::{Clock as _, Identity, Metadata, MetadataError, Saved, StateStore, Supervisor};
+use crate::ports::{
+    Anchor, AnchorSource, Clock as _, Identity, Metadata, MetadataError, Saved, StateStore, Supervisor, error_chain,
+};
+use user_data::settings_in;
 
 /// The longest wait between two tries to reach IMDS.
 const LONGEST: Duration = Duration::from_secs(15);
@@ -30,9 +31,9 @@ const SHORTLY: Duration = Duration::from_secs(1);
 pub struct Found {
     /// Who this instance is.
     pub identity: Identity,
-    /// The block's settings.
+    /// The settings of the block that the instance belongs to.
     pub config: NodeConfig,
-    /// The clock of this boot.
+    /// What the block's time rests on in this boot.
     pub anchor: Anchor,
     /// Where in its life the agent is.
     pub state: State,
@@ -40,13 +41,13 @@ pub struct Found {
 
 /// Where it is found out.
 pub struct Boot<'a> {
-    /// IMDS.
+    /// IMDS, which tells who the instance is and gives the user data.
     pub metadata: &'a dyn Metadata,
     /// The clock, to be anchored.
     pub clock: &'a BootClock,
-    /// The saved state.
+    /// Where an earlier process has saved the state.
     pub store: &'a dyn StateStore,
-    /// The service manager.
+    /// The service manager, which is told what is waited for.
     pub supervisor: &'a dyn Supervisor,
     /// The block's settings, if they don't come from user data.
     pub given: Option<NodeConfig>,
@@ -170,7 +171,7 @@ impl Boot<'_> {
                     wait = (wait * 2).min(LONGEST);
                 }
                 Err(error) => {
-                    let error = chain(&error);
+                    let error = error_chain(&error);
                     tracing::error!(error, "there is no block for this instance: nothing is started");
                     self.supervisor.status(&format!("no block: {error}"));
                     self.wait(SLOWLY).await;

@@ -21,18 +21,19 @@ const LATER: Duration = Duration::from_secs(2);
 
 /// A folder with a folder for each moment.
 #[derive(Clone, Debug)]
-pub struct HookFolder {
+pub(crate) struct HookFolder {
     folder: PathBuf,
-    /// What a hook is given to as arguments.
-    outside: Vec<String>,
+    /// The program that a hook is given to as arguments, if any.
+    launcher: Vec<String>,
     limit: Duration,
 }
 
 impl HookFolder {
-    /// Hooks in this folder, each run through `outside`, if that isn't empty, and for at most `limit`.
+    /// Hooks in this folder, each run through `launcher`, if that isn't empty, and for at most
+    /// `limit`.
     #[must_use]
-    pub fn new(folder: PathBuf, outside: Vec<String>, limit: Duration) -> Self {
-        Self { folder, outside, limit }
+    pub(crate) fn new(folder: PathBuf, launcher: Vec<String>, limit: Duration) -> Self {
+        Self { folder, launcher, limit }
     }
 
     /// Runs a moment's hooks, one after another in the order of their names.
@@ -58,7 +59,7 @@ impl HookFolder {
 
     /// What is to be known goes along as arguments of env: whatever stands before may not pass an environment on.
     fn command(&self, program: &Path, moment: Moment, details: &Details) -> Command {
-        let mut words = self.outside.iter().map(String::as_str).chain(["env"]);
+        let mut words = self.launcher.iter().map(String::as_str).chain(["env"]);
         let mut command = Command::new(words.next().unwrap_or("env"));
         command.args(words);
         for (name, value) in [

@@ -23,9 +23,9 @@ const WAITING: usize = 512;
 /// How long the end of the process waits for the last entries.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
-/// The record.
+/// The record's open end: entries go in, and a thread writes them.
 #[derive(Debug)]
-pub struct Record {
+pub(crate) struct Record {
     entries: Option<SyncSender<Value>>,
     done: Mutex<Receiver<()>>,
 }
@@ -33,7 +33,7 @@ pub struct Record {
 impl Record {
     /// A record in this file, written by a thread of its own.
     #[must_use]
-    pub fn in_file(path: PathBuf) -> Self {
+    pub(crate) fn in_file(path: PathBuf) -> Self {
         let (entries, inbox) = sync_channel::<Value>(WAITING);
         let (over, done) = sync_channel(1);
         let writer = std::thread::Builder::new().name("record".to_owned()).spawn(move || {
@@ -57,14 +57,14 @@ impl Record {
     }
 
     /// A record that nobody keeps.
-    #[must_use]
-    pub fn nowhere() -> Self {
+    #[cfg(test)]
+    pub(crate) fn nowhere() -> Self {
         let (_, done) = sync_channel(1);
         Self { entries: None, done: Mutex::new(done) }
     }
 
     /// Adds an entry, without waiting.
-    pub fn note(&self, entry: Value) {
+    pub(crate) fn note(&self, entry: Value) {
         if let Some(entries) = &self.entries
             && entries.try_send(entry).is_err()
         {
@@ -98,7 +98,7 @@ fn append(path: &Path, entry: &Value) -> io::Result<()> {
 
 /// The first entry of a process.
 #[must_use]
-pub fn begins(now: Timestamp, saved: &Saved) -> Value {
+pub(crate) fn begins(now: Timestamp, saved: &Saved) -> Value {
     let state = &saved.state;
     json!({
         "at": now, "what": "agent-started", "version": env!("CARGO_PKG_VERSION"), "block": saved.config.block,
@@ -109,7 +109,7 @@ pub fn begins(now: Timestamp, saved: &Saved) -> Value {
 
 /// What has changed between two states.
 #[must_use]
-pub fn changes(now: Timestamp, old: &State, new: &State) -> Vec<Value> {
+pub(crate) fn changes(now: Timestamp, old: &State, new: &State) -> Vec<Value> {
     let mut entries = Vec::new();
     if new.noticed && !old.noticed {
         entries.push(json!({"at": now, "what": "notice", "end": new.timeline.end}));
