@@ -59,10 +59,9 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use aws_smithy_async::rt::sleep::SharedAsyncSleep;
-use aws_smithy_async::time::SharedTimeSource;
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::sync::mpsc::UnboundedReceiver;
+
+use provisioner_model as model;
 
 pub mod args;
 pub mod aws;
@@ -70,7 +69,6 @@ pub mod block;
 pub mod commands;
 pub mod diagnosis;
 pub mod environment;
-pub mod model;
 pub mod runtime;
 pub mod session;
 pub mod settings;
@@ -83,7 +81,7 @@ mod testing;
 
 use args::{BlockFlags, Cli, Command, Global};
 use aws::calls::CallLog;
-use aws::{Account, Aws, Place};
+use aws::{Aws, Connection, Place};
 use model::error::{Error, Result};
 use runtime::clock::Clock;
 use runtime::interrupt::Interrupt;
@@ -94,16 +92,8 @@ use terminal::Ui;
 
 /// The outside world of a run.
 pub struct Ports {
-    /// What all SDK clients talk through.
-    pub http: SharedHttpClient,
-    /// How all waits sleep, the SDK's included.
-    pub sleep: SharedAsyncSleep,
-    /// The only clock.
-    pub time: SharedTimeSource,
-    /// Where credentials come from.
-    pub account: Account,
-    /// Who is told of each call; [`run`] fills it in for `-v`.
-    pub calls: CallLog,
+    /// What AWS is reached through; the clock and the sleep are those of the whole run.
+    pub connection: Connection,
     /// Results.
     pub stdout: Box<dyn Write>,
     /// Progress and errors.
@@ -132,9 +122,9 @@ pub async fn run(cli: Cli, mut ports: Ports) -> u8 {
         .telling_on(ports.progress)
         .answered_by(ports.answers.take());
     let brake = Interrupt::default();
-    ports.http = brake.over(&ports.http);
+    ports.connection.http = brake.over(&ports.connection.http);
     let (lines, told) = tokio::sync::mpsc::unbounded_channel();
-    ports.calls = CallLog::new(cli.global.verbose, ports.terminal, ports.time.clone(), lines);
+    ports.connection.calls = CallLog::new(cli.global.verbose, ports.terminal, ports.connection.time.clone(), lines);
     ui.also_tell(told);
     let mut interrupts = std::mem::replace(&mut ports.interrupts, tokio::sync::mpsc::unbounded_channel().1);
     // Dropping the command's future stops it between any two steps, or on a second Ctrl-C in a call whose answer is
@@ -147,7 +137,7 @@ pub async fn run(cli: Cli, mut ports: Ports) -> u8 {
                 ui.after_ctrl_c();
                 Ok(0)
             }
-            false => Err(Error::Interrupted { next: go_on(&cli.command) }),
+            false => Err(Error::interrupted(go_on(&cli.command))),
         },
     };
     ui.tell_calls();
@@ -233,7 +223,7 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Interrupt) -> Result
             profile: cli.global.profile.clone(),
             endpoint_url: cli.global.endpoint_url.clone(),
         };
-        return Box::pin(commands::init::run(ui, &waits, &path, args, Aws::connect(ports, place))).await;
+        return Box::pin(commands::init::run(ui, &waits, &path, args, Aws::connect(&ports.connection, place))).await;
     }
     match &cli.command {
         Command::Schema => return commands::schema::run(ui),
@@ -248,13 +238,14 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Interrupt) -> Result
         return reap_without_settings(cli, ports, ui, &waits, args).await;
     }
     let settings = Settings::load(&cli.global, block_flags(&cli.command))?;
+    block::user_data::preview(&settings)?;
     if let Command::UserData(args) = &cli.command {
         return print_user_data(cli, ports, ui, &settings, &waits, args).await;
     }
     if matches!(cli.command, Command::Template) && !commands::template::needs_aws(&settings) {
         return commands::template::run(ui, &settings, None).await;
     }
-    let aws = Aws::connect(ports, place(&cli.global, &settings)).await?;
+    let aws = Aws::connect(&ports.connection, place(&cli.global, &settings)).await?;
     let session = Session { settings: &settings, aws: &aws, ui, waits: &waits };
     match &cli.command {
         Command::Up(args) => Box::pin(commands::up::run(&session, args)).await,
@@ -280,7 +271,7 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Interrupt) -> Result
 }
 
 fn waits(ports: &Ports, brake: &Interrupt) -> Waits {
-    Waits::new(Clock::new(ports.time.clone(), ports.sleep.clone(), brake.clone()), ports.seed)
+    Waits::new(Clock::new(ports.connection.time.clone(), ports.connection.sleep.clone(), brake.clone()), ports.seed)
 }
 
 /// `reap` for other environments than the file's needs no file.
@@ -290,7 +281,7 @@ async fn reap_without_settings(cli: &Cli, ports: &Ports, ui: &Ui, waits: &Waits,
         profile: cli.global.profile.clone(),
         endpoint_url: cli.global.endpoint_url.clone(),
     };
-    let aws = Aws::connect(ports, place).await?;
+    let aws = Aws::connect(&ports.connection, place).await?;
     let reaper = commands::reap::Reaper { aws: &aws, ui, waits };
     let of = args.environment.clone().map_or(commands::reap::Of::All, commands::reap::Of::One);
     commands::reap::run(&reaper, of, args).await
@@ -308,7 +299,7 @@ async fn print_user_data(
     let (cluster, region) = match &args.cluster {
         Some(cluster) => (cluster.clone(), commands::user_data::region(settings, cluster)?),
         None => {
-            let aws = Aws::connect(ports, place(&cli.global, settings)).await?;
+            let aws = Aws::connect(&ports.connection, place(&cli.global, settings)).await?;
             (commands::user_data::cluster(&aws, settings).await?, aws.region.clone())
         }
     };

@@ -20,7 +20,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::Ports;
 use crate::args::Cli;
-use crate::aws::Account;
+use crate::aws::{Account, Connection};
 use crate::testing::{EXAMPLE, SimulatedTime};
 use connector::Connector;
 use output::{Head, Shared};
@@ -328,14 +328,16 @@ impl World {
         };
         let connector = SharedHttpConnector::new(connector);
         let ports = Ports {
-            http: http_client_fn(move |_, _| connector.clone()),
-            sleep: SharedAsyncSleep::new(pause),
-            time: SharedTimeSource::new(self.time),
-            account: Account::Given {
-                credentials: self.credentials.clone(),
-                endpoint: "http://cloud.invalid".to_owned(),
+            connection: Connection {
+                http: http_client_fn(move |_, _| connector.clone()),
+                sleep: SharedAsyncSleep::new(pause),
+                time: SharedTimeSource::new(self.time),
+                account: Account::Given {
+                    credentials: self.credentials.clone(),
+                    endpoint: "http://cloud.invalid".to_owned(),
+                },
+                calls: crate::aws::calls::CallLog::default(),
             },
-            calls: crate::aws::calls::CallLog::default(),
             stdout: Box::new(Head { left: self.reads, to: out.clone() }),
             stderr: Box::new(err.clone()),
             terminal: self.terminal,

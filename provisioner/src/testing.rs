@@ -7,6 +7,7 @@ use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::{SharedTimeSource, TimeSource};
 
 use crate::args::BlockFlags;
+use crate::model::job_definition::JobDefinition;
 use crate::runtime::clock::Clock;
 use crate::runtime::interrupt::Interrupt;
 use crate::settings::Settings;
@@ -46,6 +47,11 @@ pub(crate) const EXAMPLE: &str = include_str!("../../tests/e2e/fixtures/spot-blo
 pub(crate) fn settings(more: &str) -> Settings {
     Settings::parse(Path::new("spotblock.toml"), &format!("{EXAMPLE}\n{more}"), &BlockFlags::default(), None)
         .expect("the example's settings")
+}
+
+/// The first example's job definition.
+pub(crate) fn hello_world() -> JobDefinition {
+    settings("").job_definitions.remove(0)
 }
 
 /// Holds a text against the file of this name below `fixtures/`. `make snapshots` writes them anew.

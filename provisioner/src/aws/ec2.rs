@@ -11,7 +11,7 @@ use aws_sdk_ec2::types::{
 
 use super::{text, time, to_sdk_time};
 use crate::aws::classify::failed;
-use crate::model::error::{Kind, Result};
+use crate::model::error::{AwsErrorKind, Result};
 use crate::model::instance::Instance;
 use crate::model::ownership::{Owned, ids};
 use crate::model::record::{Attempt, BlockSpec, LaunchData};
@@ -186,7 +186,7 @@ impl Ec2 {
     pub async fn terminate(&self, instances: &[Owned]) -> Result<()> {
         for some in ids(instances).chunks(FILTER_VALUES) {
             match self.terminate_some(some).await {
-                Err(error) if error.is(Kind::NotFound) && some.len() > 1 => {
+                Err(error) if error.is_aws(AwsErrorKind::NotFound) && some.len() > 1 => {
                     for id in some {
                         gone_is_fine(self.terminate_some(std::slice::from_ref(id)).await)?;
                     }
@@ -222,7 +222,7 @@ impl Ec2 {
 
 fn gone_is_fine(result: Result<()>) -> Result<()> {
     match result {
-        Err(error) if error.is(Kind::NotFound) => Ok(()),
+        Err(error) if error.is_aws(AwsErrorKind::NotFound) => Ok(()),
         result => result,
     }
 }

@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 
 use super::text;
 use crate::aws::classify::failed;
-use crate::model::error::{Kind, Result};
+use crate::model::error::{AwsErrorKind, Result};
 use crate::model::ownership::Owned;
 
 /// For how long after its moment a schedule's call is repeated where it fails in a way that may pass, in seconds.
@@ -67,7 +67,7 @@ impl Scheduler {
     pub async fn group(&self, name: &str) -> Result<Option<Group>> {
         let call = self.client.get_schedule_group().name(name);
         let answer = match call.send().await.map_err(failed("scheduler:GetScheduleGroup", name)) {
-            Err(error) if error.is(Kind::NotFound) => return Ok(None),
+            Err(error) if error.is_aws(AwsErrorKind::NotFound) => return Ok(None),
             answer => answer?,
         };
         let active = answer.state() != Some(&ScheduleGroupState::Deleting);
@@ -96,7 +96,7 @@ impl Scheduler {
         let call = self.client.list_tags_for_resource().resource_arn(arn);
         match call.send().await.map_err(failed("scheduler:ListTagsForResource", group)) {
             // Gone between two calls.
-            Err(error) if error.is(Kind::NotFound) => Ok(None),
+            Err(error) if error.is_aws(AwsErrorKind::NotFound) => Ok(None),
             answer => {
                 let answer = answer?;
                 Ok(Some(answer.tags().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect()))
@@ -126,7 +126,7 @@ impl Scheduler {
     pub async fn delete_group(&self, group: &Owned) -> Result<()> {
         let call = self.client.delete_schedule_group().name(group.id());
         match call.send().await.map_err(failed("scheduler:DeleteScheduleGroup", group.id())) {
-            Err(error) if error.is(Kind::NotFound) => Ok(()),
+            Err(error) if error.is_aws(AwsErrorKind::NotFound) => Ok(()),
             Err(error) if error.aws().is_some_and(|it| it.is("ConflictException")) => Ok(()),
             result => result.map(|_| ()),
         }
@@ -144,7 +144,7 @@ impl Scheduler {
         while let Some(schedule) = pages.next().await {
             match schedule.map_err(failed("scheduler:ListSchedules", group)) {
                 Ok(schedule) => names.push(text(schedule.name())),
-                Err(error) if error.is(Kind::NotFound) => break,
+                Err(error) if error.is_aws(AwsErrorKind::NotFound) => break,
                 Err(error) => return Err(error),
             }
         }
@@ -158,7 +158,7 @@ impl Scheduler {
     pub async fn schedule(&self, group: &Owned, name: &str) -> Result<Option<Schedule>> {
         let call = self.client.get_schedule().group_name(group.id()).name(name);
         match call.send().await.map_err(failed("scheduler:GetSchedule", name)) {
-            Err(error) if error.is(Kind::NotFound) => Ok(None),
+            Err(error) if error.is_aws(AwsErrorKind::NotFound) => Ok(None),
             answer => Ok(read(&answer?)),
         }
     }
@@ -215,7 +215,7 @@ impl Scheduler {
     pub async fn delete(&self, group: &Owned, name: &str) -> Result<()> {
         let call = self.client.delete_schedule().group_name(group.id()).name(name);
         match call.send().await.map_err(failed("scheduler:DeleteSchedule", name)) {
-            Err(error) if error.is(Kind::NotFound) => Ok(()),
+            Err(error) if error.is_aws(AwsErrorKind::NotFound) => Ok(()),
             result => result.map(|_| ()),
         }
     }

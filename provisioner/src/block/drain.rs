@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::aws::ecs::Task;
 use crate::model::block::Block;
-use crate::model::error::{Error, Result};
+use crate::model::error::{ErrorKind, Result};
 use crate::model::instance::Instance;
 use crate::model::ownership::{Marks, Owned};
 use crate::runtime::wait::{Poll, WaitSpec};
@@ -79,12 +79,13 @@ impl Members {
             return Ok(0);
         }
         match self.until_empty(session, limit, "jobs to finish").await {
-            Err(Error::TimedOut { .. }) => {}
+            Err(error) if error.kind() == ErrorKind::TimedOut => {}
             result => return result.map(|()| 0),
         }
         let mut stopped = BTreeSet::new();
         match self.until_stopped(session, why, &mut stopped).await {
-            Err(Error::TimedOut { last, .. }) => {
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                let last = error.last_seen().unwrap_or_default();
                 let late = "Batch learns of their end when their instances are gone, some 15 min later";
                 session.ui.warn(format_args!("{last} after {} min; {late}", STOP_LIMIT.as_secs() / 60));
                 Ok(stopped.len())

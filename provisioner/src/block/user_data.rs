@@ -14,6 +14,7 @@ use node_contract::{End, NodeConfig, Source, VERSION};
 
 use crate::model::error::{Error, Result};
 use crate::model::names;
+use crate::model::text::cloud_init_type;
 use crate::settings::{AgentFrom, Settings};
 
 const COMMON: &str = include_str!("user_data/common.sh");
@@ -42,7 +43,7 @@ pub struct Block<'a> {
 /// The agent's settings on the instances of this block.
 ///
 /// # Errors
-/// [`Error::Settings`] when a rule of the agent's is broken.
+/// [`Error::settings`] when a rule of the agent's is broken.
 pub fn node_config(settings: &Settings, block: Block<'_>) -> Result<NodeConfig> {
     let config = NodeConfig {
         version: VERSION,
@@ -62,7 +63,7 @@ pub fn node_config(settings: &Settings, block: Block<'_>) -> Result<NodeConfig> 
             ..node_contract::Options::default()
         },
     };
-    config.check().map_err(|error| Error::Settings(vec![error.to_string()]))?;
+    config.check().map_err(|error| Error::settings(&[error.to_string()]))?;
     Ok(config)
 }
 
@@ -130,26 +131,17 @@ pub fn told(text: &str, config: &NodeConfig) -> Option<String> {
 pub fn mime(script: &str, extra: Option<&str>) -> String {
     let mut message = format!("MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"{BOUNDARY}\"\n\n");
     for text in std::iter::once(script).chain(extra) {
-        let kind = content_type(text).unwrap_or("text/x-shellscript");
+        let kind = cloud_init_type(text).unwrap_or("text/x-shellscript");
         message.push_str(&format!("--{BOUNDARY}\nContent-Type: {kind}; charset=\"utf-8\"\n\n{}\n", text.trim_end()));
     }
     message.push_str(&format!("--{BOUNDARY}--\n"));
     message
 }
 
-/// The type that cloud-init knows a text by; it warns about others.
-#[must_use]
-pub fn content_type(text: &str) -> Option<&'static str> {
-    [("#!", "text/x-shellscript"), ("#cloud-config", "text/cloud-config"), ("#cloud-boothook", "text/cloud-boothook")]
-        .into_iter()
-        .find(|(start, _)| text.starts_with(start))
-        .map(|(_, kind)| kind)
-}
-
 /// The user data as it is sent, before base64: the script, or a MIME message where the user has some too.
 ///
 /// # Errors
-/// [`Error::Usage`] when it is over EC2's 16 KiB.
+/// [`Error::usage`] when it is over EC2's 16 KiB.
 pub fn whole(settings: &Settings, block: Block<'_>) -> Result<String> {
     let script = script(&node_config(settings, block)?, &settings.agent.from);
     let text = match &settings.agent.extra_user_data {
@@ -158,10 +150,10 @@ pub fn whole(settings: &Settings, block: Block<'_>) -> Result<String> {
     };
     let (size, limit) = (text.len(), node_contract::user_data::MAX_BYTES);
     if size > limit {
-        return Err(Error::Usage {
-            what: format!("the user data has {size} bytes, and EC2 takes {limit}"),
-            next: "make the file of [agent] extra-user-data smaller: let it fetch what it needs".to_owned(),
-        });
+        return Err(Error::usage(
+            format!("the user data has {size} bytes, and EC2 takes {limit}"),
+            "make the file of [agent] extra-user-data smaller: let it fetch what it needs",
+        ));
     }
     Ok(text)
 }
@@ -247,7 +239,7 @@ mod tests {
                         --spotblock-user-data-part\nContent-Type: text/cloud-config; charset=\"utf-8\"\n\n\
                         #cloud-config\n{}\n--spotblock-user-data-part--\n";
         assert_eq!(message, expected);
-        assert_eq!(content_type("plain text"), None);
+        assert_eq!(cloud_init_type("plain text"), None);
     }
 
     #[test]

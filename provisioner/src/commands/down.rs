@@ -20,7 +20,7 @@ use crate::block::termination_schedules;
 use crate::environment::desired::Desired;
 use crate::model::block::{Block, Life, Part};
 use crate::model::capacity_reservation::CapacityReservation;
-use crate::model::error::{Error, Result};
+use crate::model::error::{ErrorKind, Result};
 use crate::model::ownership::{Marks, Owned, ids};
 use crate::model::spot_request::{SpotRequest, SpotRequestStatus};
 use crate::model::text::human;
@@ -62,7 +62,7 @@ pub async fn run(session: &Session<'_>, args: &args::Down) -> Result<u8> {
         may_be_removed(session, lost, &mut troubles)?;
     }
     let (blocks, unread) = find::all_tolerant(session.aws, session.environment(), true).await?;
-    troubles.note_unread(session.ui, unread)?;
+    troubles.note_all(session.ui, find::left_by(unread))?;
     let chosen = super::chosen_of_seen(session, &blocks, args.block.as_deref(), &troubles)?;
     for block in &chosen {
         let marked = marked(session, block).await;
@@ -101,7 +101,7 @@ pub async fn run(session: &Session<'_>, args: &args::Down) -> Result<u8> {
 /// A refusal ends the run; that it isn't known whether there is something to refuse keeps the environment alone.
 fn may_be_removed(session: &Session<'_>, looked: Result<()>, troubles: &mut Failures) -> Result<()> {
     match looked {
-        Err(error @ Error::Aws(_)) => {
+        Err(error) if error.kind() == ErrorKind::Aws => {
             let left = format!("the environment {} and all around it", session.environment());
             troubles.note(session.ui, error, left)
         }
@@ -174,7 +174,7 @@ impl Ending<'_> {
         let Some(unread) = self.troubles.keep(session.ui, gone, of_block("instances"))? else { return Ok(()) };
         let mut lacks: BTreeSet<Part> = unread.keys().copied().collect();
         lacks.extend(block.unread.get(&Part::Records));
-        self.troubles.note_unread(session.ui, unread)?;
+        self.troubles.note_all(session.ui, find::left_by(unread))?;
         if lacks.contains(&Part::Requests) || lacks.contains(&Part::Instances) || cancelled.is_none() {
             self.ended.kept.push(format!("schedules of block {}, which end what may be left of it", block.id));
             return Ok(());
@@ -251,7 +251,7 @@ impl Ending<'_> {
         let result = session.waits.until(session.ui, bound, look).await;
         self.ended.instances.extend(asked);
         match (result, blind) {
-            (Err(Error::TimedOut { .. }), Some(unread)) => Ok(unread),
+            (Err(error), Some(unread)) if error.kind() == ErrorKind::TimedOut => Ok(unread),
             (result, _) => result,
         }
     }
@@ -309,7 +309,7 @@ async fn late_requests(session: &Session<'_>, block: &Block) -> Result<()> {
     };
     match session.waits.until(session.ui, bound, look).await {
         // None was made.
-        Err(Error::TimedOut { .. }) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::TimedOut => Ok(()),
         result => result,
     }
 }

@@ -33,7 +33,7 @@ pub async fn run(session: &Session<'_>, args: &args::Drain) -> Result<u8> {
     let limit = limit("--limit", args.limit.as_deref(), LONGEST)?;
     let mut troubles = Failures::default();
     let (seen, unread) = find::all_tolerant(session.aws, session.environment(), false).await?;
-    troubles.note_unread(session.ui, unread)?;
+    troubles.note_all(session.ui, find::left_by(unread))?;
     let blocks = chosen_of_seen(session, &seen, args.block.as_deref(), &troubles)?;
     let members = Members::drain(session, &blocks).await;
     let members = troubles.keep(session.ui, members, "instances that take jobs")?.unwrap_or_default();

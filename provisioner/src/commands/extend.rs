@@ -143,16 +143,16 @@ fn the_one<'a>(session: &Session<'_>, blocks: &'a [Block], args: &args::Extend) 
         [] => Err(nothing("no block goes on that could be extended".to_owned())),
         several => {
             let ids: Vec<&str> = several.iter().map(|it| it.id.as_str()).collect();
-            Err(Error::Usage {
-                what: format!("{} blocks go on", several.len()),
-                next: format!("name one with --block: {}", ids.join(", ")),
-            })
+            Err(Error::usage(
+                format!("{} blocks go on", several.len()),
+                format!("name one with --block: {}", ids.join(", ")),
+            ))
         }
     }
 }
 
 fn nothing(what: String) -> Error {
-    Error::State { what, next: "see `spotblock status`; `spotblock up` starts another block".to_owned() }
+    Error::state(what, "see `spotblock status`; `spotblock up` starts another block")
 }
 
 /// 0 where all have taken it, 1 where one has not and won't, 4 where one hasn't been heard of.
@@ -166,15 +166,12 @@ fn code(nodes: &[Node]) -> u8 {
 }
 
 fn no_record(block: &Block) -> Error {
-    Error::State {
-        what: format!("block {} has no record that says what it is", block.id),
-        next: "end it with `spotblock down`".to_owned(),
-    }
+    Error::state(format!("block {} has no record that says what it is", block.id), "end it with `spotblock down`")
 }
 
 /// Agents read whole seconds.
 fn wanted_end(args: &args::Extend, latest: Timestamp) -> Result<Timestamp> {
-    let wrong = |problem: String| Error::Settings(vec![problem]);
+    let wrong = |problem: String| Error::settings(&[problem]);
     let whole = |at: Timestamp| Timestamp::from_second(at.as_second()).unwrap_or(at);
     if let Some(by) = &args.by {
         let by = parse_duration(by).map_err(|problem| wrong(format!("--by: {problem}")))?;
@@ -184,11 +181,10 @@ fn wanted_end(args: &args::Extend, latest: Timestamp) -> Result<Timestamp> {
     let example = "2026-11-24T18:00:00Z";
     let end = to.parse().map_err(|_| wrong(format!("--to: {to:?} is not a time: write one such as {example:?}")))?;
     if whole(end) < whole(latest) {
-        return Err(Error::Usage {
-            what: format!("the block ends at {latest}, and {end} is before that"),
-            next: "a block can only be extended; to end it early, see `spotblock drain` and `spotblock down`"
-                .to_owned(),
-        });
+        return Err(Error::usage(
+            format!("the block ends at {latest}, and {end} is before that"),
+            "a block can only be extended; to end it early, see `spotblock drain` and `spotblock down`",
+        ));
     }
     Ok(whole(end))
 }
@@ -199,7 +195,7 @@ fn possible(block: &Block, up: &[&Instance], end: Timestamp) -> Result<()> {
     for (source, launched) in up.iter().filter_map(sources).filter(|(it, _)| is_ours_to_end(it.source())) {
         let length = SignedDuration::from_secs(launched.duration_until(end).as_secs());
         if let Some(why) = source.impossible(length) {
-            return Err(Error::Usage { what: why, next: "extend it by less".to_owned() });
+            return Err(Error::usage(why, "extend it by less"));
         }
     }
     Ok(())
@@ -253,11 +249,10 @@ fn none_left(block: &Block, nodes: &[Node]) -> Error {
     let why = nodes.first().map(|node| format!("{}: {}", node.instance, node.why)).unwrap_or_default();
     let refused = nodes.iter().all(|node| node.answer == Answer::Refused);
     let can = if refused { "can't be extended" } else { "can't be extended any more" };
-    Error::State {
-        what: format!("block {} {can}: {why}", block.id),
-        next: "nothing was changed. `spotblock up --new` starts another block; jobs that are stopped go on there"
-            .to_owned(),
-    }
+    Error::state(
+        format!("block {} {can}: {why}", block.id),
+        "nothing was changed. `spotblock up --new` starts another block; jobs that are stopped go on there",
+    )
 }
 
 fn text(extended: &Extended, now: Timestamp) -> String {

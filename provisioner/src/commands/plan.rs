@@ -12,7 +12,7 @@ use crate::environment::given_profile;
 use crate::environment::observe::observe;
 use crate::environment::plan::{self, Plan, Verdict};
 use crate::model::cost::{Cost, Dollars};
-use crate::model::error::{Error, Kind, Result};
+use crate::model::error::{AwsErrorKind, Result};
 use crate::model::source::{self, Guarantee};
 use crate::model::{block, names};
 use crate::session::Session;
@@ -179,10 +179,13 @@ async fn of_capacity_blocks(session: &Session<'_>, types: &[String]) -> Result<V
                 let gpus = session.aws.ec2.gpus(kind).await?;
                 lines.extend(found.iter().map(|it| format!("{}: {}", it.id, capacity_block::priced(it, Some(gpus)))));
             }
-            Err(Error::Aws(failure)) if failure.kind == Kind::Rejected => {
+            Err(error) => {
+                let failure = error.into_aws()?;
+                if failure.kind != AwsErrorKind::Rejected {
+                    return Err(failure.into());
+                }
                 lines.push(format!("none of {kind}: {}", failure.message));
             }
-            Err(error) => return Err(error),
         }
     }
     Ok(lines)

@@ -80,7 +80,7 @@ pub enum Of {
 /// in the result.
 pub async fn run(reaper: &Reaper<'_>, of: Of, args: &args::Reap) -> Result<u8> {
     let older_than = args.older_than.as_deref().map(parse_duration).transpose();
-    let older_than = older_than.map_err(|problem| Error::Settings(vec![format!("--older-than: {problem}")]))?;
+    let older_than = older_than.map_err(|problem| Error::settings(&[format!("--older-than: {problem}")]))?;
     let now = reaper.waits.clock().now();
     let (mut items, mut troubles) = (Vec::new(), Failures::default());
     let environments = match of {
@@ -127,7 +127,7 @@ impl Environment<'_> {
         let (aws, ui) = (self.reaper.aws, self.reaper.ui);
         let (blocks, unread) = find::all_tolerant(aws, self.name, true).await?;
         let lacks: BTreeSet<Part> = unread.keys().copied().collect();
-        troubles.note_unread(ui, unread)?;
+        troubles.note_all(ui, find::left_by(unread))?;
         if !lacks.contains(&Part::Instances) {
             let tagged = aws.ec2.instances_tagged(tag::ENVIRONMENT, self.name).await;
             let tagged = troubles.keep(ui, tagged, Part::Instances.left())?;

@@ -30,12 +30,11 @@ pub fn render(settings: &Settings, args: &args::UserData, cluster: &str, region:
 /// The region, where no call to AWS is needed: a given one, or the cluster ARN's.
 ///
 /// # Errors
-/// [`Error::Usage`] when there is neither.
+/// [`Error::usage`] when there is neither.
 pub fn region(settings: &Settings, cluster: &str) -> Result<String> {
     let of_arn = || cluster.strip_prefix("arn:").and_then(|rest| rest.split(':').nth(2)).map(str::to_owned);
-    settings.region.clone().or_else(of_arn).ok_or_else(|| Error::Usage {
-        what: "no region was found".to_owned(),
-        next: "set `region` in spotblock.toml, or give --region or the cluster's ARN".to_owned(),
+    settings.region.clone().or_else(of_arn).ok_or_else(|| {
+        Error::usage("no region was found", "set `region` in spotblock.toml, or give --region or the cluster's ARN")
     })
 }
 

@@ -14,12 +14,15 @@ use crate::model::batch::{ComputeEnvironment, Queue};
 use crate::model::instance::Instance;
 
 mod cause;
+pub mod gather;
 mod instance;
 mod job;
+mod not_joined;
 
 pub use cause::Cause;
 pub use instance::instance;
 pub use job::{job, worth_reading};
+pub use not_joined::why_not_joined;
 
 /// What was found, on what grounds, and the command that helps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

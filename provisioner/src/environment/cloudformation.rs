@@ -234,8 +234,7 @@ fn rule(rule: &RetryRule) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::job_definition::tests::hello_world;
-    use crate::testing::settings;
+    use crate::testing::{hello_world, settings};
 
     #[test]
     fn what_is_given_is_not_made_and_stands_by_its_arn() {

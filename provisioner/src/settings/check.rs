@@ -9,10 +9,10 @@ use toml::Spanned;
 use super::raw::{Raw, RawAgent, RawArtifact, RawEnvironment, RawFrom, Scalar};
 use super::{Agent, AgentFrom, Block, Environment, Settings, jobs, line_of, units};
 use crate::args::BlockFlags;
-use crate::block::user_data;
 use crate::model::error::{Error, Result};
 use crate::model::job_definition::JobDefinition;
 use crate::model::names;
+use crate::model::text::cloud_init_type;
 
 /// The drain lead when no job definition has a timeout to derive it from.
 const DRAIN_LEAD: SignedDuration = SignedDuration::from_mins(15);
@@ -94,10 +94,9 @@ impl<'a> Check<'a> {
             (Some(environment), Some(block), Some(agent)) if self.problems.is_empty() => {
                 let warnings = self.warnings;
                 let settings = Settings { region, environment, job_definitions, block, agent, warnings };
-                user_data::preview(&settings)?;
                 Ok(settings)
             }
-            _ => Err(Error::Settings(self.problems)),
+            _ => Err(Error::settings(&self.problems)),
         }
     }
 
@@ -242,7 +241,7 @@ impl<'a> Check<'a> {
         let given = self.here("[agent] extra-user-data", file);
         let path = self.path.parent().unwrap_or(Path::new("")).join(&given.value);
         match std::fs::read_to_string(&path) {
-            Ok(text) if user_data::content_type(&text).is_some() => Some(text),
+            Ok(text) if cloud_init_type(&text).is_some() => Some(text),
             Ok(_) => {
                 let kinds = "`#!`, `#cloud-config` or `#cloud-boothook`";
                 self.problem(&given.place, format!("{} does not begin with {kinds}", path.display()));

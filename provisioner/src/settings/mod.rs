@@ -177,7 +177,7 @@ impl Settings {
     /// Reads and checks everything.
     ///
     /// # Errors
-    /// [`Error::Usage`] or [`Error::File`] without a file; [`Error::Settings`] with every problem there is.
+    /// [`Error::usage`] or [`Error::file`] without a file; [`Error::settings`] with every problem there is.
     pub fn load(global: &Global, flags: &BlockFlags) -> Result<Self> {
         let path = global.config.clone().unwrap_or_else(|| PathBuf::from("spotblock.toml"));
         let text = std::fs::read_to_string(&path).map_err(|source| no_file(&path, source))?;
@@ -187,9 +187,9 @@ impl Settings {
     /// Checks a file's text together with the flags; `region` beats the file's.
     ///
     /// # Errors
-    /// [`Error::Settings`] with every problem there is.
+    /// [`Error::settings`] with every problem there is.
     pub fn parse(path: &Path, text: &str, flags: &BlockFlags, region: Option<&str>) -> Result<Self> {
-        let raw = toml::from_str(text).map_err(|error| Error::Settings(vec![syntax(path, text, &error)]))?;
+        let raw = toml::from_str(text).map_err(|error| Error::settings(&[syntax(path, text, &error)]))?;
         check::Check::new(path, text).settings(raw, flags, region)
     }
 }
@@ -202,9 +202,9 @@ fn no_file(path: &Path, source: std::io::Error) -> Error {
     if source.kind() == std::io::ErrorKind::NotFound {
         let what = format!("there is no {}", path.display());
         let next = "write one with `spotblock init`, or name one with --config (SPOTBLOCK_CONFIG)".to_owned();
-        return Error::Usage { what, next };
+        return Error::usage(what, next);
     }
-    Error::File { what: format!("reading {}", path.display()), source }
+    Error::file(format!("reading {}", path.display()), source)
 }
 
 /// The number of the line at this byte.

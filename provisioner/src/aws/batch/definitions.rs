@@ -202,7 +202,7 @@ fn rule(rule: &EvaluateOnExit) -> RetryRule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::job_definition::tests::hello_world;
+    use crate::testing::hello_world;
 
     fn as_aws(wanted: &JobDefinition) -> aws_sdk_batch::types::JobDefinition {
         let timeout = wanted.timeout_secs.map(|secs| JobTimeout::builder().attempt_duration_seconds(int(secs)).build());

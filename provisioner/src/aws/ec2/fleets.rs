@@ -124,9 +124,11 @@ impl Ec2 {
             .await
             .map_err(failed("ec2:CreateLaunchTemplateVersion", &record.name))?;
         let number = made.launch_template_version().and_then(|version| version.version_number());
-        number.ok_or_else(|| Error::State {
-            what: format!("launch template {} got a version without a number", record.name),
-            next: "run the same command again".to_owned(),
+        number.ok_or_else(|| {
+            Error::state(
+                format!("launch template {} got a version without a number", record.name),
+                "run the same command again",
+            )
         })
     }
 }

@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use super::{Ec2, filter};
 use crate::aws::classify::failed;
 use crate::aws::text;
-use crate::model::error::{Kind, Result};
+use crate::model::error::{AwsErrorKind, Result};
 
 /// What an instance was launched with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl Ec2 {
             call.send().await.map_err(failed("ec2:GetConsoleOutput", instance))
         };
         let answer = match ask(true).await {
-            Err(error) if error.is(Kind::Rejected) => ask(false).await?,
+            Err(error) if error.is_aws(AwsErrorKind::Rejected) => ask(false).await?,
             answer => answer?,
         };
         let bytes = BASE64_STANDARD.decode(answer.output().unwrap_or_default()).unwrap_or_default();

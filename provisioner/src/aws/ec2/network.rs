@@ -35,10 +35,10 @@ pub struct Image {
 }
 
 fn nothing_described(what: &str, id: &str) -> Error {
-    Error::State {
-        what: format!("{what} {id} is not there"),
-        next: format!("check that {id} exists in this region and account, and that you may see it"),
-    }
+    Error::state(
+        format!("{what} {id} is not there"),
+        format!("check that {id} exists in this region and account, and that you may see it"),
+    )
 }
 
 impl Ec2 {

@@ -63,9 +63,11 @@ impl Ec2 {
             .send()
             .await
             .map_err(failed("ec2:CreateCapacityReservation", format!("block {}", spec.block)))?;
-        answer.capacity_reservation().map(reservation).ok_or_else(|| Error::State {
-            what: format!("AWS reserved capacity for block {} and did not say what", spec.block),
-            next: "run the same command again".to_owned(),
+        answer.capacity_reservation().map(reservation).ok_or_else(|| {
+            Error::state(
+                format!("AWS reserved capacity for block {} and did not say what", spec.block),
+                "run the same command again",
+            )
         })
     }
 
@@ -102,9 +104,11 @@ impl Ec2 {
     pub(super) async fn described_reservation(&self, id: &str) -> Result<types::CapacityReservation> {
         let call = self.client.describe_capacity_reservations().capacity_reservation_ids(id);
         let answer = call.send().await.map_err(failed("ec2:DescribeCapacityReservations", id))?;
-        answer.capacity_reservations().first().cloned().ok_or_else(|| Error::State {
-            what: format!("capacity reservation {id} is not there"),
-            next: "check that [block] names one of this region and account; then run the same command again".to_owned(),
+        answer.capacity_reservations().first().cloned().ok_or_else(|| {
+            Error::state(
+                format!("capacity reservation {id} is not there"),
+                "check that [block] names one of this region and account; then run the same command again",
+            )
         })
     }
 

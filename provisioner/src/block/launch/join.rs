@@ -6,23 +6,46 @@ use std::time::Duration;
 use crate::aws::ecs::Member;
 use crate::block::find;
 use crate::block::termination_schedules::TerminationSchedules;
-use crate::commands;
-use crate::diagnosis::Cause;
 use crate::model::block::Block;
-use crate::model::error::{Error, Result};
+use crate::model::error::{Error, ErrorKind, Result};
 use crate::model::instance::Instance;
 use crate::model::ownership::{Marks, Owned};
 use crate::model::record::Record;
 use crate::runtime::wait::{Poll, WaitSpec};
 use crate::session::Session;
-use crate::settings::AgentFrom;
 
-/// What came of the wait.
+/// What was seen of the wait.
+#[derive(Default)]
 pub(super) struct Joined {
     /// How many are connected container instances.
     pub(super) joined: usize,
     /// Those that ended meanwhile.
-    pub(super) gone: Vec<Instance>,
+    gone: Vec<Instance>,
+}
+
+/// Why a wait for instances to join ended without them.
+#[derive(Debug)]
+pub enum Reason {
+    /// Instances ended before the block was whole.
+    Ended,
+    /// The wait came to its end.
+    TimedOut {
+        /// An instance that is up and hasn't joined.
+        absent: Option<String>,
+    },
+}
+
+/// How a wait for instances to join can fail.
+pub(super) enum JoinError {
+    /// They did not all join.
+    NotJoined {
+        /// What the user is told.
+        error: Error,
+        /// What happened.
+        reason: Reason,
+    },
+    /// It is not known whether they did.
+    Failed(Error),
 }
 
 /// What is waited for.
@@ -32,7 +55,7 @@ pub(super) struct Expected<'a> {
     /// How many instances.
     pub(super) instances: usize,
     /// What ends them if all else fails.
-    pub(super) defence: Option<&'a TerminationSchedules>,
+    pub(super) schedules: Option<&'a TerminationSchedules>,
     /// How long.
     pub(super) limit: Duration,
 }
@@ -57,8 +80,8 @@ pub(super) async fn join(
     record: &Record,
     expected: Expected<'_>,
     seen: &mut Joined,
-) -> Result<()> {
-    let Expected { cluster, instances: expected, defence, limit } = expected;
+) -> std::result::Result<(), JoinError> {
+    let Expected { cluster, instances: expected, schedules, limit } = expected;
     let bound = WaitSpec {
         what: format!("the instances of block {} to join the cluster", record.spec.block),
         limit,
@@ -66,7 +89,7 @@ pub(super) async fn join(
     };
     let mut absent = None;
     let mut members = BTreeMap::new();
-    let mut unsecured = defence;
+    let mut unsecured = schedules;
     let look = async || {
         let block = find::refresh(session.aws, session.environment(), &record.spec.block, Some(record.clone())).await?;
         mark(session, record, &block).await?;
@@ -75,8 +98,8 @@ pub(super) async fn join(
         if instances.len() < expected {
             return Ok(Poll::NotYet(format!("{} of {expected} instances shown so far", instances.len())));
         }
-        if let Some(defence) = unsecured {
-            defence.secure(session, &block).await?;
+        if let Some(schedules) = unsecured {
+            schedules.secure(session, &block).await?;
             unsecured = None;
         }
         session.aws.ecs.update_members(cluster, &mut members).await?;
@@ -91,59 +114,33 @@ pub(super) async fn join(
         let rest = if missing.len() > 5 { ", ..." } else { "" };
         Ok(Poll::NotYet(format!("{here} of {} joined; not yet: {}{rest}", instances.len(), named.join(", "))))
     };
-    match session.waits.until_all(session.ui, bound, expected, look).await {
-        Err(Error::TimedOut { what, limit, last, .. }) => {
-            let next = why_not_joined(session, record, absent.as_deref().unwrap_or("INSTANCE")).await?;
-            Err(Error::TimedOut { what, limit, last, next })
-        }
-        result => result,
-    }
+    let waited = session.waits.until_all(session.ui, bound, expected, look).await;
+    let error = match waited {
+        Ok(()) => match ended_early(record, &seen.gone) {
+            Some(error) => error,
+            None => return Ok(()),
+        },
+        Err(error) => error,
+    };
+    Err(match error.kind() {
+        ErrorKind::TimedOut => JoinError::NotJoined { error, reason: Reason::TimedOut { absent } },
+        ErrorKind::State => JoinError::NotJoined { error, reason: Reason::Ended },
+        _ => JoinError::Failed(error),
+    })
 }
 
-/// What keeps an instance from joining, in the order of likelihood.
-async fn why_not_joined(session: &Session<'_>, record: &Record, instance: &str) -> Result<String> {
-    let launch = session.aws.ec2.launch_data(record).await?;
-    let agent = match &session.settings.agent.from {
-        AgentFrom::Ami => format!("image {} carries spotblock-agent ([agent] from = \"ami\")", launch.image),
-        AgentFrom::Url { url, .. } => format!("the instance can fetch {url}"),
-        AgentFrom::S3 { object, .. } => {
-            format!("the instance's role may s3:GetObject s3://{object}, and the bucket is in the block's region")
-        }
-    };
-    let found = match commands::doctor::of_instance(session, instance).await {
-        Ok(found) => found.filter(|it| !matches!(it.cause, Cause::Booting | Cause::NeverJoined)),
-        // The time-out is what is told; this only explains it.
-        Err(_) => None,
-    };
-    let cause = match found {
-        Some(it) => format!("Instance {instance}: {} ({}); {}", it.finding, it.evidence, it.next),
-        None => format!(
-            "Check with `spotblock doctor {instance}`, which can read its console for some time yet, that {agent}, that ECS \
-             can be reached from {}, and that the role of {} has the policy of the agent",
-            record.spec.subnets.join(" and "),
-            launch.instance_profile
-        ),
-    };
-    Ok(format!(
-        "it is all or nothing: idle instances were ended, those with jobs leave when they are done (--partial K keeps K or \
-         more; --timeout waits longer). {cause}. Then run the same command again"
-    ))
-}
-
-pub(super) fn ended_early(record: &Record, gone: &[Instance]) -> Option<Error> {
+fn ended_early(record: &Record, gone: &[Instance]) -> Option<Error> {
     let first = gone.first()?;
     let (block, wanted) = (&record.spec.block, record.spec.instances);
-    Some(Error::State {
-        what: format!(
+    Some(Error::state(
+        format!(
             "{} of {wanted} instances of block {block} have ended: {} is {} ({})",
             gone.len(),
             first.id,
             first.state,
             first.reason
         ),
-        next:
-            "it is all or nothing: idle instances were ended, those with jobs leave when they are done (--partial K keeps K \
-             or more); run the same command again for another block"
-                .to_owned(),
-    })
+        "it is all or nothing: idle instances were ended, those with jobs leave when they are done (--partial K keeps K \
+             or more); run the same command again for another block",
+    ))
 }

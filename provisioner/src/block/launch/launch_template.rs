@@ -5,7 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use node_contract::Source;
 
 use crate::block::user_data;
-use crate::model::error::{Error, Kind, Result};
+use crate::model::error::{AwsErrorKind, Error, Result};
 use crate::model::record::{BlockSpec, LaunchData, Record};
 use crate::model::source;
 use crate::runtime::wait::{Poll, SETTLE_LIMIT, WaitSpec};
@@ -26,7 +26,7 @@ impl Template {
             next: "look whether `spotblock down` was run at the same time; then run the same command again".to_owned(),
         };
         let look = async || match session.aws.ec2.launch_data(record).await {
-            Err(error) if error.is(Kind::NotFound) => Ok(Poll::NotYet(error.to_string())),
+            Err(error) if error.is_aws(AwsErrorKind::NotFound) => Ok(Poll::NotYet(error.to_string())),
             result => result.map(Poll::Done),
         };
         let launch = session.waits.until(session.ui, bound, look).await?;
@@ -41,9 +41,11 @@ impl Template {
 
 /// What a source launches of a record's launch template of this name.
 pub(crate) fn told(launch: &LaunchData, source: Source, spec: &BlockSpec, name: &str) -> Result<LaunchData> {
-    let spoiled = || Error::State {
-        what: format!("launch template {name} holds no user data of spotblock's"),
-        next: "end the block with `spotblock down`".to_owned(),
+    let spoiled = || {
+        Error::state(
+            format!("launch template {name} holds no user data of spotblock's"),
+            "end the block with `spotblock down`",
+        )
     };
     let bytes = BASE64_STANDARD.decode(&launch.user_data).map_err(|_| spoiled())?;
     let text = String::from_utf8(bytes).map_err(|_| spoiled())?;

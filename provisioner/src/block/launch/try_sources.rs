@@ -8,8 +8,9 @@ use super::NOT_JOINED;
 use super::launch_template::Template;
 use super::lease::{self, Lease};
 use super::release::{self, Chosen};
+use crate::aws::refusal::Refusal;
 use crate::block::find;
-use crate::block::purchase::{self, PurchaseOutcome, PurchaseRequest, Refusal, Shortfall};
+use crate::block::purchase::{self, PurchaseOutcome, PurchaseRequest, Shortfall};
 use crate::model::block::Block;
 use crate::model::error::{Error, Result};
 use crate::model::instance::Instance;
@@ -192,24 +193,20 @@ fn refused(record: &Record, last: Option<Shortfall>, brought: bool) -> Error {
     };
     let came = if brought { "too few instances" } else { "no instance" };
     if record.outcome.as_deref() == Some(NOT_JOINED) {
-        return Error::State {
-            what: format!("too few instances of block {} joined the cluster: what there was is given back", spec.block),
-            next: "run the same command again for another block".to_owned(),
-        };
+        return Error::state(
+            format!("too few instances of block {} joined the cluster: what there was is given back", spec.block),
+            "run the same command again for another block",
+        );
     }
     let Some(short) = last else {
-        return Error::Capacity {
-            what: format!("AWS refused block {}: {}", spec.block, sources(record)),
-            source: None,
-            next: next(None),
-        };
+        return Error::capacity(format!("AWS refused block {}: {}", spec.block, sources(record)), None, next(None));
     };
     match (short.refusal.leads_on(), short.failure) {
-        (false, Some(failure)) => Error::Aws(failure),
-        (false, None) => Error::State {
-            what: format!("{came} came for block {}: {}", spec.block, short.why),
-            next: next(Some("Change what AWS names")),
-        },
+        (false, Some(failure)) => failure.into(),
+        (false, None) => Error::state(
+            format!("{came} came for block {}: {}", spec.block, short.why),
+            next(Some("Change what AWS names")),
+        ),
         (true, source) => {
             let several = spec.attempts().len() > 1;
             let all = if several { format!(" (refused by {})", sources(record)) } else { String::new() };
@@ -218,7 +215,7 @@ fn refused(record: &Record, last: Option<Shortfall>, brought: bool) -> Error {
                 Some(_) => format!("AWS has no capacity for block {} on these terms{all}", spec.block),
                 None => format!("{came} came for block {}: {}{all}", spec.block, short.why),
             };
-            Error::Capacity { what, source, next: next(short.next) }
+            Error::capacity(what, source, next(short.next))
         }
     }
 }

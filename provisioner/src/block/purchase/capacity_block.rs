@@ -17,9 +17,9 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::refusal::{self, Refusal, Shortfall};
-use super::{PurchaseOutcome, PurchaseRequest, with_profile};
+use super::{PurchaseOutcome, PurchaseRequest, Shortfall, outcome, with_profile};
 use crate::aws::ec2::Reservation;
+use crate::aws::refusal::{self, Refusal};
 use crate::model::error::{Error, Result};
 use crate::model::record::{BlockSpec, Reserved};
 use crate::runtime::wait::{Poll, WaitSpec, since};
@@ -48,9 +48,11 @@ const OVER: [&str; 6] = ["expired", "cancelled", "failed", "payment-failed", "un
 /// What is frozen of a capacity block.
 fn frozen(it: &Reservation) -> Result<Reserved> {
     let of_ultraserver = OF_ULTRASERVERS.iter().any(|family| it.instance_type.starts_with(family));
-    let end = it.end.ok_or_else(|| Error::State {
-        what: format!("capacity block {} has no end", it.id),
-        next: "look at it with `aws ec2 describe-capacity-reservations`".to_owned(),
+    let end = it.end.ok_or_else(|| {
+        Error::state(
+            format!("capacity block {} has no end", it.id),
+            "look at it with `aws ec2 describe-capacity-reservations`",
+        )
     })?;
     let reclaim_secs = if of_ultraserver { RECLAIM_SECS_OF_ULTRASERVERS } else { RECLAIM_SECS };
     Ok(Reserved { id: it.id.clone(), end, reclaim_secs })
@@ -59,12 +61,12 @@ fn frozen(it: &Reservation) -> Result<Reserved> {
 /// The capacity block that the settings name, held against them.
 ///
 /// # Errors
-/// [`Error::Usage`] when it doesn't fit; when a call fails.
+/// [`Error::usage`] when it doesn't fit; when a call fails.
 pub async fn existing(session: &Session<'_>, id: &str) -> Result<Reserved> {
     let block = &session.settings.block;
     let it = session.aws.ec2.capacity_block(id).await?;
     let zones: Vec<String> = session.aws.ec2.subnets(&block.subnets).await?.into_iter().map(|it| it.zone).collect();
-    let wrong = |what: String, next: &str| Err(Error::Usage { what, next: next.to_owned() });
+    let wrong = |what: String, next: &str| Err(Error::usage(what, next.to_owned()));
     if !it.is_block {
         return wrong(format!("{id} is a capacity reservation, but no capacity block"), "give a capacity block's id");
     }
@@ -110,7 +112,7 @@ pub(super) async fn buy(buying: PurchaseRequest<'_>) -> Result<PurchaseOutcome> 
     };
     match with_profile(session, &launch, run).await {
         Ok(launched) => Ok(PurchaseOutcome { instances: u32::try_from(launched).unwrap_or(u32::MAX), short: None }),
-        Err(error) => refusal::outcome(error, refusal::of_call),
+        Err(error) => outcome(error, refusal::of_call),
     }
 }
 

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use super::refusal::{self, Refusal, Shortfall};
-use super::{PurchaseOutcome, PurchaseRequest};
+use super::{PurchaseOutcome, PurchaseRequest, Shortfall, outcome};
 use crate::aws::ec2::{Fleet, Market, Order};
+use crate::aws::refusal::{self, Refusal};
 use crate::model::error::Result;
 use crate::runtime::wait::{Poll, SETTLE_LIMIT, WaitSpec};
 
@@ -19,7 +19,7 @@ pub(super) async fn buy(buying: PurchaseRequest<'_>, market: Market) -> Result<P
     }
     let fleet = match launched(buying, market).await {
         Ok(fleet) => fleet,
-        Err(error) => return refusal::outcome(error, refusal::of_call),
+        Err(error) => return outcome(error, refusal::of_call),
     };
     let instances = u32::try_from(fleet.instances.len()).unwrap_or(u32::MAX);
     let short = (instances < asked).then(|| why(&fleet, instances, asked));

@@ -11,6 +11,7 @@
 use node_contract::Source;
 
 use crate::aws::ec2::Market;
+use crate::aws::refusal;
 use crate::model::block::Block;
 use crate::model::error::Result;
 use crate::model::record::{Attempt, LaunchData, Record};
@@ -19,11 +20,11 @@ use crate::session::Session;
 
 pub mod capacity_block;
 mod fleet;
-pub mod refusal;
+mod outcome;
 mod reservation;
 mod spot_block;
 
-pub use refusal::{Refusal, Shortfall};
+pub use outcome::{PurchaseOutcome, Shortfall, outcome};
 
 /// One attempt that is to be made.
 #[derive(Clone, Copy)]
@@ -60,15 +61,6 @@ impl PurchaseRequest<'_> {
         }
         over.then(|| PurchaseOutcome { instances: 0, short: Some(Shortfall::too_late()) })
     }
-}
-
-/// What came of an attempt.
-#[derive(Debug, Default)]
-pub struct PurchaseOutcome {
-    /// How many instances are there, or on their way.
-    pub instances: u32,
-    /// Why there are fewer than asked for.
-    pub short: Option<Shortfall>,
 }
 
 /// Buys what the attempt says, or finds that it was bought already, and waits until it is known what came. Asked for

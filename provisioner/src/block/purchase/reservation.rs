@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
-use super::refusal::{self, Refusal, Shortfall};
-use super::{PurchaseOutcome, PurchaseRequest};
+use super::{PurchaseOutcome, PurchaseRequest, Shortfall, outcome};
 use crate::aws::ec2::LaunchInto;
+use crate::aws::refusal::{self, Refusal};
 use crate::model::capacity_reservation::CapacityReservation;
-use crate::model::error::{Error, Result};
+use crate::model::error::Result;
 use crate::model::ownership::Marks;
 use crate::model::record::attempt_of;
 use crate::runtime::wait::{Poll, SETTLE_LIMIT, WaitSpec};
@@ -38,11 +38,11 @@ pub(super) async fn buy(buying: PurchaseRequest<'_>) -> Result<PurchaseOutcome> 
     let place = match place {
         Ok(Ok(place)) => place,
         Ok(Err(short)) => return Ok(refused(short)),
-        Err(error) => return refusal::outcome(error, refusal::of_call),
+        Err(error) => return outcome(error, refusal::of_call),
     };
     match launched(buying, &place).await {
         Ok(()) => Ok(PurchaseOutcome { instances: asked, short: None }),
-        Err(error) => refusal::outcome(error, refusal::of_call),
+        Err(error) => outcome(error, refusal::of_call),
     }
 }
 
@@ -156,12 +156,10 @@ async fn launched(buying: PurchaseRequest<'_>, place: &Place) -> Result<()> {
         ),
     };
     let look = async || match session.aws.ec2.launch_into(into).await {
-        Err(error) if refusal::profile_too_new(&error) || not_known_yet(&error) => Ok(Poll::NotYet(error.to_string())),
+        Err(error) if refusal::profile_too_new(&error) || refusal::is_reservation_too_new(&error) => {
+            Ok(Poll::NotYet(error.to_string()))
+        }
         result => result.map(Poll::Done),
     };
     session.waits.until(session.ui, bound, look).await
-}
-
-fn not_known_yet(error: &Error) -> bool {
-    error.aws().is_some_and(|it| it.code.as_deref() == Some("InvalidCapacityReservationId.NotFound"))
 }

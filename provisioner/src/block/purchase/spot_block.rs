@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use node_contract::names::tag;
 
-use super::refusal::{self, Refusal, Shortfall};
-use super::{PurchaseOutcome, PurchaseRequest, with_profile};
-use crate::model::error::{AwsFailure, Result};
+use super::{PurchaseOutcome, PurchaseRequest, Shortfall, outcome, with_profile};
+use crate::aws::refusal::{self, Refusal};
+use crate::model::error::Result;
 use crate::model::ownership::Marks;
 use crate::model::record::{Attempt, attempt_of};
 use crate::model::spot_request::{SpotRequest, SpotRequestStatus};
@@ -15,19 +15,6 @@ use crate::runtime::wait::{Poll, WaitSpec};
 
 /// How long after ValidUntil a request may still be shown open.
 const GRACE: Duration = Duration::from_secs(60);
-
-/// What a refusal of RequestSpotInstances means. The wording of AWS's refusal of a duration may have changed, so it is
-/// told by the parameter's name `[A]`.
-#[must_use]
-pub(super) fn refusal(failure: &AwsFailure) -> Refusal {
-    let message = failure.message.to_lowercase();
-    let of_duration = message.contains("blockduration") || message.contains("defined duration");
-    match refusal::of_call(failure) {
-        Refusal::Passing => Refusal::Passing,
-        _ if of_duration => Refusal::NotSold,
-        refusal => refusal,
-    }
-}
 
 /// What it means that a request was not fulfilled.
 fn unfulfilled(request: &SpotRequest, held: Option<&str>) -> Refusal {
@@ -53,7 +40,7 @@ pub(super) async fn buy(buying: PurchaseRequest<'_>) -> Result<PurchaseOutcome> 
         if buying.session.now() < buying.attempt.valid_until {
             match purchase(buying).await {
                 Ok(()) => expected = asked,
-                Err(error) => return refusal::outcome(error, refusal).map(|came| explained(buying, came)),
+                Err(error) => return outcome(error, refusal::of_spot_block).map(|came| explained(buying, came)),
             }
         } else if requests.is_empty() {
             return Ok(PurchaseOutcome { instances: 0, short: Some(Shortfall::too_late()) });
@@ -151,33 +138,9 @@ async fn fulfilment(buying: PurchaseRequest<'_>, expected: usize) -> Result<Fulf
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::block::tests::request;
-    use crate::model::error::Kind;
 
-    #[test]
-    fn a_refused_duration_is_told_from_other_refusals() {
-        let failure = |kind, code: &str, message: &str| AwsFailure {
-            action: "ec2:RequestSpotInstances",
-            resource: "block".into(),
-            kind,
-            code: Some(code.into()),
-            message: message.into(),
-            request_id: None,
-        };
-        for (kind, code, message, expected) in [
-            (
-                Kind::Rejected,
-                "InvalidParameterValue",
-                "BlockDurationMinutes is not a valid parameter",
-                Refusal::NotSold,
-            ),
-            (Kind::Rejected, "UnsupportedOperation", "Spot with a defined duration is not supported", Refusal::NotSold),
-            (Kind::Throttled, "RequestLimitExceeded", "BlockDurationMinutes", Refusal::Passing),
-            (Kind::Rejected, "InvalidParameterValue", "Invalid zone", Refusal::Never),
-            (Kind::Rejected, "SpotMaxPriceTooLow", "", Refusal::Price),
-        ] {
-            assert_eq!(refusal(&failure(kind, code, message)), expected, "{code}: {message}");
-        }
+    fn request(id: &str, state: &str, code: &str) -> SpotRequest {
+        SpotRequest { id: id.into(), state: state.into(), code: code.into(), ..SpotRequest::default() }
     }
 
     #[test]
@@ -190,7 +153,7 @@ mod tests {
             ("bad-parameters", None, Refusal::Never),
             ("canceled-before-fulfillment", None, Refusal::Never),
         ] {
-            assert_eq!(unfulfilled(&request("sir-1", "closed", code, None), held), expected, "{code} {held:?}");
+            assert_eq!(unfulfilled(&request("sir-1", "closed", code), held), expected, "{code} {held:?}");
         }
     }
 }

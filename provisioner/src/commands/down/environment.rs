@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// Deleting a queue loses the jobs in it.
 ///
 /// # Errors
-/// [`Error::State`] when there are some, unless `discard`.
+/// [`Error::state`] when there are some, unless `discard`.
 pub(super) async fn refuse_to_lose_jobs(session: &Session<'_>, discard: bool) -> Result<()> {
     let queue = &session.settings.environment.queue;
     if discard || session.aws.batch.queue(queue).await?.is_none() {
@@ -34,29 +34,28 @@ pub(super) async fn refuse_to_lose_jobs(session: &Session<'_>, discard: bool) ->
     if waiting.is_empty() {
         return Ok(());
     }
-    Err(Error::State {
-        what: format!("queue {queue} has jobs that would be lost: {}", waiting.join(", ")),
-        next: "wait for them, cancel them, end the block alone with `spotblock down`, or give --discard-jobs"
-            .to_owned(),
-    })
+    Err(Error::state(
+        format!("queue {queue} has jobs that would be lost: {}", waiting.join(", ")),
+        "wait for them, cancel them, end the block alone with `spotblock down`, or give --discard-jobs",
+    ))
 }
 
 /// What a CloudFormation stack made, only that stack can take back: its next update would fail on what is missing.
 ///
 /// # Errors
-/// [`Error::State`] when the queue is a stack's.
+/// [`Error::state`] when the queue is a stack's.
 pub(super) async fn refuse_a_stacks(session: &Session<'_>) -> Result<()> {
     let queue = &session.settings.environment.queue;
     let Some(has) = session.aws.batch.queue(queue).await? else { return Ok(()) };
     // Batch's compute environments don't get this tag, its queues do `[V, resource specification]`.
     let Some(stack) = has.tags.get("aws:cloudformation:stack-name") else { return Ok(()) };
-    Err(Error::State {
-        what: format!("queue {queue} was made by CloudFormation stack {stack}"),
-        next: format!(
+    Err(Error::state(
+        format!("queue {queue} was made by CloudFormation stack {stack}"),
+        format!(
             "end the blocks with `spotblock down`, then remove the rest with `aws cloudformation delete-stack \
              --stack-name {stack}`"
         ),
-    })
+    ))
 }
 
 /// Removes what carries the environment's mark, as far as it can. What fails is noted.
@@ -171,10 +170,10 @@ async fn compute_environment(session: &Session<'_>, desired: &Desired, ended: &m
     session
         .waits
         .until(session.ui, what("gone"), async || match batch.environment(name).await? {
-            Some(has) if has.status == "INVALID" => Err(Error::State {
-                what: format!("compute environment {name} can't be deleted: {}", has.reason),
-                next: "repair what Batch names, then run the same command again".to_owned(),
-            }),
+            Some(has) if has.status == "INVALID" => Err(Error::state(
+                format!("compute environment {name} can't be deleted: {}", has.reason),
+                "repair what Batch names, then run the same command again",
+            )),
             Some(has) => Ok(Poll::NotYet(has.status)),
             None => Ok(Poll::Done(())),
         })

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::{Answer, Node};
 use crate::aws::ecs::Member;
-use crate::model::error::{Error, Result};
+use crate::model::error::{ErrorKind, Result};
 use crate::runtime::wait::{Poll, WaitSpec};
 use crate::session::Session;
 use crate::terminal::format;
@@ -53,7 +53,7 @@ pub(super) async fn wait(session: &Session<'_>, cluster: &str, asked: Asked, nod
         })
     };
     match session.waits.until(session.ui, bound, look).await {
-        Err(Error::TimedOut { .. }) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::TimedOut => Ok(()),
         result => result,
     }
 }

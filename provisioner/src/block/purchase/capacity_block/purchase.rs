@@ -2,11 +2,11 @@
 
 use node_contract::names::tag;
 
-use super::super::PurchaseRequest;
-use super::super::refusal::{self, Refusal, Shortfall};
+use super::super::{PurchaseRequest, Shortfall, outcome};
 use super::{frozen, offering};
 use crate::aws::ec2::{Named, Reservation};
-use crate::model::error::{AwsFailure, Error, Kind, Result};
+use crate::aws::refusal::{self};
+use crate::model::error::{AwsErrorKind, Error, ErrorKind, Result};
 use crate::model::ownership::Marks;
 use crate::model::record::{Purchase, Reserved};
 use crate::runtime::wait::{Poll, SETTLE_LIMIT, WaitSpec};
@@ -41,13 +41,13 @@ pub(super) async fn secured(buying: PurchaseRequest<'_>) -> Result<std::result::
     match session.aws.ec2.purchase_capacity_block(&offering.id, &tags).await {
         Ok(Some(bought)) => written_down(buying, &bought).await.map(Ok),
         Ok(None) => written_down(buying, &bought_soon(buying, &purchase).await?).await.map(Ok),
-        Err(Error::Aws(failure)) if is_unsure(&failure) => {
-            session.ui.warn(format_args!("whether the purchase was made is not known, so it is looked for: {failure}"));
+        Err(error) if is_unsure(&error) => {
+            session.ui.warn(format_args!("whether the purchase was made is not known, so it is looked for: {error}"));
             written_down(buying, &bought_soon(buying, &purchase).await?).await.map(Ok)
         }
-        Err(Error::Aws(failure)) => {
+        Err(error) if error.kind() == ErrorKind::Aws => {
             session.aws.ec2.set_purchase(record, &purchase, true).await?;
-            let came = refusal::outcome(Error::Aws(failure), of_purchase)?;
+            let came = outcome(error, refusal::of_capacity_block_purchase)?;
             Ok(Err(came.short.unwrap_or_else(Shortfall::too_late)))
         }
         Err(error) => Err(error),
@@ -55,16 +55,8 @@ pub(super) async fn secured(buying: PurchaseRequest<'_>) -> Result<std::result::
 }
 
 /// Whether the purchase may have been made though the call failed.
-pub(super) fn is_unsure(failure: &AwsFailure) -> bool {
-    matches!(failure.kind, Kind::Unreachable | Kind::Server | Kind::Busy)
-}
-
-/// An offering that is gone was somebody else's luck.
-fn of_purchase(failure: &AwsFailure) -> Refusal {
-    match refusal::of_call(failure) {
-        Refusal::Never if failure.kind == Kind::NotFound => Refusal::NoCapacity,
-        refusal => refusal,
-    }
+pub(super) fn is_unsure(error: &Error) -> bool {
+    [AwsErrorKind::Unreachable, AwsErrorKind::Server, AwsErrorKind::Busy].into_iter().any(|kind| error.is_aws(kind))
 }
 
 /// What carries this block's tags.
@@ -89,17 +81,17 @@ async fn bought_soon(buying: PurchaseRequest<'_>, purchase: &Purchase) -> Result
         None => Ok(Poll::NotYet("nothing is shown".to_owned())),
     };
     match session.waits.until(session.ui, bound, look).await {
-        Err(Error::TimedOut { .. }) => Err(Error::State {
-            what: format!(
+        Err(error) if error.kind() == ErrorKind::TimedOut => Err(Error::state(
+            format!(
                 "offering {} may have been bought for block {block} at {}, and AWS shows no such capacity block: nothing \
                  more is bought for this block",
                 purchase.offering, purchase.at
             ),
-            next: format!(
+            format!(
                 "run the same command again later: it looks again. If `aws ec2 describe-capacity-reservations` and the \
                  bill show none, let go of it with `spotblock down --block {block}`, and start anew"
             ),
-        }),
+        )),
         result => result,
     }
 }
@@ -127,35 +119,43 @@ async fn still_ours(buying: PurchaseRequest<'_>, purchase: &Purchase) -> Result<
         {
             Ok(())
         }
-        _ => Err(Error::State {
-            what: format!("another run goes on with block {}, so this one buys nothing", record.spec.block),
-            next: "run the same command again to follow it".to_owned(),
-        }),
+        _ => Err(Error::state(
+            format!("another run goes on with block {}, so this one buys nothing", record.spec.block),
+            "run the same command again to follow it",
+        )),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::error::AwsError;
 
     /// Catches: a lost answer taken for a refusal, after which another would be bought.
     #[test]
     fn only_what_says_that_nothing_was_bought_counts_as_a_refusal() {
-        let failure = |kind| AwsFailure {
-            action: "ec2:PurchaseCapacityBlock",
-            resource: "offering".into(),
-            kind,
-            code: Some("X".into()),
-            message: String::new(),
-            request_id: None,
+        let failure = |kind| -> Error {
+            Box::new(AwsError {
+                action: "ec2:PurchaseCapacityBlock",
+                resource: "offering".into(),
+                kind,
+                code: Some("X".into()),
+                message: String::new(),
+                request_id: None,
+            })
+            .into()
         };
-        for kind in [Kind::Unreachable, Kind::Server, Kind::Busy] {
+        for kind in [AwsErrorKind::Unreachable, AwsErrorKind::Server, AwsErrorKind::Busy] {
             assert!(is_unsure(&failure(kind)), "{kind:?}");
         }
-        for kind in [Kind::Rejected, Kind::NotFound, Kind::Denied, Kind::Throttled, Kind::Expired] {
+        for kind in [
+            AwsErrorKind::Rejected,
+            AwsErrorKind::NotFound,
+            AwsErrorKind::Denied,
+            AwsErrorKind::Throttled,
+            AwsErrorKind::Expired,
+        ] {
             assert!(!is_unsure(&failure(kind)), "{kind:?}");
         }
-        assert_eq!(of_purchase(&failure(Kind::NotFound)), Refusal::NoCapacity);
-        assert_eq!(of_purchase(&failure(Kind::Rejected)), Refusal::Never);
     }
 }

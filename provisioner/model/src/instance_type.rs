@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use node_contract::Source;
 
-use crate::model::cost::Dollars;
-use crate::model::record::TAG_VALUE;
+use crate::cost::Dollars;
+use crate::record::TAG_VALUE;
 
 /// So many types are enough to find capacity.
 const TYPES: usize = 10;

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use node_contract::{End, NodeConfig, Source};
 
 use super::{EndRule, Guarantee, SourceRules, by_type_and_subnet};
-use crate::model::record::{BlockSpec, Pool};
+use crate::record::{BlockSpec, Pool};
 
 /// How many instances a capacity block has at most `[V]`.
 const MOST: u32 = 64;

@@ -5,8 +5,8 @@ use jiff::SignedDuration;
 use node_contract::Source;
 use serde::{Serialize, Serializer};
 
-use crate::model::error::{Error, Result};
-use crate::model::text::human;
+use crate::error::{Error, Result};
+use crate::text::human;
 
 /// An amount in millionths of a US dollar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -217,15 +217,13 @@ impl Cost {
     /// Nothing, or the error before the purchase.
     ///
     /// # Errors
-    /// [`Error::Capacity`] where [`Cost::refusal`] has a reason.
+    /// [`Error::capacity`] where [`Cost::refusal`] has a reason.
     pub fn within_limit(&self) -> Result<()> {
         match self.refusal() {
             None => Ok(()),
-            Some((why, next)) => Err(Error::Capacity {
-                what: format!("the block {why}"),
-                source: None,
-                next: format!("nothing was bought. To go on, {next}"),
-            }),
+            Some((why, next)) => {
+                Err(Error::capacity(format!("the block {why}"), None, format!("nothing was bought. To go on, {next}")))
+            }
         }
     }
 

@@ -7,11 +7,11 @@ use node_contract::names::tag;
 use node_contract::{NodeConfig, Source, Timeline};
 use serde::Serialize;
 
-use crate::model::capacity_reservation::CapacityReservation;
-use crate::model::instance::Instance;
-use crate::model::record::{Record, Reserved, attempt_of};
-use crate::model::source;
-use crate::model::spot_request::{SpotRequest, SpotRequestStatus};
+use crate::capacity_reservation::CapacityReservation;
+use crate::instance::Instance;
+use crate::record::{Record, Reserved, attempt_of};
+use crate::source;
+use crate::spot_request::{SpotRequest, SpotRequestStatus};
 
 mod assemble;
 
@@ -215,8 +215,8 @@ pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::model::ownership::Owned;
-    use crate::model::record::tests::spec;
+    use crate::ownership::Owned;
+    use crate::record::tests::spec;
 
     fn at(minutes: i64) -> Timestamp {
         "2026-11-24T10:00:00Z".parse::<Timestamp>().expect("a time") + jiff::SignedDuration::from_mins(minutes)

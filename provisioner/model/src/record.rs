@@ -15,9 +15,9 @@ use base64::prelude::BASE64_STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use node_contract::{NodeConfig, Source, names::tag};
 
-use crate::model::error::{Error, Result};
-use crate::model::ownership::Owned;
-use crate::model::source;
+use crate::error::{Error, Result};
+use crate::ownership::Owned;
+use crate::source;
 
 mod attempt;
 mod refused;
@@ -234,7 +234,7 @@ impl BlockSpec {
     /// Reads the record's tags back.
     ///
     /// # Errors
-    /// [`Error::State`] when one is missing or was changed into something else.
+    /// [`Error::state`] when one is missing or was changed into something else.
     pub fn from_tags(name: &str, tags: &BTreeMap<String, String>) -> Result<Self> {
         let text = |key: &'static str| tags.get(key).cloned().ok_or_else(|| spoiled(name, key, "is missing"));
         let number = |key| text(key)?.parse::<u32>().map_err(|_| spoiled(name, key, "is not a number"));
@@ -307,11 +307,13 @@ impl Record {
     }
 }
 
-pub(crate) fn spoiled(name: &str, key: &str, problem: &str) -> Error {
-    Error::State {
-        what: format!("launch template {name} is marked as a block's record, but its tag {key} {problem}"),
-        next: "restore the tag, or delete the launch template if no instance of its block is left".to_owned(),
-    }
+/// The error of a record whose tag has become something else.
+#[must_use]
+pub fn spoiled(name: &str, key: &str, problem: &str) -> Error {
+    Error::state(
+        format!("launch template {name} is marked as a block's record, but its tag {key} {problem}"),
+        "restore the tag, or delete the launch template if no instance of its block is left",
+    )
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::model::change::Change;
+use crate::change::Change;
 
 /// The job definition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

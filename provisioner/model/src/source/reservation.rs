@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use node_contract::Source;
 
 use super::{Guarantee, SourceRules, by_type_and_subnet, fleet};
-use crate::model::record::{BlockSpec, Pool};
+use crate::record::{BlockSpec, Pool};
 
 /// The rules of the source `reservation`.
 pub(super) struct CapacityReservation;

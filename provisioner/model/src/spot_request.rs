@@ -76,7 +76,7 @@ impl SpotRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::block::tests::request;
+    use crate::block::tests::request;
 
     #[test]
     fn a_request_is_judged_by_its_code_and_by_its_state_where_the_code_is_unknown() {

@@ -7,7 +7,7 @@ use node_contract::Source;
 use sha2::{Digest as _, Sha256};
 
 use super::{ATTEMPT, BlockSpec};
-use crate::model::source;
+use crate::source;
 
 /// A pool of capacity: any of these types in any of these subnets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ pub fn attempt_of(tags: &BTreeMap<String, String>) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::record::tests::spec;
+    use crate::record::tests::spec;
 
     fn attempt(number: u32, source: Source) -> Attempt {
         Attempt { number, source, ..spec().attempts().remove(0) }

@@ -2,8 +2,8 @@
 
 use jiff::SignedDuration;
 
-use crate::model::record::{BlockSpec, Pool};
-use crate::model::text::human;
+use crate::record::{BlockSpec, Pool};
+use crate::text::human;
 
 /// The shortest block: a shorter one is over before it has paid for its boot.
 const SHORTEST: SignedDuration = SignedDuration::from_mins(15);
@@ -30,7 +30,7 @@ pub(super) fn pools(spec: &BlockSpec) -> Vec<Pool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::record::tests::spec;
+    use crate::record::tests::spec;
 
     #[test]
     fn each_zone_is_a_pool_unless_gaps_may_be_filled() {

@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 
 use node_contract::names::tag;
 
-use crate::model::instance::Instance;
-use crate::model::spot_request::SpotRequest;
+use crate::instance::Instance;
+use crate::spot_request::SpotRequest;
 
 /// The id or name of a thing that is ours to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,12 +29,14 @@ impl Owned {
     }
 
     /// What belongs to a thing of ours and to nobody else: an instance's container instance, and a task on it.
-    pub(crate) fn owned_child(&self, id: &str) -> Self {
+    #[must_use]
+    pub fn owned_child(&self, id: &str) -> Self {
         Self(id.to_owned())
     }
 
     /// Something that this run has just made itself. AWS said so: nobody else's thing has this name.
-    pub(crate) fn created(id: &str) -> Self {
+    #[must_use]
+    pub fn created(id: &str) -> Self {
         Self(id.to_owned())
     }
 }
@@ -120,7 +122,7 @@ fn brought(request: &SpotRequest, instance: &Instance) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::block::tests::{instance, request};
+    use crate::block::tests::{instance, request};
 
     const ENVIRONMENT: &str = "spot-block-test";
     const BLOCK: &str = "sb-0123456789";

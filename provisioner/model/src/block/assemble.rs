@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use node_contract::names::tag;
 
 use super::Block;
-use crate::model::capacity_reservation::CapacityReservation;
-use crate::model::instance::Instance;
-use crate::model::ownership::Marks;
-use crate::model::record::Record;
-use crate::model::spot_request::SpotRequest;
+use crate::capacity_reservation::CapacityReservation;
+use crate::instance::Instance;
+use crate::ownership::Marks;
+use crate::record::Record;
+use crate::spot_request::SpotRequest;
 
 /// A part of what blocks are, which has a read of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

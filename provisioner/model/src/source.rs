@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use node_contract::{End, NodeConfig, Source, Timeline};
 use serde::Serialize;
 
-use crate::model::record::{BlockSpec, Pool};
+use crate::record::{BlockSpec, Pool};
 
 mod capacity_block;
 mod fleet;

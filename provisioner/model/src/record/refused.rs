@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use node_contract::Source;
 
 use super::{TAG_VALUE, spoiled};
-use crate::model::error::Result;
-use crate::model::source;
+use crate::error::Result;
+use crate::source;
 
 const PREFIX: &str = "spotblock:refused:";
 
@@ -40,7 +40,7 @@ impl Refused {
     /// Those that a record's tags tell of, in the order of their attempts.
     ///
     /// # Errors
-    /// [`crate::model::error::Error::State`] when one can't be read.
+    /// [`crate::error::Error::State`] when one can't be read.
     pub fn of_tags(name: &str, tags: &BTreeMap<String, String>) -> Result<Vec<Self>> {
         let ours = tags.iter().filter_map(|(key, value)| Some((key, key.strip_prefix(PREFIX)?, value)));
         let read = |(key, source, value): (&String, &str, &String)| {

@@ -4,8 +4,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::model::error::Result;
-use crate::model::record::spoiled;
+use crate::error::Result;
+use crate::record::spoiled;
 
 /// The tag of the capacity block that instances are launched into: its reservation, its end, and how many seconds before
 /// that AWS takes its instances back.
@@ -98,7 +98,10 @@ impl Extension {
     }
 
     /// None where AWS refused it.
-    pub(crate) fn of_tag(name: &str, value: &str) -> Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// When the tag holds something else.
+    pub fn of_tag(name: &str, value: &str) -> Result<Option<Self>> {
         let words: Vec<&str> = value.split(' ').collect();
         match words.as_slice() {
             ["refused", ..] => Ok(None),
