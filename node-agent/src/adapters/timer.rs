@@ -13,14 +13,12 @@ use node_contract::names;
 use tokio::sync::watch;
 
 use super::atomic_file;
+use node_contract::timeline::POWER_OFF_GRACE;
+
 use super::command::limited;
 use crate::clock::BootClock;
 use crate::lifecycle::{Phase, State};
 use crate::ports::{Clock, HostError, StateStore};
-
-/// How long after the moment at which the agent has powered the host off the timer does it: the agent's own ways, the
-/// gentle and the hard, come first.
-pub(crate) const GRACE: SignedDuration = SignedDuration::from_mins(2);
 
 /// A moment that has passed already becomes one that is so far away.
 const SOON: SignedDuration = SignedDuration::from_secs(60);
@@ -142,7 +140,7 @@ pub fn moment(state: &State) -> Timestamp {
     let end = state.timeline.end;
     // An agent that left early has asked for it already; a shutdown that hangs needn't wait for the block's end.
     let asked = if state.phase == Phase::Gone { state.since.min(end) } else { end };
-    asked.checked_add(GRACE).unwrap_or(Timestamp::MAX)
+    asked.checked_add(POWER_OFF_GRACE).unwrap_or(Timestamp::MAX)
 }
 
 /// Whether the block is over, as far as the agent's state tells. Without it, or in another boot, it is: the timer's own

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::capacity_reservation::CapacityReservation;
 use crate::instance::Instance;
+use crate::ownership::Marks;
 use crate::record::{Record, Reserved, attempt_of};
 use crate::source;
 use crate::spot_request::{SpotRequest, SpotRequestStatus};
@@ -62,6 +63,26 @@ impl Life {
 }
 
 impl Block {
+    /// The marks of what belongs to it. Where its record is known, that is the template its instances are
+    /// launched from.
+    #[must_use]
+    pub fn marks<'a>(&'a self, environment: &'a str) -> Marks<'a> {
+        let template = self.record.as_ref().map(|record| record.template.id());
+        Marks::of_block(environment, &self.id).of_template(template)
+    }
+
+    /// Whether this request of its may still bring an instance, or has brought one that isn't shown yet.
+    #[must_use]
+    pub fn may_come(&self, request: &SpotRequest) -> bool {
+        match request.status() {
+            SpotRequestStatus::Holding => true,
+            SpotRequestStatus::Live => {
+                !self.instances.iter().any(|instance| Some(&instance.id) == request.instance.as_ref())
+            }
+            SpotRequestStatus::Failed | SpotRequestStatus::Over => false,
+        }
+    }
+
     /// Whether a run has told its user how it came up.
     #[must_use]
     pub fn is_reported(&self) -> bool {
@@ -149,14 +170,9 @@ impl Block {
     /// Whether something of it is up or may still come up.
     #[must_use]
     pub fn has_something_left(&self) -> bool {
-        let may_come = |it: &SpotRequest| match it.status() {
-            SpotRequestStatus::Holding => true,
-            SpotRequestStatus::Live => {
-                !self.instances.iter().any(|instance| Some(&instance.id) == it.instance.as_ref())
-            }
-            SpotRequestStatus::Failed | SpotRequestStatus::Over => false,
-        };
-        self.instances.iter().any(Instance::is_up) || self.requests.iter().any(may_come) || self.holds_a_reservation()
+        self.instances.iter().any(Instance::is_up)
+            || self.requests.iter().any(|request| self.may_come(request))
+            || self.holds_a_reservation()
     }
 
     /// Where `extend` moved the end of an instance's block.

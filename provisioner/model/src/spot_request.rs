@@ -51,6 +51,12 @@ const FAILED: [&str; 5] =
 const LIVE: [&str; 3] = ["fulfilled", "marked-for-termination", "request-canceled-and-instance-running"];
 
 impl SpotRequest {
+    /// Whether it can be cancelled.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.state.as_str(), "open" | "active" | "disabled")
+    }
+
     /// Judges the request by its status code, and by its state where the code is unknown.
     #[must_use]
     pub fn status(&self) -> SpotRequestStatus {

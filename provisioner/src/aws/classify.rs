@@ -22,7 +22,7 @@ where
         let code = error.code().map(str::to_owned);
         let message = match error.message() {
             Some(message) => message.to_owned(),
-            None => unanswered::told(&error),
+            None => unanswered::describe(&error),
         };
         let request_id = error.meta().request_id().or_else(|| error.request_id()).map(str::to_owned);
         let kind = kind_of(&error, code.as_deref(), &message);

@@ -47,7 +47,7 @@ impl Ec2 {
     }
 
     /// Asks for a spot block. Everything in the request follows from the record, so that a repetition is equal to the
-    /// first and its client token brings the first one's result.
+    /// first and its client token brings the first one's result. Gives the ids of the requests.
     ///
     /// # Errors
     /// AWS's refusal among others.
@@ -57,9 +57,10 @@ impl Ec2 {
         attempt: &Attempt,
         asked: u32,
         launch: &LaunchData,
-    ) -> Result<()> {
+    ) -> Result<Vec<String>> {
         let minutes = i32::try_from(spec.duration.as_mins()).unwrap_or(i32::MAX);
-        self.client
+        let answer = self
+            .client
             .request_spot_instances()
             .client_token(spec.client_token(attempt, 0))
             .instance_count(i32::try_from(asked).unwrap_or(i32::MAX))
@@ -72,7 +73,8 @@ impl Ec2 {
             .send()
             .await
             .map_err(failed("ec2:RequestSpotInstances", format!("block {}", spec.block)))?;
-        Ok(())
+        let requests = answer.spot_instance_requests().iter();
+        Ok(requests.map(|request| text(request.spot_instance_request_id())).collect())
     }
 
     /// The spot requests with this tag.
@@ -129,6 +131,14 @@ impl Ec2 {
     /// When the call fails.
     pub async fn instances_of_requests(&self, requests: &[SpotRequest]) -> Result<Vec<Instance>> {
         let ids: Vec<String> = requests.iter().filter_map(|request| request.instance.clone()).collect();
+        self.instances_with_ids(&ids).await
+    }
+
+    /// Those of these instances that AWS shows, by their ids.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn instances_with_ids(&self, ids: &[String]) -> Result<Vec<Instance>> {
         let mut instances = Vec::new();
         for some in ids.chunks(FILTER_VALUES) {
             instances.extend(self.instances(filter("instance-id", some.to_vec())).await?);

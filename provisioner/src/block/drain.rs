@@ -8,7 +8,7 @@ use crate::aws::ecs::Task;
 use crate::model::block::Block;
 use crate::model::error::{ErrorKind, Result};
 use crate::model::instance::Instance;
-use crate::model::ownership::{Marks, Owned};
+use crate::model::ownership::Owned;
 use crate::runtime::wait::{Poll, WaitSpec};
 use crate::session::Session;
 
@@ -139,7 +139,7 @@ fn still_run(tasks: usize) -> Poll<()> {
 
 /// The block's instances that are up, each with the leave to change it.
 fn up<'a>(session: &Session<'_>, block: &'a Block) -> Vec<(Owned, &'a Instance)> {
-    let marks = Marks::of_block(session.environment(), &block.id);
+    let marks = block.marks(session.environment());
     let claim = |it: &'a Instance| Some((marks.claim_instance(it, &block.requests)?, it));
     block.instances.iter().filter(|it| it.is_up()).filter_map(claim).collect()
 }

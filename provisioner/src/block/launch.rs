@@ -37,7 +37,6 @@ mod try_sources;
 
 pub use join::Reason;
 use join::{Expected, JoinError, Joined, join};
-pub(crate) use launch_template::told;
 use lease::Lease;
 
 /// A wait for requests that turn up late: as long as they may, and a little more so that the last look comes after it.
@@ -160,6 +159,7 @@ pub async fn launch(
         instances: usize::try_from(purchased.instances).unwrap_or(usize::MAX),
         schedules: schedules.as_ref(),
         limit: options.join,
+        bought: &purchased.bought,
     };
     let mut seen = Joined::default();
     let result = join(session, &purchased.record, expected, &mut seen).await;

@@ -162,7 +162,7 @@ impl TerminationSchedules {
 /// The block's instances that are up, as their schedules see them.
 #[must_use]
 pub fn guarded(environment: &str, block: &Block) -> Vec<Guarded> {
-    let marks = Marks::of_block(environment, &block.id);
+    let marks = block.marks(environment);
     let up = block.instances.iter().filter(|it| it.is_up());
     let guarded = |it: &Instance| {
         let instance = marks.claim_instance(it, &block.requests)?;

@@ -9,12 +9,16 @@
 //!
 //! `tests/boot` shows both on real systems.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use jiff::SignedDuration;
+use node_contract::timeline::POWER_OFF_GRACE;
 use node_contract::{End, NodeConfig, Source, VERSION};
 
 use crate::model::error::{Error, Result};
-use crate::model::names;
+use crate::model::record::{BlockSpec, LaunchData};
 use crate::model::text::cloud_init_type;
+use crate::model::{names, source};
 use crate::settings::{AgentFrom, Settings};
 
 const COMMON: &str = include_str!("user_data/common.sh");
@@ -23,8 +27,6 @@ const FETCH: &str = include_str!("user_data/fetch.sh");
 const GET_URL: &str = include_str!("user_data/get-url.sh");
 const GET_S3: &str = include_str!("user_data/get-s3.sh");
 
-/// How long after the block's end the timer of the script powers the host off, as the agent's does.
-const GRACE_SECS: i64 = 120;
 const BOUNDARY: &str = "spotblock-user-data-part";
 
 /// What tells one block's user data from another's.
@@ -112,14 +114,14 @@ fn is_code(line: &str) -> bool {
 /// less than a minute ago. The agent sets it to the second later.
 fn power_off_at(config: &NodeConfig) -> String {
     match config.end {
-        End::AfterLaunchSecs(secs) => format!("+{}sec", i64::from(secs) + GRACE_SECS),
-        End::At(end) => format!("@{}", end.as_second() + GRACE_SECS),
+        End::AfterLaunchSecs(secs) => format!("+{}sec", i64::from(secs) + POWER_OFF_GRACE.as_secs()),
+        End::At(end) => format!("@{}", end.as_second() + POWER_OFF_GRACE.as_secs()),
     }
 }
 
 /// The same user data with other settings for the agent; none where the text has none to replace.
 #[must_use]
-pub fn told(text: &str, config: &NodeConfig) -> Option<String> {
+pub fn with_node_config(text: &str, config: &NodeConfig) -> Option<String> {
     let begin = text.find(node_contract::user_data::BEGIN)?;
     let end = begin + text.get(begin..)?.find(node_contract::user_data::END)? + node_contract::user_data::END.len();
     let settings = node_contract::user_data::embed(config);
@@ -168,6 +170,30 @@ pub fn preview(settings: &Settings) -> Result<()> {
     whole(settings, block).map(|_| ())
 }
 
+/// What a source launches of a record's launch template of this name.
+///
+/// # Errors
+/// When the template holds no user data of spotblock's.
+pub(crate) fn launch_for_source(
+    launch: &LaunchData,
+    source: Source,
+    spec: &BlockSpec,
+    name: &str,
+) -> Result<LaunchData> {
+    let spoiled = || {
+        Error::state(
+            format!("launch template {name} holds no user data of spotblock's"),
+            "end the block with `spotblock down`",
+        )
+    };
+    let bytes = BASE64_STANDARD.decode(&launch.user_data).map_err(|_| spoiled())?;
+    let text = String::from_utf8(bytes).map_err(|_| spoiled())?;
+    let mut config = node_contract::user_data::extract(&text).map_err(|_| spoiled())?;
+    source::rules(source).configure(&mut config, spec);
+    let text = with_node_config(&text, &config).ok_or_else(spoiled)?;
+    Ok(LaunchData { user_data: BASE64_STANDARD.encode(text), ..launch.clone() })
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;
@@ -204,11 +230,15 @@ mod tests {
         settings.agent.extra_user_data = Some("#cloud-config\npackages: [htop]\n".to_owned());
         let text = whole(&settings, block()).expect("user data");
         let mut config = node_config(&settings, block()).expect("settings");
-        assert_eq!(told(&text, &config).as_deref(), Some(text.as_str()), "the same settings change nothing");
+        assert_eq!(
+            with_node_config(&text, &config).as_deref(),
+            Some(text.as_str()),
+            "the same settings change nothing"
+        );
         config.source = Source::OnDemand;
-        let other = told(&text, &config).expect("settings to replace");
+        let other = with_node_config(&text, &config).expect("settings to replace");
         assert_eq!(other, text.replace("\"spot-block\"", "\"on-demand\""));
-        assert!(told("#!/bin/sh\n", &config).is_none());
+        assert!(with_node_config("#!/bin/sh\n", &config).is_none());
     }
 
     /// Catches: a key of spotblock.toml that is read and then forgotten on its way to the agent.

@@ -15,13 +15,14 @@ use serde::Serialize;
 
 use crate::args;
 use crate::block::drain::Members;
+use crate::block::end::Ender;
 use crate::block::find::{self, Unread};
 use crate::block::termination_schedules;
 use crate::environment::desired::Desired;
 use crate::model::block::{Block, Life, Part};
-use crate::model::capacity_reservation::CapacityReservation;
 use crate::model::error::{ErrorKind, Result};
-use crate::model::ownership::{Marks, Owned, ids};
+use crate::model::instance::Instance;
+use crate::model::ownership::Owned;
 use crate::model::spot_request::{SpotRequest, SpotRequestStatus};
 use crate::model::text::human;
 use crate::runtime::failures::Failures;
@@ -211,12 +212,10 @@ impl Ending<'_> {
     }
 
     async fn requests_cancelled(&mut self, seen: &Block) -> Result<()> {
-        let marks = Marks::of_block(self.session.environment(), &seen.id);
-        let open = |it: &&SpotRequest| matches!(it.state.as_str(), "open" | "active" | "disabled");
-        let cancel: Vec<Owned> =
-            seen.requests.iter().filter(open).filter_map(|it| marks.claim(&it.id, &it.tags)).collect();
-        self.session.aws.ec2.cancel_spot_requests(&cancel).await?;
-        self.ended.cancelled.extend(ids(&cancel));
+        let marks = seen.marks(self.session.environment());
+        let ender = Ender::new(self.session.aws, Some(self.session.ui), marks);
+        let open = seen.requests.iter().filter(|it| it.is_open());
+        self.ended.cancelled.extend(ender.cancel_requests(open).await?);
         Ok(())
     }
 
@@ -260,23 +259,18 @@ impl Ending<'_> {
 /// Terminates those of a block's instances that weren't asked to end yet. Where instances can't be read, its spot requests
 /// name those that they brought.
 async fn terminate(session: &Session<'_>, seen: &Block, asked: &mut Vec<String>) -> Result<()> {
-    let marks = Marks::of_block(session.environment(), &seen.id);
-    let up = || seen.instances.iter().filter(|it| it.is_up() && !asked.contains(&it.id));
-    let mut new: Vec<Owned> = up().filter_map(|it| marks.claim_instance(it, &seen.requests)).collect();
-    // Marked first: AWS forgets requests, and a run can be killed here.
-    let unmarked = up().filter(|it| !marks.are_on(&it.tags));
-    let unmarked: Vec<Owned> = unmarked.filter_map(|it| marks.claim_instance(it, &seen.requests)).collect();
-    let marked = session.aws.ec2.tag(&unmarked, &marks.tags()).await;
+    let marks = seen.marks(session.environment());
+    let ender = Ender::new(session.aws, Some(session.ui), marks);
+    let new = seen.instances.iter().filter(|it| it.is_up() && !asked.contains(&it.id));
+    let new: Vec<&Instance> = new.collect();
+    let mut owned: Vec<Owned> = new.iter().filter_map(|it| marks.claim_instance(it, &seen.requests)).collect();
+    let marked = ender.mark(&new, &seen.requests).await;
     if seen.lacks(Part::Instances) {
         let live = seen.requests.iter().filter(|it| it.status() == SpotRequestStatus::Live);
         let named = live.filter_map(|it| marks.claim(it.instance.as_ref()?, &it.tags));
-        new.extend(named.filter(|it| !asked.iter().any(|id| id == it.id())));
+        owned.extend(named.filter(|it| !asked.iter().any(|id| id == it.id())));
     }
-    if !new.is_empty() {
-        session.ui.say(format_args!("terminating {}", ids(&new).join(", ")));
-        session.aws.ec2.terminate(&new).await?;
-        asked.extend(ids(&new));
-    }
+    ender.terminate(&owned, asked).await?;
     marked
 }
 
@@ -316,15 +310,10 @@ async fn late_requests(session: &Session<'_>, block: &Block) -> Result<()> {
 
 /// Cancels the reservations that were made for the block. One that is pending can't be yet.
 async fn reservations_cancelled(session: &Session<'_>, seen: &Block, ended: &mut Ended) -> Result<()> {
-    let marks = Marks::of_block(session.environment(), &seen.id);
-    let active = seen.reservations.iter().filter(|it| it.is_active() && !ended.cancelled.contains(&it.id));
-    let ours: Vec<Owned> = active.filter_map(|it: &CapacityReservation| marks.claim(&it.id, &it.tags)).collect();
-    for it in ours {
-        session.ui.say(format_args!("cancelling capacity reservation {}", it.id()));
-        session.aws.ec2.cancel_reservation(&it).await?;
-        ended.cancelled.push(it.id().to_owned());
-    }
-    Ok(())
+    let ender = Ender::new(session.aws, Some(session.ui), seen.marks(session.environment()));
+    let known = ended.cancelled.clone();
+    let active = seen.reservations.iter().filter(|it| it.is_active() && !known.contains(&it.id));
+    ender.cancel_reservations(active, &mut ended.cancelled).await
 }
 
 fn text(ended: &Ended) -> String {

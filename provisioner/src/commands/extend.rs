@@ -26,7 +26,7 @@ use crate::model::block::{Block, Life};
 use crate::model::cost::Dollars;
 use crate::model::error::{Error, Result};
 use crate::model::instance::Instance;
-use crate::model::ownership::{Marks, Owned};
+use crate::model::ownership::Owned;
 use crate::model::record::Reserved;
 use crate::model::source;
 use crate::session::Session;
@@ -238,8 +238,7 @@ fn judge(
 
 /// The leave to tag those that are asked.
 fn asked(session: &Session<'_>, block: &Block, nodes: &[Node]) -> Vec<Owned> {
-    let template = block.record.as_ref().map(|record| record.template.id());
-    let marks = Marks::of_block(session.environment(), &block.id).of_template(template);
+    let marks = block.marks(session.environment());
     let is_asked = |it: &&Instance| nodes.iter().any(|node| node.instance == it.id && node.answer == Answer::NotHeard);
     let asked = block.instances.iter().filter(is_asked);
     asked.filter_map(|it| marks.claim_instance(it, &block.requests)).collect()

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::args;
 use crate::aws::Aws;
+use crate::block::end::Ender;
 use crate::block::{find, termination_schedules};
 use crate::model::block::{Block, Part};
 use crate::model::capacity_reservation::CapacityReservation;
@@ -134,18 +135,19 @@ impl Environment<'_> {
             self.others(&blocks, &tagged.unwrap_or_default(), items);
         }
         for block in &blocks {
+            let ender = Ender::new(aws, None, block.marks(self.name));
             for instance in block.instances.iter().filter(|it| it.is_up()) {
                 let judged = self.judge_instance(block, instance);
-                self.end(items, "instance", &instance.id, judged, async |ours: &Owned| {
-                    aws.ec2.terminate(std::slice::from_ref(ours)).await
+                self.end(items, "instance", &instance.id, judged, async |owned: &Owned| {
+                    ender.terminate(std::slice::from_ref(owned), &mut Vec::new()).await
                 })
                 .await;
             }
             let holding = |it: &&SpotRequest| it.status() == SpotRequestStatus::Holding;
             for request in block.requests.iter().filter(holding) {
                 let judged = self.judge_request(block, request);
-                self.end(items, "spot request", &request.id, judged, async |ours: &Owned| {
-                    aws.ec2.cancel_spot_requests(std::slice::from_ref(ours)).await
+                self.end(items, "spot request", &request.id, judged, async |_: &Owned| {
+                    ender.cancel_requests(std::iter::once(request)).await.map(drop)
                 })
                 .await;
             }
@@ -181,7 +183,7 @@ impl Environment<'_> {
     }
 
     fn judge_instance(&self, block: &Block, instance: &Instance) -> Judged<Owned> {
-        let marks = Marks::of_block(self.name, &block.id);
+        let marks = block.marks(self.name);
         let ours = marks.claim_instance(instance, &block.requests).ok_or("its spot request is not ours")?;
         let id = &block.id;
         if block.record.is_none() && block.lacks(Part::Records) {
@@ -206,18 +208,18 @@ impl Environment<'_> {
 
     /// Reservations in which nothing of the block runs any more, or only what is past its end.
     async fn reservations(&self, block: &Block, items: &mut Vec<Item>) {
-        let aws = self.reaper.aws;
+        let ender = Ender::new(self.reaper.aws, None, block.marks(self.name));
         for reservation in block.reservations.iter().filter(|it| it.is_held()) {
             let judged = self.judge_reservation(block, reservation);
-            self.end(items, "capacity reservation", &reservation.id, judged, async |ours: &Owned| {
-                aws.ec2.cancel_reservation(ours).await
+            self.end(items, "capacity reservation", &reservation.id, judged, async |_: &Owned| {
+                ender.cancel_reservations(std::iter::once(reservation), &mut Vec::new()).await
             })
             .await;
         }
     }
 
     fn judge_reservation(&self, block: &Block, reservation: &CapacityReservation) -> Judged<Owned> {
-        let marks = Marks::of_block(self.name, &block.id);
+        let marks = block.marks(self.name);
         let ours = marks.claim(&reservation.id, &reservation.tags).ok_or("it is not ours")?;
         if block.lacks(Part::Instances) || block.record.is_none() && block.lacks(Part::Records) {
             return Err(format!("whether block {} goes on couldn't be looked at", block.id));
@@ -238,7 +240,7 @@ impl Environment<'_> {
     }
 
     fn judge_request(&self, block: &Block, request: &SpotRequest) -> Judged<Owned> {
-        let marks = Marks::of_block(self.name, &block.id);
+        let marks = block.marks(self.name);
         let ours = marks.claim(&request.id, &request.tags).ok_or("it is not ours")?;
         if block.record.is_none() && block.lacks(Part::Records) {
             return Err(format!(

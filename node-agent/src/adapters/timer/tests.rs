@@ -115,7 +115,7 @@ async fn the_timer_is_early_only_where_the_agents_own_clock_says_so() {
     assert!(is_due(&store, &clock, None).await, "no state");
     store.save(&saved).await.expect("saved");
     assert!(!is_due(&store, &clock, None).await, "the block goes on");
-    saved.state.timeline.end = clock.now() - GRACE;
+    saved.state.timeline.end = clock.now() - POWER_OFF_GRACE;
     store.save(&saved).await.expect("saved");
     assert!(is_due(&store, &clock, None).await, "it is over");
     saved.state.timeline.end = clock.now() + SignedDuration::from_mins(10);

@@ -76,9 +76,8 @@ pub fn assemble(environment: &str, records: Vec<Record>, found: &Found, unread: 
 impl Block {
     /// Takes what is this block's out of what was found.
     pub fn take(&mut self, environment: &str, found: &Found, unread: &BTreeSet<Part>) {
-        let id = self.id.clone();
-        let template = self.record.as_ref().map(|record| record.template.id().to_owned());
-        let marks = Marks::of_block(environment, &id).of_template(template.as_deref());
+        let of = empty(self.id.clone(), self.record.clone());
+        let marks = of.marks(environment);
         self.unread.clone_from(unread);
         self.requests = found.requests.iter().filter(|it| marks.are_on(&it.tags)).cloned().collect();
         self.reservations = found.reservations.iter().filter(|it| marks.are_on(&it.tags)).cloned().collect();

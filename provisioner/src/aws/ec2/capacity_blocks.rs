@@ -146,7 +146,7 @@ impl Ec2 {
     }
 
     /// Launches all of an attempt's instances into a capacity block, or none. Everything in the request follows from the
-    /// record: asked again, AWS gives the same instances.
+    /// record: asked again, AWS gives the same instances. Gives their ids.
     ///
     /// # Errors
     /// AWS's refusal among others.
@@ -157,7 +157,7 @@ impl Ec2 {
         reservation: &str,
         version: i64,
         asked: u32,
-    ) -> Result<usize> {
+    ) -> Result<Vec<String>> {
         let market = InstanceMarketOptionsRequest::builder().market_type(MarketType::CapacityBlock).build();
         let call = self
             .run_into(record, attempt, asked, reservation, &version.to_string())
@@ -165,7 +165,7 @@ impl Ec2 {
             .set_subnet_id(attempt.pool.subnets.first().cloned())
             .instance_market_options(market);
         let answer = call.send().await.map_err(failed("ec2:RunInstances", format!("block {}", record.spec.block)))?;
-        Ok(answer.instances().len())
+        Ok(answer.instances().iter().map(|instance| text(instance.instance_id())).collect())
     }
 
     /// How many GPUs instances of this type have; none where AWS doesn't say.

@@ -136,7 +136,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// AWS's refusal among others.
-    pub async fn launch_into(&self, into: LaunchInto<'_>) -> Result<()> {
+    pub async fn launch_into(&self, into: LaunchInto<'_>) -> Result<Vec<String>> {
         let LaunchInto { record, attempt, asked, launch, reservation, instance_type, subnet } = into;
         let call = self
             .run_into(record, attempt, asked, reservation, "1")
@@ -144,7 +144,8 @@ impl Ec2 {
             .subnet_id(subnet)
             .user_data(&launch.user_data);
         let of = format!("block {} in {reservation}", record.spec.block);
-        call.send().await.map(|_| ()).map_err(failed("ec2:RunInstances", of))
+        let answer = call.send().await.map_err(failed("ec2:RunInstances", of))?;
+        Ok(answer.instances().iter().map(|instance| text(instance.instance_id())).collect())
     }
 
     /// A launch of all of an attempt's instances into a reservation, or of none, from a version of the record's template.

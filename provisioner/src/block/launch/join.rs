@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use crate::aws::ecs::Member;
 use crate::block::find;
+use crate::block::purchase::Bought;
 use crate::block::termination_schedules::TerminationSchedules;
 use crate::model::block::Block;
 use crate::model::error::{Error, ErrorKind, Result};
 use crate::model::instance::Instance;
-use crate::model::ownership::{Marks, Owned};
+use crate::model::ownership::Owned;
 use crate::model::record::Record;
 use crate::runtime::wait::{Poll, WaitSpec};
 use crate::session::Session;
@@ -58,11 +59,13 @@ pub(super) struct Expected<'a> {
     pub(super) schedules: Option<&'a TerminationSchedules>,
     /// How long.
     pub(super) limit: Duration,
+    /// What AWS's answers to this run's purchases named, by the number of the attempt.
+    pub(super) bought: &'a [(u32, Bought)],
 }
 
 /// Marks instances of ours that are not marked yet: a spot request's tags don't reach them `[V]`.
 async fn mark(session: &Session<'_>, record: &Record, block: &Block) -> Result<()> {
-    let marks = Marks::of_block(session.environment(), &record.spec.block).of_template(Some(record.template.id()));
+    let marks = block.marks(session.environment());
     let mut unmarked: BTreeMap<u32, Vec<Owned>> = BTreeMap::new();
     for instance in block.instances.iter().filter(|it| it.is_up() && !marks.are_on(&it.tags)) {
         let attempt = block.attempt_of(instance).unwrap_or_default();
@@ -74,6 +77,24 @@ async fn mark(session: &Session<'_>, record: &Record, block: &Block) -> Result<(
     Ok(())
 }
 
+/// Marks what AWS's answers named and the look by tag doesn't show: a tag that never came loses nothing.
+async fn mark_named(session: &Session<'_>, record: &Record, block: &Block, bought: &[(u32, Bought)]) -> Result<()> {
+    let ec2 = &session.aws.ec2;
+    for (attempt, Bought { instances, requests }) in bought {
+        let unshown = |id: &&String| block.instances.iter().all(|shown| shown.id != **id);
+        let instances: Vec<String> = instances.iter().filter(unshown).cloned().collect();
+        let unshown = |id: &&String| block.requests.iter().all(|shown| shown.id != **id);
+        let requests: Vec<String> = requests.iter().filter(unshown).cloned().collect();
+        // Those that AWS shows at all: one that it doesn't know yet can't be tagged.
+        let mut ids: Vec<String> = Vec::new();
+        ids.extend(ec2.instances_with_ids(&instances).await?.into_iter().map(|shown| shown.id));
+        ids.extend(ec2.spot_requests_of(&requests).await?.into_iter().map(|shown| shown.id));
+        let owned: Vec<Owned> = ids.iter().map(|id| Owned::created(id)).collect();
+        ec2.tag(&owned, &record.spec.tags_of(*attempt)).await?;
+    }
+    Ok(())
+}
+
 /// Waits until each instance is a connected container instance of the cluster; `seen` is what was seen of it last.
 pub(super) async fn join(
     session: &Session<'_>,
@@ -81,7 +102,7 @@ pub(super) async fn join(
     expected: Expected<'_>,
     seen: &mut Joined,
 ) -> std::result::Result<(), JoinError> {
-    let Expected { cluster, instances: expected, schedules, limit } = expected;
+    let Expected { cluster, instances: expected, schedules, limit, bought } = expected;
     let bound = WaitSpec {
         what: format!("the instances of block {} to join the cluster", record.spec.block),
         limit,
@@ -93,6 +114,7 @@ pub(super) async fn join(
     let look = async || {
         let block = find::refresh(session.aws, session.environment(), &record.spec.block, Some(record.clone())).await?;
         mark(session, record, &block).await?;
+        mark_named(session, record, &block, bought).await?;
         let kept = |it: &&Instance| block.attempt_of(it).is_none_or(|attempt| record.keeps(attempt));
         let instances: Vec<&Instance> = block.instances.iter().filter(kept).collect();
         if instances.len() < expected {

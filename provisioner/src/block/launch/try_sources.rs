@@ -10,7 +10,7 @@ use super::lease::{self, Lease};
 use super::release::{self, Chosen};
 use crate::aws::refusal::Refusal;
 use crate::block::find;
-use crate::block::purchase::{self, PurchaseOutcome, PurchaseRequest, Shortfall};
+use crate::block::purchase::{self, Bought, PurchaseOutcome, PurchaseRequest, Shortfall};
 use crate::model::block::Block;
 use crate::model::error::{Error, Result};
 use crate::model::instance::Instance;
@@ -25,6 +25,8 @@ pub(super) struct Purchased {
     pub(super) record: Record,
     /// How many instances are there, or on their way.
     pub(super) instances: u32,
+    /// What AWS's answers to this run's purchases named, by the number of the attempt.
+    pub(super) bought: Vec<(u32, Bought)>,
 }
 
 /// Climbs until enough instances are there.
@@ -45,16 +47,16 @@ pub(super) async fn try_sources(
             let (wanted, id) = (record.spec.instances, &record.spec.block);
             session.ui.warn(format_args!("block {id} has {instances} of {wanted} instances"));
         }
-        return Ok(Purchased { record, instances });
+        return Ok(Purchased { record, instances, bought: Vec::new() });
     }
     let several = record.spec.attempts().len() > 1;
     let template = Template::of(session, &record).await?;
     let mut last = None;
-    let mut brought = false;
+    let (mut brought, mut bought) = (false, Vec::new());
     loop {
         release::run(session, &block, &record, Chosen::Strays).await?;
         let Some(attempt) = record.attempt().filter(|_| record.outcome.is_none()) else {
-            return exhausted(session, &block, record, last, brought).await;
+            return exhausted(session, &block, (record, bought), last, brought).await;
         };
         let source = source::rules(attempt.source);
         let turns = several || source.takes_turns(&record.spec);
@@ -68,6 +70,7 @@ pub(super) async fn try_sources(
         let buying =
             PurchaseRequest { session, record: before, attempt: &attempt, asked, launch, block: &block, consent };
         let came = purchase::buy(buying).await?;
+        bought.push((attempt.number, came.bought.clone()));
         // It may have been a long time: others may have ended the block, or, where runs take turns, have gone on.
         let mut now = record.clone();
         lease::read(session, &mut now).await?;
@@ -81,7 +84,7 @@ pub(super) async fn try_sources(
         }
         let Some(short) = came.short else {
             let instances = record.got() + came.instances;
-            return Ok(Purchased { record, instances });
+            return Ok(Purchased { record, instances, bought });
         };
         brought |= came.instances > 0;
         block = find::refresh(session.aws, session.environment(), &block.id, Some(record.clone())).await?;
@@ -93,7 +96,7 @@ pub(super) async fn try_sources(
         } else {
             0
         };
-        let came = PurchaseOutcome { instances: kept, short: None };
+        let came = PurchaseOutcome::of(kept);
         written_down(session, &mut record, &attempt, &came, &short).await?;
         block.record = Some(record.clone());
         last = Some(short);
@@ -162,7 +165,7 @@ async fn written_down(
 async fn exhausted(
     session: &Session<'_>,
     block: &Block,
-    record: Record,
+    (record, bought): (Record, Vec<(u32, Bought)>),
     last: Option<Shortfall>,
     brought: bool,
 ) -> Result<Purchased> {
@@ -170,7 +173,7 @@ async fn exhausted(
         let instances = record.got();
         let (wanted, id) = (record.spec.instances, &record.spec.block);
         session.ui.warn(format_args!("block {id} has {instances} of {wanted} instances: no source has more"));
-        return Ok(Purchased { record, instances });
+        return Ok(Purchased { record, instances, bought });
     }
     // Where nothing ever came, nothing is left, and the refusal that was just written down is the run's last call.
     if brought || last.is_none() {

@@ -17,9 +17,10 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::{PurchaseOutcome, PurchaseRequest, Shortfall, outcome, with_profile};
+use super::{Bought, PurchaseOutcome, PurchaseRequest, Shortfall, outcome, with_profile};
 use crate::aws::ec2::Reservation;
 use crate::aws::refusal::{self, Refusal};
+use crate::block::user_data;
 use crate::model::error::{Error, Result};
 use crate::model::record::{BlockSpec, Reserved};
 use crate::runtime::wait::{Poll, WaitSpec, since};
@@ -95,23 +96,26 @@ pub(super) async fn buy(buying: PurchaseRequest<'_>) -> Result<PurchaseOutcome> 
     let PurchaseRequest { session, record, attempt, asked, .. } = buying;
     let made = buying.made();
     if made >= asked {
-        return Ok(PurchaseOutcome { instances: made, short: None });
+        return Ok(PurchaseOutcome::of(made));
     }
     let reserved = match purchase::secured(buying).await? {
         Ok(reserved) => reserved,
-        Err(short) => return Ok(PurchaseOutcome { instances: made, short: Some(short) }),
+        Err(short) => return Ok(PurchaseOutcome::short(made, short)),
     };
     if let Some(short) = active(buying, &reserved).await? {
-        return Ok(PurchaseOutcome { instances: made, short: Some(short) });
+        return Ok(PurchaseOutcome::short(made, short));
     }
     let spec = BlockSpec { reserved: Some(reserved.clone()), ..record.spec.clone() };
-    let launch = crate::block::launch::told(buying.launch, attempt.source, &spec, &record.name)?;
+    let launch = user_data::launch_for_source(buying.launch, attempt.source, &spec, &record.name)?;
     let run = async || {
         let version = session.aws.ec2.version_for(record, &attempt.source.to_string(), &launch).await?;
         session.aws.ec2.run_in_capacity_block(record, attempt, &reserved.id, version, asked).await
     };
     match with_profile(session, &launch, run).await {
-        Ok(launched) => Ok(PurchaseOutcome { instances: u32::try_from(launched).unwrap_or(u32::MAX), short: None }),
+        Ok(instances) => {
+            let count = u32::try_from(instances.len()).unwrap_or(u32::MAX);
+            Ok(PurchaseOutcome::of(count).naming(Bought { instances, ..Bought::default() }))
+        }
         Err(error) => outcome(error, refusal::of_call),
     }
 }

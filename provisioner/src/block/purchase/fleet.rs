@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{PurchaseOutcome, PurchaseRequest, Shortfall, outcome};
+use super::{Bought, PurchaseOutcome, PurchaseRequest, Shortfall, outcome};
 use crate::aws::ec2::{Fleet, Market, Order};
 use crate::aws::refusal::{self, Refusal};
 use crate::model::error::Result;
@@ -23,7 +23,8 @@ pub(super) async fn buy(buying: PurchaseRequest<'_>, market: Market) -> Result<P
     };
     let instances = u32::try_from(fleet.instances.len()).unwrap_or(u32::MAX);
     let short = (instances < asked).then(|| why(&fleet, instances, asked));
-    Ok(PurchaseOutcome { instances, short })
+    let bought = Bought { instances: fleet.instances, ..Bought::default() };
+    Ok(PurchaseOutcome { instances, short, bought })
 }
 
 /// A fleet that a too new instance profile kept from launching anything is asked for again under the next token: under

@@ -24,7 +24,7 @@ mod outcome;
 mod reservation;
 mod spot_block;
 
-pub use outcome::{PurchaseOutcome, Shortfall, outcome};
+pub use outcome::{Bought, PurchaseOutcome, Shortfall, outcome};
 
 /// One attempt that is to be made.
 #[derive(Clone, Copy)]
@@ -57,9 +57,9 @@ impl PurchaseRequest<'_> {
         let made = self.made();
         let over = self.session.now() >= self.record.spec.closes();
         if made >= self.asked || over && made > 0 {
-            return Some(PurchaseOutcome { instances: made, short: None });
+            return Some(PurchaseOutcome::of(made));
         }
-        over.then(|| PurchaseOutcome { instances: 0, short: Some(Shortfall::too_late()) })
+        over.then(|| PurchaseOutcome::short(0, Shortfall::too_late()))
     }
 }
 

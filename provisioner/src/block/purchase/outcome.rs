@@ -3,6 +3,15 @@
 use crate::aws::refusal::Refusal;
 use crate::model::error::{AwsError, Error, Result};
 
+/// What AWS's answer to a purchase names as bought.
+#[derive(Clone, Debug, Default)]
+pub struct Bought {
+    /// The ids of the instances.
+    pub instances: Vec<String>,
+    /// The ids of the spot requests.
+    pub requests: Vec<String>,
+}
+
 /// What came of an attempt.
 #[derive(Debug, Default)]
 pub struct PurchaseOutcome {
@@ -10,6 +19,28 @@ pub struct PurchaseOutcome {
     pub instances: u32,
     /// Why there are fewer than asked for.
     pub short: Option<Shortfall>,
+    /// What AWS's answer named, where this run had one.
+    pub bought: Bought,
+}
+
+impl PurchaseOutcome {
+    /// Of an attempt that brought all that was asked for, as far as it goes.
+    #[must_use]
+    pub fn of(instances: u32) -> Self {
+        Self { instances, ..Self::default() }
+    }
+
+    /// Of an attempt that brought no more than this.
+    #[must_use]
+    pub fn short(instances: u32, short: Shortfall) -> Self {
+        Self { instances, short: Some(short), ..Self::default() }
+    }
+
+    /// The same, with what AWS's answer named.
+    #[must_use]
+    pub fn naming(self, bought: Bought) -> Self {
+        Self { bought, ..self }
+    }
 }
 
 /// Why an attempt brought fewer instances than it was asked for.
@@ -51,9 +82,6 @@ pub fn outcome(error: Error, judge: impl Fn(&AwsError) -> Refusal) -> Result<Pur
     let failure = error.into_aws()?;
     match judge(&failure) {
         Refusal::Passing | Refusal::ProfileTooNew => Err(failure.into()),
-        refusal => {
-            let short = Some(Shortfall::of_call(refusal, failure));
-            Ok(PurchaseOutcome { instances: 0, short })
-        }
+        refusal => Ok(PurchaseOutcome::short(0, Shortfall::of_call(refusal, failure))),
     }
 }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{PurchaseOutcome, PurchaseRequest, Shortfall, outcome};
+use super::{Bought, PurchaseOutcome, PurchaseRequest, Shortfall, outcome};
 use crate::aws::ec2::LaunchInto;
 use crate::aws::refusal::{self, Refusal};
 use crate::model::capacity_reservation::CapacityReservation;
@@ -41,13 +41,13 @@ pub(super) async fn buy(buying: PurchaseRequest<'_>) -> Result<PurchaseOutcome> 
         Err(error) => return outcome(error, refusal::of_call),
     };
     match launched(buying, &place).await {
-        Ok(()) => Ok(PurchaseOutcome { instances: asked, short: None }),
+        Ok(instances) => Ok(PurchaseOutcome::of(asked).naming(Bought { instances, ..Bought::default() })),
         Err(error) => outcome(error, refusal::of_call),
     }
 }
 
 fn refused(short: Shortfall) -> PurchaseOutcome {
-    PurchaseOutcome { instances: 0, short: Some(short) }
+    PurchaseOutcome::short(0, short)
 }
 
 fn short(refusal: Refusal, code: String, why: String) -> Shortfall {
@@ -132,7 +132,7 @@ fn over(found: &CapacityReservation) -> Shortfall {
 }
 
 /// Launches into the reservation; what was made a moment ago may not be known everywhere yet.
-async fn launched(buying: PurchaseRequest<'_>, place: &Place) -> Result<()> {
+async fn launched(buying: PurchaseRequest<'_>, place: &Place) -> Result<Vec<String>> {
     let PurchaseRequest { session, record, attempt, asked, launch, .. } = buying;
     let into = LaunchInto {
         record,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use node_contract::names::tag;
 
-use super::{PurchaseOutcome, PurchaseRequest, Shortfall, outcome, with_profile};
+use super::{Bought, PurchaseOutcome, PurchaseRequest, Shortfall, outcome, with_profile};
 use crate::aws::refusal::{self, Refusal};
 use crate::model::error::Result;
 use crate::model::ownership::Marks;
@@ -35,18 +35,18 @@ fn of_attempt(requests: &[SpotRequest], attempt: &Attempt) -> Vec<SpotRequest> {
 pub(super) async fn buy(buying: PurchaseRequest<'_>) -> Result<PurchaseOutcome> {
     let requests = of_attempt(&buying.block.requests, buying.attempt);
     let asked = usize::try_from(buying.asked).unwrap_or(usize::MAX);
-    let mut expected = requests.len();
+    let (mut expected, mut named) = (requests.len(), Vec::new());
     if requests.len() < asked {
         if buying.session.now() < buying.attempt.valid_until {
             match purchase(buying).await {
-                Ok(()) => expected = asked,
+                Ok(requests) => (expected, named) = (asked, requests),
                 Err(error) => return outcome(error, refusal::of_spot_block).map(|came| explained(buying, came)),
             }
         } else if requests.is_empty() {
-            return Ok(PurchaseOutcome { instances: 0, short: Some(Shortfall::too_late()) });
+            return Ok(PurchaseOutcome::short(0, Shortfall::too_late()));
         }
     }
-    let fulfilment = fulfilment(buying, expected).await?;
+    let fulfilment = fulfilment(buying, expected, &named).await?;
     let is_failed = |it: &&SpotRequest| it.status() == SpotRequestStatus::Failed;
     let failed: Vec<&SpotRequest> = fulfilment.requests.iter().filter(is_failed).collect();
     let came = fulfilment.requests.len() - failed.len();
@@ -65,7 +65,9 @@ pub(super) async fn buy(buying: PurchaseRequest<'_>) -> Result<PurchaseOutcome> 
             "Raise [block] max-price, or ask for fewer instances, another type or subnet; --valid-for waits longer",
         ),
     });
-    Ok(PurchaseOutcome { instances: u32::try_from(came).unwrap_or(u32::MAX), short })
+    let instances = u32::try_from(came).unwrap_or(u32::MAX);
+    let bought = Bought { requests: named, ..Bought::default() };
+    Ok(PurchaseOutcome { instances, short, bought })
 }
 
 /// What the user is told of a refusal.
@@ -85,7 +87,7 @@ fn explained(buying: PurchaseRequest<'_>, mut came: PurchaseOutcome) -> Purchase
     came
 }
 
-async fn purchase(buying: PurchaseRequest<'_>) -> Result<()> {
+async fn purchase(buying: PurchaseRequest<'_>) -> Result<Vec<String>> {
     let PurchaseRequest { session, record, attempt, asked, launch, .. } = buying;
     let ask = async || session.aws.ec2.request_spot_block(&record.spec, attempt, asked, launch).await;
     with_profile(session, launch, ask).await
@@ -99,8 +101,8 @@ struct Fulfilment {
 }
 
 /// Waits until no request may still be fulfilled that isn't. All of a purchase are made at once, and AWS may show some of
-/// them later.
-async fn fulfilment(buying: PurchaseRequest<'_>, expected: usize) -> Result<Fulfilment> {
+/// them later; `named` are the ids that its answer gave.
+async fn fulfilment(buying: PurchaseRequest<'_>, expected: usize, named: &[String]) -> Result<Fulfilment> {
     let PurchaseRequest { session, record, attempt, .. } = buying;
     let mut held = None;
     let spec = &record.spec;
@@ -114,7 +116,11 @@ async fn fulfilment(buying: PurchaseRequest<'_>, expected: usize) -> Result<Fulf
     let look = async || {
         let seen = session.aws.ec2.spot_requests(tag::BLOCK, &spec.block).await?;
         let ours: Vec<SpotRequest> = seen.into_iter().filter(|it| marks.are_on(&it.tags)).collect();
-        let ours = of_attempt(&ours, attempt);
+        let mut ours = of_attempt(&ours, attempt);
+        // What AWS's answer named is this attempt's, whether its tags show or not.
+        let unshown = |id: &&String| ours.iter().all(|request| request.id != **id);
+        let unshown: Vec<String> = named.iter().filter(unshown).cloned().collect();
+        ours.extend(session.aws.ec2.spot_requests_of(&unshown).await?);
         if ours.len() < expected {
             return Ok(Poll::NotYet(format!("{} shown so far", ours.len())));
         }

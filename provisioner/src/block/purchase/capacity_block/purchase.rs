@@ -5,7 +5,7 @@ use node_contract::names::tag;
 use super::super::{PurchaseRequest, Shortfall, outcome};
 use super::{frozen, offering};
 use crate::aws::ec2::{Named, Reservation};
-use crate::aws::refusal::{self};
+use crate::aws::refusal;
 use crate::model::error::{AwsErrorKind, Error, ErrorKind, Result};
 use crate::model::ownership::Marks;
 use crate::model::record::{Purchase, Reserved};
