@@ -6,8 +6,7 @@ pub mod journal;
 pub mod protocol;
 pub mod services;
 
-pub use cloud::{Cloud, Fault, faults};
+pub use cloud::{Cloud, Fault, ec2, faults};
 pub use hosts::{NodeFault, agent_calls};
 pub use journal::{Call, Effect, Event};
 pub use protocol::{Caller, Options, Request, Response};
-pub use services::ec2;

@@ -13,11 +13,10 @@ use axum::extract::{ConnectInfo, Request as HttpRequest, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response as HttpResponse};
 use localcloud_core::cloud::Cloud;
-use localcloud_core::hosts::imds;
+use localcloud_core::cloud::{ec2, host_ports};
 use localcloud_core::hosts::node_faults::NodeAnswer;
 use localcloud_core::journal::effect::Container;
 use localcloud_core::protocol::Request;
-use localcloud_core::services::ec2;
 use tokio::net::TcpListener;
 
 use crate::client::{HostInfo, HostTask};
@@ -97,5 +96,5 @@ async fn answer(
 fn answer_at(cloud: &mut Cloud, address: &str, request: &Request) -> Option<NodeAnswer> {
     let instances = ec2::all(cloud);
     let instance = instances.iter().find(|instance| instance.alive() && instance.private_ip == address)?.id.clone();
-    Some(imds::answer(cloud, clock::now(), &instance, request))
+    Some(host_ports::faulty_metadata(cloud, clock::now(), &instance, request))
 }

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use crate::hosts::node_faults::{NodeFaults, Which, covers};
 use crate::protocol::wire;
 use crate::protocol::{AwsError, Caller, Context, Handled, Request, Response};
-use crate::services::{batch, scheduler};
 
 /// One line of the fault script.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,25 +147,8 @@ impl Fault {
     }
 }
 
-/// The operation a request asks for, told before its service has parsed it: from the target header, the path or the
-/// form. S3 gives the method, such as `GET`.
-pub(crate) fn operation(request: &Request) -> String {
-    if let Some(target) = wire::json::target(request) {
-        return target.to_owned();
-    }
-    match request.service() {
-        "batch" => batch::operation(request),
-        "scheduler" => scheduler::operation(request).to_owned(),
-        "ec2" | "iam" | "sts" => form_urlencoded::parse(&request.body)
-            .find(|(key, _)| key == "Action")
-            .map(|(_, value)| value.into_owned())
-            .unwrap_or_default(),
-        _ => request.method.clone(),
-    }
-}
-
 /// The service's own way to say that calls come too fast.
-pub(crate) fn throttled(service: &str, context: &Context, request: &Request) -> Handled {
+pub(crate) fn throttled(service: &str, operation: &str, context: &Context, request: &Request) -> Handled {
     let error = match service {
         "ec2" => AwsError::new("RequestLimitExceeded", "Request limit exceeded.").with_status(503),
         "batch" => AwsError::new("TooManyRequestsException", "Too Many Requests").with_status(429),
@@ -175,18 +157,25 @@ pub(crate) fn throttled(service: &str, context: &Context, request: &Request) -> 
         "scheduler" => AwsError::new("ThrottlingException", "Rate exceeded").with_status(429),
         _ => AwsError::new("ThrottlingException", "Rate exceeded"),
     };
-    failed(service, context, request, &error)
+    failed(service, operation, context, request, &error)
 }
 
 /// An error in the shape of the service's protocol.
-pub(crate) fn failed(service: &str, context: &Context, request: &Request, error: &AwsError) -> Handled {
-    Handled { error: Some(error.code.clone()), response: wire::error(service, context, error), ..unanswered(request) }
+pub(crate) fn failed(
+    service: &str,
+    operation: &str,
+    context: &Context,
+    request: &Request,
+    error: &AwsError,
+) -> Handled {
+    let response = wire::error(service, context, error);
+    Handled { error: Some(error.code.clone()), response, ..unanswered(operation, request) }
 }
 
 /// A call that was noted and got nowhere.
-pub(crate) fn unanswered(request: &Request) -> Handled {
+pub(crate) fn unanswered(operation: &str, request: &Request) -> Handled {
     Handled {
-        operation: operation(request),
+        operation: operation.to_owned(),
         parameters: serde_json::from_slice(&request.body).unwrap_or_default(),
         response: Response::default(),
         error: None,
@@ -240,21 +229,5 @@ mod tests {
         assert!(faults.take(from_second("DescribeTasks")).is_none());
         assert!(faults.take(from_second("ListTasks")).is_some());
         assert!(faults.take(call("ecs", "ListTasks", &Caller::User)).is_none());
-    }
-
-    #[test]
-    fn the_operation_is_told_from_target_path_or_form() {
-        let signed = |service: &str| {
-            let scope = format!("AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-east-1/{service}/aws4_request, x");
-            ("authorization".to_owned(), scope)
-        };
-        let target = ("x-amz-target".to_owned(), "AmazonSSM.GetParameter".to_owned());
-        let ssm = Request { headers: vec![signed("ssm"), target], ..Request::default() };
-        assert_eq!(operation(&ssm), "GetParameter");
-        let batch = Request { path: "/v1/submitjob".into(), headers: vec![signed("batch")], ..Request::default() };
-        assert_eq!(operation(&batch), "SubmitJob");
-        let body = b"Version=2016-11-15&Action=RunInstances".to_vec();
-        let ec2 = Request { headers: vec![signed("ec2")], body, ..Request::default() };
-        assert_eq!(operation(&ec2), "RunInstances");
     }
 }

@@ -7,13 +7,32 @@
 use std::collections::VecDeque;
 
 use jiff::Timestamp;
+use serde_json::Value;
 
-use crate::hosts::{NodeFault, simulated_hosts};
-use crate::journal::{Call, Effect, Event, record};
-use crate::protocol::{AwsError, Caller, Context, Handled, Options, Request, Response, ids};
-use crate::services::{batch, ec2, ecs, iam, logs, pricing, s3, scheduler, ssm, sts};
+use crate::hosts::NodeFault;
+use crate::hosts::imds::Imds;
+use crate::hosts::simulated_hosts::SimulatedHosts;
+use crate::journal::record::What;
+use crate::journal::{Call, Effect, Event, Journal};
+use crate::protocol::ids::Ids;
+use crate::protocol::{AwsError, Caller, Context, Handled, Options, Request, Response};
+use crate::services::batch::{self, Batch};
+use crate::services::ec2::{self as ec2_service, Ec2};
+use crate::services::ecs::{self, Ecs};
+use crate::services::iam::Iam;
+use crate::services::logs::Logs;
+use crate::services::s3::S3;
+use crate::services::scheduler::{self, Scheduler};
+use crate::services::ssm::Ssm;
+use authorize::Facts;
+use faults::Faults;
 
+mod authorize;
+mod dispatch;
+pub mod ec2;
 pub mod faults;
+pub mod host_ports;
+mod simulation;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -23,20 +42,21 @@ pub use faults::{Delivery, Fault};
 pub struct Cloud {
     /// How it behaves; can be changed while it runs.
     pub options: Options,
-    pub(crate) ids: ids::Ids,
-    pub(crate) ec2: ec2::Ec2,
-    pub(crate) iam: iam::Iam,
-    pub(crate) logs: logs::Logs,
-    pub(crate) ssm: ssm::Ssm,
-    pub(crate) s3: s3::S3,
-    pub(crate) scheduler: scheduler::Scheduler,
-    pub(crate) ecs: ecs::Ecs,
-    pub(crate) batch: batch::Batch,
-    pub(crate) simulated_hosts: simulated_hosts::SimulatedHosts,
-    pub(crate) faults: faults::Faults,
+    ids: Ids,
+    journal: Journal,
+    iam: Iam,
+    pub(crate) ec2: Ec2,
+    logs: Logs,
+    ssm: Ssm,
+    s3: S3,
+    ecs: Ecs,
+    batch: Batch,
+    scheduler: Scheduler,
+    imds: Imds,
+    simulated_hosts: SimulatedHosts,
+    faults: Faults,
     effects: VecDeque<Effect>,
     calls: Vec<Call>,
-    events: Vec<Event>,
 }
 
 /// An answer, and how it gets back to who asked.
@@ -51,23 +71,23 @@ impl Cloud {
     /// A cloud with the resources of the seed's example account; equal options give equal clouds.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        let ids = ids::Ids::new(options.seed);
         Self {
-            ec2: ec2::Ec2::with_example_account(&options),
-            iam: iam::Iam::with_example_account(&options),
-            logs: logs::Logs::default(),
-            ssm: ssm::Ssm::default(),
-            s3: s3::S3::default(),
-            scheduler: scheduler::Scheduler::default(),
-            ecs: ecs::Ecs::default(),
-            batch: batch::Batch::default(),
-            simulated_hosts: simulated_hosts::SimulatedHosts::default(),
-            faults: faults::Faults::default(),
-            options,
-            ids,
+            ids: Ids::new(options.seed),
+            journal: Journal::default(),
+            iam: Iam::with_example_account(&options),
+            ec2: Ec2::default(),
+            logs: Logs::default(),
+            ssm: Ssm::default(),
+            s3: S3::default(),
+            ecs: Ecs::default(),
+            batch: Batch::default(),
+            scheduler: Scheduler::default(),
+            imds: Imds::default(),
+            simulated_hosts: SimulatedHosts::default(),
+            faults: Faults::default(),
             effects: VecDeque::new(),
             calls: Vec::new(),
-            events: Vec::new(),
+            options,
         }
     }
 
@@ -87,8 +107,9 @@ impl Cloud {
     /// One call by itself, without letting time pass; `refusal` is what IAM says against it.
     pub(crate) fn call(&mut self, request: &Request, now: Timestamp, refusal: Option<AwsError>) -> Answer {
         let (service, caller) = (request.service(), request.caller());
-        let operation = faults::operation(request);
-        let refusal = refusal.or_else(|| iam::refusal(self, &caller, service, &operation, request));
+        let operation = dispatch::operation(request);
+        let facts = Facts { options: &self.options, iam: &self.iam, ec2: &self.ec2 };
+        let refusal = refusal.or_else(|| authorize::refusal(&facts, &caller, service, &operation, request));
         let context = Context {
             now,
             request_id: self.ids.request_id(),
@@ -97,15 +118,16 @@ impl Cloud {
             refusal,
         };
         let number = match &context.caller {
-            Caller::Instance(instance) => ec2::number(self, instance),
+            Caller::Instance(instance) => self.ec2.number(instance),
             Caller::Anonymous | Caller::User | Caller::Scheduler => None,
         };
         let call = faults::Called { service, operation: &operation, caller: &context.caller, number };
         let fault = self.faults.take(call);
         let (handled, delivery) = match fault {
-            Some(effect) => self.faulty(effect, service, &context, request),
-            None => (self.dispatch(service, &context, request), Delivery::AtOnce),
+            Some(effect) => self.faulty(effect, service, &operation, &context, request),
+            None => (self.dispatch(service, &operation, &context, request), Delivery::AtOnce),
         };
+        self.settle();
         self.calls.push(Call {
             seq: self.calls.len() as u64 + 1,
             at: now,
@@ -120,45 +142,30 @@ impl Cloud {
         Answer { response: handled.response, delivery }
     }
 
-    fn dispatch(&mut self, service: &str, context: &Context, request: &Request) -> Handled {
-        if let Some(refusal) = &context.refusal {
-            return faults::failed(service, context, request, refusal);
-        }
-        match service {
-            "ec2" => ec2::handle(self, context, request),
-            "iam" => iam::handle(self, context, request),
-            "sts" => sts::handle(self, context, request),
-            "logs" => logs::handle(self, context, request),
-            "ssm" => ssm::handle(self, context, request),
-            "pricing" => pricing::handle(self, context, request),
-            "ecs" => ecs::handle(self, context, request),
-            "batch" => batch::handle(self, context, request),
-            "scheduler" => scheduler::handle(self, context, request),
-            _ => s3::handle(self, context, request),
-        }
-    }
-
     /// A request that a fault befalls: some faults keep it from its service, some only change its answer's way back.
     fn faulty(
         &mut self,
         effect: faults::Effect,
         service: &str,
+        operation: &str,
         context: &Context,
         request: &Request,
     ) -> (Handled, Delivery) {
         match effect {
-            faults::Effect::Throttle => (faults::throttled(service, context, request), Delivery::AtOnce),
+            faults::Effect::Throttle => (faults::throttled(service, operation, context, request), Delivery::AtOnce),
             faults::Effect::Fail { code, status, message } => {
                 let error = AwsError::new(&code, message).with_status(status);
-                (faults::failed(service, context, request, &error), Delivery::AtOnce)
+                (faults::failed(service, operation, context, request, &error), Delivery::AtOnce)
             }
             faults::Effect::Hang { secs } => {
-                (faults::unanswered(request), Delivery::NeverAfter { millis: secs.saturating_mul(1000) })
+                (faults::unanswered(operation, request), Delivery::NeverAfter { millis: secs.saturating_mul(1000) })
             }
             faults::Effect::LostAnswer => {
-                (self.dispatch(service, context, request), Delivery::NeverAfter { millis: 0 })
+                (self.dispatch(service, operation, context, request), Delivery::NeverAfter { millis: 0 })
             }
-            faults::Effect::Slow { millis } => (self.dispatch(service, context, request), Delivery::After { millis }),
+            faults::Effect::Slow { millis } => {
+                (self.dispatch(service, operation, context, request), Delivery::After { millis })
+            }
         }
     }
 
@@ -174,51 +181,95 @@ impl Cloud {
 
     /// Empties the fault script.
     pub fn clear_faults(&mut self) {
-        self.faults = faults::Faults::default();
+        self.faults = Faults::default();
+    }
+
+    /// From now on users may do what these policy documents allow, and nothing else.
+    pub fn hold_users_to(&mut self, policies: Vec<Value>) {
+        self.iam.hold_users_to(policies);
     }
 
     /// Lets everything happen that is due by `now`.
     pub fn advance(&mut self, now: Timestamp) {
         loop {
-            let due = [scheduler::next_due(self), simulated_hosts::next_due(self)].into_iter().flatten().min();
+            let simulated = self.simulated_hosts.next_due(&self.options);
+            let due = [scheduler::next_due(&self.scheduler), simulated].into_iter().flatten().min();
             let Some(at) = due.filter(|at| *at <= now) else { break };
             self.advance_services(at);
-            simulated_hosts::advance(self, at);
-            scheduler::fire(self, at);
+            simulation::advance(self, at);
+            self.fire(at);
         }
         self.advance_services(now);
-        simulated_hosts::advance(self, now);
+        simulation::advance(self, now);
     }
 
     fn advance_services(&mut self, now: Timestamp) {
-        ec2::advance(self, now);
-        ecs::advance(self, now);
-        batch::advance(self, now);
+        ec2_service::advance(&mut self.ec2(), now);
+        self.settle();
+        ecs::advance(&mut self.ecs(), now);
+        self.settle();
+        batch::advance(&mut self.batch(), now);
+        self.settle();
+    }
+
+    /// Fires the schedule whose time has come.
+    fn fire(&mut self, now: Timestamp) {
+        let Some((key, call)) = scheduler::next_call(&self.scheduler(), now) else { return };
+        let outcome = call.and_then(|call| {
+            let answer = self.call(&call.request, now, call.refusal);
+            let error = self.calls.last().and_then(|call| call.error.clone());
+            match (answer.delivery, error) {
+                (Delivery::NeverAfter { .. }, _) => Err(scheduler::Failure::unanswered()),
+                (_, None) => Ok(()),
+                (_, Some(error)) => Err(scheduler::Failure::answered(answer.response.status, error)),
+            }
+        });
+        scheduler::done(&mut self.scheduler(), now, key, outcome);
+    }
+
+    /// Does what services want done: some of it is for other services, some for simulated hosts, the rest for the
+    /// outside.
+    fn settle(&mut self) {
+        while let Some((at, effect)) = self.journal.take_effect() {
+            match &effect {
+                Effect::StartNode { instance } => {
+                    let found = self.ec2.instance(instance).filter(|found| found.is_simulated);
+                    if let Some(found) = found {
+                        self.simulated_hosts.start(&self.options, at, found);
+                    }
+                }
+                Effect::EndNode { instance } => ecs::host_gone(&mut self.ecs(), at, instance),
+                Effect::RunTask { .. } | Effect::StopTask { .. } => {}
+            }
+            self.effects.extend(self.simulated_hosts.take(effect));
+        }
     }
 
     /// The next moment at which something is due, for a simulation that wants to jump there. What is due already
     /// doesn't count: it waits for something else, such as a capacity or an agent's connection.
     #[must_use]
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
-        let ec2 = ec2::next_due(self).filter(|due| *due > now);
-        let scheduler = scheduler::next_due(self).filter(|due| *due > now);
-        let light = simulated_hosts::next_due(self).filter(|due| *due > now);
-        [ec2, ecs::next_due(self, now), batch::next_due(self, now), scheduler, light].into_iter().flatten().min()
+        let ec2 = ec2_service::next_due(&self.ec2).filter(|due| *due > now);
+        let scheduler = scheduler::next_due(&self.scheduler).filter(|due| *due > now);
+        let simulated = self.simulated_hosts.next_due(&self.options).filter(|due| *due > now);
+        let ecs = ecs::next_due(&self.ecs, now);
+        let batch = batch::next_due(&self.batch, &self.options, now);
+        [ec2, ecs, batch, scheduler, simulated].into_iter().flatten().min()
     }
 
     /// The ECS agent of this instance has connected to ECS or lost its connection. What is to reach it waits until
     /// it is connected.
     pub fn agent_connected(&mut self, now: Timestamp, instance: &str, connected: bool) {
-        ecs::agent_connected(self, instance, connected);
+        ecs::agent_connected(&mut self.ecs, instance, connected);
         self.advance(now);
     }
 
     /// A container's process began (no exit code) or ended on a node; ECS learns of it only by a report.
     pub fn process(&mut self, now: Timestamp, instance: &str, task: &str, exit_code: Option<i32>) {
         let change = if exit_code.is_some() { "ended" } else { "started" };
-        self.event(Event {
+        self.journal.event(Event {
             at: now,
-            what: record::What::Process {
+            what: What::Process {
                 instance: instance.to_owned(),
                 task: task.to_owned(),
                 change: change.to_owned(),
@@ -241,16 +292,6 @@ impl Cloud {
     /// All that happened so far: launches, joins, state changes of jobs, ends.
     #[must_use]
     pub fn events(&self) -> &[Event] {
-        &self.events
-    }
-
-    pub(crate) fn effect(&mut self, effect: Effect) {
-        if let Some(effect) = simulated_hosts::take(self, effect) {
-            self.effects.push_back(effect);
-        }
-    }
-
-    pub(crate) fn event(&mut self, event: Event) {
-        self.events.push(event);
+        self.journal.events()
     }
 }

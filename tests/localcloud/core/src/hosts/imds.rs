@@ -3,15 +3,16 @@
 //! A token is fetched with PUT and required on each GET, as on an instance whose `HttpTokens` is `required`. What the
 //! tree holds for an instance is in [`tree`].
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::cloud::Cloud;
-use crate::hosts::node_faults;
-use crate::hosts::node_faults::{Asked as About, NodeAnswer, NodeEffect, Place, Way};
+use super::node_faults::{self, NodeAnswer, NodeEffect, Way};
+use crate::protocol::ids::Ids;
 use crate::protocol::wire::http_date;
-use crate::protocol::{Request, Response};
-use crate::services::ec2;
+use crate::protocol::{Options, Request, Response};
+use crate::services::ec2::Ec2;
 
 mod tree;
 
@@ -23,7 +24,7 @@ const MAX_TTL: i64 = 21_600;
 
 /// What IMDS keeps of one instance.
 #[derive(Default)]
-pub(crate) struct Host {
+struct Host {
     tokens: Vec<Token>,
     asked: Vec<Asked>,
 }
@@ -52,34 +53,61 @@ pub struct Asked {
     pub status: u16,
 }
 
-/// Everything that this instance's IMDS was asked, in order.
-#[must_use]
-pub fn asked<'a>(cloud: &'a Cloud, instance: &str) -> &'a [Asked] {
-    ec2::instance(cloud, instance).map_or(&[], |instance| &instance.imds.asked)
+/// The metadata services of all instances, by the instance's id.
+#[derive(Default)]
+pub(crate) struct Imds {
+    hosts: BTreeMap<String, Host>,
+}
+
+/// The metadata services at work, and what they tell of.
+pub(crate) struct Service<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) ids: &'a mut Ids,
+    pub(crate) ec2: &'a Ec2,
+    pub(crate) state: &'a mut Imds,
+}
+
+impl Imds {
+    /// Everything that this instance's IMDS was asked, in order.
+    pub(crate) fn asked(&self, instance: &str) -> &[Asked] {
+        self.hosts.get(instance).map_or(&[], |host| &host.asked)
+    }
+
+    fn host(&mut self, instance: &str) -> &mut Host {
+        self.hosts.entry(instance.to_owned()).or_default()
+    }
+}
+
+/// What the fault script calls a request: `token`, or its path.
+pub(crate) fn operation(request: &Request) -> &str {
+    if request.method == "PUT" { "token" } else { &request.path }
 }
 
 /// Answers a request that came to this instance's IMDS, faults apart. The answer carries its own Date.
-pub fn respond(cloud: &mut Cloud, now: Timestamp, instance: &str, request: &Request) -> Response {
-    let response = dated(cloud, now, SignedDuration::ZERO, instance, request);
-    note(cloud, now, instance, request, response.status);
+pub(crate) fn respond(service: &mut Service<'_>, now: Timestamp, instance: &str, request: &Request) -> Response {
+    let response = dated(service, now, SignedDuration::ZERO, instance, request);
+    note(service, now, instance, request, response.status);
     response
 }
 
-/// Answers a request that came to this instance's IMDS, as the fault script lets it.
-pub fn answer(cloud: &mut Cloud, now: Timestamp, instance: &str, request: &Request) -> NodeAnswer {
-    let operation = if request.method == "PUT" { "token" } else { &request.path };
-    let number = ec2::number(cloud, instance);
-    let fault = cloud.faults.nodes.take(now, About { place: Place::Imds, operation, instance, number });
-    let mut usual = || dated(cloud, now, SignedDuration::ZERO, instance, request);
+/// Answers a request that came to this instance's IMDS, as this fault lets it.
+pub(crate) fn answer(
+    service: &mut Service<'_>,
+    now: Timestamp,
+    instance: &str,
+    request: &Request,
+    fault: Option<NodeEffect>,
+) -> NodeAnswer {
+    let mut usual = || dated(service, now, SignedDuration::ZERO, instance, request);
     let answer = match fault {
         None => usual().into(),
         Some(NodeEffect::Status(status)) => headed(page_of(status), now).into(),
         Some(NodeEffect::ClockOff { secs }) => {
-            dated(cloud, now, SignedDuration::from_secs(secs.into()), instance, request).into()
+            dated(service, now, SignedDuration::from_secs(secs.into()), instance, request).into()
         }
         Some(NodeEffect::ShortToken { uses }) => {
             let response = usual();
-            let newest = ec2::instance_mut(cloud, instance).and_then(|found| found.imds.tokens.last_mut());
+            let newest = service.state.host(instance).tokens.last_mut();
             if let Some(token) = newest.filter(|token| token.text.as_bytes() == response.body) {
                 token.uses = Some(uses);
             }
@@ -88,18 +116,23 @@ pub fn answer(cloud: &mut Cloud, now: Timestamp, instance: &str, request: &Reque
         Some(effect) => node_faults::befall(effect, usual),
     };
     let status = if matches!(answer.way, Way::CutAfter { .. }) { 0 } else { answer.response.status };
-    note(cloud, now, instance, request, status);
+    note(service, now, instance, request, status);
     answer
 }
 
 /// The answer by a clock that is off by so much.
-fn dated(cloud: &mut Cloud, now: Timestamp, off: SignedDuration, instance: &str, request: &Request) -> Response {
-    cloud.advance(now);
-    let disabled = ec2::instance(cloud, instance).is_some_and(|found| !found.has_metadata());
+fn dated(
+    service: &mut Service<'_>,
+    now: Timestamp,
+    off: SignedDuration,
+    instance: &str,
+    request: &Request,
+) -> Response {
+    let disabled = service.ec2.instance(instance).is_some_and(|found| !found.has_metadata());
     let response = match request.method.as_str() {
         _ if disabled => page_of(403),
-        "PUT" => put(cloud, now, instance, request),
-        "GET" | "HEAD" => get(cloud, now, off, instance, request),
+        "PUT" => put(service, now, instance, request),
+        "GET" | "HEAD" => get(service, now, off, instance, request),
         _ => page_of(405),
     };
     headed(response, now + off)
@@ -111,9 +144,9 @@ fn headed(mut response: Response, date: Timestamp) -> Response {
     response
 }
 
-fn note(cloud: &mut Cloud, now: Timestamp, instance: &str, request: &Request, status: u16) {
-    if let Some(found) = ec2::instance_mut(cloud, instance) {
-        found.imds.asked.push(Asked {
+fn note(service: &mut Service<'_>, now: Timestamp, instance: &str, request: &Request, status: u16) {
+    if service.ec2.instance(instance).is_some() {
+        service.state.host(instance).asked.push(Asked {
             at: now,
             method: request.method.clone(),
             path: request.path.clone(),
@@ -124,7 +157,7 @@ fn note(cloud: &mut Cloud, now: Timestamp, instance: &str, request: &Request, st
 }
 
 /// PUT /latest/api/token. A request that a proxy forwarded gets none.
-fn put(cloud: &mut Cloud, now: Timestamp, instance: &str, request: &Request) -> Response {
+fn put(service: &mut Service<'_>, now: Timestamp, instance: &str, request: &Request) -> Response {
     if request.path != "/latest/api/token" {
         return page_of(405);
     }
@@ -133,24 +166,26 @@ fn put(cloud: &mut Cloud, now: Timestamp, instance: &str, request: &Request) -> 
     }
     let ttl = request.header(TTL_HEADER).and_then(|text| text.trim().parse::<i64>().ok());
     let Some(ttl) = ttl.filter(|ttl| (1..=MAX_TTL).contains(ttl)) else { return page_of(400) };
-    let token = format!("AQAAA{}==", cloud.ids.hex(49));
-    let Some(found) = ec2::instance_mut(cloud, instance) else { return page_of(404) };
-    found.imds.tokens.retain(|token| token.until > now);
+    let token = format!("AQAAA{}==", service.ids.hex(49));
+    if service.ec2.instance(instance).is_none() {
+        return page_of(404);
+    }
+    let host = service.state.host(instance);
+    host.tokens.retain(|token| token.until > now);
     let until = now + SignedDuration::from_secs(ttl);
-    found.imds.tokens.push(Token { text: token.clone(), until, uses: None });
+    host.tokens.push(Token { text: token.clone(), until, uses: None });
     let mut response = text("text/plain", token.into_bytes());
     response.headers.push((TTL_HEADER.to_owned(), ttl.to_string()));
     response
 }
 
-fn get(cloud: &mut Cloud, now: Timestamp, off: SignedDuration, instance: &str, request: &Request) -> Response {
-    let Some(found) = ec2::instance_mut(cloud, instance) else { return page_of(404) };
-    if !found.imds.admits(now, request.header(TOKEN_HEADER)) {
+fn get(service: &mut Service<'_>, now: Timestamp, off: SignedDuration, instance: &str, request: &Request) -> Response {
+    let Some(found) = service.ec2.instance(instance) else { return page_of(404) };
+    if !service.state.host(instance).admits(now, request.header(TOKEN_HEADER)) {
         return page_of(401);
     }
-    let Some(found) = ec2::instance(cloud, instance) else { return page_of(404) };
     let path = percent_encoding::percent_decode_str(&request.path).decode_utf8_lossy();
-    match tree::look_up(cloud, found, tree::Times { now, off }, &path) {
+    match tree::look_up(service, found, tree::Times { now, off }, &path) {
         Some(tree::Found::Text(body)) => text("text/plain", body.into_bytes()),
         Some(tree::Found::Json(body)) => text("application/json", body.into_bytes()),
         Some(tree::Found::Bytes(body)) => text("application/octet-stream", body),

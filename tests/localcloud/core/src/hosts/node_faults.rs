@@ -1,6 +1,6 @@
 //! Faults on an instance itself: in its metadata service and in its ECS agent's introspection.
 //!
-//! They belong to the same script as the faults of AWS's calls ([`super::faults`]) and are told from them by their
+//! They belong to the same script as the faults of AWS's calls (`cloud/faults.rs`) and are told from them by their
 //! service. What the stand-in for the ECS agent asks of its metadata service is not befallen: it is the agent under
 //! test that has to cope.
 
@@ -8,9 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cloud::Cloud;
 use crate::protocol::Response;
-use crate::services::ec2;
 
 /// One line of the fault script that concerns instances.
 ///
@@ -120,6 +118,16 @@ pub enum Way {
     },
 }
 
+impl NodeEffect {
+    /// Whether the request gets through to the service, whatever becomes of its answer.
+    pub(crate) fn is_served(self) -> bool {
+        match self {
+            Self::Status(_) | Self::Hang { .. } | Self::Garbage | Self::Refuse => false,
+            Self::Half | Self::ShortToken { .. } | Self::ClockOff { .. } | Self::NullArn => true,
+        }
+    }
+}
+
 impl From<Response> for NodeAnswer {
     fn from(response: Response) -> Self {
         Self { response, way: Way::Whole }
@@ -159,7 +167,7 @@ impl NodeFaults {
     }
 
     /// Whether connections are refused. It is asked for again and again, and counts no request.
-    fn refuse(&mut self, now: Timestamp, asked: Asked<'_>) -> bool {
+    pub(crate) fn refuse(&mut self, now: Timestamp, asked: Asked<'_>) -> bool {
         let refuses = |line: &&mut Line| line.fault.effect == NodeEffect::Refuse && line.fault.matches(asked);
         let Some(line) = self.script.iter_mut().filter(|line| line.is_live(now)).find(refuses) else { return false };
         if let (Some(secs), None) = (line.fault.secs, line.until) {
@@ -209,24 +217,9 @@ pub(crate) fn covers(wanted: &str, operation: &str) -> bool {
     wanted.strip_suffix('*').map_or(wanted == operation, |start| operation.starts_with(start))
 }
 
-/// Whether the port of this service of this instance refuses connections now.
-pub fn refuses(cloud: &mut Cloud, now: Timestamp, place: Place, instance: &str) -> bool {
-    let number = ec2::number(cloud, instance);
-    // A refusal has no operation: nobody knows yet what will be asked.
-    cloud.faults.nodes.refuse(now, Asked { place, operation: "", instance, number })
-}
-
-/// An answer of introspection, as the script lets it through.
-pub fn introspected(
-    cloud: &mut Cloud,
-    now: Timestamp,
-    instance: &str,
-    path: &str,
-    response: impl FnOnce() -> Response,
-) -> NodeAnswer {
-    let number = ec2::number(cloud, instance);
-    let asked = Asked { place: Place::Introspection, operation: path, instance, number };
-    match cloud.faults.nodes.take(now, asked) {
+/// An answer of introspection, as this fault lets it through.
+pub(crate) fn introspected(fault: Option<NodeEffect>, response: impl FnOnce() -> Response) -> NodeAnswer {
+    match fault {
         None => response().into(),
         Some(NodeEffect::Status(status)) => Response { status, ..json(b"{}".to_vec()) }.into(),
         Some(NodeEffect::NullArn) => without_arn(response()).into(),
@@ -326,13 +319,14 @@ mod tests {
 
     #[test]
     fn introspection_fails_with_an_empty_struct_or_without_an_arn() {
-        let mut cloud = Cloud::new(crate::protocol::Options::default());
+        let mut faults = NodeFaults::default();
         for effect in [json!({"status": 500}), json!("null-arn"), json!("half"), json!({"hang": {"secs": 7}})] {
             let fault = json!({"service": "introspection", "operation": "/v1/*", "effect": effect});
-            cloud.add_node_fault(serde_json::from_value(fault).expect("a fault"));
+            faults.add(serde_json::from_value(fault).expect("a fault"));
         }
         let real = json(json!({"Cluster": "c", "ContainerInstanceArn": "arn:1"}).to_string().into_bytes());
-        let mut ask = || introspected(&mut cloud, at(0), "i-1", "/v1/metadata", || real.clone());
+        let asked = Asked { place: Place::Introspection, ..imds("/v1/metadata") };
+        let mut ask = || introspected(faults.take(at(0), asked), || real.clone());
         let first = ask();
         assert_eq!((first.response.status, first.response.body.as_slice()), (500, b"{}".as_slice()));
         let body: Value = serde_json::from_slice(&ask().response.body).expect("JSON");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// How the cloud behaves. All of it can be changed while it runs.
@@ -151,4 +151,10 @@ impl Default for Options {
             light_nodes_above: 30,
         }
     }
+}
+
+/// A moment some milliseconds later.
+pub(crate) fn later(at: Timestamp, millis: u64) -> Timestamp {
+    let delay = SignedDuration::from_millis(i64::try_from(millis).unwrap_or(i64::MAX));
+    at.checked_add(delay).unwrap_or(Timestamp::MAX)
 }

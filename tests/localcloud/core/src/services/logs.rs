@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::cloud::Cloud;
 use crate::protocol::wire::json;
 use crate::protocol::{AwsError, Context, Handled, Request};
 
@@ -25,9 +24,11 @@ struct Line {
     text: String,
 }
 
-/// Adds a line to a stream, which comes with its first one.
-pub(crate) fn write(cloud: &mut Cloud, now: Timestamp, group: &str, stream: &str, text: String) {
-    cloud.logs.streams.entry((group.to_owned(), stream.to_owned())).or_default().push(Line { at: now, text });
+impl Logs {
+    /// Adds a line to a stream, which comes with its first one.
+    pub(crate) fn write(&mut self, now: Timestamp, group: &str, stream: &str, text: String) {
+        self.streams.entry((group.to_owned(), stream.to_owned())).or_default().push(Line { at: now, text });
+    }
 }
 
 #[derive(Deserialize)]
@@ -43,10 +44,10 @@ struct GetLogEvents {
     start_from_head: bool,
 }
 
-pub(crate) fn handle(cloud: &mut Cloud, context: &Context, request: &Request) -> Handled {
+pub(crate) fn handle(logs: &Logs, context: &Context, request: &Request) -> Handled {
     let action = json::target(request).unwrap_or_default();
     let result = match action {
-        "GetLogEvents" => json::parse(&request.body).and_then(|asked| get(cloud, asked)),
+        "GetLogEvents" => json::parse(&request.body).and_then(|asked| get(logs, asked)),
         _ => Err(AwsError::new("UnknownOperationException", format!("unknown operation {action}"))),
     };
     let (response, error) = match result {
@@ -63,12 +64,12 @@ pub(crate) fn handle(cloud: &mut Cloud, context: &Context, request: &Request) ->
 
 /// A page of a stream. Tokens are `f/N` and `b/N` with the index of the next line in that direction; at an end the token
 /// that was given comes back.
-fn get(cloud: &Cloud, asked: GetLogEvents) -> Result<Value, AwsError> {
+fn get(logs: &Logs, asked: GetLogEvents) -> Result<Value, AwsError> {
     let group = asked.log_group_name.unwrap_or_default();
-    if !cloud.logs.streams.keys().any(|(known, _)| *known == group) {
+    if !logs.streams.keys().any(|(known, _)| *known == group) {
         return Err(AwsError::new("ResourceNotFoundException", "The specified log group does not exist."));
     }
-    let lines = cloud.logs.streams.get(&(group, asked.log_stream_name));
+    let lines = logs.streams.get(&(group, asked.log_stream_name));
     let lines =
         lines.ok_or_else(|| AwsError::new("ResourceNotFoundException", "The specified log stream does not exist."))?;
     let size = asked.limit.unwrap_or(MOST);
@@ -109,32 +110,31 @@ fn token(token: &str) -> Result<(char, usize), AwsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Options;
 
-    fn ask(cloud: &Cloud, more: Value) -> Result<Value, AwsError> {
+    fn ask(logs: &Logs, more: Value) -> Result<Value, AwsError> {
         let mut asked = json!({"logGroupName": "g", "logStreamName": "s", "startFromHead": true});
         asked.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-        get(cloud, serde_json::from_value(asked).expect("a request"))
+        get(logs, serde_json::from_value(asked).expect("a request"))
     }
 
     /// Catches: lines that come twice or never, on which `logs --follow` stands.
     #[test]
     fn a_stream_is_read_in_pages_to_its_end_and_on() {
-        let mut cloud = Cloud::new(Options::default());
-        assert_eq!(ask(&cloud, json!({})).expect_err("no stream").code, "ResourceNotFoundException");
+        let mut logs = Logs::default();
+        assert_eq!(ask(&logs, json!({})).expect_err("no stream").code, "ResourceNotFoundException");
         let now = Timestamp::UNIX_EPOCH;
         for text in ["a", "b", "c"] {
-            write(&mut cloud, now, "g", "s", text.to_owned());
+            logs.write(now, "g", "s", text.to_owned());
         }
-        let first = ask(&cloud, json!({"limit": 2})).expect("a page");
+        let first = ask(&logs, json!({"limit": 2})).expect("a page");
         assert_eq!(first["events"].as_array().map(Vec::len), Some(2));
-        let rest = ask(&cloud, json!({"nextToken": first["nextForwardToken"]})).expect("a page");
+        let rest = ask(&logs, json!({"nextToken": first["nextForwardToken"]})).expect("a page");
         assert_eq!(rest["events"][0]["message"], "c");
-        let end = ask(&cloud, json!({"nextToken": rest["nextForwardToken"]})).expect("a page");
+        let end = ask(&logs, json!({"nextToken": rest["nextForwardToken"]})).expect("a page");
         assert_eq!((&end["events"], &end["nextForwardToken"]), (&json!([]), &rest["nextForwardToken"]));
-        write(&mut cloud, now, "g", "s", "d".to_owned());
-        let more = ask(&cloud, json!({"nextToken": end["nextForwardToken"]})).expect("a page");
+        logs.write(now, "g", "s", "d".to_owned());
+        let more = ask(&logs, json!({"nextToken": end["nextForwardToken"]})).expect("a page");
         assert_eq!(more["events"][0]["message"], "d");
-        assert!(ask(&cloud, json!({"nextToken": "x"})).is_err());
+        assert!(ask(&logs, json!({"nextToken": "x"})).is_err());
     }
 }

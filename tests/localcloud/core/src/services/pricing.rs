@@ -4,9 +4,8 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::cloud::Cloud;
 use crate::protocol::wire::json;
-use crate::protocol::{AwsError, Context, Handled, Request};
+use crate::protocol::{AwsError, Context, Handled, Options, Request};
 use crate::services::ec2;
 use crate::services::ec2::InstanceType;
 
@@ -41,10 +40,10 @@ struct Filter {
     value: String,
 }
 
-pub(crate) fn handle(cloud: &mut Cloud, context: &Context, request: &Request) -> Handled {
+pub(crate) fn handle(options: &Options, context: &Context, request: &Request) -> Handled {
     let action = json::target(request).unwrap_or_default();
     let result = match action {
-        "GetProducts" => get_products(cloud, &request.body),
+        "GetProducts" => get_products(options, &request.body),
         _ => Err(AwsError::new("UnknownOperationException", format!("unknown operation {action}"))),
     };
     let (response, error) = match result {
@@ -59,7 +58,7 @@ pub(crate) fn handle(cloud: &mut Cloud, context: &Context, request: &Request) ->
     }
 }
 
-fn get_products(cloud: &Cloud, body: &[u8]) -> Result<Value, AwsError> {
+fn get_products(options: &Options, body: &[u8]) -> Result<Value, AwsError> {
     let asked: GetProducts = json::parse(body)?;
     let invalid = |message: String| AwsError::new("InvalidParameterException", message);
     if asked.service_code != "AmazonEC2" {
@@ -79,7 +78,7 @@ fn get_products(cloud: &Cloud, body: &[u8]) -> Result<Value, AwsError> {
             .map_err(|_| AwsError::new("InvalidNextTokenException", "The pagination token is invalid. Try again."))?,
     };
     let mut found = Vec::new();
-    for product in types(&asked.filters)?.into_iter().flat_map(|it| products(cloud, it)) {
+    for product in types(&asked.filters)?.into_iter().flat_map(|it| products(options, it)) {
         let mut wanted = true;
         for filter in &asked.filters {
             wanted &= filter.takes(&product)?;
@@ -140,16 +139,16 @@ impl Filter {
 }
 
 /// What there is to buy of a type: Linux, Linux that waits in an unused reservation, Windows.
-fn products(cloud: &Cloud, it: &InstanceType) -> [Value; 3] {
+fn products(options: &Options, it: &InstanceType) -> [Value; 3] {
     let linux = ec2::on_demand_price(it);
     [
-        product(cloud, it, "Linux", "Used", linux),
-        product(cloud, it, "Linux", "UnusedCapacityReservation", linux),
-        product(cloud, it, "Windows", "Used", linux + WINDOWS * f64::from(it.vcpus)),
+        product(options, it, "Linux", "Used", linux),
+        product(options, it, "Linux", "UnusedCapacityReservation", linux),
+        product(options, it, "Windows", "Used", linux + WINDOWS * f64::from(it.vcpus)),
     ]
 }
 
-fn product(cloud: &Cloud, it: &InstanceType, system: &str, status: &str, dollars: f64) -> Value {
+fn product(options: &Options, it: &InstanceType, system: &str, status: &str, dollars: f64) -> Value {
     let sku = sku(&format!("{}/{system}/{status}", it.name));
     let (term, rate) = (format!("{sku}.{HOURLY}"), format!("{sku}.{HOURLY}.{PER_HOUR}"));
     let usage = if status == "Used" { "BoxUsage" } else { "UnusedBox" };
@@ -168,7 +167,7 @@ fn product(cloud: &Cloud, it: &InstanceType, system: &str, status: &str, dollars
                 "operatingSystem": system,
                 "operation": if system == "Linux" { "RunInstances" } else { "RunInstances:0002" },
                 "preInstalledSw": "NA",
-                "regionCode": cloud.options.region,
+                "regionCode": options.region,
                 "servicecode": "AmazonEC2",
                 "servicename": "Amazon Elastic Compute Cloud",
                 "tenancy": "Shared",

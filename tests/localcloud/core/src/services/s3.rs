@@ -8,7 +8,6 @@ use percent_encoding::percent_decode_str;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::cloud::Cloud;
 use crate::protocol::wire;
 use crate::protocol::{AwsError, Caller, Context, Handled, Request, Response};
 
@@ -24,14 +23,14 @@ struct Object {
     modified: Timestamp,
 }
 
-pub(crate) fn handle(cloud: &mut Cloud, context: &Context, request: &Request) -> Handled {
+pub(crate) fn handle(s3: &mut S3, context: &Context, request: &Request) -> Handled {
     let path = percent_decode_str(request.path.trim_start_matches('/')).decode_utf8_lossy().into_owned();
     let (bucket, key) = path.split_once('/').unwrap_or((&path, ""));
     let (operation, result) = match request.method.as_str() {
         _ if bucket.is_empty() || key.is_empty() || !is_plain(request) => ("Unknown", Err(not_implemented())),
-        "GET" => ("GetObject", get(cloud, request, bucket, key)),
-        "HEAD" => ("HeadObject", get(cloud, request, bucket, key)),
-        "PUT" => ("PutObject", put(cloud, context, request, bucket, key)),
+        "GET" => ("GetObject", get(s3, request, bucket, key)),
+        "HEAD" => ("HeadObject", get(s3, request, bucket, key)),
+        "PUT" => ("PutObject", put(s3, context, request, bucket, key)),
         _ => ("Unknown", Err(not_implemented())),
     };
     let (response, error) = match result {
@@ -78,9 +77,8 @@ fn etag(bytes: &[u8]) -> String {
     format!("\"{}\"", digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
-fn get(cloud: &Cloud, request: &Request, bucket: &str, key: &str) -> Result<Response, AwsError> {
-    let objects = cloud
-        .s3
+fn get(s3: &S3, request: &Request, bucket: &str, key: &str) -> Result<Response, AwsError> {
+    let objects = s3
         .buckets
         .get(bucket)
         .ok_or_else(|| AwsError::new("NoSuchBucket", "The specified bucket does not exist").with_status(404))?;
@@ -116,14 +114,14 @@ fn range(text: &str, length: usize) -> Option<Range<usize>> {
     Some(first..end)
 }
 
-fn put(cloud: &mut Cloud, context: &Context, request: &Request, bucket: &str, key: &str) -> Result<Response, AwsError> {
+fn put(s3: &mut S3, context: &Context, request: &Request, bucket: &str, key: &str) -> Result<Response, AwsError> {
     if context.caller == Caller::Anonymous {
         return Err(AwsError::new("AccessDenied", "Access Denied").with_status(403));
     }
     let content_type = request.header("content-type").unwrap_or("binary/octet-stream").to_owned();
     let object = Object { bytes: unchunked(request), content_type, modified: context.now };
     let response = Response { status: 200, headers: vec![("etag".to_owned(), etag(&object.bytes))], body: Vec::new() };
-    cloud.s3.buckets.entry(bucket.to_owned()).or_default().insert(key.to_owned(), object);
+    s3.buckets.entry(bucket.to_owned()).or_default().insert(key.to_owned(), object);
     Ok(response)
 }
 

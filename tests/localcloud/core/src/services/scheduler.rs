@@ -12,9 +12,11 @@ use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use crate::cloud::Cloud;
+use crate::journal::Journal;
 use crate::protocol::wire::json;
-use crate::protocol::{AwsError, Context, Handled, Request};
+use crate::protocol::{AwsError, Context, Handled, Options, Request};
+use crate::services::ec2::Ec2;
+use crate::services::iam::Iam;
 
 mod body;
 mod fire;
@@ -24,10 +26,19 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use fire::{fire, next_due};
+pub(crate) use fire::{Failure, done, next_call, next_due};
 
 /// The group that every account has.
 const DEFAULT_GROUP: &str = "default";
+
+/// Scheduler at work: its state, and what it shares with the other services or looks up there.
+pub(crate) struct Service<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) journal: &'a mut Journal,
+    pub(crate) iam: &'a Iam,
+    pub(crate) ec2: &'a Ec2,
+    pub(crate) state: &'a mut Scheduler,
+}
 
 /// Scheduler's state.
 #[derive(Default)]
@@ -89,25 +100,25 @@ pub(crate) fn operation(request: &Request) -> &'static str {
     }
 }
 
-pub(crate) fn handle(cloud: &mut Cloud, context: &Context, request: &Request) -> Handled {
+pub(crate) fn handle(service: &mut Service<'_>, context: &Context, request: &Request) -> Handled {
     let path = percent_decode_str(&request.path).decode_utf8_lossy().into_owned();
     let (_, name) = place(&path);
     let query = Query(form_urlencoded::parse(request.query.as_bytes()).into_owned().collect());
     let operation = operation(request);
     let body = &request.body;
     let result = match operation {
-        "ListSchedules" => schedules::list(cloud, &query),
-        "GetSchedule" => schedules::get(cloud, name, &query),
-        "CreateSchedule" => schedules::create(cloud, context, name, body),
-        "UpdateSchedule" => schedules::update(cloud, context, name, body),
-        "DeleteSchedule" => schedules::delete(cloud, name, &query),
-        "ListScheduleGroups" => groups::list(cloud, &query),
-        "GetScheduleGroup" => groups::get(cloud, name),
-        "CreateScheduleGroup" => groups::create(cloud, context, name, body),
-        "DeleteScheduleGroup" => groups::delete(cloud, name),
-        "ListTagsForResource" => groups::list_tags(cloud, name),
-        "TagResource" => groups::tag(cloud, name, body),
-        "UntagResource" => groups::untag(cloud, name, &query),
+        "ListSchedules" => schedules::list(service, &query),
+        "GetSchedule" => schedules::get(service, name, &query),
+        "CreateSchedule" => schedules::create(service, context, name, body),
+        "UpdateSchedule" => schedules::update(service, context, name, body),
+        "DeleteSchedule" => schedules::delete(service, name, &query),
+        "ListScheduleGroups" => groups::list(service, &query),
+        "GetScheduleGroup" => groups::get(service, name),
+        "CreateScheduleGroup" => groups::create(service, context, name, body),
+        "DeleteScheduleGroup" => groups::delete(service, name),
+        "ListTagsForResource" => groups::list_tags(service, name),
+        "TagResource" => groups::tag(service, name, body),
+        "UntagResource" => groups::untag(service, name, &query),
         _ => Err(unknown_operation(request)),
     };
     let (response, error) = match result {

@@ -3,9 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::cloud::Cloud;
 use crate::protocol::wire::json;
-use crate::protocol::{AwsError, Context, Handled, Request};
+use crate::protocol::{AwsError, Context, Handled, Options, Request};
 use crate::services::ec2;
 
 /// Where AWS keeps the parameters of its ECS images.
@@ -51,12 +50,12 @@ struct GetParametersByPath {
     next_token: Option<String>,
 }
 
-pub(crate) fn handle(cloud: &mut Cloud, context: &Context, request: &Request) -> Handled {
+pub(crate) fn handle(ssm: &Ssm, options: &Options, context: &Context, request: &Request) -> Handled {
     let action = json::target(request).unwrap_or_default();
     let result = match action {
-        "GetParameter" => get(cloud, &request.body),
-        "GetParameters" => get_several(cloud, &request.body),
-        "GetParametersByPath" => get_by_path(cloud, &request.body),
+        "GetParameter" => get(ssm, options, &request.body),
+        "GetParameters" => get_several(ssm, options, &request.body),
+        "GetParametersByPath" => get_by_path(ssm, options, &request.body),
         _ => Err(AwsError::new("UnknownOperationException", format!("unknown operation {action}"))),
     };
     let (response, error) = match result {
@@ -71,7 +70,7 @@ pub(crate) fn handle(cloud: &mut Cloud, context: &Context, request: &Request) ->
     }
 }
 
-fn answer(cloud: &Cloud, Parameter { name, value }: &Parameter) -> Value {
+fn answer(options: &Options, Parameter { name, value }: &Parameter) -> Value {
     json!({
         "Name": name,
         "Type": "String",
@@ -79,33 +78,33 @@ fn answer(cloud: &Cloud, Parameter { name, value }: &Parameter) -> Value {
         "Version": 42,
         // 2026-11-01: SSM writes times as seconds.
         "LastModifiedDate": 1_793_491_200,
-        "ARN": format!("arn:aws:ssm:{}::parameter{name}", cloud.options.region),
+        "ARN": format!("arn:aws:ssm:{}::parameter{name}", options.region),
         "DataType": "text",
     })
 }
 
-fn get(cloud: &Cloud, body: &[u8]) -> Result<Value, AwsError> {
+fn get(ssm: &Ssm, options: &Options, body: &[u8]) -> Result<Value, AwsError> {
     let GetParameter { name } = json::parse(body)?;
-    match cloud.ssm.parameters.iter().find(|known| known.name == name) {
-        Some(parameter) => Ok(json!({ "Parameter": answer(cloud, parameter) })),
+    match ssm.parameters.iter().find(|known| known.name == name) {
+        Some(parameter) => Ok(json!({ "Parameter": answer(options, parameter) })),
         None => Err(AwsError::new("ParameterNotFound", "")),
     }
 }
 
-fn get_several(cloud: &Cloud, body: &[u8]) -> Result<Value, AwsError> {
+fn get_several(ssm: &Ssm, options: &Options, body: &[u8]) -> Result<Value, AwsError> {
     let GetParameters { names } = json::parse(body)?;
     if !(1..=10).contains(&names.len()) {
         let message = "Member must have length between 1 and 10, inclusive";
         return Err(AwsError::new("ValidationException", message));
     }
-    let all = &cloud.ssm.parameters;
+    let all = &ssm.parameters;
     let invalid: Vec<&String> = names.iter().filter(|name| all.iter().all(|known| known.name != **name)).collect();
     let found = all.iter().filter(|known| names.contains(&known.name));
-    let answers: Vec<Value> = found.map(|parameter| answer(cloud, parameter)).collect();
+    let answers: Vec<Value> = found.map(|parameter| answer(options, parameter)).collect();
     Ok(json!({ "Parameters": answers, "InvalidParameters": invalid }))
 }
 
-fn get_by_path(cloud: &Cloud, body: &[u8]) -> Result<Value, AwsError> {
+fn get_by_path(ssm: &Ssm, options: &Options, body: &[u8]) -> Result<Value, AwsError> {
     let GetParametersByPath { path, recursive, max_results, next_token } = json::parse(body)?;
     if !path.starts_with('/') {
         let message = "The parameter doesn't meet the parameter name requirements. The parameter name must begin with a forward slash \"/\".";
@@ -123,8 +122,8 @@ fn get_by_path(cloud: &Cloud, body: &[u8]) -> Result<Value, AwsError> {
     };
     let below = format!("{}/", path.trim_end_matches('/'));
     let inside = |name: &str| name.strip_prefix(&below).is_some_and(|rest| recursive || !rest.contains('/'));
-    let all: Vec<&Parameter> = cloud.ssm.parameters.iter().filter(|known| inside(&known.name)).collect();
-    let page: Vec<Value> = all.iter().skip(start).take(size).map(|parameter| answer(cloud, parameter)).collect();
+    let all: Vec<&Parameter> = ssm.parameters.iter().filter(|known| inside(&known.name)).collect();
+    let page: Vec<Value> = all.iter().skip(start).take(size).map(|parameter| answer(options, parameter)).collect();
     let mut body = json!({ "Parameters": page });
     if all.len() > start + size {
         body["NextToken"] = json!((start + size).to_string());

@@ -15,10 +15,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::extract::{Request as HttpRequest, State};
 use axum::response::{IntoResponse as _, Response as HttpResponse};
-use localcloud_core::hosts::imds;
-use localcloud_core::hosts::node_faults::{self, Place};
+use localcloud_core::cloud::{ec2, host_ports};
+use localcloud_core::hosts::node_faults::Place;
 use localcloud_core::journal::effect::Container;
-use localcloud_core::services::ec2;
 use nix::sys::signal::Signal;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -287,7 +286,7 @@ fn agent_toml(root: &Path, introspection_port: u16) -> String {
 async fn serve_imds(node: Arc<Node>, cloud: Arc<SharedCloud>, port: Port) {
     let phase = node.phase();
     let app = axum::Router::new().fallback(answer_imds).with_state((Arc::clone(&node), Arc::clone(&cloud)));
-    let refuses = || node_faults::refuses(&mut cloud.lock(), clock::now(), Place::Imds, &node.instance);
+    let refuses = || host_ports::refuses(&mut cloud.lock(), clock::now(), Place::Imds, &node.instance);
     let wish = || match *phase.borrow() {
         Phase::Off => Wish::Closed,
         Phase::Up | Phase::GoingDown if refuses() => Wish::Refusing,
@@ -301,7 +300,7 @@ async fn serve_imds(node: Arc<Node>, cloud: Arc<SharedCloud>, port: Port) {
 async fn answer_imds(State((node, cloud)): State<(Arc<Node>, Arc<SharedCloud>)>, request: HttpRequest) -> HttpResponse {
     match http::take(request).await {
         Ok(request) => {
-            let answer = cloud.act(|cloud| imds::answer(cloud, clock::now(), &node.instance, &request));
+            let answer = cloud.act(|cloud| host_ports::faulty_metadata(cloud, clock::now(), &node.instance, &request));
             http::give_as(answer).await
         }
         Err(error) => (axum::http::StatusCode::BAD_REQUEST, format!("{error:#}\n")).into_response(),

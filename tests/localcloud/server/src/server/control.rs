@@ -10,8 +10,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use jiff::SignedDuration;
 use localcloud_core::cloud::Fault;
-use localcloud_core::hosts::{NodeFault, imds, simulated_hosts};
-use localcloud_core::services::ec2;
+use localcloud_core::cloud::{ec2, host_ports};
+use localcloud_core::hosts::NodeFault;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -44,7 +44,7 @@ async fn events(State(server): State<Arc<Server>>) -> Response {
 
 async fn nodes(State(server): State<Arc<Server>>) -> Response {
     let mut nodes: Vec<_> = server.nodes().iter().map(|node| node.info()).collect();
-    nodes.extend(simulated_hosts::info(&server.cloud.lock()).into_iter().map(NodeInfo::of_light));
+    nodes.extend(ec2::light_nodes(&server.cloud.lock()).into_iter().map(NodeInfo::of_light));
     json(&nodes)
 }
 
@@ -58,7 +58,7 @@ async fn host_tasks(State(server): State<Arc<Server>>, Path(instance): Path<Stri
 
 /// What the instance's metadata service was asked.
 async fn host_asked(State(server): State<Arc<Server>>, Path(instance): Path<String>) -> Response {
-    json(imds::asked(&server.cloud.lock(), &instance))
+    json(host_ports::asked(&server.cloud.lock(), &instance))
 }
 
 /// What becomes of a host that is booted elsewhere.
@@ -148,7 +148,7 @@ async fn act_on_node(
     body: Bytes,
 ) -> Response {
     let node = server.node(&instance);
-    if node.is_none() && !simulated_hosts::is_light(&server.cloud.lock(), &instance) {
+    if node.is_none() && !ec2::is_light(&server.cloud.lock(), &instance) {
         return (StatusCode::NOT_FOUND, format!("no node {instance}\n")).into_response();
     }
     let now = clock::now();

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::cloud::testing::{World, between};
-use crate::services::ec2;
+use crate::cloud::{ec2, host_ports};
 
 /// A host with an instance that runs, its profile and user data included.
 struct Instance {
@@ -38,7 +38,7 @@ impl Instance {
     fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) -> Response {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let request = Request { method: method.to_owned(), path: path.to_owned(), headers, ..Request::default() };
-        respond(&mut self.world.cloud, self.world.now, &self.id, &request)
+        host_ports::metadata(&mut self.world.cloud, self.world.now, &self.id, &request)
     }
 
     /// A GET with the token; status and text.
@@ -64,7 +64,7 @@ impl Instance {
     fn answered(&mut self, path: &str) -> NodeAnswer {
         let headers = vec![(TOKEN_HEADER.to_owned(), self.token.clone())];
         let request = Request { method: "GET".to_owned(), path: path.to_owned(), headers, ..Request::default() };
-        answer(&mut self.world.cloud, self.world.now, &self.id, &request)
+        host_ports::faulty_metadata(&mut self.world.cloud, self.world.now, &self.id, &request)
     }
 }
 
@@ -84,7 +84,8 @@ fn faults_befall_the_agents_requests_and_are_recorded() {
     assert_eq!((half.way, half.response.body), (Way::Half, host.id.clone().into_bytes()));
     assert_eq!(host.answered(path).way, Way::CutAfter { secs: 3 });
     assert_eq!(host.answered(path).response.body, host.id.clone().into_bytes());
-    let statuses: Vec<u16> = asked(&host.world.cloud, &host.id).iter().rev().map(|asked| asked.status).collect();
+    let statuses: Vec<u16> =
+        host_ports::asked(&host.world.cloud, &host.id).iter().rev().map(|asked| asked.status).collect();
     assert_eq!(statuses[..5], [200, 0, 200, 200, 503]);
 }
 
@@ -94,7 +95,7 @@ fn a_token_can_be_good_for_a_few_requests_only() {
     befallen(&mut host, json!({"service": "imds", "operation": "token", "effect": {"short-token": {"uses": 2}}}));
     let headers = vec![(TTL_HEADER.to_owned(), "60".to_owned())];
     let put = Request { method: "PUT".into(), path: "/latest/api/token".into(), headers, ..Request::default() };
-    let token = answer(&mut host.world.cloud, host.world.now, &host.id, &put).response.body;
+    let token = host_ports::faulty_metadata(&mut host.world.cloud, host.world.now, &host.id, &put).response.body;
     let old = std::mem::replace(&mut host.token, String::from_utf8(token).expect("a token"));
     assert_eq!([(); 4].map(|()| host.get("/latest/user-data").0), [200, 200, 401, 401]);
     host.token = old;
@@ -142,7 +143,9 @@ fn every_get_needs_a_token_that_is_known_and_fresh() {
     assert_eq!(host.get(path), (200, host.id.clone()));
     host.world.now += SignedDuration::from_secs(60);
     assert_eq!(host.get(path).0, 401);
-    let without = asked(&host.world.cloud, &host.id).iter().filter(|asked| !asked.with_token && asked.method == "GET");
+    let without = host_ports::asked(&host.world.cloud, &host.id)
+        .iter()
+        .filter(|asked| !asked.with_token && asked.method == "GET");
     assert_eq!(without.count(), 1);
 }
 
@@ -170,8 +173,8 @@ fn a_token_is_good_on_its_own_instance_alone() {
         headers: vec![(TOKEN_HEADER.to_owned(), token)],
         ..Request::default()
     };
-    assert_eq!(respond(&mut other.world.cloud, other.world.now, &other.id, &request).status, 401);
-    assert_eq!(respond(&mut other.world.cloud, other.world.now, &id, &request).status, 200);
+    assert_eq!(host_ports::metadata(&mut other.world.cloud, other.world.now, &other.id, &request).status, 401);
+    assert_eq!(host_ports::metadata(&mut other.world.cloud, other.world.now, &id, &request).status, 200);
 }
 
 #[test]

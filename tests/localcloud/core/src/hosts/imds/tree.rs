@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use crate::cloud::Cloud;
+use super::Service;
 use crate::protocol::request::NODE_KEY_PREFIX;
-use crate::services::ec2;
 use crate::services::ec2::{Instance, Market};
 
 /// How long the role's credentials are good for.
@@ -37,7 +36,7 @@ pub(super) enum Found {
 }
 
 /// Looks a path up, version included; directories may be asked for with and without a slash.
-pub(super) fn look_up(cloud: &Cloud, instance: &Instance, times: Times, path: &str) -> Option<Found> {
+pub(super) fn look_up(service: &Service<'_>, instance: &Instance, times: Times, path: &str) -> Option<Found> {
     let path = path.trim_start_matches('/');
     let (version, rest) = path.split_once('/').unwrap_or((path, ""));
     if path.is_empty() {
@@ -50,7 +49,7 @@ pub(super) fn look_up(cloud: &Cloud, instance: &Instance, times: Times, path: &s
     if rest == "user-data" {
         return instance.user_data().map(|bytes| Found::Bytes(bytes.to_vec()));
     }
-    let leaves = leaves(cloud, instance, times);
+    let leaves = leaves(service, instance, times);
     match leaves.iter().find(|(name, _)| name == rest) {
         Some((_, text)) if text.starts_with(['{', '[']) => Some(Found::Json(text.clone())),
         Some((_, text)) => Some(Found::Text(text.clone())),
@@ -79,17 +78,17 @@ fn listing(leaves: &[(String, String)], directory: &str, instance: &Instance) ->
 }
 
 /// Everything but user data, by path below the version.
-fn leaves(cloud: &Cloud, instance: &Instance, times: Times) -> Vec<(String, String)> {
+fn leaves(service: &Service<'_>, instance: &Instance, times: Times) -> Vec<(String, String)> {
     let mut leaves: Vec<(String, String)> = Vec::new();
-    leaves.push(("dynamic/instance-identity/document".to_owned(), identity(cloud, instance, times)));
+    leaves.push(("dynamic/instance-identity/document".to_owned(), identity(service, instance, times)));
     let mut add = |name: &str, text: String| leaves.push((format!("meta-data/{name}"), text));
-    for (name, text) in plain(cloud, instance) {
+    for (name, text) in plain(service, instance) {
         add(name, text);
     }
-    for (name, text) in network(cloud, instance) {
+    for (name, text) in network(service, instance) {
         add(&format!("network/interfaces/macs/{}/{name}", instance.mac), text);
     }
-    let tags = if instance.shows_tags() { ec2::tags_of(cloud, &instance.id) } else { Vec::new() };
+    let tags = if instance.shows_tags() { service.ec2.tags_of(&instance.id) } else { Vec::new() };
     for (key, value) in tags {
         add(&format!("tags/instance/{key}"), value);
     }
@@ -111,8 +110,8 @@ fn leaves(cloud: &Cloud, instance: &Instance, times: Times) -> Vec<(String, Stri
     leaves
 }
 
-fn plain(cloud: &Cloud, instance: &Instance) -> Vec<(&'static str, String)> {
-    let region = &cloud.options.region;
+fn plain(service: &Service<'_>, instance: &Instance) -> Vec<(&'static str, String)> {
+    let region = &service.options.region;
     let mut plain = vec![
         ("ami-id", instance.image().id.to_owned()),
         ("ami-launch-index", "0".to_owned()),
@@ -138,7 +137,7 @@ fn plain(cloud: &Cloud, instance: &Instance) -> Vec<(&'static str, String)> {
     plain
 }
 
-fn network(cloud: &Cloud, instance: &Instance) -> Vec<(&'static str, String)> {
+fn network(service: &Service<'_>, instance: &Instance) -> Vec<(&'static str, String)> {
     let placed = instance.placed();
     vec![
         ("device-number", "0".to_owned()),
@@ -146,7 +145,7 @@ fn network(cloud: &Cloud, instance: &Instance) -> Vec<(&'static str, String)> {
         ("local-hostname", instance.private_dns()),
         ("local-ipv4s", instance.private_ip.clone()),
         ("mac", instance.mac.clone()),
-        ("owner-id", cloud.options.account.clone()),
+        ("owner-id", service.options.account.clone()),
         ("security-group-ids", placed.groups.join("\n")),
         ("security-groups", instance.group_names().join("\n")),
         ("subnet-id", placed.subnet.to_owned()),
@@ -171,11 +170,11 @@ fn signals(instance: &Instance, times: Times) -> Vec<(&'static str, String)> {
     signals
 }
 
-fn identity(cloud: &Cloud, instance: &Instance, times: Times) -> String {
+fn identity(service: &Service<'_>, instance: &Instance, times: Times) -> String {
     let document = json!({
-        "accountId": cloud.options.account,
+        "accountId": service.options.account,
         "architecture": instance.image().architecture,
-        "availabilityZone": format!("{}{}", cloud.options.region, instance.zone()),
+        "availabilityZone": format!("{}{}", service.options.region, instance.zone()),
         "billingProducts": null,
         "devpayProductCodes": null,
         "marketplaceProductCodes": null,
@@ -186,7 +185,7 @@ fn identity(cloud: &Cloud, instance: &Instance, times: Times) -> String {
         "pendingTime": times.told(instance.launch_time),
         "privateIp": instance.private_ip,
         "ramdiskId": null,
-        "region": cloud.options.region,
+        "region": service.options.region,
         "version": "2017-09-30",
     });
     // AWS's has a line for each field.

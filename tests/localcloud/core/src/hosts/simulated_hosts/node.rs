@@ -23,7 +23,7 @@ const TAG_MS: u64 = 30_000;
 
 /// Something that it wants done.
 #[derive(Debug, PartialEq)]
-pub(super) enum Wish {
+pub(crate) enum Wish {
     Register {
         cluster: String,
         block: String,
@@ -62,17 +62,17 @@ pub(super) enum Wish {
 }
 
 /// What it can see of itself in the cloud.
-pub(super) struct Outside {
-    pub(super) draining: bool,
-    pub(super) taken_at: Option<Timestamp>,
-    pub(super) rebalance: bool,
+pub(crate) struct Outside {
+    pub(crate) draining: bool,
+    pub(crate) taken_at: Option<Timestamp>,
+    pub(crate) rebalance: bool,
     /// The moment to which its block's end was moved.
-    pub(super) moved: Option<Timestamp>,
+    pub(crate) moved: Option<Timestamp>,
 }
 
 impl Outside {
     /// Whether there is anything to see.
-    pub(super) fn is_something(&self) -> bool {
+    pub(crate) fn is_something(&self) -> bool {
         self.draining || self.rebalance || self.taken_at.is_some() || self.moved.is_some()
     }
 }
@@ -89,7 +89,7 @@ enum Phase {
 }
 
 /// A light node.
-pub(super) struct Node {
+pub(crate) struct Node {
     config: Option<NodeConfig>,
     timeline: Option<Timeline>,
     phase: Phase,
@@ -203,7 +203,7 @@ impl Task {
 
 impl Node {
     /// A node that registers a little after `start_ms`; one without settings never does.
-    pub(super) fn new(
+    pub(crate) fn new(
         now: Timestamp,
         launched: Timestamp,
         config: Option<NodeConfig>,
@@ -225,11 +225,11 @@ impl Node {
         }
     }
 
-    pub(super) fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.phase != Phase::Gone
     }
 
-    pub(super) fn info(&self, instance: &str) -> Info {
+    pub(crate) fn info(&self, instance: &str) -> Info {
         let containers = if self.is_up() { self.living() } else { 0 };
         Info { instance: instance.to_owned(), up: self.is_up(), registered: self.member.is_some(), containers }
     }
@@ -239,12 +239,12 @@ impl Node {
     }
 
     /// The host is gone, with all that ran on it.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.phase = Phase::Gone;
     }
 
     /// Takes a task on a host of this architecture.
-    pub(super) fn run_task(&mut self, now: Timestamp, arn: &str, container: &Container, architecture: &str) {
+    pub(crate) fn run_task(&mut self, now: Timestamp, arn: &str, container: &Container, architecture: &str) {
         let behaviour = Behaviour::of(container);
         let mut task = Task {
             container: container.name.clone(),
@@ -261,14 +261,14 @@ impl Node {
         self.tasks.entry(arn.to_owned()).or_insert(task);
     }
 
-    pub(super) fn stop_task(&mut self, now: Timestamp, arn: &str) {
+    pub(crate) fn stop_task(&mut self, now: Timestamp, arn: &str) {
         if let Some(task) = self.tasks.get_mut(arn) {
             task.stop(now);
         }
     }
 
     /// Takes in what the agent would find out by itself.
-    pub(super) fn sees(&mut self, now: Timestamp, outside: &Outside) {
+    pub(crate) fn sees(&mut self, now: Timestamp, outside: &Outside) {
         let (Some(config), Some(timeline)) = (&self.config, self.timeline) else { return };
         let mut new = timeline;
         if let Some(moved) = outside.moved.filter(|_| self.phase == Phase::Serving) {
@@ -294,7 +294,7 @@ impl Node {
     }
 
     /// When it has something to do next.
-    pub(super) fn due(&self, report_ms: u64) -> Option<Timestamp> {
+    pub(crate) fn due(&self, report_ms: u64) -> Option<Timestamp> {
         let timeline = self.timeline.filter(|_| self.is_up())?;
         let of_task = |task: &Task| {
             let stop = if task.stop_asked { None } else { Some(task.asks_stop.unwrap_or(timeline.stop_at)) };
@@ -328,7 +328,7 @@ impl Node {
     }
 
     /// Does one thing that is due.
-    pub(super) fn step(&mut self, instance: &str, now: Timestamp, report_ms: u64) -> Option<Wish> {
+    pub(crate) fn step(&mut self, instance: &str, now: Timestamp, report_ms: u64) -> Option<Wish> {
         let (timeline, cluster) = (self.timeline?, self.config.as_ref()?.cluster.clone());
         if timeline.end <= now || self.phase == Phase::Draining(None) && self.is_empty() {
             return Some(Wish::PowerOff);
@@ -381,17 +381,17 @@ impl Node {
         Some(Wish::Stop { cluster, task, reason })
     }
 
-    pub(super) fn registered(&mut self, now: Timestamp, arn: Option<String>) {
+    pub(crate) fn registered(&mut self, now: Timestamp, arn: Option<String>) {
         self.phase = if arn.is_some() { Phase::Serving } else { Phase::Joining(plus(now, RETRY)) };
         self.idle_since = now;
         self.member = arn;
     }
 
-    pub(super) fn drained(&mut self, now: Timestamp, done: bool) {
+    pub(crate) fn drained(&mut self, now: Timestamp, done: bool) {
         self.phase = Phase::Draining((!done).then(|| plus(now, RETRY)));
     }
 
-    pub(super) fn answered(&mut self, now: Timestamp, of: Timestamp, done: bool) {
+    pub(crate) fn answered(&mut self, now: Timestamp, of: Timestamp, done: bool) {
         if let Some((asked, at)) = &mut self.extension
             && *asked == of
         {
@@ -399,14 +399,14 @@ impl Node {
         }
     }
 
-    pub(super) fn stop_asked(&mut self, now: Timestamp, arn: &str, done: bool) {
+    pub(crate) fn stop_asked(&mut self, now: Timestamp, arn: &str, done: bool) {
         if let Some(task) = self.tasks.get_mut(arn) {
             task.stop_asked = done;
             task.asks_stop = Some(plus(now, RETRY));
         }
     }
 
-    pub(super) fn reported(&mut self, now: Timestamp, arn: &str, done: bool) {
+    pub(crate) fn reported(&mut self, now: Timestamp, arn: &str, done: bool) {
         let Some(task) = self.tasks.get_mut(arn) else { return };
         if done {
             task.reports.pop_front();

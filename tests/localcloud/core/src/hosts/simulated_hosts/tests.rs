@@ -4,10 +4,12 @@ use node_contract::{End, NodeConfig, Options as Optional, Source, VERSION};
 use serde_json::json;
 
 use super::*;
+use crate::cloud::ec2;
 use crate::cloud::testing::{World, all};
 use crate::journal::record::What;
 use crate::protocol::{Caller, Options};
-use crate::services::ec2::State;
+use crate::services::ec2::{ECS_IMAGES, State};
+use crate::services::ecs;
 
 /// An hour, no task from 20 minutes before its end on, tasks stopped 5 minutes before it.
 fn config() -> NodeConfig {
@@ -33,7 +35,7 @@ fn joined(config: &NodeConfig, count: usize) -> (World, Vec<String>) {
     world.call("ecs", "CreateCluster", json!({"clusterName": "c"})).expect("a cluster");
     let data = BASE64_STANDARD.encode(node_contract::user_data::embed(config));
     let data: String = form_urlencoded::byte_serialize(data.as_bytes()).collect();
-    let image = ec2::ECS_IMAGES[0].1;
+    let image = ECS_IMAGES[0].1;
     let form = format!(
         "Action=RunInstances&MinCount={count}&MaxCount={count}&ImageId={image}&InstanceType=t2.micro&UserData={data}\
          &SubnetId=subnet-c8d30ae4&InstanceInitiatedShutdownBehavior=terminate"
@@ -86,7 +88,7 @@ fn task_with(world: &mut World, seconds: u32, environment: &[(&str, &str)]) -> S
         started_by: "batch".into(),
     };
     let now = world.now;
-    let arn = ecs::start_task(&mut world.cloud, now, new).expect("a task");
+    let arn = ecs::start_task(&mut world.cloud.ecs(), now, new).expect("a task");
     world.pass(2_000);
     arn
 }
@@ -161,7 +163,7 @@ fn a_terminated_or_powered_off_node_is_gone_with_its_tasks() {
     ec2::power_off(&mut world.cloud, now, &ids[1]);
     world.pass(5_000);
     assert_eq!(ids.iter().map(|id| state(&world, id)).collect::<Vec<_>>(), [State::Terminated; 2]);
-    assert!(info(&world.cloud).iter().all(|node| !node.up));
+    assert!(ec2::light_nodes(&world.cloud).iter().all(|node| !node.up));
     assert!(ids.iter().all(|id| statuses(&world, id).last().is_some_and(|(status, _)| status == "INACTIVE")));
 }
 
@@ -182,8 +184,8 @@ fn what_fails_is_tried_again() {
 fn only_the_instances_above_the_number_are_light() {
     let mut world = World::with(Options { light_nodes_above: 2, ..Options::default() });
     let form = "Action=RunInstances&MinCount=5&MaxCount=5&ImageId=IMAGE&InstanceType=t2.micro&SubnetId=subnet-c8d30ae4";
-    world.query("ec2", &form.replace("IMAGE", ec2::ECS_IMAGES[0].1));
-    assert_eq!(info(&world.cloud).len(), 3);
+    world.query("ec2", &form.replace("IMAGE", ECS_IMAGES[0].1));
+    assert_eq!(ec2::light_nodes(&world.cloud).len(), 3);
     let starts = world.cloud.take_effects();
     assert_eq!(starts.iter().filter(|it| matches!(it, Effect::StartNode { .. })).count(), 2);
 }

@@ -4,8 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::retry::Strategy;
-use super::{Tags, arn, client, container, is_name, name_of, refused, view};
-use crate::cloud::Cloud;
+use super::{Service, Tags, arn, client, container, is_name, name_of, refused, view};
 use crate::protocol::page::page;
 use crate::protocol::{AwsError, Context};
 
@@ -70,7 +69,7 @@ impl Timeout {
     }
 }
 
-pub(super) fn register(cloud: &mut Cloud, context: &Context, register: Register) -> Result<Value, AwsError> {
+pub(super) fn register(service: &mut Service<'_>, context: &Context, register: Register) -> Result<Value, AwsError> {
     let name = register.job_definition_name;
     if !is_name(&name) {
         return Err(refused(context, "jobDefinitionName should match valid pattern [A-Za-z0-9][A-Za-z0-9_-]*"));
@@ -86,10 +85,10 @@ pub(super) fn register(cloud: &mut Cloud, context: &Context, register: Register)
         strategy.check().map_err(|text| refused(context, text))?;
     }
     let timeout = register.timeout.as_ref().map(Timeout::check).transpose().map_err(|text| refused(context, text))?;
-    let revisions = cloud.batch.definitions.get(&name).map_or(0, Vec::len);
+    let revisions = service.state.definitions.get(&name).map_or(0, Vec::len);
     let revision = u32::try_from(revisions).unwrap_or(u32::MAX).saturating_add(1);
     let definition = Definition {
-        arn: arn(cloud, "job-definition", &format!("{name}:{revision}")),
+        arn: arn(service, "job-definition", &format!("{name}:{revision}")),
         revision,
         active: true,
         properties,
@@ -102,14 +101,14 @@ pub(super) fn register(cloud: &mut Cloud, context: &Context, register: Register)
         name: name.clone(),
     };
     let answer = json!({"jobDefinitionName": name, "jobDefinitionArn": definition.arn, "revision": revision});
-    cloud.batch.definitions.entry(name).or_default().push(definition);
+    service.state.definitions.entry(name).or_default().push(definition);
     Ok(answer)
 }
 
 /// The definition that `name`, `name:revision` or an ARN means; without a revision the latest active one.
-pub(super) fn find<'a>(cloud: &'a Cloud, reference: &str) -> Option<&'a Definition> {
+pub(super) fn find<'a>(service: &'a Service<'_>, reference: &str) -> Option<&'a Definition> {
     let (name, revision) = split(reference);
-    let mut revisions = cloud.batch.definitions.get(name)?.iter().rev();
+    let mut revisions = service.state.definitions.get(name)?.iter().rev();
     match revision {
         None => revisions.find(|definition| definition.active),
         Some(revision) => revisions.find(|definition| definition.active && definition.revision.to_string() == revision),
@@ -131,7 +130,7 @@ pub(super) struct Describe {
     next_token: Option<String>,
 }
 
-pub(super) fn describe(cloud: &Cloud, describe: &Describe) -> Result<Value, AwsError> {
+pub(super) fn describe(service: &Service<'_>, describe: &Describe) -> Result<Value, AwsError> {
     let listed = describe.job_definitions.as_ref().filter(|references| !references.is_empty());
     let wanted = |definition: &&Definition| {
         let by_reference = listed.is_none_or(|references| {
@@ -143,7 +142,7 @@ pub(super) fn describe(cloud: &Cloud, describe: &Describe) -> Result<Value, AwsE
             && describe.job_definition_name.as_ref().is_none_or(|name| name == &definition.name)
             && describe.status.as_ref().is_none_or(|status| status == view::activity(definition))
     };
-    let definitions = cloud.batch.definitions.values().flatten().filter(wanted);
+    let definitions = service.state.definitions.values().flatten().filter(wanted);
     let views = definitions
         .map(|definition| (format!("{}:{:08}", definition.name, definition.revision), view::definition(definition)))
         .collect();
@@ -159,18 +158,18 @@ pub(super) struct Deregister {
 }
 
 /// A revision becomes INACTIVE. One that isn't there is no error.
-pub(super) fn deregister(cloud: &mut Cloud, deregister: &Deregister) -> Result<Value, AwsError> {
+pub(super) fn deregister(service: &mut Service<'_>, deregister: &Deregister) -> Result<Value, AwsError> {
     let (name, Some(revision)) = split(&deregister.job_definition) else {
         return Err(client("jobDefinition must be an ARN or name:revision"));
     };
-    for definition in cloud.batch.definitions.get_mut(name).into_iter().flatten() {
+    for definition in service.state.definitions.get_mut(name).into_iter().flatten() {
         definition.active &= definition.revision.to_string() != revision;
     }
     Ok(json!({}))
 }
 
 /// The revision of exactly this ARN.
-pub(super) fn by_arn<'a>(cloud: &'a mut Cloud, arn: &str) -> Option<&'a mut Definition> {
-    let revisions = cloud.batch.definitions.get_mut(split(arn).0)?;
+pub(super) fn by_arn<'a>(service: &'a mut Service<'_>, arn: &str) -> Option<&'a mut Definition> {
+    let revisions = service.state.definitions.get_mut(split(arn).0)?;
     revisions.iter_mut().find(|definition| definition.arn == arn)
 }

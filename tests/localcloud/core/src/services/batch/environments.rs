@@ -3,11 +3,11 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Change, Status, Tags, arn, client, enabled, is_name, name_of, refused, settled, view};
-use crate::cloud::Cloud;
+use super::{Change, Service, Status, Tags, arn, client, enabled, is_name, name_of, refused, settled, view};
+use crate::protocol::options::later;
 use crate::protocol::page::page;
 use crate::protocol::{AwsError, Context};
-use crate::services::ecs::{create_cluster, delete_cluster, later};
+use crate::services::ecs::{create_cluster, delete_cluster};
 use crate::services::iam;
 
 /// A compute environment.
@@ -41,18 +41,18 @@ pub(super) struct Create {
     tags: Tags,
 }
 
-pub(super) fn create(cloud: &mut Cloud, context: &Context, create: Create) -> Result<Value, AwsError> {
+pub(super) fn create(service: &mut Service<'_>, context: &Context, create: Create) -> Result<Value, AwsError> {
     let name = create.compute_environment_name.clone();
     check(context, &create)?;
-    if cloud.batch.environments.contains_key(&name) {
+    if service.state.environments.contains_key(&name) {
         return Err(client("Object already exists"));
     }
-    let uuid = cloud.ids.uuid();
+    let uuid = service.ids.uuid();
     let environment = Environment {
-        arn: arn(cloud, "compute-environment", &name),
+        arn: arn(service, "compute-environment", &name),
         kind: create.r#type,
         enabled: enabled(context, create.state.as_deref())?,
-        status: Status::Changing(Change::Creating, later(context.now, cloud.options.pace.batch_ms)),
+        status: Status::Changing(Change::Creating, later(context.now, service.options.pace.batch_ms)),
         service_role: create.service_role,
         unmanaged_vcpus: create.unmanaged_vcpus,
         compute_resources: create.compute_resources,
@@ -62,7 +62,7 @@ pub(super) fn create(cloud: &mut Cloud, context: &Context, create: Create) -> Re
         name: name.clone(),
     };
     let answer = json!({"computeEnvironmentName": name, "computeEnvironmentArn": environment.arn});
-    cloud.batch.environments.insert(name, environment);
+    service.state.environments.insert(name, environment);
     Ok(answer)
 }
 
@@ -106,9 +106,9 @@ pub(super) struct Update {
     compute_resources: Option<Value>,
 }
 
-pub(super) fn update(cloud: &mut Cloud, context: &Context, update: Update) -> Result<Value, AwsError> {
-    let due = later(context.now, cloud.options.pace.batch_ms);
-    let environment = find(cloud, context, &update.compute_environment)?;
+pub(super) fn update(service: &mut Service<'_>, context: &Context, update: Update) -> Result<Value, AwsError> {
+    let due = later(context.now, service.options.pace.batch_ms);
+    let environment = find(service, context, &update.compute_environment)?;
     settled(&environment.status, "update")?;
     if let Some(role) = &update.service_role {
         check_role_arn(context, role)?;
@@ -126,8 +126,8 @@ pub(super) fn update(cloud: &mut Cloud, context: &Context, update: Update) -> Re
     Ok(json!({"computeEnvironmentName": environment.name, "computeEnvironmentArn": environment.arn}))
 }
 
-fn find<'a>(cloud: &'a mut Cloud, context: &Context, reference: &str) -> Result<&'a mut Environment, AwsError> {
-    let environments = &mut cloud.batch.environments;
+fn find<'a>(service: &'a mut Service<'_>, context: &Context, reference: &str) -> Result<&'a mut Environment, AwsError> {
+    let environments = &mut service.state.environments;
     environments.get_mut(name_of(reference)).ok_or_else(|| refused(context, format_args!("{reference} does not exist")))
 }
 
@@ -140,14 +140,14 @@ pub(super) struct Describe {
 }
 
 /// Names that don't exist are left out, as Batch does.
-pub(super) fn describe(cloud: &Cloud, describe: &Describe) -> Result<Value, AwsError> {
+pub(super) fn describe(service: &Service<'_>, describe: &Describe) -> Result<Value, AwsError> {
     let names: Option<Vec<&str>> = describe
         .compute_environments
         .as_ref()
         .filter(|names| !names.is_empty())
         .map(|names| names.iter().map(|n| name_of(n)).collect());
     let wanted = |name: &str| names.as_ref().is_none_or(|names| names.contains(&name));
-    let environments = cloud.batch.environments.values().filter(|environment| wanted(&environment.name));
+    let environments = service.state.environments.values().filter(|environment| wanted(&environment.name));
     let views = environments.map(|environment| (environment.name.clone(), view::environment(environment))).collect();
     let page = page(views, describe.next_token.as_deref(), describe.max_results.unwrap_or(100).clamp(1, 100))
         .map_err(|_| client("Invalid nextToken"))?;
@@ -161,9 +161,9 @@ pub(super) struct Delete {
 }
 
 /// Only a disabled environment that no queue names can be deleted. Deleting what isn't there is no error.
-pub(super) fn delete(cloud: &mut Cloud, context: &Context, delete: &Delete) -> Result<Value, AwsError> {
-    let due = later(context.now, cloud.options.pace.batch_ms);
-    let Ok(environment) = find(cloud, context, &delete.compute_environment) else { return Ok(json!({})) };
+pub(super) fn delete(service: &mut Service<'_>, context: &Context, delete: &Delete) -> Result<Value, AwsError> {
+    let due = later(context.now, service.options.pace.batch_ms);
+    let Ok(environment) = find(service, context, &delete.compute_environment) else { return Ok(json!({})) };
     if matches!(environment.status, Status::Changing(Change::Deleting, _)) {
         return Ok(json!({}));
     }
@@ -172,54 +172,54 @@ pub(super) fn delete(cloud: &mut Cloud, context: &Context, delete: &Delete) -> R
         return Err(client("Cannot delete, compute environment state must be DISABLED"));
     }
     let arn = environment.arn.clone();
-    if cloud.batch.queues.values().any(|queue| queue.order.contains(&arn)) {
+    if service.state.queues.values().any(|queue| queue.order.contains(&arn)) {
         return Err(client("Cannot delete, found existing JobQueue relationship"));
     }
-    find(cloud, context, &delete.compute_environment)?.status = Status::Changing(Change::Deleting, due);
+    find(service, context, &delete.compute_environment)?.status = Status::Changing(Change::Deleting, due);
     Ok(json!({}))
 }
 
 /// Ends the changes that are due.
-pub(super) fn advance(cloud: &mut Cloud, now: jiff::Timestamp) {
-    let due: Vec<String> = cloud
-        .batch
+pub(super) fn advance(service: &mut Service<'_>, now: jiff::Timestamp) {
+    let due: Vec<String> = service
+        .state
         .environments
         .values()
         .filter(|environment| environment.status.due().is_some_and(|due| due <= now))
         .map(|environment| environment.name.clone())
         .collect();
     for name in due {
-        settle(cloud, &name);
+        settle(service, &name);
     }
 }
 
-fn settle(cloud: &mut Cloud, name: &str) {
-    let Some(environment) = cloud.batch.environments.get(name) else { return };
+fn settle(service: &mut Service<'_>, name: &str) {
+    let Some(environment) = service.state.environments.get(name) else { return };
     let Status::Changing(change, _) = environment.status else { return };
     let (uuid, cluster, role) =
         (environment.uuid.clone(), environment.cluster.clone(), environment.service_role.clone());
     let status = match change {
-        Change::Deleting => match cluster.as_deref().map_or(Ok(()), |arn| delete_cluster(cloud, arn)) {
+        Change::Deleting => match cluster.as_deref().map_or(Ok(()), |arn| delete_cluster(&mut service.ecs(), arn)) {
             Err(error) if error.code != "ClusterNotFoundException" => {
                 Status::Invalid(format!("CLIENT_ERROR - {}", error.message))
             }
             _ => {
-                cloud.batch.environments.remove(name);
+                service.state.environments.remove(name);
                 return;
             }
         },
         // [A] Batch accepts a role that doesn't exist and notices when it tries to use it.
-        _ if !role.as_deref().is_none_or(|role| iam::role_exists(cloud, role)) => Status::Invalid(format!(
+        _ if !role.as_deref().is_none_or(|role| iam::role_exists(service.iam, role)) => Status::Invalid(format!(
             "CLIENT_ERROR - Not authorized to perform sts:AssumeRole for role {}",
             role.unwrap_or_default()
         )),
         _ => Status::Valid,
     };
     let cluster = match (&status, cluster) {
-        (Status::Valid, None) => Some(create_cluster(cloud, &format!("{name}_Batch_{uuid}"))),
+        (Status::Valid, None) => Some(create_cluster(&mut service.ecs(), &format!("{name}_Batch_{uuid}"))),
         (_, cluster) => cluster,
     };
-    if let Some(environment) = cloud.batch.environments.get_mut(name) {
+    if let Some(environment) = service.state.environments.get_mut(name) {
         environment.status = status;
         environment.cluster = cluster;
     }

@@ -3,9 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::Tags;
 use super::retry::Strategy;
-use crate::cloud::Cloud;
+use super::{Service, Tags};
 use crate::journal::Event;
 use crate::journal::record::What;
 use crate::services::ecs::Resources;
@@ -136,12 +135,18 @@ pub(super) struct Attempt {
 }
 
 /// Gives a job a status and writes it down. What belongs to an attempt is told of the one under way, else of the last.
-pub(super) fn set_status(cloud: &mut Cloud, now: Timestamp, id: &str, status: JobStatus, reason: Option<String>) {
-    let Some(job) = cloud.batch.jobs.get_mut(id) else { return };
+pub(super) fn set_status(
+    service: &mut Service<'_>,
+    now: Timestamp,
+    id: &str,
+    status: JobStatus,
+    reason: Option<String>,
+) {
+    let Some(job) = service.state.jobs.get_mut(id) else { return };
     job.status = status;
     job.status_reason.clone_from(&reason);
     let over = job.attempts.last();
-    let running = job.task.as_deref().and_then(|task| cloud.ecs.task(task));
+    let running = job.task.as_deref().and_then(|task| service.ecs.task(task));
     let attempts = u32::try_from(job.attempts.len()).unwrap_or(u32::MAX);
     let what = What::Job {
         job: job.id.clone(),
@@ -158,5 +163,5 @@ pub(super) fn set_status(cloud: &mut Cloud, now: Timestamp, id: &str, status: Jo
             None => over.and_then(|attempt| attempt.status_reason.clone()),
         }),
     };
-    cloud.event(Event { at: now, what });
+    service.journal.event(Event { at: now, what });
 }

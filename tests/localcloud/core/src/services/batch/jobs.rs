@@ -4,8 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::job::{Array, Doom, Job, JobStatus};
-use super::{client, name_of, refused, scheduler, view};
-use crate::cloud::Cloud;
+use super::{Service, client, name_of, refused, scheduler, view};
 use crate::protocol::page::page;
 use crate::protocol::{AwsError, Context};
 
@@ -15,12 +14,12 @@ pub(super) struct Describe {
 }
 
 /// Ids that don't exist are left out, as Batch does.
-pub(super) fn describe(cloud: &Cloud, describe: &Describe) -> Result<Value, AwsError> {
+pub(super) fn describe(service: &Service<'_>, describe: &Describe) -> Result<Value, AwsError> {
     if describe.jobs.len() > 100 {
         return Err(client("Error executing request, Exception : jobs can have at most 100 ids"));
     }
-    let jobs = describe.jobs.iter().filter_map(|reference| cloud.batch.jobs.get(name_of(reference)));
-    Ok(json!({"jobs": jobs.map(|job| view::job(cloud, job)).collect::<Vec<_>>()}))
+    let jobs = describe.jobs.iter().filter_map(|reference| service.state.jobs.get(name_of(reference)));
+    Ok(json!({"jobs": jobs.map(|job| view::job(service, job)).collect::<Vec<_>>()}))
 }
 
 #[derive(Deserialize)]
@@ -59,13 +58,13 @@ impl Filter {
 }
 
 /// Lists a queue's jobs of one status, RUNNING if none is given, or an array's children; with a filter, of any status.
-pub(super) fn list(cloud: &Cloud, list: &List) -> Result<Value, AwsError> {
+pub(super) fn list(service: &Service<'_>, list: &List) -> Result<Value, AwsError> {
     let given = [&list.job_queue, &list.array_job_id, &list.multi_node_job_id];
     if given.iter().filter(|one| one.is_some()).count() != 1 {
         return Err(client("One of jobQueue, arrayJobId or multiNodeJobId must be specified"));
     }
     if let Some(queue) = &list.job_queue
-        && !cloud.batch.queues.contains_key(name_of(queue))
+        && !service.state.queues.contains_key(name_of(queue))
     {
         return Err(client(format!("JobQueue {queue} does not exist")));
     }
@@ -74,13 +73,13 @@ pub(super) fn list(cloud: &Cloud, list: &List) -> Result<Value, AwsError> {
         return Err(client(format!("jobStatus {status} is not a status of a job")));
     }
     let mut found = Vec::new();
-    for job in cloud.batch.jobs.values().filter(|job| list.is_about(job)) {
+    for job in service.state.jobs.values().filter(|job| list.is_about(job)) {
         let mut wanted = !list.filters.is_empty() || job.status.as_str() == status;
         for filter in &list.filters {
             wanted &= filter.matches(job)?;
         }
         if wanted {
-            found.push((key(job), view::job_summary(cloud, job)));
+            found.push((key(job), view::job_summary(service, job)));
         }
     }
     found.sort_by(|a, b| a.0.cmp(&b.0));
@@ -116,35 +115,35 @@ pub(super) struct End {
 
 impl End {
     /// The job, or the children of the array, that are not over.
-    fn targets(&self, cloud: &Cloud, context: &Context) -> Result<Vec<String>, AwsError> {
+    fn targets(&self, service: &Service<'_>, context: &Context) -> Result<Vec<String>, AwsError> {
         let id = name_of(&self.job_id);
         if self.reason.is_empty() || self.reason.chars().count() > 1024 {
             return Err(refused(context, "reason must have 1 to 1024 characters"));
         }
-        if !cloud.batch.jobs.contains_key(id) {
+        if !service.state.jobs.contains_key(id) {
             return Err(refused(context, format_args!("Job {id} does not exist")));
         }
         let of_array = |job: &&Job| matches!(&job.array, Array::Child { parent, .. } if parent == id);
-        let meant = cloud.batch.jobs.values().filter(|job| job.id == id || of_array(job));
+        let meant = service.state.jobs.values().filter(|job| job.id == id || of_array(job));
         let meant = meant.filter(|job| !matches!(job.array, Array::Parent { .. }) && !job.status.is_over());
         Ok(meant.map(|job| job.id.clone()).collect())
     }
 }
 
 /// Ends jobs that have not been started; others are left alone.
-pub(super) fn cancel(cloud: &mut Cloud, context: &Context, end: &End) -> Result<Value, AwsError> {
-    for id in end.targets(cloud, context)? {
-        if cloud.batch.jobs[&id].status < JobStatus::Starting {
-            scheduler::fail(cloud, context.now, &id, end.reason.clone());
+pub(super) fn cancel(service: &mut Service<'_>, context: &Context, end: &End) -> Result<Value, AwsError> {
+    for id in end.targets(service, context)? {
+        if service.state.jobs[&id].status < JobStatus::Starting {
+            scheduler::fail(service, context.now, &id, end.reason.clone());
         }
     }
     Ok(json!({}))
 }
 
 /// Ends jobs wherever they are. They become FAILED, and are not tried again.
-pub(super) fn terminate(cloud: &mut Cloud, context: &Context, end: &End) -> Result<Value, AwsError> {
-    for id in end.targets(cloud, context)? {
-        scheduler::doom(cloud, context.now, &id, Doom::Terminated(end.reason.clone()));
+pub(super) fn terminate(service: &mut Service<'_>, context: &Context, end: &End) -> Result<Value, AwsError> {
+    for id in end.targets(service, context)? {
+        scheduler::doom(service, context.now, &id, Doom::Terminated(end.reason.clone()));
     }
     Ok(json!({}))
 }
@@ -156,13 +155,13 @@ pub(super) struct Snapshot {
 }
 
 /// The jobs that are first in line.
-pub(super) fn snapshot(cloud: &Cloud, snapshot: &Snapshot) -> Result<Value, AwsError> {
+pub(super) fn snapshot(service: &Service<'_>, snapshot: &Snapshot) -> Result<Value, AwsError> {
     let queue = name_of(&snapshot.job_queue);
-    if !cloud.batch.queues.contains_key(queue) {
+    if !service.state.queues.contains_key(queue) {
         return Err(client(format!("JobQueue {} does not exist", snapshot.job_queue)));
     }
     let waiting = |job: &&Job| job.queue == queue && job.status == JobStatus::Runnable;
-    let mut jobs: Vec<&Job> = cloud.batch.jobs.values().filter(waiting).collect();
+    let mut jobs: Vec<&Job> = service.state.jobs.values().filter(waiting).collect();
     jobs.sort_by_key(|job| key(job));
     let jobs: Vec<Value> = jobs
         .iter()

@@ -4,9 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::job::Job;
-use super::view;
-use crate::cloud::Cloud;
-use crate::services::logs;
+use super::{Service, view};
 
 /// Where Batch's logs go when the job definition says nothing else.
 const GROUP: &str = "/aws/batch/job";
@@ -18,30 +16,30 @@ fn group(job: &Job) -> Option<String> {
         .then(|| configuration["options"]["awslogs-group"].as_str().unwrap_or(GROUP).to_owned())
 }
 
-fn write(cloud: &mut Cloud, at: Timestamp, job: &str, task: &str, lines: impl IntoIterator<Item = String>) {
-    let Some(job) = cloud.batch.jobs.get(job) else { return };
+fn write(service: &mut Service<'_>, at: Timestamp, job: &str, task: &str, lines: impl IntoIterator<Item = String>) {
+    let Some(job) = service.state.jobs.get(job) else { return };
     let Some(group) = group(job) else { return };
     let stream = view::log_stream(job, task);
     for line in lines {
-        logs::write(cloud, at, &group, &stream, line);
+        service.logs.write(at, &group, &stream, line);
     }
 }
 
 /// The container began: what it was told to run, and what an `echo` would have said.
-pub(super) fn began(cloud: &mut Cloud, at: Timestamp, job: &str, task: &str) {
-    let words: Vec<String> = cloud.batch.jobs.get(job).map(command).unwrap_or_default();
+pub(super) fn began(service: &mut Service<'_>, at: Timestamp, job: &str, task: &str) {
+    let words: Vec<String> = service.state.jobs.get(job).map(command).unwrap_or_default();
     let shown = if words.is_empty() { "the image's command".to_owned() } else { words.join(" ") };
     let mut lines = vec![format!("localcloud: running {shown}")];
     if let Some(said) = words.strip_prefix(&["echo".to_owned()]) {
         lines.push(said.join(" "));
     }
-    write(cloud, at, job, task, lines);
+    write(service, at, job, task, lines);
 }
 
 /// The container ended.
-pub(super) fn ended(cloud: &mut Cloud, at: Timestamp, job: &str, task: &str, exit_code: Option<i32>) {
+pub(super) fn ended(service: &mut Service<'_>, at: Timestamp, job: &str, task: &str, exit_code: Option<i32>) {
     let line = exit_code.map(|code| format!("localcloud: ended with exit code {code}"));
-    write(cloud, at, job, task, line);
+    write(service, at, job, task, line);
 }
 
 fn command(job: &Job) -> Vec<String> {

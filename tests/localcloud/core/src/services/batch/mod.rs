@@ -12,9 +12,13 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::cloud::Cloud;
+use crate::journal::Journal;
+use crate::protocol::ids::Ids;
 use crate::protocol::wire;
-use crate::protocol::{AwsError, Context, Handled, Request};
+use crate::protocol::{AwsError, Context, Handled, Options, Request};
+use crate::services::ecs::{self, Ecs};
+use crate::services::iam::Iam;
+use crate::services::logs::Logs;
 
 mod container;
 mod definitions;
@@ -32,6 +36,24 @@ mod tests;
 mod view;
 
 pub(crate) use scheduler::{advance, next_due};
+
+/// Batch at work: its state, and what it shares with the other services, uses of them or looks up there.
+pub(crate) struct Service<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) ids: &'a mut Ids,
+    pub(crate) journal: &'a mut Journal,
+    pub(crate) iam: &'a Iam,
+    pub(crate) ecs: &'a mut Ecs,
+    pub(crate) logs: &'a mut Logs,
+    pub(crate) state: &'a mut Batch,
+}
+
+impl Service<'_> {
+    /// ECS, on which Batch runs its jobs.
+    fn ecs(&mut self) -> ecs::Service<'_> {
+        ecs::Service { options: self.options, ids: self.ids, journal: self.journal, state: self.ecs }
+    }
+}
 
 /// Batch's state.
 #[derive(Default)]
@@ -97,14 +119,14 @@ impl Status {
     }
 }
 
-pub(crate) fn handle(cloud: &mut Cloud, context: &Context, request: &Request) -> Handled {
+pub(crate) fn handle(service: &mut Service<'_>, context: &Context, request: &Request) -> Handled {
     let operation = operation(request);
     let parameters = match tags::parameters(request) {
         Some(parameters) => Ok(parameters),
         None => wire::json::parse::<Value>(&request.body),
     };
     let recorded = parameters.as_ref().cloned().unwrap_or_default();
-    let result = parameters.and_then(|parameters| dispatch(cloud, context, &operation, parameters));
+    let result = parameters.and_then(|parameters| dispatch(service, context, &operation, parameters));
     let (response, error) = match result {
         Ok(answer) => (wire::json::rest_response(&context.request_id, &answer), None),
         Err(error) => (wire::json::rest_error("batch", &context.request_id, &error), Some(error.code)),
@@ -141,28 +163,28 @@ pub(crate) fn operation(request: &Request) -> String {
     known.map_or_else(|| request.path.clone(), |name| (*name).to_owned())
 }
 
-fn dispatch(cloud: &mut Cloud, context: &Context, operation: &str, p: Value) -> Result<Value, AwsError> {
+fn dispatch(service: &mut Service<'_>, context: &Context, operation: &str, p: Value) -> Result<Value, AwsError> {
     match operation {
-        "CreateComputeEnvironment" => environments::create(cloud, context, read(p)?),
-        "UpdateComputeEnvironment" => environments::update(cloud, context, read(p)?),
-        "DescribeComputeEnvironments" => environments::describe(cloud, &read(p)?),
-        "DeleteComputeEnvironment" => environments::delete(cloud, context, &read(p)?),
-        "CreateJobQueue" => queues::create(cloud, context, read(p)?),
-        "UpdateJobQueue" => queues::update(cloud, context, read(p)?),
-        "DescribeJobQueues" => queues::describe(cloud, &read(p)?),
-        "DeleteJobQueue" => queues::delete(cloud, context, &read(p)?),
-        "RegisterJobDefinition" => definitions::register(cloud, context, read(p)?),
-        "DescribeJobDefinitions" => definitions::describe(cloud, &read(p)?),
-        "DeregisterJobDefinition" => definitions::deregister(cloud, &read(p)?),
-        "SubmitJob" => submit::submit(cloud, context, read(p)?),
-        "DescribeJobs" => jobs::describe(cloud, &read(p)?),
-        "ListJobs" => jobs::list(cloud, &read(p)?),
-        "CancelJob" => jobs::cancel(cloud, context, &read(p)?),
-        "TerminateJob" => jobs::terminate(cloud, context, &read(p)?),
-        "GetJobQueueSnapshot" => jobs::snapshot(cloud, &read(p)?),
-        "TagResource" => tags::tag(cloud, read(p)?),
-        "UntagResource" => tags::untag(cloud, &read(p)?),
-        "ListTagsForResource" => tags::list(cloud, &read(p)?),
+        "CreateComputeEnvironment" => environments::create(service, context, read(p)?),
+        "UpdateComputeEnvironment" => environments::update(service, context, read(p)?),
+        "DescribeComputeEnvironments" => environments::describe(service, &read(p)?),
+        "DeleteComputeEnvironment" => environments::delete(service, context, &read(p)?),
+        "CreateJobQueue" => queues::create(service, context, read(p)?),
+        "UpdateJobQueue" => queues::update(service, context, read(p)?),
+        "DescribeJobQueues" => queues::describe(service, &read(p)?),
+        "DeleteJobQueue" => queues::delete(service, context, &read(p)?),
+        "RegisterJobDefinition" => definitions::register(service, context, read(p)?),
+        "DescribeJobDefinitions" => definitions::describe(service, &read(p)?),
+        "DeregisterJobDefinition" => definitions::deregister(service, &read(p)?),
+        "SubmitJob" => submit::submit(service, context, read(p)?),
+        "DescribeJobs" => jobs::describe(service, &read(p)?),
+        "ListJobs" => jobs::list(service, &read(p)?),
+        "CancelJob" => jobs::cancel(service, context, &read(p)?),
+        "TerminateJob" => jobs::terminate(service, context, &read(p)?),
+        "GetJobQueueSnapshot" => jobs::snapshot(service, &read(p)?),
+        "TagResource" => tags::tag(service, read(p)?),
+        "UntagResource" => tags::untag(service, &read(p)?),
+        "ListTagsForResource" => tags::list(service, &read(p)?),
         _ => {
             let text = format!("the local cloud's Batch has no {operation}");
             Err(AwsError::new("UnknownOperationException", text).with_status(404))
@@ -197,8 +219,8 @@ fn name_of(name_or_arn: &str) -> &str {
 }
 
 /// The ARN of one of Batch's things.
-fn arn(cloud: &Cloud, kind: &str, name: &str) -> String {
-    format!("arn:aws:batch:{}:{}:{kind}/{name}", cloud.options.region, cloud.options.account)
+fn arn(service: &Service<'_>, kind: &str, name: &str) -> String {
+    format!("arn:aws:batch:{}:{}:{kind}/{name}", service.options.region, service.options.account)
 }
 
 /// ENABLED or DISABLED; left out, ENABLED.

@@ -3,11 +3,10 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Change, Status, Tags, arn, client, enabled, is_name, name_of, refused, settled, view};
-use crate::cloud::Cloud;
+use super::{Change, Service, Status, Tags, arn, client, enabled, is_name, name_of, refused, settled, view};
+use crate::protocol::options::later;
 use crate::protocol::page::page;
 use crate::protocol::{AwsError, Context};
-use crate::services::ecs::later;
 
 /// A queue names at most this many environments.
 const MAX_ENVIRONMENTS: usize = 3;
@@ -60,26 +59,26 @@ pub(super) struct Create {
     tags: Tags,
 }
 
-pub(super) fn create(cloud: &mut Cloud, context: &Context, create: Create) -> Result<Value, AwsError> {
+pub(super) fn create(service: &mut Service<'_>, context: &Context, create: Create) -> Result<Value, AwsError> {
     let name = create.job_queue_name;
     if !is_name(&name) {
         return Err(refused(context, "jobQueueName should match valid pattern [A-Za-z0-9][A-Za-z0-9_-]*"));
     }
     check_priority(context, create.priority)?;
-    if cloud.batch.queues.contains_key(&name) {
+    if service.state.queues.contains_key(&name) {
         return Err(client("Object already exists"));
     }
     let queue = Queue {
-        arn: arn(cloud, "job-queue", &name),
+        arn: arn(service, "job-queue", &name),
         enabled: enabled(context, create.state.as_deref())?,
-        status: Status::Changing(Change::Creating, later(context.now, cloud.options.pace.batch_ms)),
+        status: Status::Changing(Change::Creating, later(context.now, service.options.pace.batch_ms)),
         priority: create.priority,
-        order: order(cloud, context, create.compute_environment_order)?,
+        order: order(service, context, create.compute_environment_order)?,
         tags: create.tags,
         name: name.clone(),
     };
     let answer = json!({"jobQueueName": name, "jobQueueArn": queue.arn});
-    cloud.batch.queues.insert(name, queue);
+    service.state.queues.insert(name, queue);
     Ok(answer)
 }
 
@@ -88,7 +87,7 @@ fn check_priority(context: &Context, priority: i32) -> Result<(), AwsError> {
 }
 
 /// The environments of a queue: one to three, each VALID, each with a number of its own.
-fn order(cloud: &Cloud, context: &Context, mut items: Vec<OrderItem>) -> Result<Order, AwsError> {
+fn order(service: &Service<'_>, context: &Context, mut items: Vec<OrderItem>) -> Result<Order, AwsError> {
     if items.is_empty() {
         return Err(refused(context, "computeEnvironmentOrder must have at least one compute environment"));
     }
@@ -102,8 +101,8 @@ fn order(cloud: &Cloud, context: &Context, mut items: Vec<OrderItem>) -> Result<
     let mut environments = Vec::new();
     for item in items {
         let reference = &item.compute_environment;
-        let environment = cloud
-            .batch
+        let environment = service
+            .state
             .environments
             .get(name_of(reference))
             .ok_or_else(|| refused(context, format_args!("{reference} does not exist")))?;
@@ -124,14 +123,14 @@ pub(super) struct Update {
     compute_environment_order: Option<Vec<OrderItem>>,
 }
 
-pub(super) fn update(cloud: &mut Cloud, context: &Context, update: Update) -> Result<Value, AwsError> {
-    let due = later(context.now, cloud.options.pace.batch_ms);
-    settled(&find(cloud, context, &update.job_queue)?.status, "update")?;
-    let order = update.compute_environment_order.map(|items| order(cloud, context, items)).transpose()?;
+pub(super) fn update(service: &mut Service<'_>, context: &Context, update: Update) -> Result<Value, AwsError> {
+    let due = later(context.now, service.options.pace.batch_ms);
+    settled(&find(service, context, &update.job_queue)?.status, "update")?;
+    let order = update.compute_environment_order.map(|items| order(service, context, items)).transpose()?;
     if let Some(priority) = update.priority {
         check_priority(context, priority)?;
     }
-    let queue = find(cloud, context, &update.job_queue)?;
+    let queue = find(service, context, &update.job_queue)?;
     if update.state.is_some() {
         queue.enabled = enabled(context, update.state.as_deref())?;
     }
@@ -143,8 +142,8 @@ pub(super) fn update(cloud: &mut Cloud, context: &Context, update: Update) -> Re
     Ok(json!({"jobQueueName": queue.name, "jobQueueArn": queue.arn}))
 }
 
-fn find<'a>(cloud: &'a mut Cloud, context: &Context, reference: &str) -> Result<&'a mut Queue, AwsError> {
-    let queue = cloud.batch.queues.get_mut(name_of(reference));
+fn find<'a>(service: &'a mut Service<'_>, context: &Context, reference: &str) -> Result<&'a mut Queue, AwsError> {
+    let queue = service.state.queues.get_mut(name_of(reference));
     queue.ok_or_else(|| refused(context, format_args!("{reference} does not exist")))
 }
 
@@ -157,14 +156,14 @@ pub(super) struct Describe {
 }
 
 /// Names that don't exist are left out, as Batch does.
-pub(super) fn describe(cloud: &Cloud, describe: &Describe) -> Result<Value, AwsError> {
+pub(super) fn describe(service: &Service<'_>, describe: &Describe) -> Result<Value, AwsError> {
     let names: Option<Vec<&str>> = describe
         .job_queues
         .as_ref()
         .filter(|names| !names.is_empty())
         .map(|names| names.iter().map(|n| name_of(n)).collect());
     let wanted = |name: &str| names.as_ref().is_none_or(|names| names.contains(&name));
-    let queues = cloud.batch.queues.values().filter(|queue| wanted(&queue.name));
+    let queues = service.state.queues.values().filter(|queue| wanted(&queue.name));
     let views = queues.map(|queue| (queue.name.clone(), view::queue(queue))).collect();
     let page = page(views, describe.next_token.as_deref(), describe.max_results.unwrap_or(100).clamp(1, 100))
         .map_err(|_| client("Invalid nextToken"))?;
@@ -178,9 +177,9 @@ pub(super) struct Delete {
 }
 
 /// Only a disabled queue can be deleted; its jobs end with it. Deleting what isn't there is no error.
-pub(super) fn delete(cloud: &mut Cloud, context: &Context, delete: &Delete) -> Result<Value, AwsError> {
-    let due = later(context.now, cloud.options.pace.batch_ms);
-    let Ok(queue) = find(cloud, context, &delete.job_queue) else { return Ok(json!({})) };
+pub(super) fn delete(service: &mut Service<'_>, context: &Context, delete: &Delete) -> Result<Value, AwsError> {
+    let due = later(context.now, service.options.pace.batch_ms);
+    let Ok(queue) = find(service, context, &delete.job_queue) else { return Ok(json!({})) };
     if matches!(queue.status, Status::Changing(Change::Deleting, _)) {
         return Ok(json!({}));
     }
@@ -193,17 +192,17 @@ pub(super) fn delete(cloud: &mut Cloud, context: &Context, delete: &Delete) -> R
 }
 
 /// Ends the changes that are due. A queue that is being deleted first ends its jobs, and goes when they have ended.
-pub(super) fn advance(cloud: &mut Cloud, now: jiff::Timestamp) {
-    let due = cloud.batch.queues.values().filter(|queue| queue.status.due().is_some_and(|due| due <= now));
+pub(super) fn advance(service: &mut Service<'_>, now: jiff::Timestamp) {
+    let due = service.state.queues.values().filter(|queue| queue.status.due().is_some_and(|due| due <= now));
     let due: Vec<(String, Status)> = due.map(|queue| (queue.name.clone(), queue.status.clone())).collect();
     for (name, status) in due {
         if matches!(status, Status::Changing(Change::Deleting, _)) {
-            if super::scheduler::end_jobs_of(cloud, now, &name) {
-                cloud.batch.queues.remove(&name);
+            if super::scheduler::end_jobs_of(service, now, &name) {
+                service.state.queues.remove(&name);
             }
         } else {
-            let status = settled_status(cloud, &name);
-            if let Some(queue) = cloud.batch.queues.get_mut(&name) {
+            let status = settled_status(service, &name);
+            if let Some(queue) = service.state.queues.get_mut(&name) {
                 queue.status = status;
             }
         }
@@ -211,10 +210,10 @@ pub(super) fn advance(cloud: &mut Cloud, now: jiff::Timestamp) {
 }
 
 /// A queue whose change ends while one of its environments can't be used is INVALID; what Batch says then is `[A]`.
-fn settled_status(cloud: &Cloud, name: &str) -> Status {
-    let Some(queue) = cloud.batch.queues.get(name) else { return Status::Valid };
+fn settled_status(service: &Service<'_>, name: &str) -> Status {
+    let Some(queue) = service.state.queues.get(name) else { return Status::Valid };
     let usable = |arn: &&str| {
-        let environment = cloud.batch.environments.get(name_of(arn));
+        let environment = service.state.environments.get(name_of(arn));
         environment.is_some_and(|it| !matches!(it.status, Status::Invalid(_)))
     };
     match queue.order.arns().find(|arn| !usable(arn)) {

@@ -14,40 +14,40 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::job::{Array, Attempt, Doom, Job, JobStatus, Placing, set_status};
 use super::retry::Outcome;
-use super::{Status, container, environments, logs, name_of, queues};
-use crate::cloud::Cloud;
+use super::{Batch, Service, Status, container, environments, logs, name_of, queues};
 use crate::journal::effect::Container;
-use crate::services::ecs::{LastStatus, NewTask, Resources, later, start_task, stop_task};
+use crate::protocol::Options;
+use crate::protocol::options::later;
+use crate::services::ecs::{LastStatus, NewTask, Resources, start_task, stop_task};
 
 /// The name that Batch gives the one container of a job's task.
 const CONTAINER: &str = "default";
 
 /// Lets everything happen that is due.
-pub(crate) fn advance(cloud: &mut Cloud, now: Timestamp) {
-    environments::advance(cloud, now);
-    follow_tasks(cloud, now);
-    queues::advance(cloud, now);
-    end_late_ones(cloud, now);
-    make_runnable(cloud, now);
-    start_placed(cloud, now);
-    place(cloud, now);
-    sum_up_arrays(cloud, now);
+pub(crate) fn advance(service: &mut Service<'_>, now: Timestamp) {
+    environments::advance(service, now);
+    follow_tasks(service, now);
+    queues::advance(service, now);
+    end_late_ones(service, now);
+    make_runnable(service, now);
+    start_placed(service, now);
+    place(service, now);
+    sum_up_arrays(service, now);
 }
 
 /// The next moment at which something is due.
-pub(crate) fn next_due(cloud: &Cloud, now: Timestamp) -> Option<Timestamp> {
-    let batch = &cloud.batch;
+pub(crate) fn next_due(batch: &Batch, options: &Options, now: Timestamp) -> Option<Timestamp> {
     let environments = batch.environments.values().filter_map(|environment| environment.status.due());
     let queues = batch.queues.values().filter_map(|queue| queue.status.due());
     let placings = batch.jobs.values().filter_map(|job| job.placing.as_ref()).map(|placing| placing.due);
     let timeouts = batch.jobs.values().filter_map(timeout_at);
-    let submitted = batch.jobs.values().filter_map(|job| submitted_until(cloud, job));
+    let submitted = batch.jobs.values().filter_map(|job| submitted_until(options, job));
     environments.chain(queues).chain(placings).chain(timeouts).chain(submitted).filter(|due| *due > now).min()
 }
 
 /// The ids of the jobs of which this is true, oldest first.
-fn ids(cloud: &Cloud, wanted: impl Fn(&Job) -> bool) -> Vec<String> {
-    let mut jobs: Vec<&Job> = cloud.batch.jobs.values().filter(|job| wanted(job)).collect();
+fn ids(service: &Service<'_>, wanted: impl Fn(&Job) -> bool) -> Vec<String> {
+    let mut jobs: Vec<&Job> = service.state.jobs.values().filter(|job| wanted(job)).collect();
     jobs.sort_by_key(|job| (job.number, index(job)));
     jobs.into_iter().map(|job| job.id.clone()).collect()
 }
@@ -64,38 +64,38 @@ fn is_parent(job: &Job) -> bool {
 }
 
 /// When a SUBMITTED job has been looked at.
-fn submitted_until(cloud: &Cloud, job: &Job) -> Option<Timestamp> {
-    (job.status == JobStatus::Submitted).then(|| later(job.created_at, cloud.options.pace.submitted_ms))
+fn submitted_until(options: &Options, job: &Job) -> Option<Timestamp> {
+    (job.status == JobStatus::Submitted).then(|| later(job.created_at, options.pace.submitted_ms))
 }
 
 /// SUBMITTED to PENDING to RUNNABLE. An array's parent stays PENDING until its children are over.
-fn make_runnable(cloud: &mut Cloud, now: Timestamp) {
-    for id in ids(cloud, |job| submitted_until(cloud, job).is_some_and(|due| due <= now)) {
-        set_status(cloud, now, &id, JobStatus::Pending, None);
+fn make_runnable(service: &mut Service<'_>, now: Timestamp) {
+    for id in ids(service, |job| submitted_until(service.options, job).is_some_and(|due| due <= now)) {
+        set_status(service, now, &id, JobStatus::Pending, None);
     }
-    for id in ids(cloud, |job| job.status == JobStatus::Pending && !is_parent(job)) {
-        let depends_on = &cloud.batch.jobs[&id].depends_on;
-        let status = |id: &String| cloud.batch.jobs.get(id).map(|job| job.status);
+    for id in ids(service, |job| job.status == JobStatus::Pending && !is_parent(job)) {
+        let depends_on = &service.state.jobs[&id].depends_on;
+        let status = |id: &String| service.state.jobs.get(id).map(|job| job.status);
         if depends_on.iter().any(|id| status(id) == Some(JobStatus::Failed)) {
-            fail(cloud, now, &id, "Dependent Job failed".to_owned());
+            fail(service, now, &id, "Dependent Job failed".to_owned());
         } else if depends_on.iter().all(|id| status(id) == Some(JobStatus::Succeeded)) {
-            set_status(cloud, now, &id, JobStatus::Runnable, None);
+            set_status(service, now, &id, JobStatus::Runnable, None);
         }
     }
 }
 
 /// Decides where RUNNABLE jobs go: by the priority of their queue, then by age, to the first instance with room. The
 /// task is made `pace.placement_ms` later.
-fn place(cloud: &mut Cloud, now: Timestamp) {
-    let mut waiting = ids(cloud, |job| job.status == JobStatus::Runnable && job.placing.is_none());
+fn place(service: &mut Service<'_>, now: Timestamp) {
+    let mut waiting = ids(service, |job| job.status == JobStatus::Runnable && job.placing.is_none());
     waiting.sort_by_key(|id| {
-        let queue = cloud.batch.queues.get(&cloud.batch.jobs[id].queue);
+        let queue = service.state.queues.get(&service.state.jobs[id].queue);
         std::cmp::Reverse(queue.map_or(0, |queue| queue.priority))
     });
     for id in waiting {
-        if let Some((container_instance, environment)) = room_for(cloud, &cloud.batch.jobs[&id]) {
-            let due = later(now, cloud.options.pace.placement_ms);
-            if let Some(job) = cloud.batch.jobs.get_mut(&id) {
+        if let Some((container_instance, environment)) = room_for(service, &service.state.jobs[&id]) {
+            let due = later(now, service.options.pace.placement_ms);
+            if let Some(job) = service.state.jobs.get_mut(&id) {
                 job.placing = Some(Placing { container_instance, environment, due });
             }
         }
@@ -103,18 +103,18 @@ fn place(cloud: &mut Cloud, now: Timestamp) {
 }
 
 /// The first instance with room for a job, and its environment.
-fn room_for(cloud: &Cloud, job: &Job) -> Option<(String, String)> {
-    let queue = cloud.batch.queues.get(&job.queue)?;
+fn room_for(service: &Service<'_>, job: &Job) -> Option<(String, String)> {
+    let queue = service.state.queues.get(&job.queue)?;
     for name in queue.order.arns().map(name_of) {
-        let Some(environment) = cloud.batch.environments.get(name) else { continue };
+        let Some(environment) = service.state.environments.get(name) else { continue };
         let Some(cluster) = environment.cluster.as_deref() else { continue };
         if !environment.enabled || matches!(environment.status, Status::Invalid(_)) {
             continue;
         }
-        let mut instances: Vec<_> = cloud.ecs.open_instances(cluster).collect();
+        let mut instances: Vec<_> = service.ecs.open_instances(cluster).collect();
         instances.sort_by_key(|instance| instance.registered_at());
         let fits = |instance: &&&crate::services::ecs::ContainerInstance| {
-            let left = cloud.ecs.remaining(instance).less(promised(cloud, &instance.arn));
+            let left = service.ecs.remaining(instance).less(promised(service, &instance.arn));
             left.fits(job.resources)
         };
         if let Some(instance) = instances.iter().find(fits) {
@@ -125,16 +125,16 @@ fn room_for(cloud: &Cloud, job: &Job) -> Option<(String, String)> {
 }
 
 /// What decisions without a task yet will take of an instance.
-fn promised(cloud: &Cloud, container_instance: &str) -> Resources {
-    let jobs = cloud.batch.jobs.values();
+fn promised(service: &Service<'_>, container_instance: &str) -> Resources {
+    let jobs = service.state.jobs.values();
     let placing = jobs.filter(|job| job.placing.as_ref().is_some_and(|p| p.container_instance == container_instance));
     placing.fold(Resources::default(), |sum, job| sum.plus(job.resources))
 }
 
 /// Makes the tasks of decisions that are due. An instance that takes no tasks any more sends its job back to wait.
-fn start_placed(cloud: &mut Cloud, now: Timestamp) {
-    for id in ids(cloud, |job| job.placing.as_ref().is_some_and(|placing| placing.due <= now)) {
-        let Some(job) = cloud.batch.jobs.get_mut(&id) else { continue };
+fn start_placed(service: &mut Service<'_>, now: Timestamp) {
+    for id in ids(service, |job| job.placing.as_ref().is_some_and(|placing| placing.due <= now)) {
+        let Some(job) = service.state.jobs.get_mut(&id) else { continue };
         let Some(placing) = job.placing.take() else { continue };
         let new = NewTask {
             container_instance: placing.container_instance,
@@ -143,10 +143,10 @@ fn start_placed(cloud: &mut Cloud, now: Timestamp) {
             resources: job.resources,
             started_by: job.id.clone(),
         };
-        let task = start_task(cloud, now, new);
-        if let (Some(task), Some(job)) = (task, cloud.batch.jobs.get_mut(&id)) {
+        let task = start_task(&mut service.ecs(), now, new);
+        if let (Some(task), Some(job)) = (task, service.state.jobs.get_mut(&id)) {
             job.task = Some(task);
-            set_status(cloud, now, &id, JobStatus::Starting, None);
+            set_status(service, now, &id, JobStatus::Starting, None);
         }
     }
 }
@@ -173,29 +173,29 @@ fn container_of(job: &Job, environment: &str) -> Container {
 }
 
 /// Follows the tasks of STARTING and RUNNING jobs.
-fn follow_tasks(cloud: &mut Cloud, now: Timestamp) {
-    for id in ids(cloud, |job| job.task.is_some()) {
-        let job = &cloud.batch.jobs[&id];
-        let Some(task) = job.task.as_deref().and_then(|task| cloud.ecs.task(task)) else { continue };
+fn follow_tasks(service: &mut Service<'_>, now: Timestamp) {
+    for id in ids(service, |job| job.task.is_some()) {
+        let job = &service.state.jobs[&id];
+        let Some(task) = job.task.as_deref().and_then(|task| service.ecs.task(task)) else { continue };
         match task.last {
             LastStatus::Running if job.status == JobStatus::Starting => {
                 let (started_at, arn) = (task.started_at, task.arn.clone());
-                logs::began(cloud, started_at.unwrap_or(now), &id, &arn);
-                if let Some(job) = cloud.batch.jobs.get_mut(&id) {
+                logs::began(service, started_at.unwrap_or(now), &id, &arn);
+                if let Some(job) = service.state.jobs.get_mut(&id) {
                     job.started_at = started_at;
                 }
-                set_status(cloud, now, &id, JobStatus::Running, None);
+                set_status(service, now, &id, JobStatus::Running, None);
             }
-            LastStatus::Stopped => end_attempt(cloud, now, &id),
+            LastStatus::Stopped => end_attempt(service, now, &id),
             _ => {}
         }
     }
 }
 
 /// An attempt whose task is STOPPED.
-fn end_attempt(cloud: &mut Cloud, now: Timestamp, id: &str) {
-    let Some(job) = cloud.batch.jobs.get_mut(id) else { return };
-    let Some(task) = job.task.take().and_then(|arn| cloud.ecs.task(&arn)) else { return };
+fn end_attempt(service: &mut Service<'_>, now: Timestamp, id: &str) {
+    let Some(job) = service.state.jobs.get_mut(id) else { return };
+    let Some(task) = job.task.take().and_then(|arn| service.ecs.task(&arn)) else { return };
     let status_reason = match &job.doom {
         Some(doom) => Some(doom.reason().to_owned()),
         // [A] the reason given to StopTask becomes the attempt's statusReason.
@@ -228,8 +228,8 @@ fn end_attempt(cloud: &mut Cloud, now: Timestamp, id: &str) {
     job.stopped_at = status.is_over().then_some(attempt.stopped_at);
     let (stopped_at, arn, exit_code) = (attempt.stopped_at, attempt.task.clone(), attempt.exit_code);
     job.attempts.push(attempt);
-    logs::ended(cloud, stopped_at, id, &arn, exit_code);
-    set_status(cloud, now, id, status, status_reason);
+    logs::ended(service, stopped_at, id, &arn, exit_code);
+    set_status(service, now, id, status, status_reason);
 }
 
 /// When a job's attempt has lasted too long.
@@ -239,49 +239,49 @@ fn timeout_at(job: &Job) -> Option<Timestamp> {
     job.started_at?.checked_add(SignedDuration::from_secs(seconds)).ok()
 }
 
-fn end_late_ones(cloud: &mut Cloud, now: Timestamp) {
-    for id in ids(cloud, |job| timeout_at(job).is_some_and(|due| due <= now)) {
-        doom(cloud, now, &id, Doom::TimedOut);
+fn end_late_ones(service: &mut Service<'_>, now: Timestamp) {
+    for id in ids(service, |job| timeout_at(job).is_some_and(|due| due <= now)) {
+        doom(service, now, &id, Doom::TimedOut);
     }
 }
 
 /// Ends a job for good: at once where it has no task, else when its task has stopped.
-pub(super) fn doom(cloud: &mut Cloud, now: Timestamp, id: &str, doom: Doom) {
-    let Some(job) = cloud.batch.jobs.get_mut(id) else { return };
+pub(super) fn doom(service: &mut Service<'_>, now: Timestamp, id: &str, doom: Doom) {
+    let Some(job) = service.state.jobs.get_mut(id) else { return };
     if job.status.is_over() || job.doom.is_some() {
         return;
     }
     let reason = doom.reason().to_owned();
     job.doom = Some(doom);
     match job.task.clone() {
-        Some(task) => stop_task(cloud, now, &task, &reason),
-        None => fail(cloud, now, id, reason),
+        Some(task) => stop_task(&mut service.ecs(), now, &task, &reason),
+        None => fail(service, now, id, reason),
     }
 }
 
 /// A job that has no task becomes FAILED.
-pub(super) fn fail(cloud: &mut Cloud, now: Timestamp, id: &str, reason: String) {
-    if let Some(job) = cloud.batch.jobs.get_mut(id) {
+pub(super) fn fail(service: &mut Service<'_>, now: Timestamp, id: &str, reason: String) {
+    if let Some(job) = service.state.jobs.get_mut(id) {
         job.placing = None;
         job.stopped_at = Some(now);
     }
-    set_status(cloud, now, id, JobStatus::Failed, Some(reason));
+    set_status(service, now, id, JobStatus::Failed, Some(reason));
 }
 
 /// Ends the jobs of a queue that is being deleted; whether all have ended.
-pub(super) fn end_jobs_of(cloud: &mut Cloud, now: Timestamp, queue: &str) -> bool {
-    let live = ids(cloud, |job| job.queue == queue && !job.status.is_over() && !is_parent(job));
+pub(super) fn end_jobs_of(service: &mut Service<'_>, now: Timestamp, queue: &str) -> bool {
+    let live = ids(service, |job| job.queue == queue && !job.status.is_over() && !is_parent(job));
     for id in &live {
-        doom(cloud, now, id, Doom::Terminated("JobQueue deleted".to_owned()));
+        doom(service, now, id, Doom::Terminated("JobQueue deleted".to_owned()));
     }
     live.is_empty()
 }
 
 /// An array is over when its children are: FAILED when one of them is.
-fn sum_up_arrays(cloud: &mut Cloud, now: Timestamp) {
-    for id in ids(cloud, |job| is_parent(job) && !job.status.is_over()) {
+fn sum_up_arrays(service: &mut Service<'_>, now: Timestamp) {
+    for id in ids(service, |job| is_parent(job) && !job.status.is_over()) {
         let is_child = |job: &&Job| matches!(&job.array, Array::Child { parent, .. } if *parent == id);
-        let children: Vec<JobStatus> = cloud.batch.jobs.values().filter(is_child).map(|job| job.status).collect();
+        let children: Vec<JobStatus> = service.state.jobs.values().filter(is_child).map(|job| job.status).collect();
         if !children.iter().all(|status| status.is_over()) {
             continue;
         }
@@ -290,9 +290,9 @@ fn sum_up_arrays(cloud: &mut Cloud, now: Timestamp) {
         } else {
             (JobStatus::Succeeded, None)
         };
-        if let Some(job) = cloud.batch.jobs.get_mut(&id) {
+        if let Some(job) = service.state.jobs.get_mut(&id) {
             job.stopped_at = Some(now);
         }
-        set_status(cloud, now, &id, status, reason);
+        set_status(service, now, &id, status, reason);
     }
 }

@@ -6,8 +6,7 @@ use serde_json::{Map, Value, json};
 use super::definitions::{Definition, Timeout};
 use super::job::{Array, Job, JobStatus, set_status};
 use super::retry::Strategy;
-use super::{Status, Tags, arn, container, definitions, is_name, name_of, refused};
-use crate::cloud::Cloud;
+use super::{Service, Status, Tags, arn, container, definitions, is_name, name_of, refused};
 use crate::protocol::{AwsError, Context};
 
 /// A job waits for at most this many others.
@@ -45,30 +44,30 @@ struct Dependency {
     r#type: Option<String>,
 }
 
-pub(super) fn submit(cloud: &mut Cloud, context: &Context, submit: Submit) -> Result<Value, AwsError> {
+pub(super) fn submit(service: &mut Service<'_>, context: &Context, submit: Submit) -> Result<Value, AwsError> {
     if !is_name(&submit.job_name) {
         return Err(refused(context, "jobName should match valid pattern [A-Za-z0-9][A-Za-z0-9_-]* of at most 128"));
     }
-    let queue = queue(cloud, context, &submit.job_queue)?;
-    let definition = definitions::find(cloud, &submit.job_definition)
+    let queue = queue(service, context, &submit.job_queue)?;
+    let definition = definitions::find(service, &submit.job_definition)
         .ok_or_else(|| refused(context, format_args!("Job definition {} not found", submit.job_definition)))?
         .clone();
     let size = submit.array_properties.as_ref().and_then(|array| array.size);
     if size.is_some_and(|size| !(2..=10_000).contains(&size)) {
         return Err(refused(context, "arrayProperties size must be between 2 and 10000"));
     }
-    let job = job(cloud, context, submit, queue, &definition)?;
+    let job = job(service, context, submit, queue, &definition)?;
     let answer = json!({"jobArn": job.arn, "jobName": job.name, "jobId": job.id});
     match size {
-        None => insert(cloud, context, job),
-        Some(size) => insert_array(cloud, context, job, size),
+        None => insert(service, context, job),
+        Some(size) => insert_array(service, context, job, size),
     }
     Ok(answer)
 }
 
 /// The name of a queue that takes jobs.
-fn queue(cloud: &Cloud, context: &Context, reference: &str) -> Result<String, AwsError> {
-    let queue = cloud.batch.queues.get(name_of(reference));
+fn queue(service: &Service<'_>, context: &Context, reference: &str) -> Result<String, AwsError> {
+    let queue = service.state.queues.get(name_of(reference));
     let queue = queue.ok_or_else(|| refused(context, format_args!("JobQueue {reference} not found")))?;
     if !queue.enabled || matches!(queue.status, Status::Changing(super::Change::Deleting, _)) {
         return Err(refused(context, format_args!("JobQueue {reference} is disabled")));
@@ -78,14 +77,14 @@ fn queue(cloud: &Cloud, context: &Context, reference: &str) -> Result<String, Aw
 
 /// A job by its definition and what its submission overrides.
 fn job(
-    cloud: &mut Cloud,
+    service: &mut Service<'_>,
     context: &Context,
     submit: Submit,
     queue: String,
     definition: &Definition,
 ) -> Result<Job, AwsError> {
     let refuse = |text: String| refused(context, text);
-    let depends_on = dependencies(cloud, context, &submit.depends_on)?;
+    let depends_on = dependencies(service, context, &submit.depends_on)?;
     if let Some(strategy) = &submit.retry_strategy {
         strategy.check().map_err(refuse)?;
     }
@@ -95,14 +94,14 @@ fn job(
     let mut parameters = definition.parameters.clone();
     parameters.extend(submit.parameters);
     properties["command"] = json!(container::command(&properties, &parameters));
-    cloud.batch.submitted += 1;
-    let id = cloud.ids.uuid();
+    service.state.submitted += 1;
+    let id = service.ids.uuid();
     let propagate_tags = submit.propagate_tags.unwrap_or(definition.propagate_tags);
     Ok(Job {
-        arn: arn(cloud, "job", &id),
+        arn: arn(service, "job", &id),
         id,
         name: submit.job_name,
-        number: cloud.batch.submitted,
+        number: service.state.submitted,
         queue,
         definition_arn: definition.arn.clone(),
         family: (definition.name.clone(), definition.revision),
@@ -129,7 +128,7 @@ fn job(
 }
 
 /// The jobs to wait for. The kinds of dependency between arrays are not simulated, and so refused.
-fn dependencies(cloud: &Cloud, context: &Context, given: &[Dependency]) -> Result<Vec<String>, AwsError> {
+fn dependencies(service: &Service<'_>, context: &Context, given: &[Dependency]) -> Result<Vec<String>, AwsError> {
     if given.len() > MAX_DEPENDENCIES {
         return Err(refused(context, format_args!("dependsOn can have at most {MAX_DEPENDENCIES} jobs")));
     }
@@ -139,7 +138,7 @@ fn dependencies(cloud: &Cloud, context: &Context, given: &[Dependency]) -> Resul
             return Err(refused(context, format_args!("the local cloud's Batch has no dependencies of type {kind}")));
         }
         let id = dependency.job_id.clone().unwrap_or_default();
-        if !cloud.batch.jobs.contains_key(&id) {
+        if !service.state.jobs.contains_key(&id) {
             return Err(refused(context, format_args!("dependsOn job {id} does not exist")));
         }
         ids.push(id);
@@ -147,20 +146,20 @@ fn dependencies(cloud: &Cloud, context: &Context, given: &[Dependency]) -> Resul
     Ok(ids)
 }
 
-fn insert(cloud: &mut Cloud, context: &Context, job: Job) {
+fn insert(service: &mut Service<'_>, context: &Context, job: Job) {
     let id = job.id.clone();
-    cloud.batch.jobs.insert(id.clone(), job);
-    set_status(cloud, context.now, &id, JobStatus::Submitted, None);
+    service.state.jobs.insert(id.clone(), job);
+    set_status(service, context.now, &id, JobStatus::Submitted, None);
 }
 
 /// The parent and its children, which run as jobs of their own.
-fn insert_array(cloud: &mut Cloud, context: &Context, job: Job, size: u32) {
+fn insert_array(service: &mut Service<'_>, context: &Context, job: Job, size: u32) {
     for index in 0..size {
         let mut child = job.clone();
         child.id = format!("{}:{index}", job.id);
         child.arn = format!("{}:{index}", job.arn);
         child.array = Array::Child { parent: job.id.clone(), index };
-        insert(cloud, context, child);
+        insert(service, context, child);
     }
-    insert(cloud, context, Job { array: Array::Parent { size }, ..job });
+    insert(service, context, Job { array: Array::Parent { size }, ..job });
 }

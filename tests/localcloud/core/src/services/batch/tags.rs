@@ -4,8 +4,7 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Tags, client, definitions, name_of};
-use crate::cloud::Cloud;
+use super::{Service, Tags, client, definitions, name_of};
 use crate::protocol::{AwsError, Request};
 
 /// The operation of a method on `/v1/tags/...`.
@@ -43,8 +42,8 @@ pub(super) struct Add {
     tags: Tags,
 }
 
-pub(super) fn tag(cloud: &mut Cloud, add: Add) -> Result<Value, AwsError> {
-    of(cloud, &add.resource_arn)?.extend(add.tags);
+pub(super) fn tag(service: &mut Service<'_>, add: Add) -> Result<Value, AwsError> {
+    of(service, &add.resource_arn)?.extend(add.tags);
     Ok(json!({}))
 }
 
@@ -55,8 +54,8 @@ pub(super) struct Remove {
     tag_keys: Vec<String>,
 }
 
-pub(super) fn untag(cloud: &mut Cloud, remove: &Remove) -> Result<Value, AwsError> {
-    of(cloud, &remove.resource_arn)?.retain(|key, _| !remove.tag_keys.contains(key));
+pub(super) fn untag(service: &mut Service<'_>, remove: &Remove) -> Result<Value, AwsError> {
+    of(service, &remove.resource_arn)?.retain(|key, _| !remove.tag_keys.contains(key));
     Ok(json!({}))
 }
 
@@ -66,19 +65,19 @@ pub(super) struct List {
     resource_arn: String,
 }
 
-pub(super) fn list(cloud: &mut Cloud, list: &List) -> Result<Value, AwsError> {
-    Ok(json!({"tags": of(cloud, &list.resource_arn)?}))
+pub(super) fn list(service: &mut Service<'_>, list: &List) -> Result<Value, AwsError> {
+    Ok(json!({"tags": of(service, &list.resource_arn)?}))
 }
 
 /// The tags of the thing with this ARN.
-fn of<'a>(cloud: &'a mut Cloud, arn: &str) -> Result<&'a mut Tags, AwsError> {
+fn of<'a>(service: &'a mut Service<'_>, arn: &str) -> Result<&'a mut Tags, AwsError> {
     let name = name_of(arn);
     let kind = arn.split(':').nth(5).and_then(|rest| rest.split('/').next()).unwrap_or_default();
     let tags = match kind {
-        "compute-environment" => cloud.batch.environments.get_mut(name).map(|environment| &mut environment.tags),
-        "job-queue" => cloud.batch.queues.get_mut(name).map(|queue| &mut queue.tags),
-        "job" => cloud.batch.jobs.get_mut(name).map(|job| &mut job.tags),
-        "job-definition" => definitions::by_arn(cloud, arn).map(|definition| &mut definition.tags),
+        "compute-environment" => service.state.environments.get_mut(name).map(|environment| &mut environment.tags),
+        "job-queue" => service.state.queues.get_mut(name).map(|queue| &mut queue.tags),
+        "job" => service.state.jobs.get_mut(name).map(|job| &mut job.tags),
+        "job-definition" => definitions::by_arn(service, arn).map(|definition| &mut definition.tags),
         _ => None,
     };
     tags.ok_or_else(|| client(format!("Resource {arn} does not exist")))

@@ -206,7 +206,7 @@ fn a_vanished_host_sends_its_jobs_back() {
     let id = submit(&mut world, json!({}));
     run(&mut world, &cluster);
     let now = world.now;
-    crate::services::ecs::host_gone(&mut world.cloud, now, "i-1");
+    crate::services::ecs::host_gone(&mut world.cloud.ecs(), now, "i-1");
     world.pass(2500);
     assert_eq!(status(&mut world, &id), "RUNNING", "ECS has not noticed yet");
     world.pass(1000);

@@ -7,8 +7,7 @@ use super::definitions::Definition;
 use super::environments::Environment;
 use super::job::{Array, Attempt, Doom, Job, JobStatus};
 use super::queues::Queue;
-use super::{Status, arn, state};
-use crate::cloud::Cloud;
+use super::{Service, Status, arn, state};
 
 /// Adds the token for the next page, if there is one.
 pub(super) fn with_token(answer: Value, token: Option<String>) -> Value {
@@ -110,12 +109,12 @@ fn millis(at: Timestamp) -> Value {
     json!(at.as_millisecond())
 }
 
-pub(super) fn job(cloud: &Cloud, job: &Job) -> Value {
+pub(super) fn job(service: &Service<'_>, job: &Job) -> Value {
     let view = json!({
         "jobArn": job.arn,
         "jobName": job.name,
         "jobId": job.id,
-        "jobQueue": arn(cloud, "job-queue", &job.queue),
+        "jobQueue": arn(service, "job-queue", &job.queue),
         "status": job.status.as_str(),
         "attempts": job.attempts.iter().map(|it| attempt(job, it)).collect::<Vec<_>>(),
         "createdAt": millis(job.created_at),
@@ -125,7 +124,7 @@ pub(super) fn job(cloud: &Cloud, job: &Job) -> Value {
         "dependsOn": job.depends_on.iter().map(|id| json!({"jobId": id})).collect::<Vec<_>>(),
         "jobDefinition": job.definition_arn,
         "parameters": job.parameters,
-        "container": container(cloud, job),
+        "container": container(service, job),
         "tags": job.tags,
         "propagateTags": job.propagate_tags,
         "platformCapabilities": ["EC2"],
@@ -139,15 +138,15 @@ pub(super) fn job(cloud: &Cloud, job: &Job) -> Value {
             ("stoppedAt", job.stopped_at.map(millis)),
             ("timeout", job.timeout.map(timeout)),
             ("schedulingPriority", job.scheduling_priority.map(Value::from)),
-            ("arrayProperties", array(cloud, job)),
+            ("arrayProperties", array(service, job)),
         ],
     )
 }
 
 /// The container: its properties, and what became of it in the attempt under way or the last one.
-fn container(cloud: &Cloud, job: &Job) -> Value {
+fn container(service: &Service<'_>, job: &Job) -> Value {
     let mut view = job.properties.clone();
-    let running = job.task.as_deref().and_then(|task| cloud.ecs.task(task));
+    let running = job.task.as_deref().and_then(|task| service.ecs.task(task));
     let over = job.attempts.last();
     let (task, container_instance) = match (running, over) {
         (Some(task), _) => (Some(task.arn.clone()), Some(task.container_instance.clone())),
@@ -190,7 +189,7 @@ fn attempt(job: &Job, attempt: &Attempt) -> Value {
     )
 }
 
-fn array(cloud: &Cloud, job: &Job) -> Option<Value> {
+fn array(service: &Service<'_>, job: &Job) -> Option<Value> {
     match &job.array {
         Array::No => None,
         Array::Child { index, .. } => Some(json!({"index": index, "statusSummary": {}})),
@@ -198,7 +197,7 @@ fn array(cloud: &Cloud, job: &Job) -> Option<Value> {
             let is_child = |child: &&Job| matches!(&child.array, Array::Child { parent, .. } if *parent == job.id);
             let mut summary = json!({});
             for status in JobStatus::ALL {
-                let children = cloud.batch.jobs.values().filter(is_child);
+                let children = service.state.jobs.values().filter(is_child);
                 summary[status.as_str()] = json!(children.filter(|child| child.status == status).count());
             }
             Some(json!({"size": size, "statusSummary": summary}))
@@ -206,7 +205,7 @@ fn array(cloud: &Cloud, job: &Job) -> Option<Value> {
     }
 }
 
-pub(super) fn job_summary(cloud: &Cloud, job: &Job) -> Value {
+pub(super) fn job_summary(service: &Service<'_>, job: &Job) -> Value {
     let view = json!({
         "jobArn": job.arn,
         "jobId": job.id,
@@ -229,7 +228,7 @@ pub(super) fn job_summary(cloud: &Cloud, job: &Job) -> Value {
             ("startedAt", job.started_at.map(millis)),
             ("stoppedAt", job.stopped_at.map(millis)),
             ("container", container),
-            ("arrayProperties", array(cloud, job)),
+            ("arrayProperties", array(service, job)),
         ],
     )
 }

@@ -3,9 +3,8 @@
 use super::instance::Market;
 use super::launch::LaunchSpec;
 use super::page::matches;
-use super::reservations;
 use super::types::InstanceType;
-use crate::cloud::Cloud;
+use super::{Service, reservations};
 use crate::protocol::AwsError;
 
 /// What a call is about to launch, before it does: it holds capacity already.
@@ -26,13 +25,19 @@ impl Claims {
     }
 
     /// How many more AWS has of this type in this zone; `None` is any number.
-    pub(super) fn free(&self, cloud: &Cloud, instance_type: &InstanceType, zone: char, market: Market) -> Option<u32> {
-        let options = &cloud.options;
+    pub(super) fn free(
+        &self,
+        service: &Service<'_>,
+        instance_type: &InstanceType,
+        zone: char,
+        market: Market,
+    ) -> Option<u32> {
+        let options = &service.options;
         let limits = options.capacity.iter().filter_map(|(key, total)| {
             let fits = |kind: &InstanceType, letter: char, market: Market| {
                 key_fits(key, kind.name, &format!("{}{letter}", options.region), market)
             };
-            fits(instance_type, zone, market).then(|| total.saturating_sub(self.count(cloud, fits, |_| 1)))
+            fits(instance_type, zone, market).then(|| total.saturating_sub(self.count(service, fits, |_| 1)))
         });
         // The option counts what can be had from now on, and is counted down by each launch.
         let further = options.spot_capacity.filter(|_| market == Market::Spot).map(|left| {
@@ -43,27 +48,27 @@ impl Claims {
     }
 
     /// How many more the account's quota allows; `None` is any number.
-    pub(super) fn allowed(&self, cloud: &Cloud, instance_type: &InstanceType, market: Market) -> Option<u32> {
+    pub(super) fn allowed(&self, service: &Service<'_>, instance_type: &InstanceType, market: Market) -> Option<u32> {
         let quota = match market {
-            Market::OnDemand => cloud.options.on_demand_vcpus?,
-            Market::Spot => cloud.options.spot_vcpus?,
+            Market::OnDemand => service.options.on_demand_vcpus?,
+            Market::Spot => service.options.spot_vcpus?,
             Market::CapacityBlock => return None,
         };
-        let used = self.count(cloud, |_, _, other| other == market, |it| it.vcpus);
+        let used = self.count(service, |_, _, other| other == market, |it| it.vcpus);
         Some(quota.saturating_sub(used) / instance_type.vcpus)
     }
 
     /// What lives and is claimed and fits, each instance with its weight.
     fn count(
         &self,
-        cloud: &Cloud,
+        service: &Service<'_>,
         fits: impl Fn(&InstanceType, char, Market) -> bool,
         weight: impl Fn(&InstanceType) -> u32,
     ) -> u32 {
-        let living = cloud.ec2.instances.iter().filter(|it| it.alive());
+        let living = service.state.instances.iter().filter(|it| it.alive());
         let living = living.map(|it| (it.instance_type(), it.zone(), it.market, 1));
         // A reservation holds what doesn't run in it yet.
-        let all = living.chain(reservations::held(cloud)).chain(self.0.iter().copied());
+        let all = living.chain(reservations::held(service)).chain(self.0.iter().copied());
         let fitting = all.filter(|(kind, zone, market, _)| fits(kind, *zone, *market));
         fitting.map(|(kind, _, _, count)| weight(kind) * count).sum()
     }
@@ -71,13 +76,13 @@ impl Claims {
     /// How many of `wanted` instances can be had, and why not all.
     pub(super) fn grant(
         &self,
-        cloud: &Cloud,
+        service: &Service<'_>,
         spec: &LaunchSpec,
         market: Market,
         wanted: u32,
     ) -> (u32, Option<Shortage>) {
-        let free = self.free(cloud, spec.instance_type, spec.subnet.zone, market).unwrap_or(u32::MAX);
-        let allowed = self.allowed(cloud, spec.instance_type, market).unwrap_or(u32::MAX);
+        let free = self.free(service, spec.instance_type, spec.subnet.zone, market).unwrap_or(u32::MAX);
+        let allowed = self.allowed(service, spec.instance_type, market).unwrap_or(u32::MAX);
         let shortage = if allowed < wanted && allowed <= free {
             Some(Shortage::Quota)
         } else if free < wanted {
@@ -90,10 +95,10 @@ impl Claims {
 }
 
 /// The refusal of a type that its zone doesn't have; its code differs from call to call.
-pub(super) fn not_offered(code: &str, cloud: &Cloud, spec: &LaunchSpec) -> AwsError {
+pub(super) fn not_offered(code: &str, service: &Service<'_>, spec: &LaunchSpec) -> AwsError {
     let message = format!(
         "Your requested instance type ({}) is not supported in your requested Availability Zone ({}{}).",
-        spec.instance_type.name, cloud.options.region, spec.subnet.zone
+        spec.instance_type.name, service.options.region, spec.subnet.zone
     );
     AwsError::new(code, message)
 }
@@ -106,27 +111,33 @@ fn key_fits(key: &str, name: &str, zone: &str, market: Market) -> bool {
 }
 
 /// Counts further spot instances down, where an option counts them.
-pub(super) fn take_spot(cloud: &mut Cloud, count: u32) {
-    if let Some(left) = &mut cloud.options.spot_capacity {
+pub(super) fn take_spot(service: &mut Service<'_>, count: u32) {
+    if let Some(left) = &mut service.options.spot_capacity {
         *left = left.saturating_sub(count);
     }
 }
 
 impl Shortage {
     /// AWS's error for it. When a single launch runs into it, AWS answers a missing capacity with status 500.
-    pub(super) fn error(self, cloud: &Cloud, spec: &LaunchSpec, market: Market) -> AwsError {
-        self.error_at(cloud, spec.instance_type, spec.subnet.zone, market)
+    pub(super) fn error(self, service: &Service<'_>, spec: &LaunchSpec, market: Market) -> AwsError {
+        self.error_at(service, spec.instance_type, spec.subnet.zone, market)
     }
 
     /// The same for a type in a zone.
-    pub(super) fn error_at(self, cloud: &Cloud, instance_type: &InstanceType, zone: char, market: Market) -> AwsError {
+    pub(super) fn error_at(
+        self,
+        service: &Service<'_>,
+        instance_type: &InstanceType,
+        zone: char,
+        market: Market,
+    ) -> AwsError {
         let name = instance_type.name;
         match (self, market) {
             (Self::Quota, Market::Spot) => {
                 AwsError::new("MaxSpotInstanceCountExceeded", "Max spot instance count exceeded")
             }
             (Self::Quota, _) => {
-                let limit = cloud.options.on_demand_vcpus.unwrap_or_default();
+                let limit = service.options.on_demand_vcpus.unwrap_or_default();
                 AwsError::new(
                     "VcpuLimitExceeded",
                     format!(
@@ -142,7 +153,7 @@ impl Shortage {
             )
             .with_status(500),
             (Self::Capacity, _) => {
-                let zone = format!("{}{zone}", cloud.options.region);
+                let zone = format!("{}{zone}", service.options.region);
                 AwsError::new(
                     "InsufficientInstanceCapacity",
                     format!(

@@ -12,8 +12,7 @@ use super::page::Selection;
 use super::reservations::Reservation;
 use super::tags::{self, TagSpecification};
 use super::types::InstanceType;
-use super::{millis, prices, time};
-use crate::cloud::Cloud;
+use super::{Service, millis, prices, time};
 use crate::protocol::wire::query;
 use crate::protocol::{AwsError, Context};
 
@@ -97,22 +96,22 @@ impl Offering {
 }
 
 /// Remembers an offering, so that it can be bought, and keeps its id when it was offered before.
-fn offer(cloud: &mut Cloud, mut offering: Offering) -> Offering {
-    if let Some(known) = cloud.ec2.offerings.iter().find(|known| known.same(&offering)) {
+fn offer(service: &mut Service<'_>, mut offering: Offering) -> Offering {
+    if let Some(known) = service.state.offerings.iter().find(|known| known.same(&offering)) {
         return known.clone();
     }
-    offering.id = cloud.ids.resource(if offering.extends.is_some() { "cbe" } else { "cbo" });
-    cloud.ec2.offerings.push(offering.clone());
+    offering.id = service.ids.resource(if offering.extends.is_some() { "cbe" } else { "cbo" });
+    service.state.offerings.push(offering.clone());
     offering
 }
 
 /// Takes an offering that is bought off the list.
-fn take(cloud: &mut Cloud, id: &str, extends: Option<&str>) -> Result<Offering, AwsError> {
-    let at = cloud.ec2.offerings.iter().position(|it| it.id == id && it.extends.as_deref() == extends);
+fn take(service: &mut Service<'_>, id: &str, extends: Option<&str>) -> Result<Offering, AwsError> {
+    let at = service.state.offerings.iter().position(|it| it.id == id && it.extends.as_deref() == extends);
     // The code is [A].
     let not_found =
         || AwsError::new("InvalidCapacityBlockOfferingId.NotFound", format!("The offering ID '{id}' does not exist"));
-    Ok(cloud.ec2.offerings.remove(at.ok_or_else(not_found)?))
+    Ok(service.state.offerings.remove(at.ok_or_else(not_found)?))
 }
 
 #[derive(Deserialize)]
@@ -125,7 +124,7 @@ struct Purchase {
 }
 
 /// PurchaseCapacityBlock: paid a while later, and there from its start on.
-pub(super) fn purchase(cloud: &mut Cloud, context: &Context, parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn purchase(service: &mut Service<'_>, context: &Context, parameters: Value) -> Result<Value, AwsError> {
     let request: Purchase = query::parse(parameters)?;
     if request.instance_platform != "Linux/UNIX" {
         return Err(invalid(format!("The local cloud has no instances of the platform {}", request.instance_platform)));
@@ -133,43 +132,43 @@ pub(super) fn purchase(cloud: &mut Cloud, context: &Context, parameters: Value) 
     tags::check_kinds(&request.tag_specification, &["capacity-reservation", "capacity-block"])?;
     let of_reservation = tags::of_kind(&request.tag_specification, "capacity-reservation")?;
     let of_block = tags::of_kind(&request.tag_specification, "capacity-block")?;
-    let offering = take(cloud, &request.capacity_block_offering_id, None)?;
-    let block = Block { id: cloud.ids.resource("cb"), extensions: Vec::new() };
-    let id = cloud.ids.resource("cr");
+    let offering = take(service, &request.capacity_block_offering_id, None)?;
+    let block = Block { id: service.ids.resource("cb"), extensions: Vec::new() };
+    let id = service.ids.resource("cr");
     for (id, tags) in [(&id, of_reservation), (&block.id, of_block)] {
         if !tags.is_empty() {
-            cloud.ec2.tags.insert(id.clone(), tags);
+            service.state.tags.insert(id.clone(), tags);
         }
     }
-    let paid = context.now + millis(cloud.options.pace.payment_ms);
+    let paid = context.now + millis(service.options.pace.payment_ms);
     let reservation = Reservation::of_block(id, block, &offering, context.now, paid);
     let answer = json!({
-        "capacityReservation": reservation.answer(cloud),
-        "capacityBlockSet": [block_answer(cloud, &reservation)],
+        "capacityReservation": reservation.answer(service),
+        "capacityBlockSet": [block_answer(service, &reservation)],
     });
-    cloud.ec2.reservations.push(reservation);
+    service.state.reservations.push(reservation);
     Ok(answer)
 }
 
-fn block_answer(cloud: &Cloud, reservation: &Reservation) -> Value {
+fn block_answer(service: &Service<'_>, reservation: &Reservation) -> Value {
     let id = reservation.block.as_ref().map(|block| block.id.as_str()).unwrap_or_default();
     json!({
         "capacityBlockId": id,
-        "availabilityZone": format!("{}{}", cloud.options.region, reservation.zone),
+        "availabilityZone": format!("{}{}", service.options.region, reservation.zone),
         "capacityReservationIdSet": [reservation.id],
         "startDate": time(reservation.start),
         "endDate": reservation.end.map(time),
         "createDate": time(reservation.created),
         "state": reservation.state.name(),
-        "tagSet": tags::answer(cloud.ec2.tags.get(id)),
+        "tagSet": tags::answer(service.state.tags.get(id)),
     })
 }
 
 /// DescribeCapacityBlocks.
-pub(super) fn describe(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn describe(service: &mut Service<'_>, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
     let ids = query::take_list(&mut parameters, "CapacityBlockId")?;
     let selection = Selection::read(parameters)?;
-    let blocks = || cloud.ec2.reservations.iter().filter_map(|it| Some((it, it.block.as_ref()?)));
+    let blocks = || service.state.reservations.iter().filter_map(|it| Some((it, it.block.as_ref()?)));
     if let Some(unknown) = ids.iter().find(|id| !blocks().any(|(_, block)| block.id == **id)) {
         let message = format!("The capacity block ID '{unknown}' does not exist");
         return Err(AwsError::new("InvalidCapacityBlockId.NotFound", message));
@@ -178,15 +177,15 @@ pub(super) fn describe(cloud: &mut Cloud, _: &Context, mut parameters: Value) ->
     for (it, block) in blocks().filter(|(_, block)| ids.is_empty() || ids.contains(&block.id)) {
         let field = |name: &str| match name {
             "capacity-block-id" => Some(vec![block.id.clone()]),
-            "availability-zone" => Some(vec![format!("{}{}", cloud.options.region, it.zone)]),
+            "availability-zone" => Some(vec![format!("{}{}", service.options.region, it.zone)]),
             "state" => Some(vec![it.state.name().to_owned()]),
             "start-date" => Some(vec![time(it.start)]),
             "end-date" => Some(it.end.map(time).into_iter().collect()),
             "create-date" => Some(vec![time(it.created)]),
             _ => None,
         };
-        if selection.accepts(cloud.ec2.tags.get(&block.id), field)? {
-            found.push(block_answer(cloud, it));
+        if selection.accepts(service.state.tags.get(&block.id), field)? {
+            found.push(block_answer(service, it));
         }
     }
     let (page, next) = selection.page(found, 1..=1000)?;
@@ -194,9 +193,9 @@ pub(super) fn describe(cloud: &mut Cloud, _: &Context, mut parameters: Value) ->
 }
 
 /// AWS takes back what runs in the block; nothing told the instances so.
-pub(super) fn reclaim(cloud: &mut Cloud, now: Timestamp, index: usize) {
-    let instances = std::mem::take(&mut cloud.ec2.reservations[index].instances);
+pub(super) fn reclaim(service: &mut Service<'_>, now: Timestamp, index: usize) {
+    let instances = std::mem::take(&mut service.state.reservations[index].instances);
     for instance in instances {
-        instance::end(cloud, now, &instance, How::Taken { at_block_end: true });
+        instance::end(service, now, &instance, How::Taken { at_block_end: true });
     }
 }

@@ -6,8 +6,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::instance::Instance;
-use super::{instances, time};
-use crate::cloud::Cloud;
+use super::{Service, instances, time};
 use crate::protocol::wire::query;
 use crate::protocol::{AwsError, Context};
 
@@ -15,17 +14,17 @@ use crate::protocol::{AwsError, Context};
 const KEPT: usize = 64 * 1024;
 
 /// GetConsoleOutput.
-pub(super) fn get(cloud: &mut Cloud, context: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn get(service: &mut Service<'_>, context: &Context, mut parameters: Value) -> Result<Value, AwsError> {
     let id = query::take(&mut parameters, "InstanceId").map_or_else(|| Err(missing()), query::parse)?;
     let latest = query::take_flag(&mut parameters, "Latest")?;
-    instances::check_ids(cloud, std::slice::from_ref(&id))?;
-    let Some(instance) = cloud.ec2.find(&id) else { return Ok(json!({})) };
+    instances::check_ids(service, std::slice::from_ref(&id))?;
+    let Some(instance) = service.state.instance(&id) else { return Ok(json!({})) };
     if latest && !nitro(instance) {
         let message = "This instance type does not support retrieving the latest console logs.";
         return Err(AwsError::new("UnsupportedOperation", message));
     }
     // EC2 has nothing of a host that has just begun to boot.
-    let text = if instance.state == super::State::Pending { String::new() } else { text(cloud, instance) };
+    let text = if instance.state == super::State::Pending { String::new() } else { text(service, instance) };
     let kept = text.len().saturating_sub(KEPT);
     let text = text.get(kept..).unwrap_or(&text);
     Ok(json!({ "instanceId": id, "timestamp": time(context.now), "output": BASE64_STANDARD.encode(text) }))
@@ -40,7 +39,7 @@ fn nitro(instance: &Instance) -> bool {
     !["t2.", "m4.", "c4.", "p2.", "p3."].iter().any(|family| instance.instance_type().name.starts_with(family))
 }
 
-fn text(cloud: &Cloud, instance: &Instance) -> String {
+fn text(service: &Service<'_>, instance: &Instance) -> String {
     let mut lines = vec![
         "[    0.000000] Linux version 6.1.0".to_owned(),
         "[  OK  ] Reached target network-online.target - Network is Online.".to_owned(),
@@ -49,6 +48,6 @@ fn text(cloud: &Cloud, instance: &Instance) -> String {
     if instance.image().carries_agent {
         lines.push("[  OK  ] Started spotblock-agent.service - Keeps this instance's block.".to_owned());
     }
-    lines.extend(cloud.ec2.consoles.get(&instance.id).into_iter().flatten().cloned());
+    lines.extend(service.state.consoles.get(&instance.id).into_iter().flatten().cloned());
     lines.join("\r\n")
 }

@@ -9,10 +9,9 @@ use super::capacity::{self, Claims};
 use super::fleet_request::{Rules, Strategy};
 use super::instance::{self, Market, Order};
 use super::launch::LaunchSpec;
-use super::prices;
 use super::spot::{Price, SpotRequest};
 use super::tags::Tags;
-use crate::cloud::Cloud;
+use super::{Service, prices};
 use crate::protocol::AwsError;
 
 /// How many pools a fleet tries of those that refuse; the others fail without being tried. Seen by those who measured
@@ -52,7 +51,7 @@ struct Share {
 
 /// Meets as much of the target as can be had.
 pub(super) fn fulfill(
-    cloud: &mut Cloud,
+    service: &mut Service<'_>,
     now: Timestamp,
     fleet: &str,
     market: Market,
@@ -60,12 +59,12 @@ pub(super) fn fulfill(
     rules: &Rules,
     target: u32,
 ) -> Outcome {
-    let (shares, errors) = Planner { cloud, market, pools, rules, claims: Claims::default() }.plan(target);
+    let (shares, errors) = Planner { service, market, pools, rules, claims: Claims::default() }.plan(target);
     let mut outcome = Outcome { launched: Vec::new(), errors };
     for Share { pool, count } in shares {
         let Ok(spec) = &pools[pool].spec else { continue };
-        let reservation = cloud.ids.resource("r");
-        let launch = |_| launch(cloud, now, fleet, market, &pools[pool], spec, &reservation);
+        let reservation = service.ids.resource("r");
+        let launch = |_| launch(service, now, fleet, market, &pools[pool], spec, &reservation);
         let ids = (0..count).map(launch).collect();
         outcome.launched.push((pool, ids));
     }
@@ -73,7 +72,7 @@ pub(super) fn fulfill(
 }
 
 fn launch(
-    cloud: &mut Cloud,
+    service: &mut Service<'_>,
     now: Timestamp,
     fleet: &str,
     market: Market,
@@ -83,7 +82,7 @@ fn launch(
 ) -> String {
     let mut tags = pool.tags.clone();
     tags.insert("aws:ec2:fleet-id".to_owned(), fleet.to_owned());
-    let request = (market == Market::Spot).then(|| format!("sir-{}", cloud.ids.hex(8)));
+    let request = (market == Market::Spot).then(|| format!("sir-{}", service.ids.hex(8)));
     let order = Order {
         spec: Arc::clone(spec),
         market,
@@ -94,21 +93,21 @@ fn launch(
         taken_back: None,
         tags,
     };
-    let instance = instance::launch(cloud, now, order);
+    let instance = instance::launch(service, now, order);
     if let Some(request) = request {
-        capacity::take_spot(cloud, 1);
+        capacity::take_spot(service, 1);
         if !pool.request_tags.is_empty() {
-            cloud.ec2.tags.insert(request.clone(), pool.request_tags.clone());
+            service.state.tags.insert(request.clone(), pool.request_tags.clone());
         }
         let price = pool.max_price.clone();
-        cloud.ec2.spot.push(SpotRequest::of_launch(request, now, Arc::clone(spec), price, instance.clone()));
+        service.state.spot.push(SpotRequest::of_launch(request, now, Arc::clone(spec), price, instance.clone()));
     }
     instance
 }
 
 /// Decides before anything is launched, since a minimum may not be reached.
 struct Planner<'a> {
-    cloud: &'a Cloud,
+    service: &'a Service<'a>,
     market: Market,
     pools: &'a [Pool],
     rules: &'a Rules,
@@ -158,9 +157,9 @@ impl Planner<'_> {
         let Pool { spec: Ok(spec), weight, .. } = &self.pools[pool] else { return 0.0 };
         let count = whole((wanted / weight).ceil());
         let affordable = self.affordable(shares, pool);
-        let (granted, shortage) = self.claims.grant(self.cloud, spec, self.market, count.min(affordable));
+        let (granted, shortage) = self.claims.grant(self.service, spec, self.market, count.min(affordable));
         if let Some(shortage) = shortage {
-            errors.push((pool, shortage.error(self.cloud, spec, self.market)));
+            errors.push((pool, shortage.error(self.service, spec, self.market)));
         } else if affordable < count {
             // The code is [A].
             let message = "The maximum total price does not allow further instances of this pool.";
@@ -230,7 +229,7 @@ impl Planner<'_> {
 
     fn room(&self, pool: usize) -> u32 {
         let Ok(spec) = &self.pools[pool].spec else { return 0 };
-        let free = self.claims.free(self.cloud, spec.instance_type, spec.subnet.zone, self.market);
+        let free = self.claims.free(self.service, spec.instance_type, spec.subnet.zone, self.market);
         free.unwrap_or(u32::MAX)
     }
 
@@ -238,7 +237,7 @@ impl Planner<'_> {
     fn price(&self, pool: usize) -> f64 {
         match &self.pools[pool].spec {
             Err(_) => f64::INFINITY,
-            Ok(spec) if self.market == Market::Spot => prices::spot(self.cloud, spec.instance_type, spec.subnet.zone),
+            Ok(spec) if self.market == Market::Spot => prices::spot(self.service, spec.instance_type, spec.subnet.zone),
             Ok(spec) => prices::on_demand(spec.instance_type),
         }
     }
@@ -264,7 +263,7 @@ impl Planner<'_> {
             return Some(AwsError::new("SpotMaxPriceTooLow", message));
         }
         if !spec.instance_type.is_offered(spec.subnet.zone) {
-            return Some(capacity::not_offered("InvalidFleetConfiguration", self.cloud, spec));
+            return Some(capacity::not_offered("InvalidFleetConfiguration", self.service, spec));
         }
         None
     }

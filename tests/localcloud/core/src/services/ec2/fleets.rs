@@ -10,8 +10,7 @@ use super::instance::{self, How, Market, State};
 use super::page::Selection;
 use super::template_launch::Launch;
 use super::templates::{self, Which};
-use super::{spot, tags, time};
-use crate::cloud::Cloud;
+use super::{Service, spot, tags, time};
 use crate::protocol::wire::query;
 use crate::protocol::{AwsError, Context};
 
@@ -60,9 +59,9 @@ struct Way {
 }
 
 /// CreateFleet, of type instant: when it answers, all is launched that will be.
-pub(super) fn create(cloud: &mut Cloud, context: &Context, parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn create(service: &mut Service<'_>, context: &Context, parameters: Value) -> Result<Value, AwsError> {
     let request: Parameters = query::parse(parameters.clone())?;
-    if let Some(known) = known(cloud, &request) {
+    if let Some(known) = known(service, &request) {
         if known.requested == parameters {
             return Ok(known.created_answer());
         }
@@ -74,7 +73,7 @@ pub(super) fn create(cloud: &mut Cloud, context: &Context, parameters: Value) ->
     let (spot_rules, on_demand_rules) = request.rules()?;
     let fleet_tags = tags::of_kind(&request.tag_specification, "fleet")?;
     let mut fleet = Fleet {
-        id: format!("fleet-{}", cloud.ids.uuid()),
+        id: format!("fleet-{}", service.ids.uuid()),
         created: context.now,
         deleted: false,
         templates: Vec::new(),
@@ -88,42 +87,47 @@ pub(super) fn create(cloud: &mut Cloud, context: &Context, parameters: Value) ->
         [(Market::OnDemand, target.on_demand, on_demand_rules), (Market::Spot, target.spot, spot_rules)]
     {
         // Even for nothing, so that what can't be found is refused before anything is launched.
-        let (ways, pools) = fleet.pools(cloud, context, market)?;
+        let (ways, pools) = fleet.pools(service, context, market)?;
         if units > 0 {
-            let outcome = fleet_life::fulfill(cloud, context.now, &fleet.id, market, &pools, &rules, units);
+            let outcome = fleet_life::fulfill(service, context.now, &fleet.id, market, &pools, &rules, units);
             fleet.note(market, &ways, &pools, outcome);
         }
     }
     if !fleet_tags.is_empty() {
-        cloud.ec2.tags.insert(fleet.id.clone(), fleet_tags);
+        service.state.tags.insert(fleet.id.clone(), fleet_tags);
     }
     let answer = fleet.created_answer();
-    cloud.ec2.fleets.push(fleet);
+    service.state.fleets.push(fleet);
     Ok(answer)
 }
 
-fn known<'a>(cloud: &'a Cloud, request: &Parameters) -> Option<&'a Fleet> {
+fn known<'a>(service: &'a Service<'_>, request: &Parameters) -> Option<&'a Fleet> {
     let token = request.client_token.as_ref()?;
-    cloud.ec2.fleets.iter().find(|fleet| fleet.parameters.client_token.as_ref() == Some(token))
+    service.state.fleets.iter().find(|fleet| fleet.parameters.client_token.as_ref() == Some(token))
 }
 
 impl Fleet {
     /// All ways to launch for this market.
-    fn pools(&mut self, cloud: &Cloud, context: &Context, market: Market) -> Result<(Vec<Way>, Vec<Pool>), AwsError> {
+    fn pools(
+        &mut self,
+        service: &Service<'_>,
+        context: &Context,
+        market: Market,
+    ) -> Result<(Vec<Way>, Vec<Pool>), AwsError> {
         self.templates.clear();
         let (mut ways, mut pools) = (Vec::new(), Vec::new());
         for (config, Config { launch_template_specification: named, overrides }) in
             self.parameters.launch_template_configs.iter().enumerate()
         {
             let which = Which { id: named.launch_template_id.clone(), name: named.launch_template_name.clone() };
-            let (template, version) = templates::to_launch(cloud, context, &which, named.version.as_deref())?;
+            let (template, version) = templates::to_launch(service, context, &which, named.version.as_deref())?;
             let launch = Launch::read(template.versions[version - 1].requested.clone())?;
             self.templates.push(template.id.clone());
             let none = [Override::default()];
             let listed = if overrides.is_empty() { &none[..] } else { overrides };
             for (number, over) in listed.iter().enumerate() {
                 ways.push(Way { config, over: (!overrides.is_empty()).then_some(number) });
-                pools.push(self.pool(cloud, context.now, market, (&template.id, version), launch.clone(), over)?);
+                pools.push(self.pool(service, context.now, market, (&template.id, version), launch.clone(), over)?);
             }
         }
         Ok((ways, pools))
@@ -131,7 +135,7 @@ impl Fleet {
 
     fn pool(
         &self,
-        cloud: &Cloud,
+        service: &Service<'_>,
         now: Timestamp,
         market: Market,
         (template, version): (&str, usize),
@@ -170,7 +174,7 @@ impl Fleet {
         };
         let spec = match refused {
             Some(message) => Err(AwsError::new("InvalidParameterValue", message)),
-            None => launch.resolve(cloud, now).map(Into::into),
+            None => launch.resolve(service, now).map(Into::into),
         };
         Ok(Pool {
             spec,
@@ -243,8 +247,8 @@ impl Fleet {
         })
     }
 
-    fn state(&self, cloud: &Cloud) -> &'static str {
-        let lives = |id: &String| cloud.ec2.find(id).is_some_and(|it| it.state != State::Terminated);
+    fn state(&self, service: &Service<'_>) -> &'static str {
+        let lives = |id: &String| service.state.instance(id).is_some_and(|it| it.state != State::Terminated);
         match self.deleted {
             false => "active",
             true if self.instances().any(lives) => "deleted_terminating",
@@ -257,7 +261,7 @@ impl Fleet {
         groups.map(|group| group.weight * group.instances.iter().map(|_| 1.0).sum::<f64>()).sum()
     }
 
-    fn answer(&self, cloud: &Cloud) -> Value {
+    fn answer(&self, service: &Service<'_>) -> Value {
         let Target { total, on_demand, spot, default } = self.target;
         let configs = self.parameters.launch_template_configs.iter().enumerate();
         let configs: Vec<Value> = configs
@@ -270,7 +274,7 @@ impl Fleet {
             "activityStatus": "fulfilled",
             "createTime": time(self.created),
             "fleetId": self.id,
-            "fleetState": self.state(cloud),
+            "fleetState": self.state(service),
             "clientToken": self.parameters.client_token,
             "fulfilledCapacity": self.fulfilled(None),
             "fulfilledOnDemandCapacity": self.fulfilled(Some(Market::OnDemand)),
@@ -286,44 +290,44 @@ impl Fleet {
             "replaceUnhealthyInstances": false,
             "spotOptions": self.parameters.spot_options(),
             "onDemandOptions": self.parameters.on_demand_options(),
-            "tagSet": tags::answer(cloud.ec2.tags.get(&self.id)),
+            "tagSet": tags::answer(service.state.tags.get(&self.id)),
             "errorSet": self.errors_answer(),
             "fleetInstanceSet": self.instances_answer(),
         })
     }
 
-    fn field(&self, cloud: &Cloud, name: &str) -> Option<Vec<String>> {
+    fn field(&self, service: &Service<'_>, name: &str) -> Option<Vec<String>> {
         let one = |value: &str| Some(vec![value.to_owned()]);
         match name {
             "activity-status" => one("fulfilled"),
             "excess-capacity-termination-policy" | "replace-unhealthy-instances" => one("false"),
             // The filter's values have hyphens where the answer's have not.
-            "fleet-state" => Some(vec![self.state(cloud).to_owned(), self.state(cloud).replace('_', "-")]),
+            "fleet-state" => Some(vec![self.state(service).to_owned(), self.state(service).replace('_', "-")]),
             "type" => one("instant"),
             _ => None,
         }
     }
 }
 
-fn find<'a>(cloud: &'a Cloud, id: &str) -> Result<&'a Fleet, AwsError> {
+fn find<'a>(service: &'a Service<'_>, id: &str) -> Result<&'a Fleet, AwsError> {
     if !id.starts_with("fleet-") {
         return Err(AwsError::new("InvalidFleetId.Malformed", format!("The fleet ID '{id}' is malformed")));
     }
-    let found = cloud.ec2.fleets.iter().find(|fleet| fleet.id == id);
+    let found = service.state.fleets.iter().find(|fleet| fleet.id == id);
     found.ok_or_else(|| AwsError::new("InvalidFleetId.NotFound", format!("The fleet ID '{id}' does not exist")))
 }
 
 /// DescribeFleets. Fleets of type instant are shown only to who asks by their ids.
-pub(super) fn describe(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn describe(service: &mut Service<'_>, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
     let ids = query::take_list(&mut parameters, "FleetId")?;
     let selection = Selection::read(parameters)?;
     for id in &ids {
-        find(cloud, id)?;
+        find(service, id)?;
     }
     let mut found = Vec::new();
-    for fleet in cloud.ec2.fleets.iter().filter(|fleet| ids.contains(&fleet.id)) {
-        if selection.accepts(cloud.ec2.tags.get(&fleet.id), |name| fleet.field(cloud, name))? {
-            found.push(fleet.answer(cloud));
+    for fleet in service.state.fleets.iter().filter(|fleet| ids.contains(&fleet.id)) {
+        if selection.accepts(service.state.tags.get(&fleet.id), |name| fleet.field(service, name))? {
+            found.push(fleet.answer(service));
         }
     }
     let (page, next) = selection.page(found, 1..=1000)?;
@@ -331,11 +335,15 @@ pub(super) fn describe(cloud: &mut Cloud, _: &Context, mut parameters: Value) ->
 }
 
 /// DescribeFleetInstances, which AWS has for fleets of the other types only; its code for an instant one is [A].
-pub(super) fn describe_instances(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn describe_instances(
+    service: &mut Service<'_>,
+    _: &Context,
+    mut parameters: Value,
+) -> Result<Value, AwsError> {
     let id = query::take(&mut parameters, "FleetId").map(query::parse::<String>).transpose()?;
     Selection::read(parameters)?;
     let id = id.ok_or_else(|| AwsError::new("MissingParameter", "The request must contain the parameter FleetId"))?;
-    let fleet = find(cloud, &id)?;
+    let fleet = find(service, &id)?;
     let message = format!(
         "DescribeFleetInstances does not support fleets of type instant, such as {}. Use DescribeFleets.",
         fleet.id
@@ -344,7 +352,7 @@ pub(super) fn describe_instances(cloud: &mut Cloud, _: &Context, mut parameters:
 }
 
 /// DeleteFleets. Instant fleets take their instances with them.
-pub(super) fn delete(cloud: &mut Cloud, context: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn delete(service: &mut Service<'_>, context: &Context, mut parameters: Value) -> Result<Value, AwsError> {
     let ids = query::take_list(&mut parameters, "FleetId")?;
     let missing =
         |name: &str| AwsError::new("MissingParameter", format!("The request must contain the parameter {name}"));
@@ -356,7 +364,7 @@ pub(super) fn delete(cloud: &mut Cloud, context: &Context, mut parameters: Value
     }
     let terminate = query::take_flag(&mut parameters, "TerminateInstances")?;
     Selection::read(parameters)?;
-    let known = ids.iter().filter(|id| find(cloud, id).is_ok()).count();
+    let known = ids.iter().filter(|id| find(service, id).is_ok()).count();
     if known > MAX_DELETED {
         // The code is [A].
         let message = format!("Up to {MAX_DELETED} fleets of type instant can be deleted in a single request.");
@@ -368,7 +376,7 @@ pub(super) fn delete(cloud: &mut Cloud, context: &Context, mut parameters: Value
     }
     let (mut done, mut failed) = (Vec::new(), Vec::new());
     for id in ids {
-        match delete_one(cloud, context.now, &id) {
+        match delete_one(service, context.now, &id) {
             Ok((before, after)) => {
                 done.push(json!({ "fleetId": id, "currentFleetState": after, "previousFleetState": before }));
             }
@@ -382,29 +390,29 @@ pub(super) fn delete(cloud: &mut Cloud, context: &Context, mut parameters: Value
 
 /// The states before and after, or the code and the message of the refusal.
 fn delete_one(
-    cloud: &mut Cloud,
+    service: &mut Service<'_>,
     now: Timestamp,
     id: &str,
 ) -> Result<(&'static str, &'static str), (&'static str, String)> {
-    let fleet = find(cloud, id).map_err(|error| {
+    let fleet = find(service, id).map_err(|error| {
         let malformed = error.code.ends_with("Malformed");
         (if malformed { "fleetIdMalformed" } else { "fleetIdDoesNotExist" }, error.message)
     })?;
     if fleet.deleted {
         return Err(("fleetNotInDeletableState", format!("The fleet '{id}' is deleted already")));
     }
-    let before = fleet.state(cloud);
-    let living = |id: &&String| cloud.ec2.find(id).is_some_and(|it| it.state != State::Terminated);
+    let before = fleet.state(service);
+    let living = |id: &&String| service.state.instance(id).is_some_and(|it| it.state != State::Terminated);
     let living: Vec<String> = fleet.instances().filter(living).cloned().collect();
     if living.len() > MAX_TERMINATED {
         let message = format!("The fleet '{id}' has more than {MAX_TERMINATED} instances");
         return Err(("unexpectedError", message));
     }
     for instance in &living {
-        instance::end(cloud, now, instance, How::Terminated);
+        instance::end(service, now, instance, How::Terminated);
     }
-    if let Some(fleet) = cloud.ec2.fleets.iter_mut().find(|fleet| fleet.id == id) {
+    if let Some(fleet) = service.state.fleets.iter_mut().find(|fleet| fleet.id == id) {
         fleet.deleted = true;
     }
-    Ok((before, find(cloud, id).map_or("deleted", |fleet| fleet.state(cloud))))
+    Ok((before, find(service, id).map_or("deleted", |fleet| fleet.state(service))))
 }

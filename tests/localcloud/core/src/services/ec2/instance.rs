@@ -7,14 +7,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::account::Image;
 use super::launch::{LaunchSpec, Shutdown};
-use super::spot;
 use super::tags::Tags;
 use super::types::InstanceType;
-use crate::cloud::Cloud;
-use crate::hosts::{imds, simulated_hosts};
+use super::{Service, spot};
 use crate::journal::record::What;
 use crate::journal::{Effect, Event};
-use crate::services::{ecs, iam};
+use crate::services::iam;
 
 /// How long before AWS takes an instance it says so.
 pub(super) const NOTICE: SignedDuration = SignedDuration::from_secs(120);
@@ -148,7 +146,8 @@ pub struct Instance {
     pub(super) block_end: Option<Timestamp>,
     /// Since when its host is down, and why; of a stopped one too.
     pub(super) ended: Option<(Timestamp, How)>,
-    pub(crate) imds: imds::Host,
+    /// Whether its host is simulated, because so many instances lived at its launch.
+    pub(crate) is_simulated: bool,
     /// Its place in the order of all launches, from 1.
     pub(super) number: usize,
 }
@@ -223,6 +222,11 @@ impl Instance {
         self.spec.profile.as_ref()
     }
 
+    /// Its place in the order of all launches, from 1.
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
+
     /// The name of its key pair.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
@@ -284,46 +288,48 @@ impl Instance {
 }
 
 /// Launches an instance; gives its id.
-pub(super) fn launch(cloud: &mut Cloud, now: Timestamp, order: Order) -> String {
-    let id = cloud.ids.resource("i");
-    let is_light = simulated_hosts::is_next(cloud);
+pub(super) fn launch(service: &mut Service<'_>, now: Timestamp, order: Order) -> String {
+    let id = service.ids.resource("i");
+    let is_simulated = next_is_simulated(service);
     let Order { spec, market, by, spot_request, reservation, block, taken_back, tags } = order;
-    let launch_time = launch_time(cloud, now, block.or_else(|| told_length(&spec)));
+    let launch_time = launch_time(service, now, block.or_else(|| told_length(&spec)));
     let block_end = block.map(|length| launch_time + length);
-    let number = cloud.ec2.launched;
-    cloud.ec2.launched += 1;
+    let number = service.state.launched;
+    service.state.launched += 1;
     if !tags.is_empty() {
-        cloud.ec2.tags.insert(id.clone(), tags);
+        service.state.tags.insert(id.clone(), tags);
     }
-    cloud.ec2.instances.push(Instance {
+    service.state.instances.push(Instance {
         id: id.clone(),
         state: State::Pending,
         launch_time,
         // The first four and the last address of a subnet are AWS's.
         private_ip: format!("{}.{}", spec.subnet.network, 4 + number % 251),
-        mac: mac(&cloud.ids.hex(10)),
+        mac: mac(&service.ids.hex(10)),
         market,
         spot_request,
         notice: None,
         rebalance: None,
-        interface: cloud.ids.resource("eni"),
+        interface: service.ids.resource("eni"),
         reservation: reservation.unwrap_or_else(|| format!("r-{}", id.trim_start_matches("i-"))),
-        shown_from: now + super::millis(cloud.options.pace.instance_shown_ms),
-        due: Some(now + pace(cloud)),
+        shown_from: now + super::millis(service.options.pace.instance_shown_ms),
+        due: Some(now + pace(service)),
         block_end,
         ended: None,
-        imds: imds::Host::default(),
-        number: cloud.ec2.launched as usize,
+        is_simulated,
+        number: service.state.launched as usize,
         spec,
     });
     let ends_at = taken_back.or_else(|| block_end.map(|end| end + NOTICE));
-    cloud.event(Event { at: now, what: What::Launched { instance: id.clone(), launch_time, by, ends_at } });
-    if is_light {
-        simulated_hosts::start(cloud, now, &id);
-    } else {
-        cloud.effect(Effect::StartNode { instance: id.clone() });
-    }
+    service.journal.event(Event { at: now, what: What::Launched { instance: id.clone(), launch_time, by, ends_at } });
+    service.journal.effect(now, Effect::StartNode { instance: id.clone() });
     id
+}
+
+/// Whether so many instances live that the next one's host is simulated.
+fn next_is_simulated(service: &Service<'_>) -> bool {
+    let alive = service.state.instances.iter().filter(|instance| instance.alive()).count();
+    u32::try_from(alive).unwrap_or(u32::MAX) >= service.options.light_nodes_above
 }
 
 /// How long the block is of which the agent on an instance is told: AWS knows nothing of it, where it doesn't end it.
@@ -336,10 +342,10 @@ fn told_length(spec: &LaunchSpec) -> Option<SignedDuration> {
 }
 
 /// Whole seconds, as AWS gives them: everybody computes the same end from it. Options can date a block back.
-fn launch_time(cloud: &Cloud, now: Timestamp, block: Option<SignedDuration>) -> Timestamp {
-    let dated_back = match (block, cloud.options.block_ends_in) {
+fn launch_time(service: &Service<'_>, now: Timestamp, block: Option<SignedDuration>) -> Timestamp {
+    let dated_back = match (block, service.options.block_ends_in) {
         (Some(length), Some(ends_in)) => now + ends_in - length,
-        _ => now - cloud.options.launched_ago.unwrap_or_default(),
+        _ => now - service.options.launched_ago.unwrap_or_default(),
     };
     Timestamp::from_second(dated_back.as_second()).unwrap_or(dated_back)
 }
@@ -349,13 +355,13 @@ fn mac(digits: &str) -> String {
     format!("0a:{}", pairs.join(":"))
 }
 
-fn pace(cloud: &Cloud) -> SignedDuration {
-    super::millis(cloud.options.pace.instance_ms)
+fn pace(service: &Service<'_>) -> SignedDuration {
+    super::millis(service.options.pace.instance_ms)
 }
 
 /// Lets happen what is next for the instance at this place.
-pub(super) fn apply(cloud: &mut Cloud, at: Timestamp, index: usize, change: Change) {
-    let instance = &mut cloud.ec2.instances[index];
+pub(super) fn apply(service: &mut Service<'_>, at: Timestamp, index: usize, change: Change) {
+    let instance = &mut service.state.instances[index];
     let id = instance.id.clone();
     match change {
         Change::Settle => {
@@ -367,35 +373,35 @@ pub(super) fn apply(cloud: &mut Cloud, at: Timestamp, index: usize, change: Chan
             };
         }
         Change::AnnounceBlockEnd => {
-            announce(cloud, at, &id, "terminate", at + NOTICE);
-            spot::marked_for_termination(cloud, at, &id);
+            announce(service, at, &id, "terminate", at + NOTICE);
+            spot::marked_for_termination(service, at, &id);
         }
         Change::Take => {
             let at_block_end = instance.block_end.is_some_and(|end| end <= at);
-            end(cloud, at, &id, How::Taken { at_block_end });
+            end(service, at, &id, How::Taken { at_block_end });
         }
         Change::Forget => {
-            cloud.ec2.instances.remove(index);
-            cloud.ec2.tags.remove(&id);
+            service.state.instances.remove(index);
+            service.state.tags.remove(&id);
         }
     }
 }
 
 /// Tells a living instance that it is taken. An earlier notice stays when it is the nearer one.
-pub(super) fn announce(cloud: &mut Cloud, now: Timestamp, id: &str, action: &str, taken_at: Timestamp) {
-    let Some(instance) = cloud.ec2.find_mut(id) else { return };
+pub(super) fn announce(service: &mut Service<'_>, now: Timestamp, id: &str, action: &str, taken_at: Timestamp) {
+    let Some(instance) = service.state.instance_mut(id) else { return };
     if !instance.alive() || instance.notice.as_ref().is_some_and(|notice| notice.taken_at <= taken_at) {
         return;
     }
     instance.notice = Some(Notice { action: action.to_owned(), taken_at });
-    cloud.event(Event { at: now, what: What::InterruptionNotice { instance: id.to_owned(), taken_at } });
+    service.journal.event(Event { at: now, what: What::InterruptionNotice { instance: id.to_owned(), taken_at } });
 }
 
 /// Ends an instance. Its host is dead from this moment, although the state goes through shutting-down or stopping: the
 /// local cloud gives a host that is ended from outside no time.
-pub(super) fn end(cloud: &mut Cloud, now: Timestamp, id: &str, how: How) {
-    let due = now + pace(cloud);
-    let Some(instance) = cloud.ec2.find_mut(id) else { return };
+pub(super) fn end(service: &mut Service<'_>, now: Timestamp, id: &str, how: How) {
+    let due = now + pace(service);
+    let Some(instance) = service.state.instance_mut(id) else { return };
     let alive = instance.alive();
     let stopped = matches!(instance.state, State::Stopping | State::Stopped);
     // A stopped one has nothing left but its record, and TerminateInstances ends that too.
@@ -408,10 +414,9 @@ pub(super) fn end(cloud: &mut Cloud, now: Timestamp, id: &str, how: How) {
     instance.due = Some(due);
     instance.ended = Some((now, how));
     let what = if stops { "stopped" } else { how.event() };
-    cloud.event(Event { at: now, what: What::Gone { instance: id.to_owned(), how: what.to_owned() } });
+    service.journal.event(Event { at: now, what: What::Gone { instance: id.to_owned(), how: what.to_owned() } });
     if alive {
-        cloud.effect(Effect::EndNode { instance: id.to_owned() });
-        spot::instance_ended(cloud, now, id, how);
-        ecs::host_gone(cloud, now, id);
+        service.journal.effect(now, Effect::EndNode { instance: id.to_owned() });
+        spot::instance_ended(service, now, id, how);
     }
 }

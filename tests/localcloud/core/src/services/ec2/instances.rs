@@ -4,17 +4,16 @@ use serde_json::{Value, json};
 
 use super::instance::{self, How, Instance, Market, State};
 use super::page::{LIMITS, Selection};
-use super::{launch, reservations, tags, time};
-use crate::cloud::Cloud;
+use super::{Service, launch, reservations, tags, time};
 use crate::protocol::wire::query;
 use crate::protocol::{AwsError, Context};
 
 /// All ids have to be known, or nothing is done to any.
-pub(super) fn check_ids(cloud: &Cloud, ids: &[String]) -> Result<(), AwsError> {
+pub(super) fn check_ids(service: &Service<'_>, ids: &[String]) -> Result<(), AwsError> {
     if let Some(id) = ids.iter().find(|id| !id.starts_with("i-")) {
         return Err(AwsError::new("InvalidInstanceID.Malformed", format!("Invalid id: \"{id}\"")));
     }
-    let unknown: Vec<&str> = ids.iter().filter(|id| cloud.ec2.find(id).is_none()).map(String::as_str).collect();
+    let unknown: Vec<&str> = ids.iter().filter(|id| service.state.instance(id).is_none()).map(String::as_str).collect();
     if unknown.is_empty() { Ok(()) } else { Err(not_found(&unknown)) }
 }
 
@@ -28,7 +27,7 @@ fn not_found(ids: &[&str]) -> AwsError {
 
 /// The instances that a Describe operation asks for. Ids and MaxResults exclude each other.
 fn selected<'a>(
-    cloud: &'a Cloud,
+    service: &'a Service<'_>,
     context: &Context,
     ids: &[String],
     selection: &Selection,
@@ -38,15 +37,15 @@ fn selected<'a>(
         let message = "The parameter instancesSet cannot be used with the parameter maxResults";
         return Err(AwsError::new("InvalidParameterCombination", message));
     }
-    check_ids(cloud, ids)?;
+    check_ids(service, ids)?;
     let hidden = |instance: &&Instance| instance.shown_from > context.now;
-    if let Some(young) = cloud.ec2.instances.iter().filter(hidden).find(|it| ids.contains(&it.id)) {
+    if let Some(young) = service.state.instances.iter().filter(hidden).find(|it| ids.contains(&it.id)) {
         return Err(not_found(&[young.id.as_str()]));
     }
     let mut found = Vec::new();
-    for instance in cloud.ec2.instances.iter().filter(|instance| !hidden(instance)) {
+    for instance in service.state.instances.iter().filter(|instance| !hidden(instance)) {
         let wanted = (ids.is_empty() || ids.contains(&instance.id)) && passes(instance);
-        if wanted && selection.accepts(cloud.ec2.tags.get(&instance.id), |name| field(cloud, instance, name))? {
+        if wanted && selection.accepts(service.state.tags.get(&instance.id), |name| field(service, instance, name))? {
             found.push(instance);
         }
     }
@@ -59,17 +58,17 @@ fn public(private: String) -> String {
 }
 
 /// DescribeInstances.
-pub(super) fn describe(cloud: &mut Cloud, context: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn describe(service: &mut Service<'_>, context: &Context, mut parameters: Value) -> Result<Value, AwsError> {
     let ids = query::take_list(&mut parameters, "InstanceId")?;
     let selection = Selection::read(parameters)?;
-    let (page, next) = selected(cloud, context, &ids, &selection, |_| true)?;
+    let (page, next) = selected(service, context, &ids, &selection, |_| true)?;
     // Those of one launch share a reservation's id; each is listed alone, as AWS may do too.
     let reservations: Vec<Value> = page
         .into_iter()
         .map(|instance| {
-            let (id, owner) = (&instance.reservation, &cloud.options.account);
+            let (id, owner) = (&instance.reservation, &service.options.account);
             let mut reservation = json!({ "reservationId": id, "ownerId": owner, "groupSet": [] });
-            reservation["instancesSet"] = vec![instance.answer(cloud)].into();
+            reservation["instancesSet"] = vec![instance.answer(service)].into();
             reservation
         })
         .collect();
@@ -77,11 +76,16 @@ pub(super) fn describe(cloud: &mut Cloud, context: &Context, mut parameters: Val
 }
 
 /// DescribeInstanceStatus: running instances, unless all are asked for.
-pub(super) fn describe_status(cloud: &mut Cloud, context: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn describe_status(
+    service: &mut Service<'_>,
+    context: &Context,
+    mut parameters: Value,
+) -> Result<Value, AwsError> {
     let ids = query::take_list(&mut parameters, "InstanceId")?;
     let all = query::take_flag(&mut parameters, "IncludeAllInstances")?;
     let selection = Selection::read(parameters)?;
-    let (page, next) = selected(cloud, context, &ids, &selection, |instance| all || instance.state == State::Running)?;
+    let (page, next) =
+        selected(service, context, &ids, &selection, |instance| all || instance.state == State::Running)?;
     let statuses: Vec<Value> = page
         .into_iter()
         .map(|instance| {
@@ -93,7 +97,7 @@ pub(super) fn describe_status(cloud: &mut Cloud, context: &Context, mut paramete
             });
             json!({
                 "instanceId": instance.id,
-                "availabilityZone": zone(cloud, instance),
+                "availabilityZone": zone(service, instance),
                 "eventsSet": [],
                 "instanceState": state(instance.state),
                 "systemStatus": health,
@@ -105,7 +109,11 @@ pub(super) fn describe_status(cloud: &mut Cloud, context: &Context, mut paramete
 }
 
 /// TerminateInstances: one unknown id and none is ended.
-pub(super) fn terminate(cloud: &mut Cloud, context: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn terminate(
+    service: &mut Service<'_>,
+    context: &Context,
+    mut parameters: Value,
+) -> Result<Value, AwsError> {
     let mut ids = query::take_list(&mut parameters, "InstanceId")?;
     for flag in ["Force", "SkipOsShutdown"] {
         query::take_flag(&mut parameters, flag)?;
@@ -114,14 +122,14 @@ pub(super) fn terminate(cloud: &mut Cloud, context: &Context, mut parameters: Va
     if ids.is_empty() {
         return Err(AwsError::new("MissingParameter", "The request must contain the parameter InstanceId"));
     }
-    check_ids(cloud, &ids)?;
+    check_ids(service, &ids)?;
     ids.sort();
     ids.dedup();
     let mut changes = Vec::new();
     for id in ids {
-        let before = cloud.ec2.find(&id).map(|instance| state(instance.state));
-        instance::end(cloud, context.now, &id, How::Terminated);
-        let after = cloud.ec2.find(&id).map(|instance| state(instance.state));
+        let before = service.state.instance(&id).map(|instance| state(instance.state));
+        instance::end(service, context.now, &id, How::Terminated);
+        let after = service.state.instance(&id).map(|instance| state(instance.state));
         changes.push(json!({ "instanceId": id, "previousState": before, "currentState": after }));
     }
     Ok(json!({ "instancesSet": changes }))
@@ -132,8 +140,8 @@ fn state(state: State) -> Value {
     json!({ "code": code, "name": name })
 }
 
-fn zone(cloud: &Cloud, instance: &Instance) -> String {
-    format!("{}{}", cloud.options.region, instance.zone())
+fn zone(service: &Service<'_>, instance: &Instance) -> String {
+    format!("{}{}", service.options.region, instance.zone())
 }
 
 /// Left out for on-demand instances.
@@ -142,7 +150,7 @@ fn life_cycle(instance: &Instance) -> Option<&'static str> {
 }
 
 /// What filters are held against.
-fn field(cloud: &Cloud, instance: &Instance, name: &str) -> Option<Vec<String>> {
+fn field(service: &Service<'_>, instance: &Instance, name: &str) -> Option<Vec<String>> {
     let one = |value: &str| Some(vec![value.to_owned()]);
     let spec = &instance.spec;
     match name {
@@ -152,7 +160,7 @@ fn field(cloud: &Cloud, instance: &Instance, name: &str) -> Option<Vec<String>> 
         "instance-type" => one(spec.instance_type.name),
         "instance-lifecycle" => Some(life_cycle(instance).into_iter().map(str::to_owned).collect()),
         "spot-instance-request-id" => Some(instance.spot_request.iter().cloned().collect()),
-        "availability-zone" => one(&zone(cloud, instance)),
+        "availability-zone" => one(&zone(service, instance)),
         "image-id" => one(spec.image.id),
         "key-name" => Some(spec.key.iter().cloned().collect()),
         "subnet-id" | "network-interface.subnet-id" => one(spec.subnet.id),
@@ -167,9 +175,9 @@ fn field(cloud: &Cloud, instance: &Instance, name: &str) -> Option<Vec<String>> 
         "launch-time" => one(&time(instance.launch_time)),
         "reservation-id" => one(&instance.reservation),
         "capacity-reservation-id" => {
-            Some(reservations::of_instance(cloud, &instance.id).into_iter().map(str::to_owned).collect())
+            Some(reservations::of_instance(service, &instance.id).into_iter().map(str::to_owned).collect())
         }
-        "owner-id" => one(&cloud.options.account),
+        "owner-id" => one(&service.options.account),
         "architecture" => one(spec.image.architecture),
         _ => None,
     }
@@ -192,10 +200,10 @@ fn reason(instance: &Instance) -> Option<(String, &'static str, &'static str)> {
 }
 
 impl Instance {
-    pub(super) fn answer(&self, cloud: &Cloud) -> Value {
+    pub(super) fn answer(&self, service: &Service<'_>) -> Value {
         let spec = &self.spec;
         let reason = reason(self);
-        let reservation = reservations::of_instance(cloud, &self.id);
+        let reservation = reservations::of_instance(service, &self.id);
         // An ended instance has left the network, as at AWS.
         let placed = |value: &str| self.alive().then(|| value.to_owned());
         json!({
@@ -212,7 +220,7 @@ impl Instance {
             "amiLaunchIndex": 0,
             "instanceType": spec.instance_type.name,
             "launchTime": time(self.launch_time),
-            "placement": { "availabilityZone": zone(cloud, self), "groupName": "", "tenancy": "default" },
+            "placement": { "availabilityZone": zone(service, self), "groupName": "", "tenancy": "default" },
             "monitoring": { "state": "disabled" },
             "subnetId": placed(spec.subnet.id),
             "vpcId": placed(spec.subnet.vpc),
@@ -233,9 +241,9 @@ impl Instance {
                 None => json!({ "capacityReservationPreference": "open" }),
             },
             "clientToken": "",
-            "tagSet": tags::answer(cloud.ec2.tags.get(&self.id)),
+            "tagSet": tags::answer(service.state.tags.get(&self.id)),
             "hypervisor": "xen",
-            "networkInterfaceSet": if self.alive() { json!([self.interface_answer(cloud)]) } else { json!([]) },
+            "networkInterfaceSet": if self.alive() { json!([self.interface_answer(service)]) } else { json!([]) },
             "iamInstanceProfile": spec.profile.as_ref().map(|profile| json!({ "arn": profile.arn, "id": profile.id })),
             "ebsOptimized": spec.ebs_optimized(),
             "enaSupport": true,
@@ -245,13 +253,13 @@ impl Instance {
         })
     }
 
-    fn interface_answer(&self, cloud: &Cloud) -> Value {
+    fn interface_answer(&self, service: &Service<'_>) -> Value {
         json!({
             "networkInterfaceId": self.interface,
             "subnetId": self.spec.subnet.id,
             "vpcId": self.spec.subnet.vpc,
             "description": "",
-            "ownerId": cloud.options.account,
+            "ownerId": service.options.account,
             "status": "in-use",
             "macAddress": self.mac,
             "privateIpAddress": self.private_ip,

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::Service;
 use super::account::{self, Group, Image, Subnet};
 use super::types::{self, InstanceType};
-use crate::cloud::Cloud;
 use crate::protocol::AwsError;
 use crate::protocol::wire::query;
 use crate::services::iam;
@@ -136,8 +136,8 @@ pub(super) struct Metadata {
 
 impl Metadata {
     /// What an instance gets of whose metadata nothing was said: the account's defaults, and those of ECS's images.
-    pub(super) fn default_of(cloud: &Cloud) -> Self {
-        Self { enabled: true, token_required: true, hop_limit: 2, tags: cloud.options.instance_metadata_tags }
+    pub(super) fn default_of(service: &Service<'_>) -> Self {
+        Self { enabled: true, token_required: true, hop_limit: 2, tags: service.options.instance_metadata_tags }
     }
 
     pub(super) fn answer(&self) -> Value {
@@ -197,7 +197,7 @@ impl LaunchParameters {
     }
 
     /// Holds the parameters against the account and AWS's rules.
-    pub(super) fn resolve(self, cloud: &Cloud, now: Timestamp) -> Result<LaunchSpec, AwsError> {
+    pub(super) fn resolve(self, service: &Service<'_>, now: Timestamp) -> Result<LaunchSpec, AwsError> {
         self.check_interfaces()?;
         let image = self.image()?;
         let instance_type = self.instance_type()?;
@@ -208,16 +208,16 @@ impl LaunchParameters {
                 instance_type.architecture, image.architecture
             )));
         }
-        let subnet = self.subnet(&cloud.options.region)?;
+        let subnet = self.subnet(&service.options.region)?;
         Ok(LaunchSpec {
             image,
             instance_type,
             subnet,
             groups: self.groups(subnet)?,
             key: self.key()?,
-            profile: self.profile(cloud, now)?,
+            profile: self.profile(service, now)?,
             user_data: self.user_data()?,
-            metadata: Metadata::default_of(cloud),
+            metadata: Metadata::default_of(service),
             shutdown: Shutdown::default(),
             parameters: self,
         })
@@ -305,7 +305,7 @@ impl LaunchParameters {
         }
     }
 
-    fn profile(&self, cloud: &Cloud, now: Timestamp) -> Result<Option<iam::UsableProfile>, AwsError> {
+    fn profile(&self, service: &Service<'_>, now: Timestamp) -> Result<Option<iam::UsableProfile>, AwsError> {
         let ProfileParameter { arn, name } = &self.iam_instance_profile;
         let (wanted, parameter, kind) = match (arn, name) {
             (None, None) => return Ok(None),
@@ -317,7 +317,7 @@ impl LaunchParameters {
             (Some(arn), None) => (arn, "arn", "ARN"),
             (None, Some(name)) => (name, "name", "name"),
         };
-        let profile = iam::usable_profile(cloud, wanted, now).ok_or_else(|| {
+        let profile = iam::usable_profile(service.iam, service.options, wanted, now).ok_or_else(|| {
             invalid(format!(
                 "Value ({wanted}) for parameter iamInstanceProfile.{parameter} is invalid. Invalid IAM Instance Profile {kind}"
             ))

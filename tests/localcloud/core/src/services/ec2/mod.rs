@@ -13,12 +13,16 @@
 //! - `network.rs`, `tags.rs`: the other operations
 //! - `page.rs`: filters and pages, for all of them
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::cloud::Cloud;
+use crate::journal::Journal;
+use crate::protocol::ids::Ids;
 use crate::protocol::wire::query;
 use crate::protocol::{AwsError, Context, Handled, Options, Request};
+use crate::services::iam::Iam;
 
 mod account;
 mod capacity;
@@ -53,6 +57,16 @@ pub use instance::{Instance, Market, Notice, Placed, State};
 pub(crate) use prices::on_demand as on_demand_price;
 pub use types::InstanceType;
 
+/// EC2 at work: its state, and what it shares with the other services or looks up there.
+pub(crate) struct Service<'a> {
+    /// Changed as well: what is launched takes of the spot capacity.
+    pub(crate) options: &'a mut Options,
+    pub(crate) ids: &'a mut Ids,
+    pub(crate) journal: &'a mut Journal,
+    pub(crate) iam: &'a Iam,
+    pub(crate) state: &'a mut Ec2,
+}
+
 /// EC2's state.
 #[derive(Default)]
 pub struct Ec2 {
@@ -70,34 +84,82 @@ pub struct Ec2 {
     offerings: Vec<capacity_blocks::Offering>,
     run_tokens: Vec<run::Token>,
     /// Of any resource, by its id.
-    tags: std::collections::BTreeMap<String, tags::Tags>,
+    tags: BTreeMap<String, tags::Tags>,
     /// What hosts showed on their consoles beside what every boot shows, by the instance.
-    consoles: std::collections::BTreeMap<String, Vec<String>>,
+    consoles: BTreeMap<String, Vec<String>>,
     /// How many instances were ever launched.
     launched: u32,
 }
 
 impl Ec2 {
-    pub(crate) fn with_example_account(_: &Options) -> Self {
-        Self::default()
-    }
-
-    fn find(&self, id: &str) -> Option<&Instance> {
+    /// An instance, while it can be described.
+    #[must_use]
+    pub fn instance(&self, id: &str) -> Option<&Instance> {
         self.instances.iter().find(|instance| instance.id == id)
     }
 
-    fn find_mut(&mut self, id: &str) -> Option<&mut Instance> {
+    /// The instance's place in the order of all launches, from 1.
+    pub(crate) fn number(&self, id: &str) -> Option<usize> {
+        self.instance(id).map(|instance| instance.number)
+    }
+
+    /// All instances that can be described.
+    #[must_use]
+    pub fn instances(&self) -> &[Instance] {
+        &self.instances
+    }
+
+    /// The tags of everything that has any, by its id.
+    #[must_use]
+    pub fn all_tags(&self) -> &BTreeMap<String, BTreeMap<String, String>> {
+        &self.tags
+    }
+
+    /// The tags of an instance or anything else, in the order of their keys.
+    pub(crate) fn tags_of(&self, id: &str) -> Vec<(String, String)> {
+        let tags = self.tags.get(id).into_iter().flatten();
+        tags.map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    /// What ARNs call things of this id's kind, if there is one of this id that can carry tags.
+    pub(crate) fn kind_of(&self, id: &str) -> Option<&'static str> {
+        tags::resource_type(self, id).ok()
+    }
+
+    /// The id of the launch template that parameters name, and the data of the version that they name, or of the first.
+    pub(crate) fn template_asked(&self, parameters: &Value) -> Option<(String, Value)> {
+        templates::asked(self, parameters)
+    }
+
+    /// A line on a host's console.
+    pub(crate) fn console_says(&mut self, id: &str, line: &str) {
+        self.consoles.entry(id.to_owned()).or_default().push(line.to_owned());
+    }
+
+    /// AWS recommends to leave the instance.
+    pub(crate) fn rebalance(&mut self, now: Timestamp, id: &str) {
+        if let Some(instance) = self.instance_mut(id).filter(|instance| instance.alive()) {
+            instance.rebalance.get_or_insert(now);
+        }
+    }
+
+    fn instance_mut(&mut self, id: &str) -> Option<&mut Instance> {
         self.instances.iter_mut().find(|instance| instance.id == id)
     }
 }
 
-pub(crate) fn handle(cloud: &mut Cloud, context: &Context, request: &Request) -> Handled {
-    query::handle("ec2", context, request, |action, parameters| operation(cloud, context, action, parameters))
+pub(crate) fn handle(service: &mut Service<'_>, context: &Context, request: &Request) -> Handled {
+    query::handle("ec2", context, request, |action, parameters| operation(service, context, action, parameters))
 }
 
-type Operation = fn(&mut Cloud, &Context, Value) -> Result<Value, AwsError>;
+type Operation = fn(&mut Service<'_>, &Context, Value) -> Result<Value, AwsError>;
 
-fn operation(cloud: &mut Cloud, context: &Context, action: &str, mut parameters: Value) -> Result<Value, AwsError> {
+fn operation(
+    service: &mut Service<'_>,
+    context: &Context,
+    action: &str,
+    mut parameters: Value,
+) -> Result<Value, AwsError> {
     let run: Operation = match action {
         "RequestSpotInstances" => spot::request,
         "DescribeSpotInstanceRequests" => spot::describe,
@@ -149,19 +211,19 @@ fn operation(cloud: &mut Cloud, context: &Context, action: &str, mut parameters:
         let message = "Request would have succeeded, but DryRun flag is set.";
         return Err(AwsError::new("DryRunOperation", message).with_status(412));
     }
-    run(cloud, context, parameters)
+    run(service, context, parameters)
 }
 
 /// Lets everything happen that is due, each thing at its own time.
-pub(crate) fn advance(cloud: &mut Cloud, now: Timestamp) {
-    while let Some((at, thing)) = next(cloud).filter(|(at, _)| *at <= now) {
+pub(crate) fn advance(service: &mut Service<'_>, now: Timestamp) {
+    while let Some((at, thing)) = next(service.state).filter(|(at, _)| *at <= now) {
         match thing {
-            Thing::Instance(index, change) => instance::apply(cloud, at, index, change),
-            Thing::Request(index, change) => spot_life::apply(cloud, at, index, change),
-            Thing::Reservation(index, change) => reservations::apply(cloud, at, index, change),
+            Thing::Instance(index, change) => instance::apply(service, at, index, change),
+            Thing::Request(index, change) => spot_life::apply(service, at, index, change),
+            Thing::Reservation(index, change) => reservations::apply(service, at, index, change),
         }
     }
-    spot_life::retry_holding(cloud, now);
+    spot_life::retry_holding(service, now);
 }
 
 /// Something that has its time.
@@ -171,20 +233,19 @@ enum Thing {
     Reservation(usize, reservations::Change),
 }
 
-fn next(cloud: &Cloud) -> Option<(Timestamp, Thing)> {
-    let instances = cloud.ec2.instances.iter().enumerate();
+fn next(ec2: &Ec2) -> Option<(Timestamp, Thing)> {
+    let instances = ec2.instances.iter().enumerate();
     let instances = instances.filter_map(|(i, it)| it.next().map(|(at, change)| (at, Thing::Instance(i, change))));
-    let requests = cloud.ec2.spot.iter().enumerate();
+    let requests = ec2.spot.iter().enumerate();
     let requests = requests.filter_map(|(i, it)| it.next().map(|(at, change)| (at, Thing::Request(i, change))));
-    let reserved = cloud.ec2.reservations.iter().enumerate();
+    let reserved = ec2.reservations.iter().enumerate();
     let reserved = reserved.filter_map(|(i, it)| it.next().map(|(at, change)| (at, Thing::Reservation(i, change))));
     instances.chain(requests).chain(reserved).min_by_key(|(at, _)| *at)
 }
 
 /// The next moment at which something is due in EC2.
-#[must_use]
-pub fn next_due(cloud: &Cloud) -> Option<Timestamp> {
-    next(cloud).map(|(at, _)| at)
+pub(crate) fn next_due(ec2: &Ec2) -> Option<Timestamp> {
+    next(ec2).map(|(at, _)| at)
 }
 
 /// All instance types on offer.
@@ -192,91 +253,25 @@ pub(crate) fn types() -> &'static [InstanceType] {
     &types::TYPES
 }
 
-/// An instance, while it can be described.
-#[must_use]
-pub fn instance<'a>(cloud: &'a Cloud, id: &str) -> Option<&'a Instance> {
-    cloud.ec2.find(id)
-}
-
-/// The instance's place in the order of all launches, from 1.
-pub(crate) fn number(cloud: &Cloud, id: &str) -> Option<usize> {
-    cloud.ec2.find(id).map(|instance| instance.number)
-}
-
-/// All instances that can be described.
-#[must_use]
-pub fn all(cloud: &Cloud) -> &[Instance] {
-    &cloud.ec2.instances
-}
-
-/// Whether `spotblock-agent` is baked into the instance's image.
-#[must_use]
-pub fn carries_agent(cloud: &Cloud, id: &str) -> bool {
-    instance(cloud, id).is_some_and(|instance| instance.image().carries_agent)
-}
-
-/// The tags of everything that has any, by its id.
-#[must_use]
-pub fn all_tags(cloud: &Cloud) -> &std::collections::BTreeMap<String, std::collections::BTreeMap<String, String>> {
-    &cloud.ec2.tags
-}
-
-pub(crate) fn instance_mut<'a>(cloud: &'a mut Cloud, id: &str) -> Option<&'a mut Instance> {
-    cloud.ec2.find_mut(id)
-}
-
-/// Whether something of this id exists that can carry tags.
-pub(crate) fn exists(cloud: &Cloud, id: &str) -> bool {
-    tags::resource_type(cloud, id).is_ok()
-}
-
-/// What ARNs call things of this id's kind, if there is one of this id.
-pub(crate) fn kind_of(cloud: &Cloud, id: &str) -> Option<&'static str> {
-    tags::resource_type(cloud, id).ok()
-}
-
-/// The id of the launch template that parameters name, and the data of the version that they name, or of the first.
-pub(crate) fn template_asked(cloud: &Cloud, parameters: &Value) -> Option<(String, Value)> {
-    templates::asked(cloud, parameters)
-}
-
-/// The tags of an instance or anything else, in the order of their keys.
-pub(crate) fn tags_of(cloud: &Cloud, id: &str) -> Vec<(String, String)> {
-    let tags = cloud.ec2.tags.get(id).into_iter().flatten();
-    tags.map(|(key, value)| (key.clone(), value.clone())).collect()
-}
-
 /// The host shut itself down. A one-time spot instance is terminated by that.
-pub fn power_off(cloud: &mut Cloud, now: Timestamp, id: &str) {
-    instance::end(cloud, now, id, instance::How::PowerOff);
+pub(crate) fn power_off(service: &mut Service<'_>, now: Timestamp, id: &str) {
+    instance::end(service, now, id, instance::How::PowerOff);
 }
 
 /// The host dies without notice.
-pub fn vanish(cloud: &mut Cloud, now: Timestamp, id: &str) {
-    instance::end(cloud, now, id, instance::How::Vanished);
-}
-
-/// A line on a host's console.
-pub fn console_says(cloud: &mut Cloud, id: &str, line: &str) {
-    cloud.ec2.consoles.entry(id.to_owned()).or_default().push(line.to_owned());
+pub(crate) fn vanish(service: &mut Service<'_>, now: Timestamp, id: &str) {
+    instance::end(service, now, id, instance::How::Vanished);
 }
 
 /// AWS announces that it takes the instance at `taken_at`; `action` is `terminate`, `stop` or `hibernate`, all of
 /// which end the host here.
-pub fn interrupt(cloud: &mut Cloud, now: Timestamp, id: &str, action: &str, taken_at: Timestamp) {
+pub(crate) fn interrupt(service: &mut Service<'_>, now: Timestamp, id: &str, action: &str, taken_at: Timestamp) {
     // AWS takes only spot instances back.
-    if !cloud.ec2.find(id).is_some_and(|instance| instance.market == Market::Spot) {
+    if !service.state.instance(id).is_some_and(|instance| instance.market == Market::Spot) {
         return;
     }
-    instance::announce(cloud, now, id, action, taken_at);
-    spot::marked_for_termination(cloud, now, id);
-}
-
-/// AWS recommends to leave the instance.
-pub fn rebalance(cloud: &mut Cloud, now: Timestamp, id: &str) {
-    if let Some(instance) = cloud.ec2.find_mut(id).filter(|instance| instance.alive()) {
-        instance.rebalance.get_or_insert(now);
-    }
+    instance::announce(service, now, id, action, taken_at);
+    spot::marked_for_termination(service, now, id);
 }
 
 fn millis(number: u64) -> SignedDuration {

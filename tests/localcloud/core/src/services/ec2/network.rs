@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 
 use super::account::{self, Group, IMAGES, Image, KEY_PAIRS, SUBNETS, Subnet, VPCS, ZONES};
 use super::page::{LIMITS, Selection};
-use super::tags;
-use crate::cloud::Cloud;
+use super::{Service, tags};
 use crate::protocol::wire::query;
 use crate::protocol::{AwsError, Context};
 
@@ -59,7 +58,7 @@ impl Wanted {
 
 /// The wanted rows that pass the filters, one page of them, in an element called `set`.
 pub(super) fn list(
-    cloud: &Cloud,
+    service: &Service<'_>,
     wanted: &Wanted,
     parameters: Value,
     limits: RangeInclusive<u32>,
@@ -75,7 +74,7 @@ pub(super) fn list(
             let values: Vec<String> = named.map(|(_, value)| value.clone()).collect();
             (!values.is_empty()).then_some(values)
         };
-        if wanted.takes(&row) && selection.accepts(cloud.ec2.tags.get(&row.id), field)? {
+        if wanted.takes(&row) && selection.accepts(service.state.tags.get(&row.id), field)? {
             found.push(row.answer);
         }
     }
@@ -84,20 +83,20 @@ pub(super) fn list(
 }
 
 /// DescribeVpcs.
-pub(super) fn vpcs(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn vpcs(service: &mut Service<'_>, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
     let wanted = Wanted::ids(&mut parameters, "VpcId", "InvalidVpcID.NotFound", "vpc ID")?;
     let row = |vpc: &account::Vpc| Row {
         id: vpc.id.to_owned(),
         name: String::new(),
         answer: json!({
             "vpcId": vpc.id,
-            "ownerId": cloud.options.account,
+            "ownerId": service.options.account,
             "state": "available",
             "cidrBlock": vpc.cidr,
             "dhcpOptionsId": "dopt-3f1d2c5a",
             "instanceTenancy": "default",
             "isDefault": vpc.default,
-            "tagSet": tags::answer(cloud.ec2.tags.get(vpc.id)),
+            "tagSet": tags::answer(service.state.tags.get(vpc.id)),
         }),
         fields: vec![
             ("vpc-id", vpc.id.to_owned()),
@@ -105,33 +104,33 @@ pub(super) fn vpcs(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Res
             ("state", "available".to_owned()),
             ("is-default", vpc.default.to_string()),
             ("isDefault", vpc.default.to_string()),
-            ("owner-id", cloud.options.account.clone()),
+            ("owner-id", service.options.account.clone()),
         ],
     };
-    list(cloud, &wanted, parameters, LIMITS, "vpcSet", VPCS.iter().map(row).collect())
+    list(service, &wanted, parameters, LIMITS, "vpcSet", VPCS.iter().map(row).collect())
 }
 
 /// DescribeSubnets.
-pub(super) fn subnets(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn subnets(service: &mut Service<'_>, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
     let wanted = Wanted::ids(&mut parameters, "SubnetId", "InvalidSubnetID.NotFound", "subnet ID")?;
-    let rows = SUBNETS.iter().map(|subnet| subnet_row(cloud, subnet)).collect();
-    list(cloud, &wanted, parameters, LIMITS, "subnetSet", rows)
+    let rows = SUBNETS.iter().map(|subnet| subnet_row(service, subnet)).collect();
+    list(service, &wanted, parameters, LIMITS, "subnetSet", rows)
 }
 
-fn subnet_row(cloud: &Cloud, subnet: &Subnet) -> Row {
-    let zone = format!("{}{}", cloud.options.region, subnet.zone);
+fn subnet_row(service: &Service<'_>, subnet: &Subnet) -> Row {
+    let zone = format!("{}{}", service.options.region, subnet.zone);
     let cidr = format!("{}.0/24", subnet.network);
-    let used = cloud.ec2.instances.iter().filter(|it| it.alive() && it.spec.subnet.id == subnet.id).count();
+    let used = service.state.instances.iter().filter(|it| it.alive() && it.spec.subnet.id == subnet.id).count();
     Row {
         id: subnet.id.to_owned(),
         name: String::new(),
         answer: json!({
             "subnetId": subnet.id,
             "subnetArn": format!(
-                "arn:aws:ec2:{}:{}:subnet/{}", cloud.options.region, cloud.options.account, subnet.id
+                "arn:aws:ec2:{}:{}:subnet/{}", service.options.region, service.options.account, subnet.id
             ),
             "state": "available",
-            "ownerId": cloud.options.account,
+            "ownerId": service.options.account,
             "vpcId": subnet.vpc,
             "cidrBlock": cidr,
             "availableIpAddressCount": 251_usize.saturating_sub(used),
@@ -140,7 +139,7 @@ fn subnet_row(cloud: &Cloud, subnet: &Subnet) -> Row {
             "defaultForAz": subnet.default,
             "mapPublicIpOnLaunch": subnet.public,
             "assignIpv6AddressOnCreation": false,
-            "tagSet": tags::answer(cloud.ec2.tags.get(subnet.id)),
+            "tagSet": tags::answer(service.state.tags.get(subnet.id)),
         }),
         fields: vec![
             ("subnet-id", subnet.id.to_owned()),
@@ -151,7 +150,7 @@ fn subnet_row(cloud: &Cloud, subnet: &Subnet) -> Row {
             ("cidr-block", cidr),
             ("default-for-az", subnet.default.to_string()),
             ("state", "available".to_owned()),
-            ("owner-id", cloud.options.account.clone()),
+            ("owner-id", service.options.account.clone()),
         ],
     }
 }
@@ -163,39 +162,43 @@ pub(super) fn zone_id(letter: char) -> String {
 }
 
 /// DescribeSecurityGroups.
-pub(super) fn security_groups(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn security_groups(
+    service: &mut Service<'_>,
+    _: &Context,
+    mut parameters: Value,
+) -> Result<Value, AwsError> {
     let wanted = Wanted::ids(&mut parameters, "GroupId", "InvalidGroup.NotFound", "security group")?
         .or_names(&mut parameters, "GroupName")?;
-    let rows = account::GROUPS.iter().map(|group| group_row(cloud, group)).collect();
-    list(cloud, &wanted, parameters, LIMITS, "securityGroupInfo", rows)
+    let rows = account::GROUPS.iter().map(|group| group_row(service, group)).collect();
+    list(service, &wanted, parameters, LIMITS, "securityGroupInfo", rows)
 }
 
-fn group_row(cloud: &Cloud, group: &Group) -> Row {
+fn group_row(service: &Service<'_>, group: &Group) -> Row {
     let anywhere = json!([{ "ipProtocol": "-1", "groups": [], "ipRanges": [{ "cidrIp": "0.0.0.0/0" }] }]);
     Row {
         id: group.id.to_owned(),
         name: group.name.to_owned(),
         answer: json!({
-            "ownerId": cloud.options.account,
+            "ownerId": service.options.account,
             "groupId": group.id,
             "groupName": group.name,
             "groupDescription": format!("{} group", group.name),
             "vpcId": group.vpc,
             "ipPermissions": [],
             "ipPermissionsEgress": anywhere,
-            "tagSet": tags::answer(cloud.ec2.tags.get(group.id)),
+            "tagSet": tags::answer(service.state.tags.get(group.id)),
         }),
         fields: vec![
             ("group-id", group.id.to_owned()),
             ("group-name", group.name.to_owned()),
             ("vpc-id", group.vpc.to_owned()),
-            ("owner-id", cloud.options.account.clone()),
+            ("owner-id", service.options.account.clone()),
         ],
     }
 }
 
 /// DescribeKeyPairs.
-pub(super) fn key_pairs(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn key_pairs(service: &mut Service<'_>, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
     let wanted = Wanted::ids(&mut parameters, "KeyPairId", "InvalidKeyPair.NotFound", "key pair")?
         .or_names(&mut parameters, "KeyName")?;
     query::take_flag(&mut parameters, "IncludePublicKey")?;
@@ -211,41 +214,41 @@ pub(super) fn key_pairs(cloud: &mut Cloud, _: &Context, mut parameters: Value) -
         }),
         fields: vec![("key-pair-id", key.id.to_owned()), ("key-name", key.name.to_owned())],
     };
-    list(cloud, &wanted, parameters, LIMITS, "keySet", KEY_PAIRS.iter().map(row).collect())
+    list(service, &wanted, parameters, LIMITS, "keySet", KEY_PAIRS.iter().map(row).collect())
 }
 
 /// DescribeImages.
-pub(super) fn images(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn images(service: &mut Service<'_>, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
     let wanted = Wanted::ids(&mut parameters, "ImageId", "InvalidAMIID.NotFound", "image id")?;
     let owners = query::take_list(&mut parameters, "Owner")?;
     for ignored in ["ExecutableBy", "IncludeDeprecated", "IncludeDisabled"] {
         query::take(&mut parameters, ignored);
     }
     let owned = |image: &&Image| {
-        let owner = owner(cloud, image);
+        let owner = owner(service, image);
         owners.is_empty()
             || owners.iter().any(|wanted| match wanted.as_str() {
-                "self" => owner == cloud.options.account,
+                "self" => owner == service.options.account,
                 "amazon" => owner == AMAZON,
                 id => owner == id,
             })
     };
-    let rows = IMAGES.iter().filter(owned).map(|image| image_row(cloud, image)).collect();
-    list(cloud, &wanted, parameters, LIMITS, "imagesSet", rows)
+    let rows = IMAGES.iter().filter(owned).map(|image| image_row(service, image)).collect();
+    list(service, &wanted, parameters, LIMITS, "imagesSet", rows)
 }
 
 /// The images that SSM names are Amazon's, the others the account's own.
-fn owner(cloud: &Cloud, image: &Image) -> String {
+fn owner(service: &Service<'_>, image: &Image) -> String {
     let of_amazon = account::ECS_IMAGES.iter().any(|(_, id)| *id == image.id);
-    if of_amazon { AMAZON.to_owned() } else { cloud.options.account.clone() }
+    if of_amazon { AMAZON.to_owned() } else { service.options.account.clone() }
 }
 
-fn image_row(cloud: &Cloud, image: &Image) -> Row {
-    let owner = owner(cloud, image);
+fn image_row(service: &Service<'_>, image: &Image) -> Row {
+    let owner = owner(service, image);
     Row {
         id: image.id.to_owned(),
         name: image.name.to_owned(),
-        answer: image.answer(&owner, tags::answer(cloud.ec2.tags.get(image.id))),
+        answer: image.answer(&owner, tags::answer(service.state.tags.get(image.id))),
         fields: vec![
             ("image-id", image.id.to_owned()),
             ("name", image.name.to_owned()),
@@ -260,11 +263,15 @@ fn image_row(cloud: &Cloud, image: &Image) -> Row {
 }
 
 /// DescribeAvailabilityZones.
-pub(super) fn availability_zones(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn availability_zones(
+    service: &mut Service<'_>,
+    _: &Context,
+    mut parameters: Value,
+) -> Result<Value, AwsError> {
     let wanted = Wanted::ids(&mut parameters, "ZoneId", "InvalidParameterValue", "availability zone")?
         .or_names(&mut parameters, "ZoneName")?;
     query::take_flag(&mut parameters, "AllAvailabilityZones")?;
-    let region = &cloud.options.region;
+    let region = &service.options.region;
     let row = |letter: &char| {
         let name = format!("{region}{letter}");
         Row {
@@ -291,7 +298,7 @@ pub(super) fn availability_zones(cloud: &mut Cloud, _: &Context, mut parameters:
             ],
         }
     };
-    let answer = list(cloud, &wanted, parameters, LIMITS, "availabilityZoneInfo", ZONES.iter().map(row).collect());
+    let answer = list(service, &wanted, parameters, LIMITS, "availabilityZoneInfo", ZONES.iter().map(row).collect());
     // This operation has no pages.
     answer.map(|mut answer| {
         query::take(&mut answer, "nextToken");

@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 use super::account::ZONES;
 use super::network::{Row, Wanted, list, zone_id};
 use super::types::{self, InstanceType, TYPES};
-use super::{prices, time};
-use crate::cloud::Cloud;
+use super::{Service, prices, time};
 use crate::protocol::wire::query;
 use crate::protocol::{AwsError, Context};
 
@@ -19,7 +18,7 @@ const HISTORY: i64 = 7;
 const PRODUCTS: [&str; 2] = ["Linux/UNIX", "Linux/UNIX (Amazon VPC)"];
 
 /// DescribeInstanceTypes. Its pages have at most 100.
-pub(super) fn instance_types(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn instance_types(service: &mut Service<'_>, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
     let wanted = query::take_list(&mut parameters, "InstanceType")?;
     let unknown: Vec<&str> = wanted.iter().map(String::as_str).filter(|name| types::find(name).is_none()).collect();
     if !unknown.is_empty() {
@@ -33,18 +32,18 @@ pub(super) fn instance_types(cloud: &mut Cloud, _: &Context, mut parameters: Val
         answer: it.answer(),
         fields: it.fields(),
     };
-    list(cloud, &wanted, parameters, 5..=100, "instanceTypeSet", TYPES.iter().map(row).collect())
+    list(service, &wanted, parameters, 5..=100, "instanceTypeSet", TYPES.iter().map(row).collect())
 }
 
 /// DescribeInstanceTypeOfferings: which types there are in the region, or in each zone.
 pub(super) fn instance_type_offerings(
-    cloud: &mut Cloud,
+    service: &mut Service<'_>,
     _: &Context,
     mut parameters: Value,
 ) -> Result<Value, AwsError> {
     let kind: Option<String> = query::take(&mut parameters, "LocationType").map(query::parse).transpose()?;
     let kind = kind.unwrap_or_else(|| "region".to_owned());
-    let region = &cloud.options.region;
+    let region = &service.options.region;
     // Where a type is, by the names of that kind.
     let locations = |it: &InstanceType| -> Result<Vec<String>, AwsError> {
         let zones = ZONES.iter().filter(|letter| it.is_offered(**letter));
@@ -70,7 +69,7 @@ pub(super) fn instance_type_offerings(
             });
         }
     }
-    list(cloud, &Wanted::default(), parameters, 5..=1000, "instanceTypeOfferingSet", rows)
+    list(service, &Wanted::default(), parameters, 5..=1000, "instanceTypeOfferingSet", rows)
 }
 
 /// What DescribeSpotPriceHistory takes besides filters and pages.
@@ -124,12 +123,12 @@ impl Asked {
 /// DescribeSpotPriceHistory, the latest first: who asks from now on gets each pool's price of today, with the time
 /// since when it holds, which is before the time asked for.
 pub(super) fn spot_price_history(
-    cloud: &mut Cloud,
+    service: &mut Service<'_>,
     context: &Context,
     mut parameters: Value,
 ) -> Result<Value, AwsError> {
     let asked = Asked::take(&mut parameters)?;
-    let region = &cloud.options.region;
+    let region = &service.options.region;
     let day = SignedDuration::from_hours(24);
     let today = context.now.as_second().div_euclid(86_400) * 86_400;
     let today = Timestamp::from_second(today).unwrap_or(context.now);
@@ -143,16 +142,16 @@ pub(super) fn spot_price_history(
         for instance_type in TYPES.iter().filter(|it| asked.wants_type(it.name)) {
             let zones =
                 ZONES.iter().filter(|zone| instance_type.is_offered(**zone) && asked.wants_zone(region, **zone));
-            rows.extend(zones.map(|letter| price_row(cloud, instance_type, *letter, from, ago)));
+            rows.extend(zones.map(|letter| price_row(service, instance_type, *letter, from, ago)));
         }
     }
     // Its first page may be smaller than elsewhere.
-    list(cloud, &Wanted::default(), parameters, 1..=1000, "spotPriceHistorySet", rows)
+    list(service, &Wanted::default(), parameters, 1..=1000, "spotPriceHistorySet", rows)
 }
 
-fn price_row(cloud: &Cloud, instance_type: &InstanceType, letter: char, from: Timestamp, days_ago: i64) -> Row {
-    let zone = format!("{}{letter}", cloud.options.region);
-    let price = prices::dollars(prices::spot_before(cloud, instance_type, letter, days_ago));
+fn price_row(service: &Service<'_>, instance_type: &InstanceType, letter: char, from: Timestamp, days_ago: i64) -> Row {
+    let zone = format!("{}{letter}", service.options.region);
+    let price = prices::dollars(prices::spot_before(service, instance_type, letter, days_ago));
     let since = time(from);
     Row {
         id: String::new(),

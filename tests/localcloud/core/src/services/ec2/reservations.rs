@@ -6,14 +6,13 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::capacity_blocks;
 use super::instance::{Instance, Market};
 use super::launch::LaunchSpec;
 use super::page::Selection;
 use super::tags;
 use super::time;
 use super::types::{self, InstanceType};
-use crate::cloud::Cloud;
+use super::{Service, capacity_blocks};
 use crate::protocol::wire::query;
 use crate::protocol::{AwsError, Context};
 
@@ -94,25 +93,25 @@ pub(super) fn instance_type(name: &str) -> Result<&'static InstanceType, AwsErro
 }
 
 /// The zone doesn't have the type.
-pub(super) fn unsupported(cloud: &Cloud, instance_type: &InstanceType, zone: char) -> AwsError {
+pub(super) fn unsupported(service: &Service<'_>, instance_type: &InstanceType, zone: char) -> AwsError {
     let message = format!(
         "Your requested instance type ({}) is not supported in your requested Availability Zone ({}{zone}).",
-        instance_type.name, cloud.options.region
+        instance_type.name, service.options.region
     );
     AwsError::new("Unsupported", message)
 }
 
 /// DescribeCapacityReservations.
-pub(super) fn describe(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn describe(service: &mut Service<'_>, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
     let ids = query::take_list(&mut parameters, "CapacityReservationId")?;
     let selection = Selection::read(parameters)?;
     for id in &ids {
-        find(cloud, id)?;
+        find(service, id)?;
     }
     let mut found = Vec::new();
-    for it in cloud.ec2.reservations.iter().filter(|it| ids.is_empty() || ids.contains(&it.id)) {
-        if selection.accepts(cloud.ec2.tags.get(&it.id), |name| it.field(cloud, name))? {
-            found.push(it.answer(cloud));
+    for it in service.state.reservations.iter().filter(|it| ids.is_empty() || ids.contains(&it.id)) {
+        if selection.accepts(service.state.tags.get(&it.id), |name| it.field(service, name))? {
+            found.push(it.answer(service));
         }
     }
     let (page, next) = selection.page(found, 1..=1000)?;
@@ -120,45 +119,45 @@ pub(super) fn describe(cloud: &mut Cloud, _: &Context, mut parameters: Value) ->
 }
 
 /// The reservation with this id.
-pub(super) fn find<'a>(cloud: &'a Cloud, id: &str) -> Result<&'a Reservation, AwsError> {
+pub(super) fn find<'a>(service: &'a Service<'_>, id: &str) -> Result<&'a Reservation, AwsError> {
     if !id.starts_with("cr-") {
         let message = format!("Invalid id: \"{id}\" (expecting \"cr-...\")");
         return Err(AwsError::new("InvalidCapacityReservationId.Malformed", message));
     }
-    cloud.ec2.reservations.iter().find(|it| it.id == id).ok_or_else(|| {
+    service.state.reservations.iter().find(|it| it.id == id).ok_or_else(|| {
         let message = format!("The capacity reservation ID '{id}' does not exist");
         AwsError::new("InvalidCapacityReservationId.NotFound", message)
     })
 }
 
-pub(super) fn find_mut<'a>(cloud: &'a mut Cloud, id: &str) -> Option<&'a mut Reservation> {
-    cloud.ec2.reservations.iter_mut().find(|it| it.id == id)
+pub(super) fn find_mut<'a>(service: &'a mut Service<'_>, id: &str) -> Option<&'a mut Reservation> {
+    service.state.reservations.iter_mut().find(|it| it.id == id)
 }
 
 /// What reservations hold beyond the instances that run in them: type, zone, market, how many.
-pub(super) fn held(cloud: &Cloud) -> impl Iterator<Item = (&'static InstanceType, char, Market, u32)> {
-    cloud.ec2.reservations.iter().filter(|it| !it.state.is_over()).map(|it| {
+pub(super) fn held(service: &Service<'_>) -> impl Iterator<Item = (&'static InstanceType, char, Market, u32)> {
+    service.state.reservations.iter().filter(|it| !it.state.is_over()).map(|it| {
         let market = if it.block.is_some() { Market::CapacityBlock } else { Market::OnDemand };
-        (it.instance_type, it.zone, market, it.available(cloud))
+        (it.instance_type, it.zone, market, it.available(service))
     })
 }
 
 /// The reservation that an instance runs in.
-pub(super) fn of_instance<'a>(cloud: &'a Cloud, instance: &str) -> Option<&'a str> {
-    cloud.ec2.reservations.iter().find(|it| it.instances.contains(instance)).map(|it| it.id.as_str())
+pub(super) fn of_instance<'a>(service: &'a Service<'_>, instance: &str) -> Option<&'a str> {
+    service.state.reservations.iter().find(|it| it.instances.contains(instance)).map(|it| it.id.as_str())
 }
 
 /// How many instances can be launched into the targeted reservation, which has to fit. ReservationCapacityExceeded is
 /// AWS's code for one that is full; the others' codes are [A].
 pub(super) fn room(
-    cloud: &Cloud,
+    service: &Service<'_>,
     id: &str,
     spec: &LaunchSpec,
     market: Market,
     now: Timestamp,
 ) -> Result<u32, AwsError> {
-    let found = find(cloud, id)?;
-    let region = &cloud.options.region;
+    let found = find(service, id)?;
+    let region = &service.options.region;
     if found.block.is_some() != (market == Market::CapacityBlock) {
         return Err(invalid(format!(
             "The market type does not go with the capacity reservation '{id}': capacity-block is for capacity blocks, \
@@ -177,29 +176,29 @@ pub(super) fn room(
         let message = format!("The capacity reservation '{id}' can't be launched into: it is {state}");
         return Err(AwsError::new("InvalidCapacityReservationState", message));
     }
-    Ok(found.available(cloud))
+    Ok(found.available(service))
 }
 
 /// The open reservations that instances like this run in by themselves, and how many fit into each.
-pub(super) fn open_for(cloud: &Cloud, spec: &LaunchSpec) -> Vec<(String, u32)> {
+pub(super) fn open_for(service: &Service<'_>, spec: &LaunchSpec) -> Vec<(String, u32)> {
     let fits = |it: &&Reservation| {
         it.state == State::Active
             && !it.targeted
             && it.block.is_none()
             && (it.instance_type, it.zone) == (spec.instance_type, spec.subnet.zone)
     };
-    cloud.ec2.reservations.iter().filter(fits).map(|it| (it.id.clone(), it.available(cloud))).collect()
+    service.state.reservations.iter().filter(fits).map(|it| (it.id.clone(), it.available(service))).collect()
 }
 
 impl Reservation {
     /// How many instances live in it.
-    fn used(&self, cloud: &Cloud) -> u32 {
-        let lives = |id: &&String| cloud.ec2.find(id).is_some_and(Instance::alive);
+    fn used(&self, service: &Service<'_>) -> u32 {
+        let lives = |id: &&String| service.state.instance(id).is_some_and(Instance::alive);
         u32::try_from(self.instances.iter().filter(lives).count()).unwrap_or(u32::MAX)
     }
 
-    fn available(&self, cloud: &Cloud) -> u32 {
-        if self.state.is_over() { 0 } else { self.total.saturating_sub(self.used(cloud)) }
+    fn available(&self, service: &Service<'_>) -> u32 {
+        if self.state.is_over() { 0 } else { self.total.saturating_sub(self.used(service)) }
     }
 
     /// When AWS ends what runs in a capacity block.
@@ -220,9 +219,9 @@ impl Reservation {
         [extend, settle, reclaim, expire].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
-    pub(super) fn answer(&self, cloud: &Cloud) -> Value {
+    pub(super) fn answer(&self, service: &Service<'_>) -> Value {
         let Self { id, .. } = self;
-        let (region, account) = (&cloud.options.region, &cloud.options.account);
+        let (region, account) = (&service.options.region, &service.options.account);
         json!({
             "capacityReservationId": id,
             "ownerId": account,
@@ -232,7 +231,7 @@ impl Reservation {
             "instancePlatform": "Linux/UNIX",
             "tenancy": "default",
             "totalInstanceCount": self.total,
-            "availableInstanceCount": if self.state == State::Active { self.available(cloud) } else { 0 },
+            "availableInstanceCount": if self.state == State::Active { self.available(service) } else { 0 },
             "ebsOptimized": self.ebs_optimized,
             "ephemeralStorage": false,
             "state": self.state.name(),
@@ -241,19 +240,19 @@ impl Reservation {
             "endDateType": if self.end.is_some() { "limited" } else { "unlimited" },
             "instanceMatchCriteria": if self.targeted { "targeted" } else { "open" },
             "createDate": time(self.created),
-            "tagSet": tags::answer(cloud.ec2.tags.get(id)),
+            "tagSet": tags::answer(service.state.tags.get(id)),
             "reservationType": if self.block.is_some() { "capacity-block" } else { "default" },
             "capacityBlockId": self.block.as_ref().map(|block| &block.id),
         })
     }
 
-    fn field(&self, cloud: &Cloud, name: &str) -> Option<Vec<String>> {
+    fn field(&self, service: &Service<'_>, name: &str) -> Option<Vec<String>> {
         let one = |value: &str| Some(vec![value.to_owned()]);
         match name {
             "instance-type" => one(self.instance_type.name),
-            "owner-id" => one(&cloud.options.account),
+            "owner-id" => one(&service.options.account),
             "instance-platform" => one("Linux/UNIX"),
-            "availability-zone" => one(&format!("{}{}", cloud.options.region, self.zone)),
+            "availability-zone" => one(&format!("{}{}", service.options.region, self.zone)),
             "tenancy" => one("default"),
             "state" => one(self.state.name()),
             "start-date" => one(&time(self.start)),
@@ -267,21 +266,21 @@ impl Reservation {
 }
 
 /// Lets happen what is next for the reservation at this place.
-pub(super) fn apply(cloud: &mut Cloud, at: Timestamp, index: usize, change: Change) {
+pub(super) fn apply(service: &mut Service<'_>, at: Timestamp, index: usize, change: Change) {
     match change {
         Change::Settle => {
-            let it = &mut cloud.ec2.reservations[index];
+            let it = &mut service.state.reservations[index];
             let scheduled = it.state == State::PaymentPending && it.start > at;
             it.state = if scheduled { State::Scheduled } else { State::Active };
             it.due = scheduled.then_some(it.start);
         }
-        Change::Reclaim => capacity_blocks::reclaim(cloud, at, index),
+        Change::Reclaim => capacity_blocks::reclaim(service, at, index),
         Change::Expire => {
-            let it = &mut cloud.ec2.reservations[index];
+            let it = &mut service.state.reservations[index];
             (it.state, it.due) = (State::Expired, None);
             it.instances.clear();
         }
-        Change::Extend => capacity_blocks::extend(&mut cloud.ec2.reservations[index], at),
+        Change::Extend => capacity_blocks::extend(&mut service.state.reservations[index], at),
     }
 }
 

@@ -4,24 +4,23 @@ use serde_json::{Value, json};
 
 use super::account::{ROUTE_TABLES, RouteTable, VPCS};
 use super::network::{Row, Wanted, list};
-use super::tags;
-use crate::cloud::Cloud;
+use super::{Service, tags};
 use crate::protocol::wire::query;
 use crate::protocol::{AwsError, Context};
 
 /// DescribeRouteTables.
-pub(super) fn describe(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn describe(service: &mut Service<'_>, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
     let wanted = Wanted {
         ids: query::take_list(&mut parameters, "RouteTableId")?,
         names: Vec::new(),
         code: "InvalidRouteTableID.NotFound",
         what: "routeTable ID",
     };
-    let rows = ROUTE_TABLES.iter().map(|table| row(cloud, table)).collect();
-    list(cloud, &wanted, parameters, 5..=100, "routeTableSet", rows)
+    let rows = ROUTE_TABLES.iter().map(|table| row(service, table)).collect();
+    list(service, &wanted, parameters, 5..=100, "routeTableSet", rows)
 }
 
-fn row(cloud: &Cloud, table: &RouteTable) -> Row {
+fn row(service: &Service<'_>, table: &RouteTable) -> Row {
     let vpc = VPCS.iter().find(|vpc| vpc.id == table.vpc).map(|vpc| vpc.cidr).unwrap_or_default();
     let mut routes = vec![
         json!({ "destinationCidrBlock": vpc, "gatewayId": "local", "state": "active", "origin": "CreateRouteTable" }),
@@ -48,7 +47,7 @@ fn row(cloud: &Cloud, table: &RouteTable) -> Row {
     let mut fields = vec![
         ("route-table-id", table.id.to_owned()),
         ("vpc-id", table.vpc.to_owned()),
-        ("owner-id", cloud.options.account.clone()),
+        ("owner-id", service.options.account.clone()),
         ("association.main", table.main.to_string()),
     ];
     // A table without any is still one that can be filtered by it.
@@ -60,11 +59,11 @@ fn row(cloud: &Cloud, table: &RouteTable) -> Row {
         answer: json!({
             "routeTableId": table.id,
             "vpcId": table.vpc,
-            "ownerId": cloud.options.account,
+            "ownerId": service.options.account,
             "routeSet": routes,
             "associationSet": main.into_iter().chain(subnets).collect::<Vec<_>>(),
             "propagatingVgwSet": [],
-            "tagSet": tags::answer(cloud.ec2.tags.get(table.id)),
+            "tagSet": tags::answer(service.state.tags.get(table.id)),
         }),
         fields,
     }

@@ -13,8 +13,7 @@ use super::spot::{self, Price, SpotRequest};
 use super::tags::{self, Tags};
 use super::template_launch::{Launch, MarketParameters};
 use super::templates::{self, Which};
-use super::{prices, reservations};
-use crate::cloud::Cloud;
+use super::{Service, prices, reservations};
 use crate::protocol::wire::query;
 use crate::protocol::{AwsError, Context};
 
@@ -60,42 +59,42 @@ struct Run {
 }
 
 /// RunInstances.
-pub(super) fn run(cloud: &mut Cloud, context: &Context, parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn run(service: &mut Service<'_>, context: &Context, parameters: Value) -> Result<Value, AwsError> {
     let mut rest = parameters.clone();
     let own = Own::take(&mut rest)?;
     if let Some(token) = &own.client_token
-        && let Some(known) = cloud.ec2.run_tokens.iter().find(|known| known.token == *token)
+        && let Some(known) = service.state.run_tokens.iter().find(|known| known.token == *token)
     {
         if known.parameters == parameters {
-            return Ok(answer(cloud, &known.reservation, &known.instances));
+            return Ok(answer(service, &known.reservation, &known.instances));
         }
         let message = "The request uses the same client token as a previous, but non-identical request.";
         return Err(AwsError::new("IdempotentParameterMismatch", message));
     }
     let (min, max) = own.counts()?;
-    let (data, template) = own.over_template(cloud, context, rest)?;
-    let run = Run::resolve(cloud, context.now, data, template)?;
-    let places = run.places(cloud, context.now, min, max)?;
-    let reservation = cloud.ids.resource("r");
+    let (data, template) = own.over_template(service, context, rest)?;
+    let run = Run::resolve(service, context.now, data, template)?;
+    let places = run.places(service, context.now, min, max)?;
+    let reservation = service.ids.resource("r");
     let mut instances = Vec::new();
     for (place, count) in places {
         for _ in 0..count {
-            instances.push(run.launch(cloud, context.now, &reservation, place.as_deref()));
+            instances.push(run.launch(service, context.now, &reservation, place.as_deref()));
         }
     }
-    let answer = answer(cloud, &reservation, &instances);
+    let answer = answer(service, &reservation, &instances);
     if let Some(token) = own.client_token {
-        cloud.ec2.run_tokens.push(Token { token, parameters, reservation, instances });
+        service.state.run_tokens.push(Token { token, parameters, reservation, instances });
     }
     Ok(answer)
 }
 
-fn answer(cloud: &Cloud, reservation: &str, instances: &[String]) -> Value {
+fn answer(service: &Service<'_>, reservation: &str, instances: &[String]) -> Value {
     let instances: Vec<Value> =
-        instances.iter().filter_map(|id| cloud.ec2.find(id)).map(|instance| instance.answer(cloud)).collect();
+        instances.iter().filter_map(|id| service.state.instance(id)).map(|instance| instance.answer(service)).collect();
     json!({
         "reservationId": reservation,
-        "ownerId": cloud.options.account,
+        "ownerId": service.options.account,
         "groupSet": [],
         "instancesSet": instances,
     })
@@ -126,13 +125,13 @@ impl Own {
     /// request says, tags too.
     fn over_template(
         &self,
-        cloud: &Cloud,
+        service: &Service<'_>,
         context: &Context,
         request: Value,
     ) -> Result<(Value, Option<(String, usize)>), AwsError> {
         let Some(named) = &self.launch_template else { return Ok((request, None)) };
         let which = Which { id: named.launch_template_id.clone(), name: named.launch_template_name.clone() };
-        let (template, version) = templates::to_launch(cloud, context, &which, named.version.as_deref())?;
+        let (template, version) = templates::to_launch(service, context, &which, named.version.as_deref())?;
         let mut data = template.versions[version - 1].requested.clone();
         if let (Value::Object(data), Value::Object(request)) = (&mut data, request) {
             data.extend(request);
@@ -143,7 +142,7 @@ impl Own {
 
 impl Run {
     fn resolve(
-        cloud: &Cloud,
+        service: &Service<'_>,
         now: Timestamp,
         data: Value,
         template: Option<(String, usize)>,
@@ -163,7 +162,7 @@ impl Run {
         let (market, price) = market(launch.market.as_ref())?;
         let target = launch.reservation().map(str::to_owned);
         check_target(market, target.as_deref(), preference.as_deref())?;
-        let spec = launch.resolve(cloud, now)?;
+        let spec = launch.resolve(service, now)?;
         let open = market == Market::OnDemand && preference.as_deref() != Some("none");
         Ok(Self { spec: Arc::new(spec), market, price, target, open, tags, request_tags })
     }
@@ -171,14 +170,14 @@ impl Run {
     /// Where instances can be launched, and how many: into reservations, and outside of them.
     fn places(
         &self,
-        cloud: &Cloud,
+        service: &Service<'_>,
         now: Timestamp,
         min: u32,
         max: u32,
     ) -> Result<Vec<(Option<String>, u32)>, AwsError> {
         let spec = &self.spec;
         if let Some(target) = &self.target {
-            let room = reservations::room(cloud, target, spec, self.market, now)?;
+            let room = reservations::room(service, target, spec, self.market, now)?;
             if room < min {
                 let message = format!(
                     "The requested reservation {target} does not have sufficient compatible and available capacity for this request."
@@ -188,26 +187,26 @@ impl Run {
             return Ok(vec![(Some(target.clone()), room.min(max))]);
         }
         if !spec.instance_type.is_offered(spec.subnet.zone) {
-            return Err(reservations::unsupported(cloud, spec.instance_type, spec.subnet.zone));
+            return Err(reservations::unsupported(service, spec.instance_type, spec.subnet.zone));
         }
-        self.check_price(cloud)?;
+        self.check_price(service)?;
         let mut left = max;
         let mut places = Vec::new();
-        let open = if self.open { reservations::open_for(cloud, spec) } else { Vec::new() };
+        let open = if self.open { reservations::open_for(service, spec) } else { Vec::new() };
         for (id, room) in open {
             places.push((Some(id), room.min(left)));
             left -= room.min(left);
         }
-        let (granted, shortage) = Claims::default().grant(cloud, spec, self.market, left);
+        let (granted, shortage) = Claims::default().grant(service, spec, self.market, left);
         places.push((None, granted));
         match shortage {
-            Some(shortage) if max - left + granted < min => Err(shortage.error(cloud, spec, self.market)),
+            Some(shortage) if max - left + granted < min => Err(shortage.error(service, spec, self.market)),
             _ => Ok(places),
         }
     }
 
-    fn check_price(&self, cloud: &Cloud) -> Result<(), AwsError> {
-        let price = prices::spot(cloud, self.spec.instance_type, self.spec.subnet.zone);
+    fn check_price(&self, service: &Service<'_>) -> Result<(), AwsError> {
+        let price = prices::spot(service, self.spec.instance_type, self.spec.subnet.zone);
         match &self.price {
             Some(max) if max.dollars < price => Err(AwsError::new(
                 "SpotMaxPriceTooLow",
@@ -220,8 +219,8 @@ impl Run {
         }
     }
 
-    fn launch(&self, cloud: &mut Cloud, now: Timestamp, reservation: &str, place: Option<&str>) -> String {
-        let request = (self.market == Market::Spot).then(|| format!("sir-{}", cloud.ids.hex(8)));
+    fn launch(&self, service: &mut Service<'_>, now: Timestamp, reservation: &str, place: Option<&str>) -> String {
+        let request = (self.market == Market::Spot).then(|| format!("sir-{}", service.ids.hex(8)));
         let order = Order {
             spec: Arc::clone(&self.spec),
             market: self.market,
@@ -229,19 +228,19 @@ impl Run {
             spot_request: request.clone(),
             reservation: Some(reservation.to_owned()),
             block: None,
-            taken_back: place.and_then(|id| reservations::find(cloud, id).ok()?.reclaim_at()),
+            taken_back: place.and_then(|id| reservations::find(service, id).ok()?.reclaim_at()),
             tags: self.tags.clone(),
         };
-        let instance = instance::launch(cloud, now, order);
+        let instance = instance::launch(service, now, order);
         if let Some(request) = request {
-            capacity::take_spot(cloud, 1);
+            capacity::take_spot(service, 1);
             if !self.request_tags.is_empty() {
-                cloud.ec2.tags.insert(request.clone(), self.request_tags.clone());
+                service.state.tags.insert(request.clone(), self.request_tags.clone());
             }
             let (spec, price) = (Arc::clone(&self.spec), self.price.clone());
-            cloud.ec2.spot.push(SpotRequest::of_launch(request, now, spec, price, instance.clone()));
+            service.state.spot.push(SpotRequest::of_launch(request, now, spec, price, instance.clone()));
         }
-        if let Some(place) = place.and_then(|id| reservations::find_mut(cloud, id)) {
+        if let Some(place) = place.and_then(|id| reservations::find_mut(service, id)) {
             place.instances.insert(instance.clone());
         }
         instance

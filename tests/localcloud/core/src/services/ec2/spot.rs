@@ -13,8 +13,7 @@ use super::launch::{LaunchParameters, LaunchSpec};
 use super::page::{LIMITS, Selection};
 use super::prices::{self, dollars};
 use super::tags::{self, TagSpecification};
-use super::{millis, time};
-use crate::cloud::Cloud;
+use super::{Service, millis, time};
 use crate::protocol::options::SpotBlock;
 use crate::protocol::wire::query;
 use crate::protocol::{AwsError, Context};
@@ -114,24 +113,28 @@ fn invalid(message: impl Into<String>) -> AwsError {
 }
 
 /// RequestSpotInstances.
-pub(super) fn request(cloud: &mut Cloud, context: &Context, parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn request(service: &mut Service<'_>, context: &Context, parameters: Value) -> Result<Value, AwsError> {
     let request: Parameters = query::parse(parameters.clone())?;
-    if let Some(ids) = answered_before(cloud, &request, &parameters)? {
-        return Ok(json!({ "spotInstanceRequestSet": answers(cloud, |spot| ids.contains(&spot.id)) }));
+    if let Some(ids) = answered_before(service, &request, &parameters)? {
+        return Ok(json!({ "spotInstanceRequestSet": answers(service, |spot| ids.contains(&spot.id)) }));
     }
-    let ids = create(cloud, context.now, request, parameters)?;
-    Ok(json!({ "spotInstanceRequestSet": answers(cloud, |spot| ids.contains(&spot.id)) }))
+    let ids = create(service, context.now, request, parameters)?;
+    Ok(json!({ "spotInstanceRequestSet": answers(service, |spot| ids.contains(&spot.id)) }))
 }
 
 /// The requests that the client token brought already.
-fn answered_before(cloud: &Cloud, request: &Parameters, parameters: &Value) -> Result<Option<Vec<String>>, AwsError> {
+fn answered_before(
+    service: &Service<'_>,
+    request: &Parameters,
+    parameters: &Value,
+) -> Result<Option<Vec<String>>, AwsError> {
     let Some(token) = &request.client_token else { return Ok(None) };
     if token.is_empty() || token.chars().count() > MAX_TOKEN || !token.is_ascii() {
         let message =
             "The specified client token is not valid. Token length should be between 1 and 64 ASCII characters.";
         return Err(AwsError::new("InvalidClientToken", message));
     }
-    match cloud.ec2.spot_tokens.iter().find(|known| known.token == *token) {
+    match service.state.spot_tokens.iter().find(|known| known.token == *token) {
         None => Ok(None),
         Some(known) if known.parameters == *parameters => Ok(Some(known.requests.clone())),
         Some(_) => Err(AwsError::new(
@@ -141,8 +144,13 @@ fn answered_before(cloud: &Cloud, request: &Parameters, parameters: &Value) -> R
     }
 }
 
-fn create(cloud: &mut Cloud, now: Timestamp, request: Parameters, parameters: Value) -> Result<Vec<String>, AwsError> {
-    let block = check_block(cloud, &request)?;
+fn create(
+    service: &mut Service<'_>,
+    now: Timestamp,
+    request: Parameters,
+    parameters: Value,
+) -> Result<Vec<String>, AwsError> {
+    let block = check_block(service, &request)?;
     let price = request.spot_price.as_deref().map(price).transpose()?;
     let persistent = match request.r#type.as_deref() {
         None | Some("one-time") => false,
@@ -156,13 +164,13 @@ fn create(cloud: &mut Cloud, now: Timestamp, request: Parameters, parameters: Va
         return Err(invalid("Value (0) for parameter instanceCount is invalid. Expecting a value greater than 0."));
     }
     let tags = tags::of_specifications(&request.tag_specification, "spot-instances-request")?;
-    let spec = Arc::new(request.launch_specification.resolve(cloud, now)?);
-    check_room(cloud, &spec, count)?;
+    let spec = Arc::new(request.launch_specification.resolve(service, now)?);
+    check_room(service, &spec, count)?;
     let mut ids = Vec::new();
     for _ in 0..count {
-        let id = format!("sir-{}", cloud.ids.hex(8));
+        let id = format!("sir-{}", service.ids.hex(8));
         if !tags.is_empty() {
-            cloud.ec2.tags.insert(id.clone(), tags.clone());
+            service.state.tags.insert(id.clone(), tags.clone());
         }
         let mut spot = SpotRequest {
             id: id.clone(),
@@ -182,27 +190,27 @@ fn create(cloud: &mut Cloud, now: Timestamp, request: Parameters, parameters: Va
             zone_group: request.availability_zone_group.clone(),
             interruption: interruption.clone(),
         };
-        spot.begin(now, &cloud.options.pace);
-        cloud.ec2.spot.push(spot);
+        spot.begin(now, &service.options.pace);
+        service.state.spot.push(spot);
         ids.push(id);
     }
     if let Some(token) = request.client_token {
-        cloud.ec2.spot_tokens.push(Token { token, parameters, requests: ids.clone() });
+        service.state.spot_tokens.push(Token { token, parameters, requests: ids.clone() });
     }
     Ok(ids)
 }
 
 /// What AWS refuses at once: more than the account's quota, open requests counted, and types that a zone doesn't have.
-fn check_room(cloud: &Cloud, spec: &LaunchSpec, count: u32) -> Result<(), AwsError> {
+fn check_room(service: &Service<'_>, spec: &LaunchSpec, count: u32) -> Result<(), AwsError> {
     if !spec.instance_type.is_offered(spec.subnet.zone) {
-        return Err(capacity::not_offered("Unsupported", cloud, spec));
+        return Err(capacity::not_offered("Unsupported", service, spec));
     }
     let mut claims = Claims::default();
-    for open in cloud.ec2.spot.iter().filter(|spot| spot.state == State::Open) {
+    for open in service.state.spot.iter().filter(|spot| spot.state == State::Open) {
         claims.add(&open.spec, Market::Spot, 1);
     }
-    match claims.grant(cloud, spec, Market::Spot, count).1 {
-        Some(Shortage::Quota) => Err(Shortage::Quota.error(cloud, spec, Market::Spot)),
+    match claims.grant(service, spec, Market::Spot, count).1 {
+        Some(Shortage::Quota) => Err(Shortage::Quota.error(service, spec, Market::Spot)),
         // A request waits for capacity.
         Some(Shortage::Capacity) | None => Ok(()),
     }
@@ -210,9 +218,9 @@ fn check_room(cloud: &Cloud, spec: &LaunchSpec, count: u32) -> Result<(), AwsErr
 
 /// The rules of a request with a duration. What AWS answered when it broke one is known by its code; but for the
 /// refusal of today, the wording is ours [A].
-fn check_block(cloud: &Cloud, request: &Parameters) -> Result<Option<SignedDuration>, AwsError> {
+fn check_block(service: &Service<'_>, request: &Parameters) -> Result<Option<SignedDuration>, AwsError> {
     let Some(minutes) = request.block_duration_minutes else { return Ok(None) };
-    if cloud.options.spot_block == SpotBlock::Refuse {
+    if service.options.spot_block == SpotBlock::Refuse {
         return Err(invalid("BlockDurationMinutes is not a valid parameter"));
     }
     if !(60..=360).contains(&minutes) || minutes % 60 != 0 {
@@ -270,15 +278,15 @@ fn check_times(request: &Parameters, now: Timestamp) -> Result<(), AwsError> {
 }
 
 /// DescribeSpotInstanceRequests.
-pub(super) fn describe(cloud: &mut Cloud, context: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn describe(service: &mut Service<'_>, context: &Context, mut parameters: Value) -> Result<Value, AwsError> {
     let ids = query::take_list(&mut parameters, "SpotInstanceRequestId")?;
     let selection = Selection::read(parameters)?;
-    check_ids(cloud, &ids, Some(context.now))?;
+    check_ids(service, &ids, Some(context.now))?;
     let mut found = Vec::new();
-    for spot in &cloud.ec2.spot {
-        let wanted = (ids.is_empty() || ids.contains(&spot.id)) && visible(cloud, spot, context.now);
-        if wanted && selection.accepts(cloud.ec2.tags.get(&spot.id), |name| field(cloud, spot, name))? {
-            found.push(spot.answer(cloud));
+    for spot in &service.state.spot {
+        let wanted = (ids.is_empty() || ids.contains(&spot.id)) && visible(service, spot, context.now);
+        if wanted && selection.accepts(service.state.tags.get(&spot.id), |name| field(service, spot, name))? {
+            found.push(spot.answer(service));
         }
     }
     let (page, next) = selection.page(found, LIMITS)?;
@@ -286,19 +294,19 @@ pub(super) fn describe(cloud: &mut Cloud, context: &Context, mut parameters: Val
 }
 
 /// Right after its creation a request can be unknown to whoever describes it.
-fn visible(cloud: &Cloud, spot: &SpotRequest, now: Timestamp) -> bool {
-    now >= spot.created + millis(cloud.options.pace.consistency_ms)
+fn visible(service: &Service<'_>, spot: &SpotRequest, now: Timestamp) -> bool {
+    now >= spot.created + millis(service.options.pace.consistency_ms)
 }
 
 /// All ids have to be known; with a time, known to whoever asks at that time.
-fn check_ids(cloud: &Cloud, ids: &[String], at: Option<Timestamp>) -> Result<(), AwsError> {
+fn check_ids(service: &Service<'_>, ids: &[String], at: Option<Timestamp>) -> Result<(), AwsError> {
     for id in ids {
         if !id.starts_with("sir-") {
             let message = format!("Invalid id: \"{id}\" (expecting \"sir-...\")");
             return Err(AwsError::new("InvalidSpotInstanceRequestID.Malformed", message));
         }
-        let found = cloud.ec2.spot.iter().find(|spot| spot.id == *id);
-        if found.is_none_or(|spot| at.is_some_and(|at| !visible(cloud, spot, at))) {
+        let found = service.state.spot.iter().find(|spot| spot.id == *id);
+        if found.is_none_or(|spot| at.is_some_and(|at| !visible(service, spot, at))) {
             let message = format!("The spot instance request ID '{id}' does not exist");
             return Err(AwsError::new("InvalidSpotInstanceRequestID.NotFound", message));
         }
@@ -307,9 +315,9 @@ fn check_ids(cloud: &Cloud, ids: &[String], at: Option<Timestamp>) -> Result<(),
 }
 
 /// What filters are held against.
-fn field(cloud: &Cloud, spot: &SpotRequest, name: &str) -> Option<Vec<String>> {
+fn field(service: &Service<'_>, spot: &SpotRequest, name: &str) -> Option<Vec<String>> {
     let one = |value: &str| Some(vec![value.to_owned()]);
-    let zone = || format!("{}{}", cloud.options.region, spot.spec.subnet.zone);
+    let zone = || format!("{}{}", service.options.region, spot.spec.subnet.zone);
     match name {
         "spot-instance-request-id" => one(&spot.id),
         "state" => one(spot.state.name()),
@@ -334,7 +342,7 @@ fn field(cloud: &Cloud, spot: &SpotRequest, name: &str) -> Option<Vec<String>> {
 }
 
 /// CancelSpotInstanceRequests. It doesn't end what the requests brought.
-pub(super) fn cancel(cloud: &mut Cloud, context: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn cancel(service: &mut Service<'_>, context: &Context, mut parameters: Value) -> Result<Value, AwsError> {
     let ids: HashSet<String> = query::take_list(&mut parameters, "SpotInstanceRequestId")?.into_iter().collect();
     let Selection { .. } = Selection::read(parameters)?;
     if ids.is_empty() {
@@ -342,17 +350,17 @@ pub(super) fn cancel(cloud: &mut Cloud, context: &Context, mut parameters: Value
         return Err(AwsError::new("MissingParameter", message));
     }
     let listed: Vec<String> = ids.iter().cloned().collect();
-    check_ids(cloud, &listed, None)?;
+    check_ids(service, &listed, None)?;
     let mut cancelled = Vec::new();
-    for spot in cloud.ec2.spot.iter_mut().filter(|spot| ids.contains(&spot.id)) {
+    for spot in service.state.spot.iter_mut().filter(|spot| ids.contains(&spot.id)) {
         spot.cancel(context.now);
         cancelled.push(json!({ "spotInstanceRequestId": spot.id, "state": spot.state.name() }));
     }
     Ok(json!({ "spotInstanceRequestSet": cancelled }))
 }
 
-fn answers(cloud: &Cloud, wanted: impl Fn(&SpotRequest) -> bool) -> Vec<Value> {
-    cloud.ec2.spot.iter().filter(|spot| wanted(spot)).map(|spot| spot.answer(cloud)).collect()
+fn answers(service: &Service<'_>, wanted: impl Fn(&SpotRequest) -> bool) -> Vec<Value> {
+    service.state.spot.iter().filter(|spot| wanted(spot)).map(|spot| spot.answer(service)).collect()
 }
 
 impl SpotRequest {
@@ -384,10 +392,10 @@ impl SpotRequest {
         }
     }
 
-    fn answer(&self, cloud: &Cloud) -> Value {
-        let options = &cloud.options;
+    fn answer(&self, service: &Service<'_>) -> Value {
+        let options = &service.options;
         let zone = format!("{}{}", options.region, self.spec.subnet.zone);
-        let spot_price = prices::spot(cloud, self.spec.instance_type, self.spec.subnet.zone);
+        let spot_price = prices::spot(service, self.spec.instance_type, self.spec.subnet.zone);
         // Without a price of their own, requests pay up to the on-demand price.
         let price = self
             .price
@@ -409,7 +417,7 @@ impl SpotRequest {
             "instanceId": self.instance,
             "createTime": time(self.created),
             "productDescription": "Linux/UNIX",
-            "tagSet": tags::answer(cloud.ec2.tags.get(&self.id)),
+            "tagSet": tags::answer(service.state.tags.get(&self.id)),
             "validFrom": self.valid_from.map(time),
             "validUntil": time(self.valid_until),
             "launchedAvailabilityZone": self.instance.as_ref().map(|_| zone),

@@ -8,8 +8,7 @@ use jiff::Timestamp;
 use super::instance::{self, How, Market, Order};
 use super::spot::{SpotRequest, State};
 use super::tags::Tags;
-use super::{capacity, millis, prices};
-use crate::cloud::Cloud;
+use super::{Service, capacity, millis, prices};
 use crate::protocol::options::{Pace, SpotFailure};
 
 /// The status of a request.
@@ -157,16 +156,16 @@ impl SpotRequest {
 }
 
 /// Lets happen what is next for the request at this place.
-pub(super) fn apply(cloud: &mut Cloud, at: Timestamp, index: usize, change: Change) {
+pub(super) fn apply(service: &mut Service<'_>, at: Timestamp, index: usize, change: Change) {
     match change {
         Change::Begin => {
-            let pace = cloud.options.pace.clone();
-            cloud.ec2.spot[index].begin(at, &pace);
+            let pace = service.options.pace.clone();
+            service.state.spot[index].begin(at, &pace);
         }
-        Change::Evaluate => evaluate(cloud, at, index),
-        Change::Fulfill => fulfill(cloud, at, index),
+        Change::Evaluate => evaluate(service, at, index),
+        Change::Fulfill => fulfill(service, at, index),
         Change::Expire => {
-            let spot = &mut cloud.ec2.spot[index];
+            let spot = &mut service.state.spot[index];
             spot.set(Status::ScheduleExpired, at);
             spot.state = State::Cancelled;
             spot.due = None;
@@ -175,21 +174,21 @@ pub(super) fn apply(cloud: &mut Cloud, at: Timestamp, index: usize, change: Chan
 }
 
 /// Why the request can't be fulfilled now.
-fn obstacle(cloud: &Cloud, spot: &SpotRequest) -> Option<Status> {
+fn obstacle(service: &Service<'_>, spot: &SpotRequest) -> Option<Status> {
     let (instance_type, zone) = (spot.spec.instance_type, spot.spec.subnet.zone);
-    let spot_price = prices::spot(cloud, instance_type, zone);
+    let spot_price = prices::spot(service, instance_type, zone);
     if spot.price.as_ref().is_some_and(|price| price.dollars < spot_price) {
         Some(Status::PriceTooLow)
-    } else if capacity::Claims::default().free(cloud, instance_type, zone, Market::Spot) == Some(0) {
+    } else if capacity::Claims::default().free(service, instance_type, zone, Market::Spot) == Some(0) {
         Some(Status::CapacityNotAvailable)
     } else {
         None
     }
 }
 
-fn evaluate(cloud: &mut Cloud, now: Timestamp, index: usize) {
-    if let Some(failure) = cloud.options.spot_failure {
-        let spot = &mut cloud.ec2.spot[index];
+fn evaluate(service: &mut Service<'_>, now: Timestamp, index: usize) {
+    if let Some(failure) = service.options.spot_failure {
+        let spot = &mut service.state.spot[index];
         spot.state = State::Failed;
         spot.due = None;
         return spot.set(
@@ -201,21 +200,21 @@ fn evaluate(cloud: &mut Cloud, now: Timestamp, index: usize) {
             now,
         );
     }
-    let obstacle = obstacle(cloud, &cloud.ec2.spot[index]);
-    let half = millis(cloud.options.pace.spot_ms.div_ceil(2));
-    let spot = &mut cloud.ec2.spot[index];
+    let obstacle = obstacle(service, &service.state.spot[index]);
+    let half = millis(service.options.pace.spot_ms.div_ceil(2));
+    let spot = &mut service.state.spot[index];
     spot.set(obstacle.unwrap_or(Status::PendingFulfillment), now);
     spot.due = obstacle.is_none().then(|| now + half);
 }
 
-fn fulfill(cloud: &mut Cloud, now: Timestamp, index: usize) {
-    if obstacle(cloud, &cloud.ec2.spot[index]).is_some() {
-        return evaluate(cloud, now, index);
+fn fulfill(service: &mut Service<'_>, now: Timestamp, index: usize) {
+    if obstacle(service, &service.state.spot[index]).is_some() {
+        return evaluate(service, now, index);
     }
-    if let Some(left) = &mut cloud.options.spot_capacity {
+    if let Some(left) = &mut service.options.spot_capacity {
         *left -= 1;
     }
-    let spot = &mut cloud.ec2.spot[index];
+    let spot = &mut service.state.spot[index];
     spot.state = State::Active;
     spot.set(Status::Fulfilled, now);
     spot.due = None;
@@ -229,31 +228,31 @@ fn fulfill(cloud: &mut Cloud, now: Timestamp, index: usize) {
         taken_back: None,
         tags: Tags::new(),
     };
-    let instance = instance::launch(cloud, now, order);
-    cloud.ec2.spot[index].instance = Some(instance);
+    let instance = instance::launch(service, now, order);
+    service.state.spot[index].instance = Some(instance);
 }
 
 /// Looks again at requests that wait for a price or for capacity, since both can change at any time.
-pub(super) fn retry_holding(cloud: &mut Cloud, now: Timestamp) {
-    for index in 0..cloud.ec2.spot.len() {
-        if cloud.ec2.spot[index].holds() {
-            evaluate(cloud, now, index);
+pub(super) fn retry_holding(service: &mut Service<'_>, now: Timestamp) {
+    for index in 0..service.state.spot.len() {
+        if service.state.spot[index].holds() {
+            evaluate(service, now, index);
         }
     }
 }
 
 /// The request of this instance shows that AWS is about to end it.
-pub(in super::super) fn marked_for_termination(cloud: &mut Cloud, now: Timestamp, instance: &str) {
-    let alive = cloud.ec2.find(instance).is_some_and(instance::Instance::alive);
-    if let Some(spot) = of_instance(cloud, instance).filter(|spot| alive && spot.state == State::Active) {
+pub(in super::super) fn marked_for_termination(service: &mut Service<'_>, now: Timestamp, instance: &str) {
+    let alive = service.state.instance(instance).is_some_and(instance::Instance::alive);
+    if let Some(spot) = of_instance(service, instance).filter(|spot| alive && spot.state == State::Active) {
         spot.set(Status::MarkedForTermination, now);
     }
 }
 
 /// The request of this instance shows how it ended; a persistent one begins again.
-pub(super) fn instance_ended(cloud: &mut Cloud, now: Timestamp, instance: &str, how: How) {
-    let pace = cloud.options.pace.clone();
-    let Some(spot) = of_instance(cloud, instance) else { return };
+pub(super) fn instance_ended(service: &mut Service<'_>, now: Timestamp, instance: &str, how: How) {
+    let pace = service.options.pace.clone();
+    let Some(spot) = of_instance(service, instance) else { return };
     spot.set(
         match how {
             How::PowerOff | How::Terminated => Status::TerminatedByUser,
@@ -271,6 +270,6 @@ pub(super) fn instance_ended(cloud: &mut Cloud, now: Timestamp, instance: &str, 
     }
 }
 
-fn of_instance<'a>(cloud: &'a mut Cloud, instance: &str) -> Option<&'a mut SpotRequest> {
-    cloud.ec2.spot.iter_mut().find(|spot| spot.instance.as_deref() == Some(instance))
+fn of_instance<'a>(service: &'a mut Service<'_>, instance: &str) -> Option<&'a mut SpotRequest> {
+    service.state.spot.iter_mut().find(|spot| spot.instance.as_deref() == Some(instance))
 }

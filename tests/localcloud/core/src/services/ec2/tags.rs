@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::account;
 use super::page::{LIMITS, Selection};
-use crate::cloud::Cloud;
+use super::{Ec2, Service, account};
 use crate::protocol::wire::query;
 use crate::protocol::{AwsError, Context};
 
@@ -106,33 +105,33 @@ struct TagsRequest {
     tag: Vec<Tag>,
 }
 
-pub(super) fn create(cloud: &mut Cloud, _: &Context, parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn create(service: &mut Service<'_>, _: &Context, parameters: Value) -> Result<Value, AwsError> {
     let request: TagsRequest = query::parse(parameters)?;
     if request.tag.is_empty() {
         return Err(AwsError::new("MissingParameter", "The request must contain the parameter tag"));
     }
     let mut tagged = Vec::new();
     for id in &request.resource_id {
-        resource_type(cloud, id)?;
-        let mut tags = cloud.ec2.tags.get(id).cloned().unwrap_or_default();
+        resource_type(service.state, id)?;
+        let mut tags = service.state.tags.get(id).cloned().unwrap_or_default();
         merge(&mut tags, &request.tag)?;
         tagged.push((id.clone(), tags));
     }
-    cloud.ec2.tags.extend(tagged);
+    service.state.tags.extend(tagged);
     Ok(json!({ "return": true }))
 }
 
-pub(super) fn delete(cloud: &mut Cloud, _: &Context, parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn delete(service: &mut Service<'_>, _: &Context, parameters: Value) -> Result<Value, AwsError> {
     let request: TagsRequest = query::parse(parameters)?;
     for id in &request.resource_id {
-        resource_type(cloud, id)?;
+        resource_type(service.state, id)?;
     }
     if let Some(reserved) = request.tag.iter().find(|tag| is_reserved(&tag.key)) {
         let message = format!("Tag keys starting with 'aws:' are reserved for internal use: {}", reserved.key);
         return Err(AwsError::new("InvalidParameterValue", message));
     }
     for id in &request.resource_id {
-        let Some(tags) = cloud.ec2.tags.get_mut(id) else { continue };
+        let Some(tags) = service.state.tags.get_mut(id) else { continue };
         if request.tag.is_empty() {
             tags.retain(|key, _| is_reserved(key));
         }
@@ -143,11 +142,11 @@ pub(super) fn delete(cloud: &mut Cloud, _: &Context, parameters: Value) -> Resul
     Ok(json!({ "return": true }))
 }
 
-pub(super) fn describe(cloud: &mut Cloud, _: &Context, parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn describe(service: &mut Service<'_>, _: &Context, parameters: Value) -> Result<Value, AwsError> {
     let selection = Selection::read(parameters)?;
     let mut found = Vec::new();
-    for (id, tags) in &cloud.ec2.tags {
-        let Ok(kind) = resource_type(cloud, id) else { continue };
+    for (id, tags) in &service.state.tags {
+        let Ok(kind) = resource_type(service.state, id) else { continue };
         for (key, value) in tags {
             let field = |name: &str| match name {
                 "resource-id" => Some(vec![id.clone()]),
@@ -167,10 +166,9 @@ pub(super) fn describe(cloud: &mut Cloud, _: &Context, parameters: Value) -> Res
 }
 
 /// The type of a resource that exists, or the error that AWS gives for one that doesn't.
-pub(super) fn resource_type(cloud: &Cloud, id: &str) -> Result<&'static str, AwsError> {
-    let ec2 = &cloud.ec2;
+pub(super) fn resource_type(ec2: &Ec2, id: &str) -> Result<&'static str, AwsError> {
     let (exists, kind, code, what) = match id.split_once('-').map_or("", |(prefix, _)| prefix) {
-        "i" => (ec2.find(id).is_some(), "instance", "InvalidInstanceID.NotFound", "instance ID"),
+        "i" => (ec2.instance(id).is_some(), "instance", "InvalidInstanceID.NotFound", "instance ID"),
         "sir" => (
             ec2.spot.iter().any(|request| request.id == id),
             "spot-instances-request",

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::Service;
 use super::launch::{LaunchParameters, LaunchSpec, Metadata, Shutdown};
 use super::tags::TagSpecification;
-use crate::cloud::Cloud;
 use crate::protocol::AwsError;
 use crate::protocol::wire::query;
 
@@ -85,14 +85,14 @@ impl Launch {
     }
 
     /// Holds the launch against the account and AWS's rules.
-    pub(super) fn resolve(self, cloud: &Cloud, now: Timestamp) -> Result<LaunchSpec, AwsError> {
-        let metadata = self.metadata.resolve(cloud)?;
+    pub(super) fn resolve(self, service: &Service<'_>, now: Timestamp) -> Result<LaunchSpec, AwsError> {
+        let metadata = self.metadata.resolve(service)?;
         let shutdown = match self.shutdown.as_deref() {
             None | Some("stop") => Shutdown::Stop,
             Some("terminate") => Shutdown::Terminate,
             Some(other) => return Err(invalid(other, "instanceInitiatedShutdownBehavior")),
         };
-        let mut spec = self.parameters.resolve(cloud, now)?;
+        let mut spec = self.parameters.resolve(service, now)?;
         spec.metadata = metadata;
         spec.shutdown = shutdown;
         Ok(spec)
@@ -100,14 +100,14 @@ impl Launch {
 }
 
 impl MetadataParameters {
-    fn resolve(self, cloud: &Cloud) -> Result<Metadata, AwsError> {
+    fn resolve(self, service: &Service<'_>) -> Result<Metadata, AwsError> {
         let flag = |text: Option<String>, yes: &str, no: &str, name: &str, otherwise: bool| match text.as_deref() {
             None => Ok(otherwise),
             Some(text) if text == yes => Ok(true),
             Some(text) if text == no => Ok(false),
             Some(other) => Err(invalid(other, name)),
         };
-        let default = Metadata::default_of(cloud);
+        let default = Metadata::default_of(service);
         flag(self.http_protocol_ipv6, "enabled", "disabled", "HttpProtocolIpv6", false)?;
         let hop_limit = self.http_put_response_hop_limit.unwrap_or(default.hop_limit);
         if !(1..=64).contains(&hop_limit) {

@@ -8,8 +8,7 @@ use serde_json::{Map, Value, json};
 use super::page::Selection;
 use super::tags::{self, TagSpecification};
 use super::versions::Version;
-use super::{millis, time};
-use crate::cloud::Cloud;
+use super::{Ec2, Service, millis, time};
 use crate::protocol::wire::query;
 use crate::protocol::{AwsError, Context};
 
@@ -35,13 +34,14 @@ struct Create {
 }
 
 /// CreateLaunchTemplate: a create-if-absent, for a name belongs to one template.
-pub(super) fn create(cloud: &mut Cloud, context: &Context, parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn create(service: &mut Service<'_>, context: &Context, parameters: Value) -> Result<Value, AwsError> {
     let request: Create = query::parse(parameters.clone())?;
     if let Some(token) = &request.client_token
-        && let Some(known) = cloud.ec2.templates.iter().find(|it| it.token.as_ref().is_some_and(|(t, _)| t == token))
+        && let Some(known) =
+            service.state.templates.iter().find(|it| it.token.as_ref().is_some_and(|(t, _)| t == token))
     {
         if known.token.as_ref().is_some_and(|(_, before)| *before == parameters) {
-            return Ok(json!({ "launchTemplate": known.answer(cloud) }));
+            return Ok(json!({ "launchTemplate": known.answer(service) }));
         }
         let message = "The request uses the same client token as a previous, but non-identical request.";
         return Err(AwsError::new("IdempotentParameterMismatch", message));
@@ -51,7 +51,7 @@ pub(super) fn create(cloud: &mut Cloud, context: &Context, parameters: Value) ->
         let message = "The request must contain the parameter LaunchTemplateData";
         return Err(AwsError::new("MissingParameter", message));
     }
-    if cloud.ec2.templates.iter().any(|template| template.name == request.launch_template_name) {
+    if service.state.templates.iter().any(|template| template.name == request.launch_template_name) {
         return Err(AwsError::new(
             "InvalidLaunchTemplateName.AlreadyExistsException",
             "Launch template name already in use.",
@@ -59,17 +59,17 @@ pub(super) fn create(cloud: &mut Cloud, context: &Context, parameters: Value) ->
     }
     let tags = tags::of_specifications(&request.tag_specification, "launch-template")?;
     let template = LaunchTemplate {
-        id: cloud.ids.resource("lt"),
+        id: service.ids.resource("lt"),
         name: request.launch_template_name,
         created: context.now,
         versions: vec![Version::new(context.now, request.version_description, request.launch_template_data, None)],
         token: request.client_token.map(|token| (token, parameters)),
     };
     if !tags.is_empty() {
-        cloud.ec2.tags.insert(template.id.clone(), tags);
+        service.state.tags.insert(template.id.clone(), tags);
     }
-    let answer = template.answer(cloud);
-    cloud.ec2.templates.push(template);
+    let answer = template.answer(service);
+    service.state.templates.push(template);
     Ok(json!({ "launchTemplate": answer }))
 }
 
@@ -118,25 +118,25 @@ fn decapitalized(name: &str) -> String {
 }
 
 /// DescribeLaunchTemplates.
-pub(super) fn describe(cloud: &mut Cloud, context: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn describe(service: &mut Service<'_>, context: &Context, mut parameters: Value) -> Result<Value, AwsError> {
     let ids = query::take_list(&mut parameters, "LaunchTemplateId")?;
     let names = query::take_list(&mut parameters, "LaunchTemplateName")?;
     let selection = Selection::read(parameters)?;
     for id in &ids {
-        find_shown(cloud, context, Some(id), None)?;
+        find_shown(service, context, Some(id), None)?;
     }
     for name in &names {
-        find_shown(cloud, context, None, Some(name))?;
+        find_shown(service, context, None, Some(name))?;
     }
     let mut found = Vec::new();
-    for template in &cloud.ec2.templates {
+    for template in &service.state.templates {
         let all = ids.is_empty() && names.is_empty();
         let wanted = all || ids.contains(&template.id) || names.contains(&template.name);
         if wanted
-            && template.is_shown(cloud, context.now)
-            && selection.accepts(cloud.ec2.tags.get(&template.id), |name| template.field(name))?
+            && template.is_shown(service, context.now)
+            && selection.accepts(service.state.tags.get(&template.id), |name| template.field(name))?
         {
-            found.push(template.answer(cloud));
+            found.push(template.answer(service));
         }
     }
     let (page, next) = selection.page(found, 1..=200)?;
@@ -144,24 +144,24 @@ pub(super) fn describe(cloud: &mut Cloud, context: &Context, mut parameters: Val
 }
 
 /// DeleteLaunchTemplate.
-pub(super) fn delete(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn delete(service: &mut Service<'_>, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
     let which = Which::take(&mut parameters)?;
     Selection::read(parameters)?;
-    let template = which.find(cloud)?;
-    let (id, answer) = (template.id.clone(), template.answer(cloud));
-    cloud.ec2.templates.retain(|template| template.id != id);
-    cloud.ec2.tags.remove(&id);
+    let template = which.find(service.state)?;
+    let (id, answer) = (template.id.clone(), template.answer(service));
+    service.state.templates.retain(|template| template.id != id);
+    service.state.tags.remove(&id);
     Ok(json!({ "launchTemplate": answer }))
 }
 
 /// The template that a launch names, and the number of the version.
 pub(super) fn to_launch<'a>(
-    cloud: &'a Cloud,
+    service: &'a Service<'_>,
     context: &Context,
     which: &Which,
     version: Option<&str>,
 ) -> Result<(&'a LaunchTemplate, usize), AwsError> {
-    let template = which.find_shown(cloud, context)?;
+    let template = which.find_shown(service, context)?;
     let number = template.number(version.unwrap_or("$Default"))?;
     Ok((template, number))
 }
@@ -179,12 +179,16 @@ impl Which {
     }
 
     /// The same for who only reads, and may not be shown it yet.
-    pub(super) fn find_shown<'a>(&self, cloud: &'a Cloud, context: &Context) -> Result<&'a LaunchTemplate, AwsError> {
-        self.find(cloud)?;
-        find_shown(cloud, context, self.id.as_deref(), self.name.as_deref())
+    pub(super) fn find_shown<'a>(
+        &self,
+        service: &'a Service<'_>,
+        context: &Context,
+    ) -> Result<&'a LaunchTemplate, AwsError> {
+        self.find(service.state)?;
+        find_shown(service, context, self.id.as_deref(), self.name.as_deref())
     }
 
-    pub(super) fn find<'a>(&self, cloud: &'a Cloud) -> Result<&'a LaunchTemplate, AwsError> {
+    pub(super) fn find<'a>(&self, ec2: &'a Ec2) -> Result<&'a LaunchTemplate, AwsError> {
         match (&self.id, &self.name) {
             (None, None) => {
                 let message = "Either a launch template ID or a launch template name must be specified in the request.";
@@ -195,35 +199,35 @@ impl Which {
                     "Only one of launch template ID and launch template name can be specified in the request.";
                 Err(AwsError::new("InvalidParameterCombination", message))
             }
-            (id, name) => find(cloud, id.as_deref(), name.as_deref()),
+            (id, name) => find(ec2, id.as_deref(), name.as_deref()),
         }
     }
 }
 
-fn find<'a>(cloud: &'a Cloud, id: Option<&str>, name: Option<&str>) -> Result<&'a LaunchTemplate, AwsError> {
+fn find<'a>(ec2: &'a Ec2, id: Option<&str>, name: Option<&str>) -> Result<&'a LaunchTemplate, AwsError> {
     let matches = |it: &&LaunchTemplate| id.is_none_or(|id| id == it.id) && name.is_none_or(|name| name == it.name);
-    cloud.ec2.templates.iter().find(matches).ok_or_else(|| not_found(id))
+    ec2.templates.iter().find(matches).ok_or_else(|| not_found(id))
 }
 
 /// The id of the template that parameters name, and the data of the version that they name, or of the first.
-pub(super) fn asked(cloud: &Cloud, parameters: &Value) -> Option<(String, Value)> {
+pub(super) fn asked(ec2: &Ec2, parameters: &Value) -> Option<(String, Value)> {
     let text = |name: &str| parameters.get(name).and_then(Value::as_str);
     let which =
         Which { id: text("LaunchTemplateId").map(str::to_owned), name: text("LaunchTemplateName").map(str::to_owned) };
-    let template = which.find(cloud).ok()?;
+    let template = which.find(ec2).ok()?;
     let number: usize = text("Version").and_then(|version| version.parse().ok()).unwrap_or(1);
     let version = template.versions.get(number.checked_sub(1)?)?;
     Some((template.id.clone(), version.requested.clone()))
 }
 
 fn find_shown<'a>(
-    cloud: &'a Cloud,
+    service: &'a Service<'_>,
     context: &Context,
     id: Option<&str>,
     name: Option<&str>,
 ) -> Result<&'a LaunchTemplate, AwsError> {
-    let template = find(cloud, id, name)?;
-    if template.is_shown(cloud, context.now) { Ok(template) } else { Err(not_found(id)) }
+    let template = find(service.state, id, name)?;
+    if template.is_shown(service, context.now) { Ok(template) } else { Err(not_found(id)) }
 }
 
 fn not_found(id: Option<&str>) -> AwsError {
@@ -240,8 +244,8 @@ fn not_found(id: Option<&str>) -> AwsError {
 }
 
 /// The templates' owner as answers write it.
-pub(super) fn creator(cloud: &Cloud) -> String {
-    format!("arn:aws:iam::{}:user/example", cloud.options.account)
+pub(super) fn creator(service: &Service<'_>) -> String {
+    format!("arn:aws:iam::{}:user/example", service.options.account)
 }
 
 impl LaunchTemplate {
@@ -259,23 +263,23 @@ impl LaunchTemplate {
         Err(AwsError::new("InvalidLaunchTemplateId.VersionNotFound", message))
     }
 
-    fn is_shown(&self, cloud: &Cloud, now: Timestamp) -> bool {
-        now >= self.created + millis(cloud.options.pace.template_ms)
+    fn is_shown(&self, service: &Service<'_>, now: Timestamp) -> bool {
+        now >= self.created + millis(service.options.pace.template_ms)
     }
 
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    fn answer(&self, cloud: &Cloud) -> Value {
+    fn answer(&self, service: &Service<'_>) -> Value {
         json!({
             "launchTemplateId": self.id,
             "launchTemplateName": self.name,
             "createTime": time(self.created),
-            "createdBy": creator(cloud),
+            "createdBy": creator(service),
             "defaultVersionNumber": 1,
             "latestVersionNumber": self.versions.len(),
-            "tagSet": tags::answer(cloud.ec2.tags.get(&self.id)),
+            "tagSet": tags::answer(service.state.tags.get(&self.id)),
         })
     }
 

@@ -6,7 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::SignedDuration;
 
-use super::{State, instance};
+use super::State;
+use crate::cloud::ec2::{self, instance};
 use crate::cloud::testing::{World, all, between, contains};
 use crate::journal::Effect;
 use crate::journal::record::What;
@@ -324,12 +325,12 @@ fn block_ends_in_dates_the_launch_back() {
 fn each_end_of_an_instance_closes_its_request() {
     type End = fn(&mut World, &str);
     let cases: [(End, &str, &str); 3] = [
-        (|world, id| super::power_off(&mut world.cloud, world.now, id), "power-off", "instance-terminated-by-user"),
-        (|world, id| super::vanish(&mut world.cloud, world.now, id), "vanished", "instance-terminated-by-service"),
+        (|world, id| ec2::power_off(&mut world.cloud, world.now, id), "power-off", "instance-terminated-by-user"),
+        (|world, id| ec2::vanish(&mut world.cloud, world.now, id), "vanished", "instance-terminated-by-service"),
         (
             |world, id| {
                 let taken_at = world.now + SignedDuration::from_secs(5);
-                super::interrupt(&mut world.cloud, world.now, id, "terminate", taken_at);
+                ec2::interrupt(&mut world.cloud, world.now, id, "terminate", taken_at);
                 world.wait_ms(5_000);
             },
             "taken-by-aws",
@@ -343,7 +344,7 @@ fn each_end_of_an_instance_closes_its_request() {
         assert_eq!(happened(&world).last().map(String::as_str), Some(how));
         assert!(contains(&describe(&mut world, &request), &format!("<code>{code}</code>")));
         // A second end of the same instance is no event.
-        super::power_off(&mut world.cloud, world.now, &id);
+        ec2::power_off(&mut world.cloud, world.now, &id);
         assert_eq!(happened(&world).iter().filter(|what| *what != "launched" && *what != "notice").count(), 1);
     }
 }

@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 
 use super::attributes::Attribute;
 use super::tags::Tag;
-use super::{ContainerInstance, LastStatus, Resources, Status, invalid, tasks, view};
-use crate::cloud::Cloud;
+use super::{ContainerInstance, LastStatus, Resources, Service, Status, invalid, tasks, view};
 use crate::journal::Event;
 use crate::journal::record::What;
 use crate::protocol::{AwsError, Context};
@@ -28,20 +27,20 @@ pub(super) struct Register {
 }
 
 /// Registers an instance, or again one that is known by its ARN; that one keeps its status and its attributes.
-pub(super) fn register(cloud: &mut Cloud, context: &Context, register: Register) -> Result<Value, AwsError> {
-    let cluster = cloud.ecs.cluster(register.cluster.as_deref())?.name.clone();
+pub(super) fn register(service: &mut Service<'_>, context: &Context, register: Register) -> Result<Value, AwsError> {
+    let cluster = service.state.cluster(register.cluster.as_deref())?.name.clone();
     for attribute in &register.attributes {
         attribute.check()?;
     }
     let arn = match &register.container_instance_arn {
-        Some(arn) => again(cloud, &cluster, arn)?,
-        None => anew(cloud, context, cluster, register)?,
+        Some(arn) => again(service, &cluster, arn)?,
+        None => anew(service, context, cluster, register)?,
     };
-    Ok(json!({"containerInstance": view::instance(&cloud.ecs, &cloud.ecs.instances[&arn])}))
+    Ok(json!({"containerInstance": view::instance(service.state, &service.state.instances[&arn])}))
 }
 
-fn again(cloud: &mut Cloud, cluster: &str, arn: &str) -> Result<String, AwsError> {
-    let known = cloud.ecs.instances.get_mut(arn);
+fn again(service: &mut Service<'_>, cluster: &str, arn: &str) -> Result<String, AwsError> {
+    let known = service.state.instances.get_mut(arn);
     let known = known.filter(|i| i.cluster == cluster && i.status != Status::Inactive);
     let known = known.ok_or_else(|| invalid("The referenced container instance was not found or is INACTIVE."))?;
     known.connected = true;
@@ -49,15 +48,15 @@ fn again(cloud: &mut Cloud, cluster: &str, arn: &str) -> Result<String, AwsError
     Ok(arn.to_owned())
 }
 
-fn anew(cloud: &mut Cloud, context: &Context, cluster: String, register: Register) -> Result<String, AwsError> {
+fn anew(service: &mut Service<'_>, context: &Context, cluster: String, register: Register) -> Result<String, AwsError> {
     let document: Value = register
         .instance_identity_document
         .as_deref()
         .and_then(|document| serde_json::from_str(document).ok())
         .ok_or_else(|| invalid("Instance identity document is not valid."))?;
     let instance = document["instanceId"].as_str().ok_or_else(|| invalid("The document names no instance."))?;
-    let (region, account) = (&cloud.options.region, &cloud.options.account);
-    let arn = format!("arn:aws:ecs:{region}:{account}:container-instance/{cluster}/{}", cloud.ids.hex(32));
+    let (region, account) = (&service.options.region, &service.options.account);
+    let arn = format!("arn:aws:ecs:{region}:{account}:container-instance/{cluster}/{}", service.ids.hex(32));
     let registered = ContainerInstance {
         arn: arn.clone(),
         cluster: cluster.clone(),
@@ -71,10 +70,10 @@ fn anew(cloud: &mut Cloud, context: &Context, cluster: String, register: Registe
         registered_at: context.now,
         version: 1,
     };
-    cloud.ecs.instances.insert(arn.clone(), registered);
-    cloud.ecs.tags.insert(arn.clone(), register.tags.into_iter().map(|tag| (tag.key, tag.value)).collect());
+    service.state.instances.insert(arn.clone(), registered);
+    service.state.tags.insert(arn.clone(), register.tags.into_iter().map(|tag| (tag.key, tag.value)).collect());
     let what = What::Joined { instance: instance.to_owned(), container_instance: arn.clone(), cluster };
-    cloud.event(Event { at: context.now, what });
+    service.journal.event(Event { at: context.now, what });
     Ok(arn)
 }
 
@@ -107,8 +106,8 @@ struct ContainerChange {
 }
 
 /// A task's state as its host knows it. States only go forward; an old report changes nothing.
-pub(super) fn submit_task(cloud: &mut Cloud, context: &Context, submit: SubmitTask) -> Result<Value, AwsError> {
-    let cluster = cloud.ecs.cluster(submit.cluster.as_deref())?.name.clone();
+pub(super) fn submit_task(service: &mut Service<'_>, context: &Context, submit: SubmitTask) -> Result<Value, AwsError> {
+    let cluster = service.state.cluster(submit.cluster.as_deref())?.name.clone();
     let status = match submit.status.as_str() {
         "PENDING" => LastStatus::Pending,
         "RUNNING" => LastStatus::Running,
@@ -116,8 +115,8 @@ pub(super) fn submit_task(cloud: &mut Cloud, context: &Context, submit: SubmitTa
         other => return Err(invalid(format!("{other} is no status of a task"))),
     };
     let arn =
-        tasks::resolve(cloud, &cluster, &submit.task).ok_or_else(|| invalid("The referenced task was not found."))?;
-    let Some(task) = cloud.ecs.tasks.get_mut(&arn) else { return Ok(acknowledged()) };
+        tasks::resolve(service, &cluster, &submit.task).ok_or_else(|| invalid("The referenced task was not found."))?;
+    let Some(task) = service.state.tasks.get_mut(&arn) else { return Ok(acknowledged()) };
     if status <= task.last {
         return Ok(acknowledged());
     }
@@ -156,12 +155,16 @@ pub(super) struct SubmitContainer {
 }
 
 /// A container's state; the task's own follows with a report of its own.
-pub(super) fn submit_container(cloud: &mut Cloud, _: &Context, submit: SubmitContainer) -> Result<Value, AwsError> {
-    let cluster = cloud.ecs.cluster(submit.cluster.as_deref())?.name.clone();
+pub(super) fn submit_container(
+    service: &mut Service<'_>,
+    _: &Context,
+    submit: SubmitContainer,
+) -> Result<Value, AwsError> {
+    let cluster = service.state.cluster(submit.cluster.as_deref())?.name.clone();
     let reference = submit.task.unwrap_or_default();
     let arn =
-        tasks::resolve(cloud, &cluster, &reference).ok_or_else(|| invalid("The referenced task was not found."))?;
-    if let Some(task) = cloud.ecs.tasks.get_mut(&arn).filter(|task| task.last != LastStatus::Stopped) {
+        tasks::resolve(service, &cluster, &reference).ok_or_else(|| invalid("The referenced task was not found."))?;
+    if let Some(task) = service.state.tasks.get_mut(&arn).filter(|task| task.last != LastStatus::Stopped) {
         task.exit_code = submit.exit_code.or(task.exit_code);
         task.container_reason = submit.reason.or_else(|| task.container_reason.take());
         task.runtime_id = submit.runtime_id.or_else(|| task.runtime_id.take());

@@ -6,8 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::instances::resolve;
-use super::{Status, invalid};
-use crate::cloud::Cloud;
+use super::{Service, Status, invalid};
 use crate::protocol::AwsError;
 
 /// How many custom attributes a container instance can have.
@@ -53,8 +52,8 @@ pub(super) struct Put {
 }
 
 /// All of them or none. An id that is no ARN needs the type of what it is of.
-pub(super) fn put(cloud: &mut Cloud, put: Put) -> Result<Value, AwsError> {
-    let cluster = cloud.ecs.cluster(put.cluster.as_deref())?.name.clone();
+pub(super) fn put(service: &mut Service<'_>, put: Put) -> Result<Value, AwsError> {
+    let cluster = service.state.cluster(put.cluster.as_deref())?.name.clone();
     if put.attributes.is_empty() || put.attributes.len() > MOST {
         return Err(invalid("Attributes must be between 1 and 10."));
     }
@@ -65,12 +64,12 @@ pub(super) fn put(cloud: &mut Cloud, put: Put) -> Result<Value, AwsError> {
         if !target.starts_with("arn:") && attribute.target_type.as_deref() != Some("container-instance") {
             return Err(invalid("The target type is required for a target that is given by its short id."));
         }
-        let arn = resolve(&cloud.ecs, &cluster, target);
-        let arn = arn.filter(|arn| cloud.ecs.instances[arn].status != Status::Inactive);
+        let arn = resolve(service.state, &cluster, target);
+        let arn = arn.filter(|arn| service.state.instances[arn].status != Status::Inactive);
         let gone = || AwsError::new("TargetNotFoundException", format!("The target {target} was not found."));
         targets.push(arn.ok_or_else(gone)?);
     }
-    let changed = targets.iter().filter_map(|arn| Some((arn.clone(), cloud.ecs.instances.get(arn)?.clone())));
+    let changed = targets.iter().filter_map(|arn| Some((arn.clone(), service.state.instances.get(arn)?.clone())));
     let mut changed: BTreeMap<_, _> = changed.collect();
     for (attribute, arn) in put.attributes.iter().zip(&targets) {
         let Some(registered) = changed.get_mut(arn) else { continue };
@@ -81,7 +80,7 @@ pub(super) fn put(cloud: &mut Cloud, put: Put) -> Result<Value, AwsError> {
             return Err(AwsError::new("AttributeLimitExceededException", "Attribute limit exceeded."));
         }
     }
-    cloud.ecs.instances.append(&mut changed);
+    service.state.instances.append(&mut changed);
     let shown: Vec<Value> = put
         .attributes
         .iter()

@@ -4,8 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::tags::Tag;
-use super::{Cluster, LastStatus, Status, invalid, missing, name_of, view};
-use crate::cloud::Cloud;
+use super::{Cluster, LastStatus, Service, Status, invalid, missing, name_of, view};
 use crate::protocol::page::page;
 use crate::protocol::{AwsError, Context};
 
@@ -21,24 +20,24 @@ pub(super) struct Create {
 }
 
 /// Creating one that exists gives the one that exists.
-pub(super) fn create(cloud: &mut Cloud, _: &Context, create: Create) -> Result<Value, AwsError> {
+pub(super) fn create(service: &mut Service<'_>, _: &Context, create: Create) -> Result<Value, AwsError> {
     let name = create.cluster_name.unwrap_or_else(|| "default".to_owned());
     let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if name.is_empty() || name.len() > 255 || !name.chars().all(valid) {
         return Err(invalid("Cluster name can only contain alphanumeric characters, hyphens and underscores"));
     }
-    let arn = create_cluster(cloud, &name);
+    let arn = create_cluster(service, &name);
     if !create.tags.is_empty() {
-        cloud.ecs.tags.entry(arn).or_default().extend(create.tags.into_iter().map(|tag| (tag.key, tag.value)));
+        service.state.tags.entry(arn).or_default().extend(create.tags.into_iter().map(|tag| (tag.key, tag.value)));
     }
-    Ok(json!({"cluster": view::cluster(&cloud.ecs, cloud.ecs.cluster(Some(&name))?)}))
+    Ok(json!({"cluster": view::cluster(service.state, service.state.cluster(Some(&name))?)}))
 }
 
 /// Makes a cluster of this name, unless there is one, and gives its ARN.
-pub(crate) fn create_cluster(cloud: &mut Cloud, name: &str) -> String {
-    let arn = format!("arn:aws:ecs:{}:{}:cluster/{name}", cloud.options.region, cloud.options.account);
+pub(crate) fn create_cluster(service: &mut Service<'_>, name: &str) -> String {
+    let arn = format!("arn:aws:ecs:{}:{}:cluster/{name}", service.options.region, service.options.account);
     let cluster = Cluster { name: name.to_owned(), arn: arn.clone(), active: true };
-    let known = cloud.ecs.clusters.entry(name.to_owned()).or_insert(cluster);
+    let known = service.state.clusters.entry(name.to_owned()).or_insert(cluster);
     known.active = true;
     arn
 }
@@ -48,23 +47,23 @@ pub(super) struct Describe {
     clusters: Option<Vec<String>>,
 }
 
-pub(super) fn describe(cloud: &Cloud, describe: Describe) -> Result<Value, AwsError> {
+pub(super) fn describe(service: &Service<'_>, describe: Describe) -> Result<Value, AwsError> {
     let names = describe.clusters.filter(|names| !names.is_empty()).unwrap_or_else(|| vec!["default".to_owned()]);
     if names.len() > PAGE {
         return Err(invalid("Clusters cannot be more than 100."));
     }
     let (mut clusters, mut failures) = (Vec::new(), Vec::new());
     for name in names {
-        match cloud.ecs.clusters.get(name_of(&name)) {
-            Some(cluster) => clusters.push(view::cluster(&cloud.ecs, cluster)),
-            None => failures.push(missing(&cluster_arn(cloud, &name))),
+        match service.state.clusters.get(name_of(&name)) {
+            Some(cluster) => clusters.push(view::cluster(service.state, cluster)),
+            None => failures.push(missing(&cluster_arn(service, &name))),
         }
     }
     Ok(json!({"clusters": clusters, "failures": failures}))
 }
 
-fn cluster_arn(cloud: &Cloud, name: &str) -> String {
-    format!("arn:aws:ecs:{}:{}:cluster/{}", cloud.options.region, cloud.options.account, name_of(name))
+fn cluster_arn(service: &Service<'_>, name: &str) -> String {
+    format!("arn:aws:ecs:{}:{}:cluster/{}", service.options.region, service.options.account, name_of(name))
 }
 
 #[derive(Deserialize)]
@@ -74,8 +73,8 @@ pub(super) struct List {
     max_results: Option<usize>,
 }
 
-pub(super) fn list(cloud: &Cloud, list: &List) -> Result<Value, AwsError> {
-    let clusters = cloud.ecs.clusters.values().filter(|cluster| cluster.active);
+pub(super) fn list(service: &Service<'_>, list: &List) -> Result<Value, AwsError> {
+    let clusters = service.state.clusters.values().filter(|cluster| cluster.active);
     let arns = clusters.map(|cluster| (cluster.arn.clone(), cluster.arn.clone())).collect();
     let page = page(arns, list.next_token.as_deref(), list.max_results.unwrap_or(PAGE).clamp(1, PAGE))
         .map_err(|_| invalid("Invalid token"))?;
@@ -87,31 +86,31 @@ pub(super) struct Delete {
     cluster: String,
 }
 
-pub(super) fn delete(cloud: &mut Cloud, delete: &Delete) -> Result<Value, AwsError> {
-    delete_cluster(cloud, &delete.cluster)?;
-    let cluster = &cloud.ecs.clusters[name_of(&delete.cluster)];
-    Ok(json!({"cluster": view::cluster(&cloud.ecs, cluster)}))
+pub(super) fn delete(service: &mut Service<'_>, delete: &Delete) -> Result<Value, AwsError> {
+    delete_cluster(service, &delete.cluster)?;
+    let cluster = &service.state.clusters[name_of(&delete.cluster)];
+    Ok(json!({"cluster": view::cluster(service.state, cluster)}))
 }
 
 /// Deletes an empty cluster.
 ///
 /// # Errors
 /// `ClusterContainsContainerInstancesException` or `ClusterContainsTasksException` while something is in it.
-pub(crate) fn delete_cluster(cloud: &mut Cloud, name_or_arn: &str) -> Result<(), AwsError> {
-    let name = cloud.ecs.cluster(Some(name_or_arn))?.name.clone();
-    if cloud.ecs.instances.values().any(|i| i.cluster == name && i.status != Status::Inactive) {
+pub(crate) fn delete_cluster(service: &mut Service<'_>, name_or_arn: &str) -> Result<(), AwsError> {
+    let name = service.state.cluster(Some(name_or_arn))?.name.clone();
+    if service.state.instances.values().any(|i| i.cluster == name && i.status != Status::Inactive) {
         return Err(AwsError::new(
             "ClusterContainsContainerInstancesException",
             "The Cluster cannot be deleted while Container Instances are active or draining.",
         ));
     }
-    if cloud.ecs.tasks.values().any(|task| task.cluster == name && task.last != LastStatus::Stopped) {
+    if service.state.tasks.values().any(|task| task.cluster == name && task.last != LastStatus::Stopped) {
         return Err(AwsError::new(
             "ClusterContainsTasksException",
             "The Cluster cannot be deleted while Tasks are active.",
         ));
     }
-    if let Some(cluster) = cloud.ecs.clusters.get_mut(&name) {
+    if let Some(cluster) = service.state.clusters.get_mut(&name) {
         cluster.active = false;
     }
     Ok(())

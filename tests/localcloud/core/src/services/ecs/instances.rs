@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Ecs, LastStatus, Status, invalid, later, missing, name_of, view};
-use crate::cloud::Cloud;
+use super::{Ecs, LastStatus, Service, Status, invalid, missing, name_of, view};
 use crate::journal::Event;
 use crate::journal::record::What;
+use crate::protocol::options::later;
 use crate::protocol::page::page;
 use crate::protocol::{AwsError, Context};
 
@@ -27,8 +27,8 @@ pub(super) struct List {
     max_results: Option<usize>,
 }
 
-pub(super) fn list(cloud: &Cloud, list: &List) -> Result<Value, AwsError> {
-    let cluster = &cloud.ecs.cluster(list.cluster.as_deref())?.name;
+pub(super) fn list(service: &Service<'_>, list: &List) -> Result<Value, AwsError> {
+    let cluster = &service.state.cluster(list.cluster.as_deref())?.name;
     if list.filter.as_ref().is_some_and(|filter| !filter.is_empty()) {
         return Err(invalid("the local cloud's ECS knows no filter expressions"));
     }
@@ -38,7 +38,7 @@ pub(super) fn list(cloud: &Cloud, list: &List) -> Result<Value, AwsError> {
         None => status != Status::Inactive,
         Some(wanted) => status != Status::Inactive && status.as_str() == wanted,
     };
-    let instances = cloud.ecs.instances.values().filter(|i| &i.cluster == cluster && matches(i.status));
+    let instances = service.state.instances.values().filter(|i| &i.cluster == cluster && matches(i.status));
     let arns = instances.map(|i| (i.arn.clone(), i.arn.clone())).collect();
     let page = page(arns, list.next_token.as_deref(), list.max_results.unwrap_or(100).clamp(1, 100))
         .map_err(|_| invalid("Invalid token"))?;
@@ -52,8 +52,8 @@ pub(super) struct Describe {
     container_instances: Vec<String>,
 }
 
-pub(super) fn describe(cloud: &Cloud, describe: Describe) -> Result<Value, AwsError> {
-    let cluster = cloud.ecs.cluster(describe.cluster.as_deref())?.name.clone();
+pub(super) fn describe(service: &Service<'_>, describe: Describe) -> Result<Value, AwsError> {
+    let cluster = service.state.cluster(describe.cluster.as_deref())?.name.clone();
     if describe.container_instances.is_empty() {
         return Err(invalid("Container instance cannot be empty."));
     }
@@ -62,9 +62,9 @@ pub(super) fn describe(cloud: &Cloud, describe: Describe) -> Result<Value, AwsEr
     }
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for reference in describe.container_instances {
-        match resolve(&cloud.ecs, &cluster, &reference) {
-            Some(arn) => found.push(view::instance(&cloud.ecs, &cloud.ecs.instances[&arn])),
-            None => failures.push(missing(&instance_arn(cloud, &cluster, &reference))),
+        match resolve(service.state, &cluster, &reference) {
+            Some(arn) => found.push(view::instance(service.state, &service.state.instances[&arn])),
+            None => failures.push(missing(&instance_arn(service, &cluster, &reference))),
         }
     }
     let mut answer = json!({"containerInstances": null, "failures": failures});
@@ -81,8 +81,12 @@ pub(super) struct UpdateState {
 }
 
 /// DRAINING is accepted from ACTIVE alone (and again from DRAINING), and nothing from INACTIVE.
-pub(super) fn update_state(cloud: &mut Cloud, context: &Context, update: UpdateState) -> Result<Value, AwsError> {
-    let cluster = cloud.ecs.cluster(update.cluster.as_deref())?.name.clone();
+pub(super) fn update_state(
+    service: &mut Service<'_>,
+    context: &Context,
+    update: UpdateState,
+) -> Result<Value, AwsError> {
+    let cluster = service.state.cluster(update.cluster.as_deref())?.name.clone();
     if update.container_instances.is_empty() || update.container_instances.len() > MAX_UPDATED {
         return Err(invalid("Container instances must be between 1 and 10."));
     }
@@ -93,15 +97,15 @@ pub(super) fn update_state(cloud: &mut Cloud, context: &Context, update: UpdateS
     };
     let (mut changed, mut failures) = (Vec::new(), Vec::new());
     for reference in update.container_instances {
-        let Some(arn) = resolve(&cloud.ecs, &cluster, &reference) else {
-            failures.push(missing(&instance_arn(cloud, &cluster, &reference)));
+        let Some(arn) = resolve(service.state, &cluster, &reference) else {
+            failures.push(missing(&instance_arn(service, &cluster, &reference)));
             continue;
         };
-        if cloud.ecs.instances[&arn].status == Status::Inactive {
+        if service.state.instances[&arn].status == Status::Inactive {
             return Err(invalid(format!("{arn} is INACTIVE and its state can't be changed")));
         }
-        set_status(cloud, context.now, &arn, status);
-        changed.push(view::instance(&cloud.ecs, &cloud.ecs.instances[&arn]));
+        set_status(service, context.now, &arn, status);
+        changed.push(view::instance(service.state, &service.state.instances[&arn]));
     }
     Ok(json!({"containerInstances": changed, "failures": failures}))
 }
@@ -116,21 +120,25 @@ pub(super) struct Deregister {
 }
 
 /// Without `force` it is refused while tasks are wanted on it; with it ECS forgets them [A: they become STOPPED].
-pub(super) fn deregister(cloud: &mut Cloud, context: &Context, deregister: &Deregister) -> Result<Value, AwsError> {
-    let cluster = cloud.ecs.cluster(deregister.cluster.as_deref())?.name.clone();
-    let arn = resolve(&cloud.ecs, &cluster, &deregister.container_instance)
-        .filter(|arn| cloud.ecs.instances[arn].status != Status::Inactive)
+pub(super) fn deregister(
+    service: &mut Service<'_>,
+    context: &Context,
+    deregister: &Deregister,
+) -> Result<Value, AwsError> {
+    let cluster = service.state.cluster(deregister.cluster.as_deref())?.name.clone();
+    let arn = resolve(service.state, &cluster, &deregister.container_instance)
+        .filter(|arn| service.state.instances[arn].status != Status::Inactive)
         .ok_or_else(|| invalid("Referenced container instance was not found."))?;
-    let busy = cloud.ecs.tasks.values().any(|task| task.container_instance == arn && task.wanted);
+    let busy = service.state.tasks.values().any(|task| task.container_instance == arn && task.wanted);
     if busy && !deregister.force {
         return Err(invalid("Found running tasks on the instance."));
     }
     // A reason that StopTask gave stays.
-    end_tasks(&mut cloud.ecs, context.now, &arn, |given| {
+    end_tasks(service.state, context.now, &arn, |given| {
         given.unwrap_or_else(|| "Container instance deregistration forced by user".to_owned())
     });
-    set_status(cloud, context.now, &arn, Status::Inactive);
-    Ok(json!({"containerInstance": view::instance(&cloud.ecs, &cloud.ecs.instances[&arn])}))
+    set_status(service, context.now, &arn, Status::Inactive);
+    Ok(json!({"containerInstance": view::instance(service.state, &service.state.instances[&arn])}))
 }
 
 /// The ARN of a container instance that is referred to by ARN or by id.
@@ -139,13 +147,13 @@ pub(super) fn resolve(ecs: &Ecs, cluster: &str, reference: &str) -> Option<Strin
     ecs.instances.values().find(|i| i.cluster == cluster && name_of(&i.arn) == id).map(|i| i.arn.clone())
 }
 
-fn instance_arn(cloud: &Cloud, cluster: &str, reference: &str) -> String {
-    let (region, account) = (&cloud.options.region, &cloud.options.account);
+fn instance_arn(service: &Service<'_>, cluster: &str, reference: &str) -> String {
+    let (region, account) = (&service.options.region, &service.options.account);
     format!("arn:aws:ecs:{region}:{account}:container-instance/{cluster}/{}", name_of(reference))
 }
 
-fn set_status(cloud: &mut Cloud, now: Timestamp, arn: &str, status: Status) {
-    let Some(registered) = cloud.ecs.instances.get_mut(arn) else { return };
+fn set_status(service: &mut Service<'_>, now: Timestamp, arn: &str, status: Status) {
+    let Some(registered) = service.state.instances.get_mut(arn) else { return };
     if registered.status == status {
         return;
     }
@@ -154,7 +162,7 @@ fn set_status(cloud: &mut Cloud, now: Timestamp, arn: &str, status: Status) {
     registered.version += 1;
     let what =
         What::ContainerInstanceStatus { instance: registered.instance.clone(), status: status.as_str().to_owned() };
-    cloud.event(Event { at: now, what });
+    service.journal.event(Event { at: now, what });
 }
 
 /// The tasks of an instance become STOPPED without a word from its agent. `reason` makes the new reason of the old one.
@@ -170,26 +178,26 @@ fn end_tasks(ecs: &mut Ecs, now: Timestamp, container_instance: &str, reason: im
 }
 
 /// A host is gone: its agent is disconnected at once, and after `pace.host_loss_ms` ECS notices.
-pub(crate) fn host_gone(cloud: &mut Cloud, now: Timestamp, instance: &str) {
-    super::agent_connected(cloud, instance, false);
-    let known = cloud.ecs.losses.iter().any(|(_, host)| host == instance);
+pub(crate) fn host_gone(service: &mut Service<'_>, now: Timestamp, instance: &str) {
+    super::agent_connected(service.state, instance, false);
+    let known = service.state.losses.iter().any(|(_, host)| host == instance);
     if !known {
-        let due = later(now, cloud.options.pace.host_loss_ms);
-        cloud.ecs.losses.push((due, instance.to_owned()));
+        let due = later(now, service.options.pace.host_loss_ms);
+        service.state.losses.push((due, instance.to_owned()));
     }
 }
 
 /// ECS notices the hosts whose loss is due: their tasks are over and the container instance goes.
-pub(super) fn notice_losses(cloud: &mut Cloud, now: Timestamp) {
-    let losses = std::mem::take(&mut cloud.ecs.losses);
+pub(super) fn notice_losses(service: &mut Service<'_>, now: Timestamp) {
+    let losses = std::mem::take(&mut service.state.losses);
     let (due, rest): (Vec<_>, Vec<_>) = losses.into_iter().partition(|(due, _)| *due <= now);
-    cloud.ecs.losses = rest;
+    service.state.losses = rest;
     for (_, host) in due {
-        let of_host = cloud.ecs.instances.values().filter(|i| i.instance == host);
+        let of_host = service.state.instances.values().filter(|i| i.instance == host);
         let arns: Vec<String> = of_host.map(|i| i.arn.clone()).collect();
         for arn in arns {
-            end_tasks(&mut cloud.ecs, now, &arn, |_| format!("Host EC2 (instance {host}) terminated."));
-            set_status(cloud, now, &arn, Status::Inactive);
+            end_tasks(service.state, now, &arn, |_| format!("Host EC2 (instance {host}) terminated."));
+            set_status(service, now, &arn, Status::Inactive);
         }
     }
 }

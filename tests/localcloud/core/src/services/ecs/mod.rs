@@ -8,14 +8,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::cloud::Cloud;
+use crate::journal::Journal;
 use crate::journal::effect::{Container, Effect};
+use crate::protocol::ids::Ids;
 use crate::protocol::wire;
-use crate::protocol::{AwsError, Context, Handled, Request};
+use crate::protocol::{AwsError, Context, Handled, Options, Request};
 
 mod agent;
 mod attributes;
@@ -30,6 +31,14 @@ mod view;
 pub(crate) use clusters::{create_cluster, delete_cluster};
 pub(crate) use instances::host_gone;
 pub(crate) use tasks::{NewTask, start_task, stop_task};
+
+/// ECS at work: its state, and what it shares with the other services.
+pub(crate) struct Service<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) ids: &'a mut Ids,
+    pub(crate) journal: &'a mut Journal,
+    pub(crate) state: &'a mut Ecs,
+}
 
 /// ECS's state.
 #[derive(Default)]
@@ -212,6 +221,12 @@ impl Ecs {
             .fold(instance.capacity, |left, task| left.less(task.resources))
     }
 
+    /// The EC2 instances whose container instances are DRAINING.
+    pub(crate) fn draining_instances(&self) -> BTreeSet<String> {
+        let draining = self.instances.values().filter(|registered| registered.status == Status::Draining);
+        draining.map(|registered| registered.instance.clone()).collect()
+    }
+
     /// The cluster of this name or ARN; left out, `default`.
     fn cluster(&self, name_or_arn: Option<&str>) -> Result<&Cluster, AwsError> {
         self.clusters
@@ -226,17 +241,11 @@ fn name_of(name_or_arn: &str) -> &str {
     name_or_arn.rsplit('/').next().unwrap_or(name_or_arn)
 }
 
-/// A moment some milliseconds later.
-pub(crate) fn later(at: Timestamp, millis: u64) -> Timestamp {
-    let delay = SignedDuration::from_millis(i64::try_from(millis).unwrap_or(i64::MAX));
-    at.checked_add(delay).unwrap_or(Timestamp::MAX)
-}
-
-pub(crate) fn handle(cloud: &mut Cloud, context: &Context, request: &Request) -> Handled {
+pub(crate) fn handle(service: &mut Service<'_>, context: &Context, request: &Request) -> Handled {
     let operation = wire::json::target(request).unwrap_or_default().to_owned();
     let parsed = wire::json::parse::<Value>(&request.body);
     let parameters = parsed.as_ref().cloned().unwrap_or_default();
-    match parsed.and_then(|parameters| dispatch(cloud, context, &operation, parameters)) {
+    match parsed.and_then(|parameters| dispatch(service, context, &operation, parameters)) {
         Ok(answer) => Handled {
             operation,
             parameters,
@@ -252,27 +261,27 @@ pub(crate) fn handle(cloud: &mut Cloud, context: &Context, request: &Request) ->
     }
 }
 
-fn dispatch(cloud: &mut Cloud, context: &Context, operation: &str, p: Value) -> Result<Value, AwsError> {
+fn dispatch(service: &mut Service<'_>, context: &Context, operation: &str, p: Value) -> Result<Value, AwsError> {
     match operation {
-        "CreateCluster" => clusters::create(cloud, context, read(p)?),
-        "DescribeClusters" => clusters::describe(cloud, read(p)?),
-        "ListClusters" => clusters::list(cloud, &read(p)?),
-        "DeleteCluster" => clusters::delete(cloud, &read(p)?),
-        "ListContainerInstances" => instances::list(cloud, &read(p)?),
-        "DescribeContainerInstances" => instances::describe(cloud, read(p)?),
-        "UpdateContainerInstancesState" => instances::update_state(cloud, context, read(p)?),
-        "PutAttributes" => attributes::put(cloud, read(p)?),
-        "DeregisterContainerInstance" => instances::deregister(cloud, context, &read(p)?),
-        "ListTasks" => tasks::list(cloud, &read(p)?),
-        "DescribeTasks" => tasks::describe(cloud, read(p)?),
-        "StopTask" => tasks::stop(cloud, context, read(p)?),
-        "RegisterContainerInstance" => agent::register(cloud, context, read(p)?),
-        "SubmitTaskStateChange" => agent::submit_task(cloud, context, read(p)?),
-        "SubmitContainerStateChange" => agent::submit_container(cloud, context, read(p)?),
+        "CreateCluster" => clusters::create(service, context, read(p)?),
+        "DescribeClusters" => clusters::describe(service, read(p)?),
+        "ListClusters" => clusters::list(service, &read(p)?),
+        "DeleteCluster" => clusters::delete(service, &read(p)?),
+        "ListContainerInstances" => instances::list(service, &read(p)?),
+        "DescribeContainerInstances" => instances::describe(service, read(p)?),
+        "UpdateContainerInstancesState" => instances::update_state(service, context, read(p)?),
+        "PutAttributes" => attributes::put(service, read(p)?),
+        "DeregisterContainerInstance" => instances::deregister(service, context, &read(p)?),
+        "ListTasks" => tasks::list(service, &read(p)?),
+        "DescribeTasks" => tasks::describe(service, read(p)?),
+        "StopTask" => tasks::stop(service, context, read(p)?),
+        "RegisterContainerInstance" => agent::register(service, context, read(p)?),
+        "SubmitTaskStateChange" => agent::submit_task(service, context, read(p)?),
+        "SubmitContainerStateChange" => agent::submit_container(service, context, read(p)?),
         "DiscoverPollEndpoint" => Ok(agent::discover(context)),
-        "TagResource" => tags::tag(cloud, read(p)?),
-        "UntagResource" => tags::untag(cloud, &read(p)?),
-        "ListTagsForResource" => tags::list(cloud, &read(p)?),
+        "TagResource" => tags::tag(service, read(p)?),
+        "UntagResource" => tags::untag(service, &read(p)?),
+        "ListTagsForResource" => tags::list(service, &read(p)?),
         _ => Err(AwsError::new("UnknownOperationException", format!("the local cloud's ECS has no {operation}"))),
     }
 }
@@ -292,9 +301,9 @@ fn missing(arn: &str) -> Value {
 }
 
 /// Delivers what is due, and notices hosts that are gone.
-pub(crate) fn advance(cloud: &mut Cloud, now: Timestamp) {
-    instances::notice_losses(cloud, now);
-    let ecs = &mut cloud.ecs;
+pub(crate) fn advance(service: &mut Service<'_>, now: Timestamp) {
+    instances::notice_losses(service, now);
+    let ecs = &mut service.state;
     let mut effects = Vec::new();
     ecs.deliveries.retain(|delivery| {
         let Some(task) = ecs.tasks.get_mut(&delivery.task) else { return false };
@@ -313,26 +322,20 @@ pub(crate) fn advance(cloud: &mut Cloud, now: Timestamp) {
         });
         false
     });
-    effects.into_iter().for_each(|effect| cloud.effect(effect));
+    effects.into_iter().for_each(|effect| service.journal.effect(now, effect));
 }
 
 /// The next moment at which something is due.
-pub(crate) fn next_due(cloud: &Cloud, now: Timestamp) -> Option<Timestamp> {
-    let deliveries = cloud.ecs.deliveries.iter().map(|delivery| delivery.due);
-    let losses = cloud.ecs.losses.iter().map(|(due, _)| *due);
+pub(crate) fn next_due(ecs: &Ecs, now: Timestamp) -> Option<Timestamp> {
+    let deliveries = ecs.deliveries.iter().map(|delivery| delivery.due);
+    let losses = ecs.losses.iter().map(|(due, _)| *due);
     deliveries.chain(losses).filter(|due| *due > now).min()
 }
 
-/// The EC2 instances whose container instances are DRAINING.
-pub(crate) fn draining_instances(ecs: &Ecs) -> BTreeSet<String> {
-    let draining = ecs.instances.values().filter(|it| it.status == Status::Draining);
-    draining.map(|it| it.instance.clone()).collect()
-}
-
 /// The ECS agent of this instance has connected or lost its connection.
-pub(crate) fn agent_connected(cloud: &mut Cloud, instance: &str, connected: bool) {
-    let lost = cloud.ecs.losses.iter().any(|(_, host)| host == instance);
-    for registered in cloud.ecs.instances.values_mut() {
+pub(crate) fn agent_connected(ecs: &mut Ecs, instance: &str, connected: bool) {
+    let lost = ecs.losses.iter().any(|(_, host)| host == instance);
+    for registered in ecs.instances.values_mut() {
         if registered.instance == instance && registered.status != Status::Inactive {
             registered.connected = connected && !lost;
         }

@@ -3,8 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Ecs, invalid, view};
-use crate::cloud::Cloud;
+use super::{Ecs, Service, invalid, view};
 use crate::protocol::AwsError;
 
 #[derive(Deserialize)]
@@ -21,9 +20,9 @@ pub(super) struct Add {
     tags: Vec<Tag>,
 }
 
-pub(super) fn tag(cloud: &mut Cloud, add: Add) -> Result<Value, AwsError> {
-    exists(&cloud.ecs, &add.resource_arn)?;
-    let tags = cloud.ecs.tags.entry(add.resource_arn).or_default();
+pub(super) fn tag(service: &mut Service<'_>, add: Add) -> Result<Value, AwsError> {
+    exists(service.state, &add.resource_arn)?;
+    let tags = service.state.tags.entry(add.resource_arn).or_default();
     tags.extend(add.tags.into_iter().map(|tag| (tag.key, tag.value)));
     Ok(json!({}))
 }
@@ -35,9 +34,9 @@ pub(super) struct Remove {
     tag_keys: Vec<String>,
 }
 
-pub(super) fn untag(cloud: &mut Cloud, remove: &Remove) -> Result<Value, AwsError> {
-    exists(&cloud.ecs, &remove.resource_arn)?;
-    if let Some(tags) = cloud.ecs.tags.get_mut(&remove.resource_arn) {
+pub(super) fn untag(service: &mut Service<'_>, remove: &Remove) -> Result<Value, AwsError> {
+    exists(service.state, &remove.resource_arn)?;
+    if let Some(tags) = service.state.tags.get_mut(&remove.resource_arn) {
         tags.retain(|key, _| !remove.tag_keys.contains(key));
     }
     Ok(json!({}))
@@ -49,9 +48,9 @@ pub(super) struct List {
     resource_arn: String,
 }
 
-pub(super) fn list(cloud: &Cloud, list: &List) -> Result<Value, AwsError> {
-    exists(&cloud.ecs, &list.resource_arn)?;
-    Ok(json!({"tags": view::tags(&cloud.ecs, &list.resource_arn)}))
+pub(super) fn list(service: &Service<'_>, list: &List) -> Result<Value, AwsError> {
+    exists(service.state, &list.resource_arn)?;
+    Ok(json!({"tags": view::tags(service.state, &list.resource_arn)}))
 }
 
 fn exists(ecs: &Ecs, arn: &str) -> Result<(), AwsError> {

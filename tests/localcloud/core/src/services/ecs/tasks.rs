@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Delivery, LastStatus, Resources, Task, instances, invalid, later, missing, name_of, view};
-use crate::cloud::Cloud;
+use super::{Delivery, LastStatus, Resources, Service, Task, instances, invalid, missing, name_of, view};
 use crate::journal::effect::Container;
+use crate::protocol::options::later;
 use crate::protocol::page::page;
 use crate::protocol::{AwsError, Context};
 
@@ -26,12 +26,12 @@ pub(super) struct List {
 }
 
 /// Lists by the *desired* status: a task that is being stopped is no longer among the RUNNING ones.
-pub(super) fn list(cloud: &Cloud, list: &List) -> Result<Value, AwsError> {
-    let cluster = &cloud.ecs.cluster(list.cluster.as_deref())?.name;
+pub(super) fn list(service: &Service<'_>, list: &List) -> Result<Value, AwsError> {
+    let cluster = &service.state.cluster(list.cluster.as_deref())?.name;
     let container_instance = match &list.container_instance {
         None => None,
         Some(reference) => Some(
-            instances::resolve(&cloud.ecs, cluster, reference)
+            instances::resolve(service.state, cluster, reference)
                 .ok_or_else(|| invalid("The specified container instance was not found."))?,
         ),
     };
@@ -49,7 +49,7 @@ pub(super) fn list(cloud: &Cloud, list: &List) -> Result<Value, AwsError> {
             && list.family.as_ref().is_none_or(|family| family == &task.container.family)
             && list.started_by.as_ref().is_none_or(|by| by == &task.started_by)
     };
-    let arns = cloud.ecs.tasks.values().filter(matches).map(|task| (task.arn.clone(), task.arn.clone())).collect();
+    let arns = service.state.tasks.values().filter(matches).map(|task| (task.arn.clone(), task.arn.clone())).collect();
     let page = page(arns, list.next_token.as_deref(), list.max_results.unwrap_or(100).clamp(1, 100))
         .map_err(|_| invalid("Invalid token"))?;
     Ok(view::with_token(json!({"taskArns": page.items}), page.next_token))
@@ -61,8 +61,8 @@ pub(super) struct Describe {
     tasks: Vec<String>,
 }
 
-pub(super) fn describe(cloud: &Cloud, describe: Describe) -> Result<Value, AwsError> {
-    let cluster = cloud.ecs.cluster(describe.cluster.as_deref())?.name.clone();
+pub(super) fn describe(service: &Service<'_>, describe: Describe) -> Result<Value, AwsError> {
+    let cluster = service.state.cluster(describe.cluster.as_deref())?.name.clone();
     if describe.tasks.is_empty() {
         return Err(invalid("Tasks cannot be empty."));
     }
@@ -71,10 +71,10 @@ pub(super) fn describe(cloud: &Cloud, describe: Describe) -> Result<Value, AwsEr
     }
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for reference in describe.tasks {
-        match resolve(cloud, &cluster, &reference) {
-            Some(arn) => found.push(view::task(cloud, &cloud.ecs.tasks[&arn])),
+        match resolve(service, &cluster, &reference) {
+            Some(arn) => found.push(view::task(service, &service.state.tasks[&arn])),
             None => {
-                let (region, account) = (&cloud.options.region, &cloud.options.account);
+                let (region, account) = (&service.options.region, &service.options.account);
                 let arn = format!("arn:aws:ecs:{region}:{account}:task/{cluster}/{}", name_of(&reference));
                 failures.push(missing(&arn));
             }
@@ -84,9 +84,9 @@ pub(super) fn describe(cloud: &Cloud, describe: Describe) -> Result<Value, AwsEr
 }
 
 /// The ARN of a task that is referred to by ARN or by id.
-pub(super) fn resolve(cloud: &Cloud, cluster: &str, reference: &str) -> Option<String> {
+pub(super) fn resolve(service: &Service<'_>, cluster: &str, reference: &str) -> Option<String> {
     let id = name_of(reference);
-    cloud.ecs.tasks.values().find(|t| t.cluster == cluster && name_of(&t.arn) == id).map(|t| t.arn.clone())
+    service.state.tasks.values().find(|t| t.cluster == cluster && name_of(&t.arn) == id).map(|t| t.arn.clone())
 }
 
 #[derive(Deserialize)]
@@ -96,20 +96,20 @@ pub(super) struct Stop {
     reason: Option<String>,
 }
 
-pub(super) fn stop(cloud: &mut Cloud, context: &Context, stop: Stop) -> Result<Value, AwsError> {
-    let cluster = cloud.ecs.cluster(stop.cluster.as_deref())?.name.clone();
-    let arn = resolve(cloud, &cluster, &stop.task).ok_or_else(|| invalid("The referenced task was not found."))?;
+pub(super) fn stop(service: &mut Service<'_>, context: &Context, stop: Stop) -> Result<Value, AwsError> {
+    let cluster = service.state.cluster(stop.cluster.as_deref())?.name.clone();
+    let arn = resolve(service, &cluster, &stop.task).ok_or_else(|| invalid("The referenced task was not found."))?;
     let reason = stop.reason.unwrap_or_else(|| "Task stopped by user".to_owned());
     if reason.chars().count() > MAX_REASON {
         return Err(invalid("reason can have at most 255 characters."));
     }
-    stop_task(cloud, context.now, &arn, &reason);
-    Ok(json!({"task": view::task(cloud, &cloud.ecs.tasks[&arn])}))
+    stop_task(service, context.now, &arn, &reason);
+    Ok(json!({"task": view::task(service, &service.state.tasks[&arn])}))
 }
 
 /// A task is not wanted any more: its agent hears of it after `pace.delivery_ms`. The first reason stays.
-pub(crate) fn stop_task(cloud: &mut Cloud, now: Timestamp, arn: &str, reason: &str) {
-    let Some(task) = cloud.ecs.tasks.get_mut(arn) else { return };
+pub(crate) fn stop_task(service: &mut Service<'_>, now: Timestamp, arn: &str, reason: &str) {
+    let Some(task) = service.state.tasks.get_mut(arn) else { return };
     if !task.wanted || task.last == LastStatus::Stopped {
         return;
     }
@@ -118,8 +118,8 @@ pub(crate) fn stop_task(cloud: &mut Cloud, now: Timestamp, arn: &str, reason: &s
     task.stopped_reason = Some(reason.to_owned());
     task.stop_code = Some("UserInitiated");
     task.version += 1;
-    let due = later(now, cloud.options.pace.delivery_ms);
-    cloud.ecs.deliveries.push(Delivery { due, task: arn.to_owned(), stop: true });
+    let due = later(now, service.options.pace.delivery_ms);
+    service.state.deliveries.push(Delivery { due, task: arn.to_owned(), stop: true });
 }
 
 /// A task to be.
@@ -133,14 +133,14 @@ pub(crate) struct NewTask {
 }
 
 /// Puts a task on an instance, and gives its ARN; nothing when the instance takes no tasks any more.
-pub(crate) fn start_task(cloud: &mut Cloud, now: Timestamp, new: NewTask) -> Option<String> {
-    if !cloud.ecs.is_open(&new.container_instance) {
+pub(crate) fn start_task(service: &mut Service<'_>, now: Timestamp, new: NewTask) -> Option<String> {
+    if !service.state.is_open(&new.container_instance) {
         return None;
     }
-    let registered = &cloud.ecs.instances[&new.container_instance];
+    let registered = &service.state.instances[&new.container_instance];
     let (cluster, instance) = (registered.cluster.clone(), registered.instance.clone());
-    let (region, account) = (&cloud.options.region, &cloud.options.account);
-    let arn = format!("arn:aws:ecs:{region}:{account}:task/{cluster}/{}", cloud.ids.hex(32));
+    let (region, account) = (&service.options.region, &service.options.account);
+    let arn = format!("arn:aws:ecs:{region}:{account}:task/{cluster}/{}", service.ids.hex(32));
     let task = Task {
         arn: arn.clone(),
         cluster,
@@ -163,8 +163,8 @@ pub(crate) fn start_task(cloud: &mut Cloud, now: Timestamp, new: NewTask) -> Opt
         runtime_id: None,
         version: 1,
     };
-    cloud.ecs.tasks.insert(arn.clone(), task);
-    let due = later(now, cloud.options.pace.delivery_ms);
-    cloud.ecs.deliveries.push(Delivery { due, task: arn.clone(), stop: false });
+    service.state.tasks.insert(arn.clone(), task);
+    let due = later(now, service.options.pace.delivery_ms);
+    service.state.deliveries.push(Delivery { due, task: arn.clone(), stop: false });
     Some(arn)
 }

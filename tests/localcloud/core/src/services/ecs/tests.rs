@@ -30,7 +30,7 @@ fn task_on(world: &mut World, container_instance: &str) -> String {
         started_by: "job".into(),
     };
     let now = world.now;
-    start_task(&mut world.cloud, now, new).expect("the instance takes tasks")
+    start_task(&mut world.cloud.ecs(), now, new).expect("the instance takes tasks")
 }
 
 fn ecs(world: &mut World, operation: &str, parameters: Value) -> Value {

@@ -3,8 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Cluster, ContainerInstance, Ecs, LastStatus, Resources, Status, Task};
-use crate::cloud::Cloud;
+use super::{Cluster, ContainerInstance, Ecs, LastStatus, Resources, Service, Status, Task};
 
 /// Adds the token for the next page, if there is one.
 pub(super) fn with_token(mut answer: Value, token: Option<String>) -> Value {
@@ -111,8 +110,8 @@ fn left(resource: &Value, remaining: Resources) -> Value {
     left
 }
 
-pub(super) fn task(cloud: &Cloud, task: &Task) -> Value {
-    let (region, account) = (&cloud.options.region, &cloud.options.account);
+pub(super) fn task(service: &Service<'_>, task: &Task) -> Value {
+    let (region, account) = (&service.options.region, &service.options.account);
     let definition = format!("{}:{}", task.container.family, task.container.revision);
     let mut view = json!({
         "taskArn": task.arn,
@@ -133,10 +132,10 @@ pub(super) fn task(cloud: &Cloud, task: &Task) -> Value {
         "attributes": [],
         "enableExecuteCommand": false,
         "startedBy": task.started_by,
-        "tags": tags(&cloud.ecs, &task.arn),
+        "tags": tags(service.state, &task.arn),
         "version": task.version,
     });
-    let connected = cloud.ecs.instances.get(&task.container_instance).is_some_and(|i| i.connected);
+    let connected = service.state.instances.get(&task.container_instance).is_some_and(|i| i.connected);
     view["connectivity"] = json!(if connected { "CONNECTED" } else { "DISCONNECTED" });
     for (name, at) in [
         ("startedAt", task.started_at),

@@ -8,41 +8,21 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::asks::Ask;
-use super::managed;
+use super::ask::{Ask, Denial};
 use super::roles::Role;
-use super::settling;
-use crate::cloud::Cloud;
-
-/// Why a call is denied, in the words that AWS adds to its error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Denial {
-    /// No statement allows it.
-    NothingAllows,
-    /// A statement denies it.
-    ExplicitDeny,
-}
-
-impl Denial {
-    /// The end of AWS's message.
-    pub(crate) fn because(self, action: &str) -> String {
-        match self {
-            Self::NothingAllows => format!("because no identity-based policy allows the {action} action"),
-            Self::ExplicitDeny => "with an explicit deny in an identity-based policy".to_owned(),
-        }
-    }
-}
+use super::{Iam, managed, settling};
+use crate::protocol::Options;
 
 /// Whether the policies of the role with this ARN allow the call. A role that is gone is allowed nothing.
-pub(crate) fn role_allows(cloud: &Cloud, role: &str, ask: &Ask) -> Result<(), Denial> {
-    let role = cloud.iam.roles.iter().find(|known| known.arn == role).ok_or(Denial::NothingAllows)?;
+pub(crate) fn role_allows(iam: &Iam, role: &str, ask: &Ask) -> Result<(), Denial> {
+    let role = iam.roles.iter().find(|known| known.arn == role).ok_or(Denial::NothingAllows)?;
     allow(&documents(role).0, ask)
 }
 
 /// All policies of the role with this name; nothing where one of AWS's own is attached of which there is no document here.
 /// A role that is gone has none.
-pub(super) fn policies_of<'a>(cloud: &'a Cloud, role: &str) -> Option<Vec<&'a Value>> {
-    let Some(role) = cloud.iam.roles.iter().find(|known| known.name == role) else { return Some(Vec::new()) };
+pub(crate) fn policies_of<'a>(iam: &'a Iam, role: &str) -> Option<Vec<&'a Value>> {
+    let Some(role) = iam.roles.iter().find(|known| known.name == role) else { return Some(Vec::new()) };
     let (documents, whole) = documents(role);
     whole.then_some(documents)
 }
@@ -56,7 +36,7 @@ fn documents(role: &Role) -> (Vec<&Value>, bool) {
 }
 
 /// Whether policies allow a call.
-pub(super) fn allow(policies: &[&Value], ask: &Ask) -> Result<(), Denial> {
+pub(crate) fn allow(policies: &[&Value], ask: &Ask) -> Result<(), Denial> {
     let statements: Vec<&Value> = policies.iter().copied().flat_map(statements).collect();
     let applies = |statement: &Value, unknown: bool| {
         element(statement, "Action", &ask.action, true)
@@ -73,14 +53,15 @@ pub(super) fn allow(policies: &[&Value], ask: &Ask) -> Result<(), Denial> {
 /// Whether the service may take the role with this ARN. `keys` are what the trust policy's conditions are held against.
 /// A new role is not known everywhere at once.
 pub(crate) fn service_may_assume(
-    cloud: &Cloud,
+    iam: &Iam,
+    options: &Options,
     role: &str,
     service: &str,
     keys: &[(String, String)],
     now: Timestamp,
 ) -> bool {
-    let known = cloud.iam.roles.iter().find(|known| known.arn == role);
-    let Some(role) = known.filter(|role| role.created + settling(cloud) <= now) else { return false };
+    let known = iam.roles.iter().find(|known| known.arn == role);
+    let Some(role) = known.filter(|role| role.created + settling(options) <= now) else { return false };
     let document: Value = serde_json::from_str(&role.trust).unwrap_or_default();
     let applies = |statement: &Value, unknown: bool| {
         element(statement, "Action", "sts:AssumeRole", true)

@@ -2,20 +2,20 @@
 //!
 //! - `roles.rs`, `policies.rs`, `profiles.rs`: the operations
 //! - `document.rs`: AWS's checks on policy documents
-//! - `asks.rs`: what IAM is asked before a call; `evaluate.rs`: whether policies allow it
+//! - `ask.rs`: what IAM is asked before a call; `evaluate.rs`: whether policies allow it
 //!
 //! Policies are enforced on instances and schedules, which call with a role's credentials. An instance whose role has a
 //! policy of AWS's own that `managed.rs` doesn't know may do everything; so may users, unless they are held to something
-//! ([`Cloud::hold_users_to`]).
+//! ([`Iam::hold_users_to`]).
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::cloud::Cloud;
+use crate::protocol::ids::Ids;
 use crate::protocol::wire::query;
 use crate::protocol::{AwsError, Context, Handled, Options, Request};
 
-mod asks;
+mod ask;
 mod document;
 mod evaluate;
 mod managed;
@@ -26,8 +26,8 @@ mod simulate;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use asks::{Ask, denied, refusal};
-pub(crate) use evaluate::{role_allows, service_may_assume};
+pub(crate) use ask::{Ask, denied};
+pub(crate) use evaluate::{allow, policies_of, role_allows, service_may_assume};
 pub(crate) use profiles::{UsableProfile, usable_profile};
 
 /// When the example account's roles were made: long enough ago to be usable.
@@ -42,14 +42,24 @@ pub struct Iam {
     held_to: Option<Vec<Value>>,
 }
 
-impl Cloud {
-    /// From now on users may do what these policy documents allow, and nothing else.
-    pub fn hold_users_to(&mut self, policies: Vec<Value>) {
-        self.iam.held_to = Some(policies);
-    }
+/// IAM at work: its state, and what it shares with the other services.
+pub(crate) struct Service<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) ids: &'a mut Ids,
+    pub(crate) state: &'a mut Iam,
 }
 
 impl Iam {
+    /// From now on users may do what these policy documents allow, and nothing else.
+    pub(crate) fn hold_users_to(&mut self, policies: Vec<Value>) {
+        self.held_to = Some(policies);
+    }
+
+    /// All that users may do; nothing where they may do everything.
+    pub(crate) fn users_are_held_to(&self) -> Option<&[Value]> {
+        self.held_to.as_deref()
+    }
+
     pub(crate) fn with_example_account(options: &Options) -> Self {
         let account = options.account.as_str();
         let role = |name: &str, id: &str, service: &str, policy: &str| {
@@ -91,16 +101,16 @@ fn for_the_agent() -> Value {
     })
 }
 
-pub(crate) fn handle(cloud: &mut Cloud, context: &Context, request: &Request) -> Handled {
+pub(crate) fn handle(iam: &mut Service<'_>, context: &Context, request: &Request) -> Handled {
     query::handle("iam", context, request, |action, parameters| {
-        operation(cloud, context, action, &mut Parameters(parameters))
+        operation(iam, context, action, &mut Parameters(parameters))
     })
 }
 
-type Operation = fn(&mut Cloud, &Context, &mut Parameters) -> Result<Value, AwsError>;
+type Operation = fn(&mut Service<'_>, &Context, &mut Parameters) -> Result<Value, AwsError>;
 
 fn operation(
-    cloud: &mut Cloud,
+    iam: &mut Service<'_>,
     context: &Context,
     action: &str,
     parameters: &mut Parameters,
@@ -131,19 +141,24 @@ fn operation(
             return Err(AwsError::new("InvalidAction", message));
         }
     };
-    run(cloud, context, parameters)
+    run(iam, context, parameters)
 }
 
 /// The ARNs of the profile of this name or ARN, and of its role.
-fn profile_of(cloud: &Cloud, wanted: &str) -> Option<(String, Option<String>)> {
-    let profile = profiles::named(cloud, wanted)?;
-    let role = profile.role.as_deref().and_then(|name| roles::find(cloud, name).ok());
+pub(crate) fn profile_of(iam: &Iam, wanted: &str) -> Option<(String, Option<String>)> {
+    let profile = profiles::named(iam, wanted)?;
+    let role = profile.role.as_deref().and_then(|name| roles::find(iam, name).ok());
     Some((profile.arn.clone(), role.map(|role| role.arn.clone())))
 }
 
+/// The ARN of the role of this name.
+pub(crate) fn role_arn(iam: &Iam, name: &str) -> Option<String> {
+    roles::find(iam, name).ok().map(|role| role.arn.clone())
+}
+
 /// Whether a role of this ARN exists.
-pub(crate) fn role_exists(cloud: &Cloud, arn: &str) -> bool {
-    cloud.iam.roles.iter().any(|role| role.arn == arn)
+pub(crate) fn role_exists(iam: &Iam, arn: &str) -> bool {
+    iam.roles.iter().any(|role| role.arn == arn)
 }
 
 /// An operation's parameters.
@@ -227,11 +242,11 @@ fn time(at: Timestamp) -> String {
 }
 
 /// An id such as AROA and 17 letters and digits.
-fn new_id(cloud: &mut Cloud, prefix: &str) -> String {
-    format!("{prefix}{}", cloud.ids.hex(17).to_uppercase())
+fn new_id(iam: &mut Service<'_>, prefix: &str) -> String {
+    format!("{prefix}{}", iam.ids.hex(17).to_uppercase())
 }
 
 /// How long what is new can't be used elsewhere.
-fn settling(cloud: &Cloud) -> SignedDuration {
-    SignedDuration::from_millis(i64::try_from(cloud.options.pace.profile_ms).unwrap_or(i64::MAX))
+fn settling(options: &Options) -> SignedDuration {
+    SignedDuration::from_millis(i64::try_from(options.pace.profile_ms).unwrap_or(i64::MAX))
 }

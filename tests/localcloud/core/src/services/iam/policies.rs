@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Parameters, document, limit_exceeded, no_such_entity, roles};
-use crate::cloud::Cloud;
+use super::{Parameters, Service, document, limit_exceeded, no_such_entity, roles};
 use crate::protocol::{AwsError, Context};
 
 /// The policies of AWS that can be attached here, below `arn:aws:iam::aws:policy/`.
@@ -32,10 +31,10 @@ fn inline_not_found(name: &str) -> AwsError {
 }
 
 /// PutRolePolicy.
-pub(super) fn put(cloud: &mut Cloud, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn put(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
     let (role, name) = (parameters.role_name()?, policy_name(parameters)?);
     let document = parameters.required("PolicyDocument")?;
-    let role = roles::find_mut(cloud, &role)?;
+    let role = roles::find_mut(iam.state, &role)?;
     document::check_policy(&document)?;
     let others: usize = role.inline.iter().filter(|(other, _)| **other != name).map(|(_, it)| it.text.len()).sum();
     if others + document.len() > document::MAX_INLINE {
@@ -47,31 +46,31 @@ pub(super) fn put(cloud: &mut Cloud, _: &Context, parameters: &mut Parameters) -
 }
 
 /// GetRolePolicy.
-pub(super) fn get(cloud: &mut Cloud, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn get(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
     let (role, name) = (parameters.role_name()?, policy_name(parameters)?);
-    let role = roles::find(cloud, &role)?;
+    let role = roles::find(iam.state, &role)?;
     let document = role.inline.get(&name).ok_or_else(|| inline_not_found(&name))?;
     Ok(json!({ "RoleName": role.name, "PolicyName": name, "PolicyDocument": document::encoded(&document.text) }))
 }
 
 /// ListRolePolicies.
-pub(super) fn list(cloud: &mut Cloud, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
-    let role = roles::find(cloud, &parameters.role_name()?)?;
+pub(super) fn list(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+    let role = roles::find(iam.state, &parameters.role_name()?)?;
     let names = role.inline.keys().map(|name| json!(name)).collect();
     parameters.page("PolicyNames", names)
 }
 
 /// DeleteRolePolicy.
-pub(super) fn delete(cloud: &mut Cloud, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn delete(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
     let (role, name) = (parameters.role_name()?, policy_name(parameters)?);
-    let removed = roles::find_mut(cloud, &role)?.inline.remove(&name);
+    let removed = roles::find_mut(iam.state, &role)?.inline.remove(&name);
     removed.map(|_| Value::Null).ok_or_else(|| inline_not_found(&name))
 }
 
 /// AttachRolePolicy. Attaching twice is no error.
-pub(super) fn attach(cloud: &mut Cloud, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn attach(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
     let (role, arn) = (parameters.role_name()?, parameters.required("PolicyArn")?);
-    let role = roles::find_mut(cloud, &role)?;
+    let role = roles::find_mut(iam.state, &role)?;
     if !arn.strip_prefix(AWS_POLICY).is_some_and(|name| MANAGED.contains(&name)) {
         return Err(no_such_entity(format!("Policy {arn} does not exist or is not attachable.")));
     }
@@ -85,9 +84,9 @@ pub(super) fn attach(cloud: &mut Cloud, _: &Context, parameters: &mut Parameters
 }
 
 /// DetachRolePolicy.
-pub(super) fn detach(cloud: &mut Cloud, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn detach(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
     let (role, arn) = (parameters.role_name()?, parameters.required("PolicyArn")?);
-    let role = roles::find_mut(cloud, &role)?;
+    let role = roles::find_mut(iam.state, &role)?;
     let Some(at) = role.attached.iter().position(|attached| *attached == arn) else {
         return Err(no_such_entity(format!("Policy {arn} was not found.")));
     };
@@ -96,8 +95,12 @@ pub(super) fn detach(cloud: &mut Cloud, _: &Context, parameters: &mut Parameters
 }
 
 /// ListAttachedRolePolicies.
-pub(super) fn list_attached(cloud: &mut Cloud, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
-    let role = roles::find(cloud, &parameters.role_name()?)?;
+pub(super) fn list_attached(
+    iam: &mut Service<'_>,
+    _: &Context,
+    parameters: &mut Parameters,
+) -> Result<Value, AwsError> {
+    let role = roles::find(iam.state, &parameters.role_name()?)?;
     let name = |arn: &str| arn.rsplit('/').next().unwrap_or_default().to_owned();
     let policies = role.attached.iter().map(|arn| json!({ "PolicyName": name(arn), "PolicyArn": arn })).collect();
     parameters.page("AttachedPolicies", policies)

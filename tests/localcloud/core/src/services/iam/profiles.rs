@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    Parameters, already_exists, delete_conflict, limit_exceeded, new_id, no_such_entity, roles, settling, time,
+    Iam, Parameters, Service, already_exists, delete_conflict, limit_exceeded, new_id, no_such_entity, roles, settling,
+    time,
 };
-use crate::cloud::Cloud;
-use crate::protocol::{AwsError, Context};
+use crate::protocol::{AwsError, Context, Options};
 
 /// An instance profile.
 pub(super) struct Profile {
@@ -39,16 +39,16 @@ pub(crate) struct UsableProfile {
 }
 
 /// The profile of this name or ARN.
-pub(super) fn named<'a>(cloud: &'a Cloud, wanted: &str) -> Option<&'a Profile> {
-    cloud.iam.profiles.iter().find(|profile| profile.name == wanted || profile.arn == wanted)
+pub(super) fn named<'a>(iam: &'a Iam, wanted: &str) -> Option<&'a Profile> {
+    iam.profiles.iter().find(|profile| profile.name == wanted || profile.arn == wanted)
 }
 
 /// The profile of this name or ARN, once EC2 knows it: a new one takes seconds to get there.
-pub(crate) fn usable_profile(cloud: &Cloud, wanted: &str, now: Timestamp) -> Option<UsableProfile> {
+pub(crate) fn usable_profile(iam: &Iam, options: &Options, wanted: &str, now: Timestamp) -> Option<UsableProfile> {
     let known = |profile: &&Profile| {
-        (profile.name == wanted || profile.arn == wanted) && profile.changed + settling(cloud) <= now
+        (profile.name == wanted || profile.arn == wanted) && profile.changed + settling(options) <= now
     };
-    cloud.iam.profiles.iter().find(known).map(|profile| UsableProfile {
+    iam.profiles.iter().find(known).map(|profile| UsableProfile {
         name: profile.name.clone(),
         arn: profile.arn.clone(),
         id: profile.id.clone(),
@@ -71,8 +71,8 @@ impl Profile {
         }
     }
 
-    fn answer(&self, cloud: &Cloud) -> Value {
-        let role = self.role.as_ref().and_then(|name| roles::find(cloud, name).ok());
+    fn answer(&self, iam: &Iam) -> Value {
+        let role = self.role.as_ref().and_then(|name| roles::find(iam, name).ok());
         let tags: Vec<Value> = self.tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
         json!({
             "Path": self.path,
@@ -90,8 +90,8 @@ fn profile_name(parameters: &mut Parameters) -> Result<String, AwsError> {
     parameters.name("InstanceProfileName", 128)
 }
 
-fn find<'a>(cloud: &'a mut Cloud, name: &str) -> Result<&'a mut Profile, AwsError> {
-    let found = cloud.iam.profiles.iter_mut().find(|profile| profile.name == name);
+fn find<'a>(iam: &'a mut Iam, name: &str) -> Result<&'a mut Profile, AwsError> {
+    let found = iam.profiles.iter_mut().find(|profile| profile.name == name);
     found.ok_or_else(|| not_found(name))
 }
 
@@ -100,17 +100,17 @@ fn not_found(name: &str) -> AwsError {
 }
 
 /// CreateInstanceProfile.
-pub(super) fn create(cloud: &mut Cloud, context: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn create(iam: &mut Service<'_>, context: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
     let name = profile_name(parameters)?;
     let path = roles::path(parameters)?;
     let mut tags = BTreeMap::new();
     roles::merge_tags(parameters, &mut tags)?;
-    if cloud.iam.profiles.iter().any(|profile| profile.name == name) {
+    if iam.state.profiles.iter().any(|profile| profile.name == name) {
         return Err(already_exists(format!("Instance Profile {name} already exists.")));
     }
     let profile = Profile {
-        arn: format!("arn:aws:iam::{}:instance-profile{path}{name}", cloud.options.account),
-        id: new_id(cloud, "AIPA"),
+        arn: format!("arn:aws:iam::{}:instance-profile{path}{name}", iam.options.account),
+        id: new_id(iam, "AIPA"),
         name,
         path,
         created: context.now,
@@ -118,35 +118,39 @@ pub(super) fn create(cloud: &mut Cloud, context: &Context, parameters: &mut Para
         role: None,
         tags,
     };
-    let answer = json!({ "InstanceProfile": profile.answer(cloud) });
-    cloud.iam.profiles.push(profile);
+    let answer = json!({ "InstanceProfile": profile.answer(iam.state) });
+    iam.state.profiles.push(profile);
     Ok(answer)
 }
 
 /// GetInstanceProfile.
-pub(super) fn get(cloud: &mut Cloud, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn get(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
     let name = profile_name(parameters)?;
-    let profile = cloud.iam.profiles.iter().find(|profile| profile.name == name).ok_or_else(|| not_found(&name))?;
-    Ok(json!({ "InstanceProfile": profile.answer(cloud) }))
+    let profile = iam.state.profiles.iter().find(|profile| profile.name == name).ok_or_else(|| not_found(&name))?;
+    Ok(json!({ "InstanceProfile": profile.answer(iam.state) }))
 }
 
 /// DeleteInstanceProfile: its role has to be taken out first.
-pub(super) fn delete(cloud: &mut Cloud, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
-    let profile = find(cloud, &profile_name(parameters)?)?;
+pub(super) fn delete(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+    let profile = find(iam.state, &profile_name(parameters)?)?;
     if profile.role.is_some() {
         return Err(delete_conflict("Cannot delete entity, must remove roles from instance profile first."));
     }
     let name = profile.name.clone();
-    cloud.iam.profiles.retain(|profile| profile.name != name);
+    iam.state.profiles.retain(|profile| profile.name != name);
     Ok(Value::Null)
 }
 
 /// AddRoleToInstanceProfile: one role is all a profile can have.
-pub(super) fn add_role(cloud: &mut Cloud, context: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn add_role(
+    iam: &mut Service<'_>,
+    context: &Context,
+    parameters: &mut Parameters,
+) -> Result<Value, AwsError> {
     let (name, role) = (profile_name(parameters)?, parameters.role_name()?);
-    find(cloud, &name)?;
-    roles::find(cloud, &role)?;
-    let profile = find(cloud, &name)?;
+    find(iam.state, &name)?;
+    roles::find(iam.state, &role)?;
+    let profile = find(iam.state, &name)?;
     if profile.role.is_some() {
         return Err(limit_exceeded("Cannot exceed quota for InstanceSessionsPerInstanceProfile: 1"));
     }
@@ -156,9 +160,9 @@ pub(super) fn add_role(cloud: &mut Cloud, context: &Context, parameters: &mut Pa
 }
 
 /// RemoveRoleFromInstanceProfile.
-pub(super) fn remove_role(cloud: &mut Cloud, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn remove_role(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
     let (name, role) = (profile_name(parameters)?, parameters.role_name()?);
-    let profile = find(cloud, &name)?;
+    let profile = find(iam.state, &name)?;
     if profile.role.as_ref() != Some(&role) {
         return Err(no_such_entity(format!("The role with name {role} cannot be found.")));
     }
@@ -167,10 +171,14 @@ pub(super) fn remove_role(cloud: &mut Cloud, _: &Context, parameters: &mut Param
 }
 
 /// ListInstanceProfilesForRole.
-pub(super) fn list_for_role(cloud: &mut Cloud, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn list_for_role(
+    iam: &mut Service<'_>,
+    _: &Context,
+    parameters: &mut Parameters,
+) -> Result<Value, AwsError> {
     let name = parameters.role_name()?;
-    roles::find(cloud, &name)?;
-    let profiles = cloud.iam.profiles.iter().filter(|profile| profile.role.as_ref() == Some(&name));
-    let profiles = profiles.map(|profile| profile.answer(cloud)).collect();
+    roles::find(iam.state, &name)?;
+    let profiles = iam.state.profiles.iter().filter(|profile| profile.role.as_ref() == Some(&name));
+    let profiles = profiles.map(|profile| profile.answer(iam.state)).collect();
     parameters.page("InstanceProfiles", profiles)
 }

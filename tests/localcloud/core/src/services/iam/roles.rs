@@ -7,8 +7,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::document::Document;
-use super::{Parameters, already_exists, delete_conflict, document, limit_exceeded, new_id, no_such_entity, time};
-use crate::cloud::Cloud;
+use super::{
+    Iam, Parameters, Service, already_exists, delete_conflict, document, limit_exceeded, new_id, no_such_entity, time,
+};
 use crate::protocol::wire::query;
 use crate::protocol::{AwsError, Context};
 
@@ -79,12 +80,12 @@ fn not_found(name: &str) -> AwsError {
     no_such_entity(format!("The role with name {name} cannot be found."))
 }
 
-pub(super) fn find<'a>(cloud: &'a Cloud, name: &str) -> Result<&'a Role, AwsError> {
-    cloud.iam.roles.iter().find(|role| role.name == name).ok_or_else(|| not_found(name))
+pub(super) fn find<'a>(iam: &'a Iam, name: &str) -> Result<&'a Role, AwsError> {
+    iam.roles.iter().find(|role| role.name == name).ok_or_else(|| not_found(name))
 }
 
-pub(super) fn find_mut<'a>(cloud: &'a mut Cloud, name: &str) -> Result<&'a mut Role, AwsError> {
-    cloud.iam.roles.iter_mut().find(|role| role.name == name).ok_or_else(|| not_found(name))
+pub(super) fn find_mut<'a>(iam: &'a mut Iam, name: &str) -> Result<&'a mut Role, AwsError> {
+    iam.roles.iter_mut().find(|role| role.name == name).ok_or_else(|| not_found(name))
 }
 
 #[derive(Deserialize)]
@@ -119,13 +120,13 @@ pub(super) fn merge_tags(parameters: &mut Parameters, tags: &mut BTreeMap<String
 }
 
 /// GetRole.
-pub(super) fn get(cloud: &mut Cloud, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
-    let role = find(cloud, &parameters.role_name()?)?;
+pub(super) fn get(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+    let role = find(iam.state, &parameters.role_name()?)?;
     Ok(json!({ "Role": role.whole_answer() }))
 }
 
 /// CreateRole.
-pub(super) fn create(cloud: &mut Cloud, context: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn create(iam: &mut Service<'_>, context: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
     let name = parameters.role_name()?;
     let trust = parameters.required("AssumeRolePolicyDocument")?;
     let path = path(parameters)?;
@@ -138,12 +139,12 @@ pub(super) fn create(cloud: &mut Cloud, context: &Context, parameters: &mut Para
     let mut tags = BTreeMap::new();
     merge_tags(parameters, &mut tags)?;
     document::check_trust(&trust)?;
-    if cloud.iam.roles.iter().any(|role| role.name == name) {
+    if iam.state.roles.iter().any(|role| role.name == name) {
         return Err(already_exists(format!("Role with name {name} already exists.")));
     }
     let role = Role {
-        arn: format!("arn:aws:iam::{}:role{path}{name}", cloud.options.account),
-        id: new_id(cloud, "AROA"),
+        arn: format!("arn:aws:iam::{}:role{path}{name}", iam.options.account),
+        id: new_id(iam, "AROA"),
         name,
         path,
         created: context.now,
@@ -155,7 +156,7 @@ pub(super) fn create(cloud: &mut Cloud, context: &Context, parameters: &mut Para
         attached: Vec::new(),
     };
     let answer = json!({ "Role": role.whole_answer() });
-    cloud.iam.roles.push(role);
+    iam.state.roles.push(role);
     Ok(answer)
 }
 
@@ -185,7 +186,7 @@ fn service_linked_name(service: &str) -> Option<&'static str> {
 
 /// CreateServiceLinkedRole.
 pub(super) fn create_service_linked(
-    cloud: &mut Cloud,
+    iam: &mut Service<'_>,
     context: &Context,
     parameters: &mut Parameters,
 ) -> Result<Value, AwsError> {
@@ -193,26 +194,26 @@ pub(super) fn create_service_linked(
     let Some(name) = service_linked_name(&service) else {
         return Err(AwsError::new("InvalidInput", format!("Invalid service name: {service}")));
     };
-    if cloud.iam.roles.iter().any(|role| role.name == name) {
+    if iam.state.roles.iter().any(|role| role.name == name) {
         let message =
             format!("Service role name {name} has been taken in this account, please try a different suffix.");
         return Err(AwsError::new("InvalidInput", message));
     }
-    let id = new_id(cloud, "AROA");
-    let mut role = Role::trusted_by(&cloud.options.account, name, &id, &service, context.now);
+    let id = new_id(iam, "AROA");
+    let mut role = Role::trusted_by(&iam.options.account, name, &id, &service, context.now);
     role.path = format!("/aws-service-role/{service}/");
-    role.arn = format!("arn:aws:iam::{}:role{}{name}", cloud.options.account, role.path);
+    role.arn = format!("arn:aws:iam::{}:role{}{name}", iam.options.account, role.path);
     role.description = parameters.optional("Description")?;
     let answer = json!({ "Role": role.answer() });
-    cloud.iam.roles.push(role);
+    iam.state.roles.push(role);
     Ok(answer)
 }
 
 /// DeleteRole: everything that hangs on it has to go first.
-pub(super) fn delete(cloud: &mut Cloud, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn delete(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
     let name = parameters.role_name()?;
-    let role = find(cloud, &name)?;
-    if cloud.iam.profiles.iter().any(|profile| profile.role.as_ref() == Some(&name)) {
+    let role = find(iam.state, &name)?;
+    if iam.state.profiles.iter().any(|profile| profile.role.as_ref() == Some(&name)) {
         return Err(delete_conflict("Cannot delete entity, must remove roles from instance profile first."));
     }
     if !role.attached.is_empty() {
@@ -221,13 +222,13 @@ pub(super) fn delete(cloud: &mut Cloud, _: &Context, parameters: &mut Parameters
     if !role.inline.is_empty() {
         return Err(delete_conflict("Cannot delete entity, must delete policies first."));
     }
-    cloud.iam.roles.retain(|role| role.name != name);
+    iam.state.roles.retain(|role| role.name != name);
     Ok(Value::Null)
 }
 
 /// TagRole.
-pub(super) fn tag(cloud: &mut Cloud, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
-    let role = find_mut(cloud, &parameters.role_name()?)?;
+pub(super) fn tag(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+    let role = find_mut(iam.state, &parameters.role_name()?)?;
     let mut tags = role.tags.clone();
     merge_tags(parameters, &mut tags)?;
     role.tags = tags;
@@ -235,10 +236,10 @@ pub(super) fn tag(cloud: &mut Cloud, _: &Context, parameters: &mut Parameters) -
 }
 
 /// UpdateAssumeRolePolicy.
-pub(super) fn update_trust(cloud: &mut Cloud, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn update_trust(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
     let name = parameters.role_name()?;
     let trust = parameters.required("PolicyDocument")?;
-    let role = find_mut(cloud, &name)?;
+    let role = find_mut(iam.state, &name)?;
     document::check_trust(&trust)?;
     role.trust = trust;
     Ok(Value::Null)

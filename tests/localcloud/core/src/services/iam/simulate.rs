@@ -3,10 +3,9 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::asks::Ask;
-use super::evaluate::{self, Denial};
-use super::{Parameters, no_such_entity};
-use crate::cloud::Cloud;
+use super::ask::{Ask, Denial};
+use super::evaluate;
+use super::{Parameters, Service, no_such_entity};
 use crate::protocol::wire::query;
 use crate::protocol::{AwsError, Context};
 
@@ -19,7 +18,7 @@ struct Entry {
 }
 
 /// SimulatePrincipalPolicy, of roles: each action on each resource.
-pub(super) fn principal(cloud: &mut Cloud, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn principal(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
     let source = parameters.required("PolicySourceArn")?;
     let actions = query::take_list(&mut parameters.0, "ActionNames")?;
     let mut resources = query::take_list(&mut parameters.0, "ResourceArns")?;
@@ -32,9 +31,9 @@ pub(super) fn principal(cloud: &mut Cloud, _: &Context, parameters: &mut Paramet
         .into_iter()
         .filter_map(|it| Some((it.context_key_name, it.context_key_values.into_iter().next()?)))
         .collect();
-    let role = cloud.iam.roles.iter().find(|role| role.arn == source);
+    let role = iam.state.roles.iter().find(|role| role.arn == source);
     let role = role.ok_or_else(|| no_such_entity(format!("Entity {source} cannot be found.")))?;
-    let policies = evaluate::policies_of(cloud, &role.name);
+    let policies = evaluate::policies_of(iam.state, &role.name);
     let decision = |action: &str, resource: &str| {
         let ask = Ask { action: action.to_owned(), resource: resource.to_owned(), keys: keys.clone() };
         match policies.as_ref().map_or(Ok(()), |policies| evaluate::allow(policies, &ask)) {

@@ -3,12 +3,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::body::Body;
-use super::{Key, Scheduler, target};
-use crate::cloud::{Cloud, Delivery};
+use super::body::{Body, Target};
+use super::target::{self, Call};
+use super::{Key, Scheduler, Service};
 use crate::journal::Event;
 use crate::journal::record::What;
-use crate::services::ecs::later;
+use crate::protocol::options::later;
 use crate::services::iam;
 
 /// The longest wait between two tries. That waits grow exponentially is AWS's; how far is ours [A].
@@ -26,16 +26,33 @@ pub(super) struct Due {
 
 /// When a schedule of this kind that is made or changed at `now` makes its first call. AWS is precise to a minute; here
 /// `pace.schedule_ms` says how late one is.
-pub(super) fn first(cloud: &Cloud, body: &Body, now: Timestamp) -> Option<Due> {
-    let at = later(body.fires_at()?.max(now), cloud.options.pace.schedule_ms);
+pub(super) fn first(service: &Service<'_>, body: &Body, now: Timestamp) -> Option<Due> {
+    let at = later(body.fires_at()?.max(now), service.options.pace.schedule_ms);
     Some(Due { at, first: at, tried: 0 })
 }
 
 /// How a try ended that did not succeed.
-struct Failure {
+pub(crate) struct Failure {
     error: String,
     /// Whether AWS tries again: when it was throttled, and when the service failed [A].
     again: bool,
+}
+
+impl Failure {
+    /// The call was answered with this error.
+    pub(crate) fn answered(status: u16, error: String) -> Self {
+        let again = status >= 500 || error.contains("Throttling");
+        Self { error, again }
+    }
+
+    /// The call was never answered.
+    pub(crate) fn unanswered() -> Self {
+        Self { error: "no answer".to_owned(), again: true }
+    }
+
+    fn fatal(error: String) -> Self {
+        Self { error, again: false }
+    }
 }
 
 fn next(scheduler: &Scheduler) -> Option<(Timestamp, &Key)> {
@@ -44,16 +61,27 @@ fn next(scheduler: &Scheduler) -> Option<(Timestamp, &Key)> {
 }
 
 /// The next moment at which a schedule fires.
-pub(crate) fn next_due(cloud: &Cloud) -> Option<Timestamp> {
-    next(&cloud.scheduler).map(|(at, _)| at)
+pub(crate) fn next_due(scheduler: &Scheduler) -> Option<Timestamp> {
+    next(scheduler).map(|(at, _)| at)
 }
 
-/// Fires the schedule whose time has come.
-pub(crate) fn fire(cloud: &mut Cloud, now: Timestamp) {
-    let Some((_, key)) = next(&cloud.scheduler).filter(|(at, _)| *at <= now) else { return };
-    let key = key.clone();
-    let outcome = attempt(cloud, now, &key);
-    let Some(schedule) = cloud.scheduler.schedules.get_mut(&key) else { return };
+/// The schedule whose time has come, and the call that it makes or why it can't.
+pub(crate) fn next_call(service: &Service<'_>, now: Timestamp) -> Option<(Key, Result<Call, Failure>)> {
+    let (_, key) = next(service.state).filter(|(at, _)| *at <= now)?;
+    let target = &service.state.schedules.get(key)?.body.target;
+    Some((key.clone(), call(service, now, key, target)))
+}
+
+fn call(service: &Service<'_>, now: Timestamp, key: &Key, target: &Target) -> Result<Call, Failure> {
+    if !may_assume(service, &key.0, &target.role_arn, now) {
+        return Err(Failure::fatal(format!("scheduler.amazonaws.com can't assume {}", target.role_arn)));
+    }
+    target::call(service, target).map_err(Failure::fatal)
+}
+
+/// A schedule's call was made, or not: it is done with, tries again, or gives up.
+pub(crate) fn done(service: &mut Service<'_>, now: Timestamp, key: Key, outcome: Result<(), Failure>) {
+    let Some(schedule) = service.state.schedules.get_mut(&key) else { return };
     let Some(due) = schedule.due.take() else { return };
     let (change, error) = match outcome {
         Ok(()) => ("fired", None),
@@ -64,42 +92,20 @@ pub(crate) fn fire(cloud: &mut Cloud, now: Timestamp) {
     };
     // A one-time schedule is complete when it has given up, too [A].
     if schedule.due.is_none() && schedule.body.action_after_completion() == "DELETE" {
-        cloud.scheduler.schedules.remove(&key);
+        service.state.schedules.remove(&key);
     }
     let what = What::Schedule { schedule: key.1, change: change.to_owned(), error };
-    cloud.event(Event { at: now, what });
-}
-
-/// Makes the call once.
-fn attempt(cloud: &mut Cloud, now: Timestamp, key: &Key) -> Result<(), Failure> {
-    let Some(schedule) = cloud.scheduler.schedules.get(key) else { return Ok(()) };
-    let target = schedule.body.target.clone();
-    let fatal = |error: String| Failure { error, again: false };
-    if !may_assume(cloud, &key.0, &target.role_arn, now) {
-        return Err(fatal(format!("scheduler.amazonaws.com can't assume {}", target.role_arn)));
-    }
-    let call = target::call(cloud, &target).map_err(fatal)?;
-    let refusal = call.refusal(cloud, &target.role_arn);
-    let answer = cloud.call(&call.request, now, refusal);
-    let error = cloud.calls().last().and_then(|call| call.error.clone());
-    match (answer.delivery, error) {
-        (Delivery::NeverAfter { .. }, _) => Err(Failure { error: "no answer".to_owned(), again: true }),
-        (_, None) => Ok(()),
-        (_, Some(error)) => {
-            let again = answer.response.status >= 500 || error.contains("Throttling");
-            Err(Failure { error, again })
-        }
-    }
+    service.journal.event(Event { at: now, what });
 }
 
 /// Whether Scheduler can take the role for schedules of this group.
-pub(super) fn may_assume(cloud: &Cloud, group: &str, role: &str, now: Timestamp) -> bool {
-    let (region, account) = (&cloud.options.region, &cloud.options.account);
+pub(super) fn may_assume(service: &Service<'_>, group: &str, role: &str, now: Timestamp) -> bool {
+    let (region, account) = (&service.options.region, &service.options.account);
     let keys = [
         ("aws:SourceAccount".to_owned(), account.clone()),
         ("aws:SourceArn".to_owned(), format!("arn:aws:scheduler:{region}:{account}:schedule-group/{group}")),
     ];
-    iam::service_may_assume(cloud, role, "scheduler.amazonaws.com", &keys, now)
+    iam::service_may_assume(service.iam, service.options, role, "scheduler.amazonaws.com", &keys, now)
 }
 
 impl Due {

@@ -3,10 +3,9 @@
 use serde_json::{Map, Value};
 
 use super::body::Target;
-use super::invalid;
-use crate::cloud::Cloud;
+use super::{Service, invalid};
 use crate::protocol::{AwsError, Request, request};
-use crate::services::{ec2, iam};
+use crate::services::iam;
 
 /// What the universal targets' ARNs begin with; service and operation follow.
 const UNIVERSAL: &str = "arn:aws:scheduler:::aws-sdk:";
@@ -46,13 +45,10 @@ const OPERATIONS: [Operation; 2] = [
     },
 ];
 
-/// A call that is ready to be made.
-pub(super) struct Call {
-    pub(super) request: Request,
-    /// Such as `ec2:TerminateInstances`.
-    action: String,
-    kind: &'static str,
-    ids: Vec<String>,
+/// A call that is ready to be made, and what IAM says against the role's making it.
+pub(crate) struct Call {
+    pub(crate) request: Request,
+    pub(crate) refusal: Option<AwsError>,
 }
 
 /// Holds the input of a target against the operation that it is for. AWS does the same, and begins its message like
@@ -87,7 +83,7 @@ fn input(operation: &Operation, target: &Target) -> Result<(Vec<String>, Map<Str
 }
 
 /// The call that a target stands for, or why the local cloud can't make it.
-pub(super) fn call(cloud: &Cloud, target: &Target) -> Result<Call, String> {
+pub(super) fn call(service: &Service<'_>, target: &Target) -> Result<Call, String> {
     let operation = operation(target).ok_or_else(|| format!("the local cloud does not call {}", target.arn))?;
     let (ids, flags) = input(operation, target)?;
     let mut form = form_urlencoded::Serializer::new(String::new());
@@ -98,25 +94,23 @@ pub(super) fn call(cloud: &Cloud, target: &Target) -> Result<Call, String> {
     for (name, value) in &flags {
         form.append_pair(name, &value.to_string());
     }
-    let request = request::from_scheduler("ec2", &cloud.options.region, form.finish().into_bytes());
-    Ok(Call { request, action: format!("ec2:{}", operation.name), kind: operation.kind, ids })
+    let request = request::from_scheduler("ec2", &service.options.region, form.finish().into_bytes());
+    Ok(Call { request, refusal: refusal(service, operation, &ids, &target.role_arn) })
 }
 
-impl Call {
-    /// What IAM says against the role's making this call: EC2 asks for each thing that it is made on. What doesn't
-    /// exist is left to the operation, which says so [A].
-    pub(super) fn refusal(&self, cloud: &Cloud, role: &str) -> Option<AwsError> {
-        let (region, account) = (&cloud.options.region, &cloud.options.account);
-        self.ids.iter().filter(|id| ec2::exists(cloud, id)).find_map(|id| {
-            let resource = format!("arn:aws:ec2:{region}:{account}:{}/{id}", self.kind);
-            let tags = ec2::tags_of(cloud, id).into_iter();
-            let mut keys: Vec<(String, String)> = tags
-                .flat_map(|(key, value)| ["aws", "ec2"].map(|of| (format!("{of}:ResourceTag/{key}"), value.clone())))
-                .collect();
-            keys.extend(["aws:RequestedRegion", "ec2:Region"].map(|key| (key.to_owned(), region.clone())));
-            let ask = iam::Ask { action: self.action.clone(), resource, keys };
-            let denial = iam::role_allows(cloud, role, &ask).err()?;
-            Some(iam::denied("ec2", role, &ask, denial))
-        })
-    }
+/// What IAM says against the role's making this call: EC2 asks for each thing that it is made on. What doesn't
+/// exist is left to the operation, which says so [A].
+fn refusal(service: &Service<'_>, operation: &Operation, ids: &[String], role: &str) -> Option<AwsError> {
+    let (region, account) = (&service.options.region, &service.options.account);
+    ids.iter().filter(|id| service.ec2.kind_of(id).is_some()).find_map(|id| {
+        let resource = format!("arn:aws:ec2:{region}:{account}:{}/{id}", operation.kind);
+        let tags = service.ec2.tags_of(id).into_iter();
+        let mut keys: Vec<(String, String)> = tags
+            .flat_map(|(key, value)| ["aws", "ec2"].map(|of| (format!("{of}:ResourceTag/{key}"), value.clone())))
+            .collect();
+        keys.extend(["aws:RequestedRegion", "ec2:Region"].map(|key| (key.to_owned(), region.clone())));
+        let ask = iam::Ask { action: format!("ec2:{}", operation.name), resource, keys };
+        let denial = iam::role_allows(service.iam, role, &ask).err()?;
+        Some(iam::denied("ec2", role, &ask, denial))
+    })
 }

@@ -19,9 +19,9 @@ use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use localcloud_core::cloud::ec2;
 use localcloud_core::hosts::behaviour::{Behaviour, OnTerm};
 use localcloud_core::journal::effect::Container;
-use localcloud_core::services::ec2;
 
 use crate::clock;
 use crate::process::{Group, Leader, exit_code};

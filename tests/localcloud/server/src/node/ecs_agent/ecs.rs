@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use localcloud_core::hosts::{agent_calls, imds};
+use localcloud_core::cloud::{ec2, host_ports};
+use localcloud_core::hosts::agent_calls;
 use localcloud_core::protocol::Request;
-use localcloud_core::services::ec2;
 use serde_json::{Value, json};
 
 use super::config::Config;
@@ -60,7 +60,7 @@ fn identity_document(cloud: &Arc<SharedCloud>, instance: &str) -> Result<String,
             headers: vec![(header.0.to_owned(), header.1.to_owned())],
             ..Request::default()
         };
-        let response = cloud.act(|cloud| imds::respond(cloud, clock::now(), instance, &request));
+        let response = cloud.act(|cloud| host_ports::metadata(cloud, clock::now(), instance, &request));
         let body = String::from_utf8_lossy(&response.body).into_owned();
         if response.status == 200 { Ok(body) } else { Err(format!("IMDS: {} {body}", response.status)) }
     };

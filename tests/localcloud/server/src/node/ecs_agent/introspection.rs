@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request as HttpRequest, State};
 use axum::response::{IntoResponse as _, Response as HttpResponse};
-use localcloud_core::hosts::node_faults::{self, Place};
+use localcloud_core::cloud::host_ports;
+use localcloud_core::hosts::node_faults::Place;
 use localcloud_core::protocol::Response;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -28,7 +29,7 @@ pub(super) async fn serve(site: Site, stopped: watch::Receiver<bool>) {
     let Site { instance, inner, cloud } = site.clone();
     let app = Router::new().fallback(answer).with_state(Arc::new(site));
     let wish = || {
-        let refuses = || node_faults::refuses(&mut cloud.lock(), clock::now(), Place::Introspection, &instance);
+        let refuses = || host_ports::refuses(&mut cloud.lock(), clock::now(), Place::Introspection, &instance);
         if *stopped.borrow() {
             Wish::Closed
         } else if refuses() {
@@ -47,7 +48,7 @@ async fn answer(State(site): State<Arc<Site>>, request: HttpRequest) -> HttpResp
     let answer = {
         let mut cloud = site.cloud.lock();
         let usual = || site.inner.introspect(&path, &query);
-        node_faults::introspected(&mut cloud, clock::now(), &site.instance, &path, usual)
+        host_ports::introspected(&mut cloud, clock::now(), &site.instance, &path, usual)
     };
     http::give_as(answer).await.into_response()
 }

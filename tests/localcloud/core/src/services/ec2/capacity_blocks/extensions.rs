@@ -6,10 +6,9 @@ use serde_json::{Value, json};
 
 use super::super::page::Selection;
 use super::super::reservations::{self, Reservation, State, hours};
-use super::super::{millis, time};
+use super::super::{Service, millis, time};
 use super::offerings::{check_hours, take_page};
 use super::{Offering, offer, take};
-use crate::cloud::Cloud;
 use crate::protocol::wire::query;
 use crate::protocol::{AwsError, Context};
 
@@ -26,8 +25,12 @@ pub(super) struct Extension {
 }
 
 /// The block's reservation and its end, if it can still be extended. The code for one that can't is [A].
-fn extendable<'a>(cloud: &'a Cloud, id: &str, now: Timestamp) -> Result<(&'a Reservation, Timestamp), AwsError> {
-    let found = reservations::find(cloud, id)?;
+fn extendable<'a>(
+    service: &'a Service<'_>,
+    id: &str,
+    now: Timestamp,
+) -> Result<(&'a Reservation, Timestamp), AwsError> {
+    let found = reservations::find(service, id)?;
     let refused = |why: &str| {
         let message = format!("The capacity reservation '{id}' can't be extended: {why}");
         AwsError::new("InvalidCapacityReservationState", message)
@@ -44,7 +47,7 @@ fn extendable<'a>(cloud: &'a Cloud, id: &str, now: Timestamp) -> Result<(&'a Res
 
 /// DescribeCapacityBlockExtensionOfferings.
 pub(crate) fn extension_offerings(
-    cloud: &mut Cloud,
+    service: &mut Service<'_>,
     context: &Context,
     mut parameters: Value,
 ) -> Result<Value, AwsError> {
@@ -58,7 +61,7 @@ pub(crate) fn extension_offerings(
     let selection = take_page(&mut parameters)?;
     let wanted: Wanted = query::parse(parameters)?;
     let length = check_hours(wanted.capacity_block_extension_duration_hours, "CapacityBlockExtensionDurationHours")?;
-    let (block, end) = extendable(cloud, &wanted.capacity_reservation_id, context.now)?;
+    let (block, end) = extendable(service, &wanted.capacity_reservation_id, context.now)?;
     let (start_of_block, offering) = (
         block.start,
         Offering {
@@ -72,12 +75,12 @@ pub(crate) fn extension_offerings(
             hours: length,
         },
     );
-    let offering = offer(cloud, offering);
+    let offering = offer(service, offering);
     let answer = json!({
         "capacityBlockExtensionOfferingId": offering.id,
         "instanceType": offering.instance_type.name,
         "instanceCount": offering.count,
-        "availabilityZone": format!("{}{}", cloud.options.region, offering.zone),
+        "availabilityZone": format!("{}{}", service.options.region, offering.zone),
         "startDate": time(start_of_block),
         "capacityBlockExtensionStartDate": time(offering.start),
         "capacityBlockExtensionEndDate": time(offering.end),
@@ -91,7 +94,11 @@ pub(crate) fn extension_offerings(
 }
 
 /// PurchaseCapacityBlockExtension: the end moves once it is paid.
-pub(crate) fn purchase_extension(cloud: &mut Cloud, context: &Context, parameters: Value) -> Result<Value, AwsError> {
+pub(crate) fn purchase_extension(
+    service: &mut Service<'_>,
+    context: &Context,
+    parameters: Value,
+) -> Result<Value, AwsError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase", deny_unknown_fields)]
     struct Purchase {
@@ -100,25 +107,25 @@ pub(crate) fn purchase_extension(cloud: &mut Cloud, context: &Context, parameter
     }
     let request: Purchase = query::parse(parameters)?;
     let id = &request.capacity_reservation_id;
-    extendable(cloud, id, context.now)?;
-    let offering = take(cloud, &request.capacity_block_extension_offering_id, Some(id))?;
-    let paid_at = Some(context.now + millis(cloud.options.pace.payment_ms));
+    extendable(service, id, context.now)?;
+    let offering = take(service, &request.capacity_block_extension_offering_id, Some(id))?;
+    let paid_at = Some(context.now + millis(service.options.pace.payment_ms));
     let extension = Extension { offering, bought: context.now, paid_at };
-    let answer = extension.answer(cloud, id);
-    if let Some(block) = reservations::find_mut(cloud, id).and_then(|it| it.block.as_mut()) {
+    let answer = extension.answer(service, id);
+    if let Some(block) = reservations::find_mut(service, id).and_then(|it| it.block.as_mut()) {
         block.extensions.push(extension);
     }
     Ok(json!({ "capacityBlockExtensionSet": [answer] }))
 }
 
 impl Extension {
-    fn answer(&self, cloud: &Cloud, reservation: &str) -> Value {
+    fn answer(&self, service: &Service<'_>, reservation: &str) -> Value {
         let Self { offering, .. } = self;
         json!({
             "capacityReservationId": reservation,
             "instanceType": offering.instance_type.name,
             "instanceCount": offering.count,
-            "availabilityZone": format!("{}{}", cloud.options.region, offering.zone),
+            "availabilityZone": format!("{}{}", service.options.region, offering.zone),
             "capacityBlockExtensionOfferingId": offering.id,
             "capacityBlockExtensionDurationHours": offering.hours,
             "capacityBlockExtensionStatus": if self.paid_at.is_some() { "payment-pending" } else { "payment-succeeded" },
@@ -132,22 +139,26 @@ impl Extension {
 }
 
 /// DescribeCapacityBlockExtensionHistory.
-pub(crate) fn extension_history(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(crate) fn extension_history(
+    service: &mut Service<'_>,
+    _: &Context,
+    mut parameters: Value,
+) -> Result<Value, AwsError> {
     let ids = query::take_list(&mut parameters, "CapacityReservationId")?;
     let selection = Selection::read(parameters)?;
     for id in &ids {
-        reservations::find(cloud, id)?;
+        reservations::find(service, id)?;
     }
     let mut found = Vec::new();
-    for it in cloud.ec2.reservations.iter().filter(|it| ids.is_empty() || ids.contains(&it.id)) {
+    for it in service.state.reservations.iter().filter(|it| ids.is_empty() || ids.contains(&it.id)) {
         for extension in it.block.iter().flat_map(|block| &block.extensions) {
             let field = |name: &str| match name {
                 "instance-type" => Some(vec![it.instance_type.name.to_owned()]),
-                "availability-zone" => Some(vec![format!("{}{}", cloud.options.region, it.zone)]),
+                "availability-zone" => Some(vec![format!("{}{}", service.options.region, it.zone)]),
                 _ => None,
             };
             if selection.accepts(None, field)? {
-                found.push(extension.answer(cloud, &it.id));
+                found.push(extension.answer(service, &it.id));
             }
         }
     }

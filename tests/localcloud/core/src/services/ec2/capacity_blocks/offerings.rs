@@ -4,13 +4,13 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::super::Service;
 use super::super::account::ZONES;
 use super::super::capacity::Claims;
 use super::super::instance::Market;
 use super::super::page::Selection;
 use super::super::reservations::{self, hours};
 use super::{MAX_INSTANCES, Offering, RECLAIM, invalid, missing, offer};
-use crate::cloud::Cloud;
 use crate::protocol::wire::query;
 use crate::protocol::{AwsError, Context};
 
@@ -40,12 +40,16 @@ struct Wanted {
 }
 
 /// DescribeCapacityBlockOfferings.
-pub(crate) fn offerings(cloud: &mut Cloud, context: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(crate) fn offerings(
+    service: &mut Service<'_>,
+    context: &Context,
+    mut parameters: Value,
+) -> Result<Value, AwsError> {
     let selection = take_page(&mut parameters)?;
     let wanted: Wanted = query::parse(parameters)?;
-    let searched = wanted.search(cloud, context.now)?;
-    let offered: Vec<Offering> = searched.into_iter().map(|offering| offer(cloud, offering)).collect();
-    let found: Vec<Value> = offered.iter().map(|offering| offering.answer(&cloud.options.region)).collect();
+    let searched = wanted.search(service, context.now)?;
+    let offered: Vec<Offering> = searched.into_iter().map(|offering| offer(service, offering)).collect();
+    let found: Vec<Value> = offered.iter().map(|offering| offering.answer(&service.options.region)).collect();
     let (page, next) = selection.page(found, 1..=1000)?;
     Ok(json!({ "capacityBlockOfferingSet": page, "nextToken": next }))
 }
@@ -67,7 +71,7 @@ pub(super) fn check_hours(hours: Option<u32>, name: &str) -> Result<u32, AwsErro
 }
 
 impl Wanted {
-    fn search(&self, cloud: &Cloud, now: Timestamp) -> Result<Vec<Offering>, AwsError> {
+    fn search(&self, service: &Service<'_>, now: Timestamp) -> Result<Vec<Offering>, AwsError> {
         if self.ultraserver_type.is_some() || self.ultraserver_count.is_some() {
             return Err(AwsError::new("UnsupportedOperation", "The local cloud has no UltraServers"));
         }
@@ -85,9 +89,9 @@ impl Wanted {
         let (claims, market) = (Claims::default(), Market::CapacityBlock);
         let zones = ZONES.into_iter().filter(|zone| {
             instance_type.is_offered(*zone)
-                && claims.free(cloud, instance_type, *zone, market).is_none_or(|free| free >= count)
+                && claims.free(service, instance_type, *zone, market).is_none_or(|free| free >= count)
         });
-        let starts = self.starts(cloud, now, length);
+        let starts = self.starts(service, now, length);
         let offering = |(zone, start)| Offering {
             id: String::new(),
             extends: None,
@@ -103,8 +107,8 @@ impl Wanted {
     }
 
     /// When blocks begin: at 11:30 UTC, and, where options say so, sooner.
-    fn starts(&self, cloud: &Cloud, now: Timestamp, length: u32) -> Vec<Timestamp> {
-        let options = &cloud.options;
+    fn starts(&self, service: &Service<'_>, now: Timestamp, length: u32) -> Vec<Timestamp> {
+        let options = &service.options;
         if let Some(ends_in) = options.block_ends_in {
             // In steps, so that the same question has the same answer for a while.
             let end = now + ends_in + RECLAIM;

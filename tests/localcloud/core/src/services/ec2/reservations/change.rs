@@ -9,12 +9,11 @@ use serde_json::{Value, json};
 use super::super::account::ZONES;
 use super::super::capacity::{Claims, Shortage};
 use super::super::instance::Market;
-use super::super::millis;
 use super::super::page::Selection;
 use super::super::tags::{self, TagSpecification};
 use super::super::types::InstanceType;
+use super::super::{Service, millis};
 use super::{Reservation, State, find, find_mut, instance_type, invalid, unsupported};
-use crate::cloud::Cloud;
 use crate::protocol::wire::query;
 use crate::protocol::{AwsError, Context};
 
@@ -45,23 +44,24 @@ struct Create {
 }
 
 /// CreateCapacityReservation: for at once, or nothing.
-pub(crate) fn create(cloud: &mut Cloud, context: &Context, parameters: Value) -> Result<Value, AwsError> {
+pub(crate) fn create(service: &mut Service<'_>, context: &Context, parameters: Value) -> Result<Value, AwsError> {
     let request: Create = query::parse(parameters.clone())?;
     if let Some(token) = &request.client_token
-        && let Some(known) = cloud.ec2.reservations.iter().find(|it| it.token.as_ref().is_some_and(|(t, _)| t == token))
+        && let Some(known) =
+            service.state.reservations.iter().find(|it| it.token.as_ref().is_some_and(|(t, _)| t == token))
     {
         if known.token.as_ref().is_some_and(|(_, before)| *before == parameters) {
-            return Ok(json!({ "capacityReservation": known.answer(cloud) }));
+            return Ok(json!({ "capacityReservation": known.answer(service) }));
         }
         let message = "The request uses the same client token as a previous, but non-identical request.";
         return Err(AwsError::new("IdempotentParameterMismatch", message));
     }
-    let (instance_type, zone) = request.place(cloud)?;
+    let (instance_type, zone) = request.place(service)?;
     let count = request.check(context.now)?;
     let tags = tags::of_specifications(&request.tag_specifications, "capacity-reservation")?;
-    grant(cloud, instance_type, zone, count)?;
+    grant(service, instance_type, zone, count)?;
     let reservation = Reservation {
-        id: cloud.ids.resource("cr"),
+        id: service.ids.resource("cr"),
         created: context.now,
         start: context.now,
         end: request.end_date,
@@ -71,42 +71,42 @@ pub(crate) fn create(cloud: &mut Cloud, context: &Context, parameters: Value) ->
         targeted: request.instance_match_criteria.as_deref() == Some("targeted"),
         ebs_optimized: request.ebs_optimized.unwrap_or(false),
         state: State::Pending,
-        due: Some(context.now + millis(cloud.options.pace.reservation_ms)),
+        due: Some(context.now + millis(service.options.pace.reservation_ms)),
         block: None,
         instances: BTreeSet::new(),
         token: request.client_token.map(|token| (token, parameters)),
     };
     if !tags.is_empty() {
-        cloud.ec2.tags.insert(reservation.id.clone(), tags);
+        service.state.tags.insert(reservation.id.clone(), tags);
     }
-    let answer = reservation.answer(cloud);
-    cloud.ec2.reservations.push(reservation);
+    let answer = reservation.answer(service);
+    service.state.reservations.push(reservation);
     Ok(json!({ "capacityReservation": answer }))
 }
 
 /// Whether AWS has so many more, and the account's quota allows them.
-fn grant(cloud: &Cloud, instance_type: &'static InstanceType, zone: char, count: u32) -> Result<(), AwsError> {
+fn grant(service: &Service<'_>, instance_type: &'static InstanceType, zone: char, count: u32) -> Result<(), AwsError> {
     let claims = Claims::default();
     let market = Market::OnDemand;
-    if let Some(allowed) = claims.allowed(cloud, instance_type, market).filter(|allowed| *allowed < count) {
+    if let Some(allowed) = claims.allowed(service, instance_type, market).filter(|allowed| *allowed < count) {
         // Code and wording are [A].
         let message =
             format!("Your quota allows for {allowed} more running instance(s). You requested at least {count}.");
         return Err(AwsError::new("InstanceLimitExceeded", message));
     }
-    match claims.free(cloud, instance_type, zone, market) {
-        Some(free) if free < count => Err(Shortage::Capacity.error_at(cloud, instance_type, zone, market)),
+    match claims.free(service, instance_type, zone, market) {
+        Some(free) if free < count => Err(Shortage::Capacity.error_at(service, instance_type, zone, market)),
         _ => Ok(()),
     }
 }
 
 impl Create {
-    fn place(&self, cloud: &Cloud) -> Result<(&'static InstanceType, char), AwsError> {
+    fn place(&self, service: &Service<'_>) -> Result<(&'static InstanceType, char), AwsError> {
         let instance_type = instance_type(&self.instance_type)?;
         let Some(name) = &self.availability_zone else {
             return Err(AwsError::new("MissingParameter", "The request must contain the parameter AvailabilityZone"));
         };
-        let region = &cloud.options.region;
+        let region = &service.options.region;
         let letter = name.strip_prefix(region.as_str()).and_then(|rest| rest.parse().ok());
         let Some(zone) = letter.filter(|letter| ZONES.contains(letter)) else {
             return Err(invalid(format!("Invalid availability zone: [{name}]")));
@@ -114,7 +114,7 @@ impl Create {
         if instance_type.is_offered(zone) {
             return Ok((instance_type, zone));
         }
-        Err(unsupported(cloud, instance_type, zone))
+        Err(unsupported(service, instance_type, zone))
     }
 
     /// AWS's rules; gives the count.
@@ -160,8 +160,8 @@ fn check_end(kind: Option<&str>, end: Option<Timestamp>, now: Timestamp) -> Resu
 }
 
 /// The reservation with this id, if it can be changed. The code for one that can't is [A].
-fn changeable<'a>(cloud: &'a Cloud, id: &str, what: &str) -> Result<&'a Reservation, AwsError> {
-    let found = find(cloud, id)?;
+fn changeable<'a>(service: &'a Service<'_>, id: &str, what: &str) -> Result<&'a Reservation, AwsError> {
+    let found = find(service, id)?;
     if found.block.is_some() {
         let message = format!("The capacity reservation '{id}' is a capacity block, which you can't {what}");
         return Err(AwsError::new("OperationNotPermitted", message));
@@ -186,21 +186,21 @@ struct Modify {
 }
 
 /// ModifyCapacityReservation.
-pub(crate) fn modify(cloud: &mut Cloud, context: &Context, parameters: Value) -> Result<Value, AwsError> {
+pub(crate) fn modify(service: &mut Service<'_>, context: &Context, parameters: Value) -> Result<Value, AwsError> {
     let request: Modify = query::parse(parameters)?;
     let id = &request.capacity_reservation_id;
-    let before = changeable(cloud, id, "modify")?;
+    let before = changeable(service, id, "modify")?;
     let ends = request.end_date_type.is_some() || request.end_date.is_some();
     if ends {
         check_end(request.end_date_type.as_deref(), request.end_date, context.now)?;
     }
     let total = request.instance_count.unwrap_or(before.total);
-    let used = before.used(cloud);
+    let used = before.used(service);
     if total == 0 || total < used || total.abs_diff(before.total) > MAX_CHANGE {
         return Err(invalid(format!("InstanceCount {total} is not possible: {used} instances run in '{id}'")));
     }
     if total > before.total {
-        grant(cloud, before.instance_type, before.zone, total - before.total)?;
+        grant(service, before.instance_type, before.zone, total - before.total)?;
     }
     let targeted = match request.instance_match_criteria.as_deref() {
         None => before.targeted,
@@ -208,7 +208,7 @@ pub(crate) fn modify(cloud: &mut Cloud, context: &Context, parameters: Value) ->
         Some("open") => false,
         Some(other) => return Err(invalid(format!("Value ({other}) for InstanceMatchCriteria is invalid."))),
     };
-    if let Some(it) = find_mut(cloud, id) {
+    if let Some(it) = find_mut(service, id) {
         (it.total, it.targeted) = (total, targeted);
         if ends {
             it.end = request.end_date;
@@ -218,13 +218,13 @@ pub(crate) fn modify(cloud: &mut Cloud, context: &Context, parameters: Value) ->
 }
 
 /// CancelCapacityReservation. What runs in it lives on, on demand.
-pub(crate) fn cancel(cloud: &mut Cloud, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(crate) fn cancel(service: &mut Service<'_>, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
     let id = query::take(&mut parameters, "CapacityReservationId").map(query::parse::<String>).transpose()?;
     Selection::read(parameters)?;
     let message = "The request must contain the parameter CapacityReservationId";
     let id = id.ok_or_else(|| AwsError::new("MissingParameter", message))?;
-    changeable(cloud, &id, "cancel")?;
-    if let Some(it) = find_mut(cloud, &id) {
+    changeable(service, &id, "cancel")?;
+    if let Some(it) = find_mut(service, &id) {
         it.state = State::Cancelled;
         it.instances.clear();
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::super::super::ec2;
+use crate::cloud::ec2;
 use crate::cloud::testing::{World, all, between, contains};
 use crate::journal::record::What;
 use crate::protocol::options::Options;

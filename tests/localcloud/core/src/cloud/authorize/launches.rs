@@ -2,14 +2,13 @@
 
 use serde_json::Value;
 
-use super::super::profile_of;
 use super::ec2_calls::{Call, tags_for};
-use super::{Ask, entries, text, texts};
-use crate::services::ec2;
+use super::{entries, text, texts};
+use crate::services::iam::{self, Ask};
 
 /// RunInstances, whose parameters lie over those of a template.
 pub(super) fn run(call: &Call<'_>, parameters: &Value) -> Vec<Ask> {
-    let template = parameters.get("LaunchTemplate").and_then(|it| ec2::template_asked(call.cloud, it));
+    let template = parameters.get("LaunchTemplate").and_then(|it| call.facts.ec2.template_asked(it));
     launched(call, template.as_ref(), &[parameters])
 }
 
@@ -19,7 +18,7 @@ pub(super) fn fleet(call: &Call<'_>, parameters: &Value) -> Vec<Ask> {
     asks.extend(call.tags_set());
     for config in entries(parameters, "LaunchTemplateConfigs") {
         let named = config.get("LaunchTemplateSpecification");
-        let template = named.and_then(|it| ec2::template_asked(call.cloud, it));
+        let template = named.and_then(|it| call.facts.ec2.template_asked(it));
         asks.extend(template.iter().map(|(id, _)| call.on("CreateFleet", "launch-template", id)));
         let overrides: Vec<&Value> = entries(config, "Overrides").iter().collect();
         asks.extend(launched(call, template.as_ref(), &overrides));
@@ -86,5 +85,5 @@ fn passed(call: &Call<'_>, all: &[&Value]) -> Option<Ask> {
 /// The ARNs of the profile that is named last, and of its role.
 fn profile(call: &Call<'_>, all: &[&Value]) -> Option<(String, Option<String>)> {
     let given = all.iter().rev().find_map(|it| it.get("IamInstanceProfile"))?;
-    profile_of(call.cloud, text(given, "Arn").or_else(|| text(given, "Name"))?)
+    iam::profile_of(call.facts.iam, text(given, "Arn").or_else(|| text(given, "Name"))?)
 }

@@ -4,24 +4,24 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::services::arn;
-use super::{Ask, entries, text};
-use crate::cloud::Cloud;
+use super::{Facts, entries, text};
 use crate::protocol::Request;
+use crate::services::iam::Ask;
 
 /// What a call of Batch asks.
-pub(super) fn of(cloud: &Cloud, operation: &str, request: &Request, body: &Value) -> Vec<Ask> {
-    let mut asks = about(cloud, operation, request, body);
+pub(super) fn of(facts: &Facts<'_>, operation: &str, request: &Request, body: &Value) -> Vec<Ask> {
+    let mut asks = about(facts, operation, request, body);
     asks.extend(tagged(operation, body, &asks));
     asks.extend(passed(body));
     asks
 }
 
 /// What it is about.
-fn about(cloud: &Cloud, operation: &str, request: &Request, body: &Value) -> Vec<Ask> {
+fn about(facts: &Facts<'_>, operation: &str, request: &Request, body: &Value) -> Vec<Ask> {
     let action = format!("batch:{operation}");
     let named = |kind: &str, given: &str| {
         let whole = given.starts_with("arn:");
-        let resource = if whole { given.to_owned() } else { arn(cloud, "batch", &format!("{kind}/{given}")) };
+        let resource = if whole { given.to_owned() } else { arn(facts, "batch", &format!("{kind}/{given}")) };
         Ask::new(action.clone(), resource)
     };
     let of = |kind: &str, name: &str| text(body, name).map(|given| named(kind, given));

@@ -3,14 +3,13 @@
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use super::super::{profile_of, roles};
-use super::{Ask, entries, text, texts};
-use crate::cloud::Cloud;
+use super::{Facts, entries, text, texts};
 use crate::protocol::Request;
+use crate::services::iam::{self, Ask};
 
 /// The ARN of something in the account and its region.
-pub(super) fn arn(cloud: &Cloud, service: &str, resource: &str) -> String {
-    format!("arn:aws:{service}:{}:{}:{resource}", cloud.options.region, cloud.options.account)
+pub(super) fn arn(facts: &Facts<'_>, service: &str, resource: &str) -> String {
+    format!("arn:aws:{service}:{}:{}:{resource}", facts.options.region, facts.options.account)
 }
 
 /// What follows the last `/`, be it of an ARN or of a name.
@@ -19,17 +18,16 @@ fn last(named: &str) -> &str {
 }
 
 /// IAM's own calls.
-pub(super) fn iam(cloud: &Cloud, operation: &str, parameters: &Value) -> Vec<Ask> {
+pub(super) fn iam(facts: &Facts<'_>, operation: &str, parameters: &Value) -> Vec<Ask> {
     let action = format!("iam:{operation}");
-    let account = &cloud.options.account;
+    let account = &facts.options.account;
     let path = text(parameters, "Path").unwrap_or("/");
     let role = text(parameters, "RoleName").map(|name| {
-        roles::find(cloud, name)
-            .map_or_else(|_| format!("arn:aws:iam::{account}:role{path}{name}"), |it| it.arn.clone())
+        iam::role_arn(facts.iam, name).unwrap_or_else(|| format!("arn:aws:iam::{account}:role{path}{name}"))
     });
     let tagged = !entries(parameters, "Tags").is_empty();
     if let Some(name) = text(parameters, "InstanceProfileName") {
-        let known = profile_of(cloud, name).map(|(arn, _)| arn);
+        let known = iam::profile_of(facts.iam, name).map(|(arn, _)| arn);
         let profile = known.unwrap_or_else(|| format!("arn:aws:iam::{account}:instance-profile{path}{name}"));
         let beside = match operation {
             "AddRoleToInstanceProfile" => role.map(|role| Ask::pass(role, "ec2.amazonaws.com")),
@@ -49,13 +47,13 @@ pub(super) fn iam(cloud: &Cloud, operation: &str, parameters: &Value) -> Vec<Ask
 }
 
 /// ECS.
-pub(super) fn ecs(cloud: &Cloud, operation: &str, parameters: &Value) -> Vec<Ask> {
+pub(super) fn ecs(facts: &Facts<'_>, operation: &str, parameters: &Value) -> Vec<Ask> {
     let action = format!("ecs:{operation}");
     let name = last(text(parameters, "cluster").unwrap_or("default"));
-    let cluster = arn(cloud, "ecs", &format!("cluster/{name}"));
+    let cluster = arn(facts, "ecs", &format!("cluster/{name}"));
     let inside = |kind: &str, ids: Vec<&str>| -> Vec<Ask> {
         let on = |id: &str| {
-            let resource = arn(cloud, "ecs", &format!("{kind}/{name}/{}", last(id)));
+            let resource = arn(facts, "ecs", &format!("{kind}/{name}/{}", last(id)));
             Ask::new(action.clone(), resource).with("ecs:cluster", cluster.clone())
         };
         ids.into_iter().map(on).collect()
@@ -82,19 +80,19 @@ pub(super) fn ecs(cloud: &Cloud, operation: &str, parameters: &Value) -> Vec<Ask
 }
 
 /// EventBridge Scheduler, whose paths name what a call is about.
-pub(super) fn scheduler(cloud: &Cloud, operation: &str, request: &Request, body: &Value) -> Vec<Ask> {
+pub(super) fn scheduler(facts: &Facts<'_>, operation: &str, request: &Request, body: &Value) -> Vec<Ask> {
     let action = format!("scheduler:{operation}");
     let path = percent_decode_str(request.path.trim_start_matches('/')).decode_utf8_lossy().into_owned();
     let (kind, name) = path.split_once('/').unwrap_or((&path, ""));
     let resource = match (kind, name) {
         (_, "") => "*".to_owned(),
-        ("schedule-groups", name) => arn(cloud, "scheduler", &format!("schedule-group/{name}")),
+        ("schedule-groups", name) => arn(facts, "scheduler", &format!("schedule-group/{name}")),
         ("tags", arn) => arn.to_owned(),
         (_, name) => {
             let in_query = form_urlencoded::parse(request.query.as_bytes()).find(|(key, _)| key == "groupName");
             let group = in_query.map(|(_, value)| value.into_owned());
             let group = group.or_else(|| text(body, "GroupName").map(str::to_owned));
-            arn(cloud, "scheduler", &format!("schedule/{}/{name}", group.as_deref().unwrap_or("default")))
+            arn(facts, "scheduler", &format!("schedule/{}/{name}", group.as_deref().unwrap_or("default")))
         }
     };
     let role = body.get("Target").and_then(|target| text(target, "RoleArn"));
@@ -105,19 +103,19 @@ pub(super) fn scheduler(cloud: &Cloud, operation: &str, request: &Request, body:
 }
 
 /// SSM. AWS's own parameters are nobody's in particular.
-pub(super) fn ssm(cloud: &Cloud, operation: &str, body: &Value) -> Vec<Ask> {
+pub(super) fn ssm(facts: &Facts<'_>, operation: &str, body: &Value) -> Vec<Ask> {
     let action = format!("ssm:{operation}");
     let name = text(body, "Name").unwrap_or("*");
     let path = name.trim_start_matches('/');
-    let account = if name.starts_with("/aws/") { "" } else { cloud.options.account.as_str() };
-    vec![Ask::new(action, format!("arn:aws:ssm:{}:{account}:parameter/{path}", cloud.options.region))]
+    let account = if name.starts_with("/aws/") { "" } else { facts.options.account.as_str() };
+    vec![Ask::new(action, format!("arn:aws:ssm:{}:{account}:parameter/{path}", facts.options.region))]
 }
 
 /// CloudWatch Logs.
-pub(super) fn logs(cloud: &Cloud, operation: &str, body: &Value) -> Vec<Ask> {
+pub(super) fn logs(facts: &Facts<'_>, operation: &str, body: &Value) -> Vec<Ask> {
     let of = |name: &str| text(body, name).unwrap_or("*");
     let stream = format!("log-group:{}:log-stream:{}", of("logGroupName"), of("logStreamName"));
-    vec![Ask::new(format!("logs:{operation}"), arn(cloud, "logs", &stream))]
+    vec![Ask::new(format!("logs:{operation}"), arn(facts, "logs", &stream))]
 }
 
 /// S3's objects by path-style addresses.

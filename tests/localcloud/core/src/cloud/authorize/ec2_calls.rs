@@ -2,26 +2,25 @@
 
 use serde_json::Value;
 
-use super::{Ask, entries, launches, text, texts};
-use crate::cloud::Cloud;
-use crate::services::ec2;
+use super::{Facts, entries, launches, text, texts};
+use crate::services::iam::Ask;
 
 /// A call of EC2.
 pub(super) struct Call<'a> {
-    pub(super) cloud: &'a Cloud,
+    pub(super) facts: &'a Facts<'a>,
     operation: &'a str,
     parameters: &'a Value,
 }
 
 /// What a call of EC2 asks.
-pub(super) fn of(cloud: &Cloud, operation: &str, parameters: &Value) -> Vec<Ask> {
-    let call = Call { cloud, operation, parameters };
+pub(super) fn of(facts: &Facts<'_>, operation: &str, parameters: &Value) -> Vec<Ask> {
+    let call = Call { facts, operation, parameters };
     let made = |kind: &str| [vec![call.made(operation, kind)], call.tags_set()].concat();
     match operation {
         "CreateLaunchTemplate" => made("launch-template"),
         "CreateCapacityReservation" | "PurchaseCapacityBlock" => made("capacity-reservation"),
         "CreateLaunchTemplateVersion" | "DeleteLaunchTemplate" => {
-            let id = ec2::template_asked(cloud, parameters).map_or_else(|| "*".to_owned(), |(id, _)| id);
+            let id = facts.ec2.template_asked(parameters).map_or_else(|| "*".to_owned(), |(id, _)| id);
             vec![call.on(operation, "launch-template", &id)]
         }
         "TerminateInstances" | "GetConsoleOutput" => call.each("InstanceId", "instance"),
@@ -41,8 +40,8 @@ pub(super) fn of(cloud: &Cloud, operation: &str, parameters: &Value) -> Vec<Ask>
 impl Call<'_> {
     /// The ARN of something. Images are nobody's in particular.
     fn arn(&self, kind: &str, id: &str) -> String {
-        let account = if kind == "image" { "" } else { self.cloud.options.account.as_str() };
-        format!("arn:aws:ec2:{}:{account}:{kind}/{id}", self.cloud.options.region)
+        let account = if kind == "image" { "" } else { self.facts.options.account.as_str() };
+        format!("arn:aws:ec2:{}:{account}:{kind}/{id}", self.facts.options.region)
     }
 
     /// The tags that the request gives to what it makes; CreateCapacityReservation writes them in the plural.
@@ -53,7 +52,7 @@ impl Call<'_> {
 
     /// An action on something that is there.
     pub(super) fn on(&self, action: &str, kind: &str, id: &str) -> Ask {
-        let tags = ec2::tags_of(self.cloud, id);
+        let tags = self.facts.ec2.tags_of(id);
         let ask = Ask::new(format!("ec2:{action}"), self.arn(kind, id)).tagged("aws:ResourceTag", &tags);
         // Capacity reservations know only the key of all services.
         if kind == "capacity-reservation" { ask } else { ask.tagged("ec2:ResourceTag", &tags) }
@@ -90,7 +89,7 @@ impl Call<'_> {
         let given = tags(entries(self.parameters, "Tag"));
         let ids = texts(self.parameters, "ResourceId").into_iter();
         let asks = ids.filter_map(|id| {
-            let kind = ec2::kind_of(self.cloud, id)?;
+            let kind = self.facts.ec2.kind_of(id)?;
             Some(self.on(self.operation, kind, id).tagged("aws:RequestTag", &given))
         });
         asks.collect()
