@@ -1,12 +1,22 @@
 //! A local cloud: the parts of AWS that a block needs, over their real wire protocols, on loopback.
 //!
-//! 1. [`core`] decides. It does no I/O and reads no clock: a request, the time and a seed give a response, a record of
-//!    the call, and effects. A simulation drives it directly.
-//! 2. [`wire`] is what the protocols share: query forms in, XML out.
-//! 3. [`shell`] acts: one port for all services, and for each launched instance a node with its own IMDS, root folder,
-//!    agent process and stand-in for the ECS agent.
-//! 4. [`client`] is what a program outside reads from a running one.
-//! 5. [`sdk`] puts the core in the place of the AWS SDK's HTTP client, for simulations.
+//! [`localcloud_core`] decides: a request, the time and a seed give a response, a record of the call,
+//! and effects. This crate acts: one port for all services, and for each launched instance a node with
+//! its own IMDS, root folder, agent process and stand-in for the ECS agent.
+//!
+//! A module uses those in its own row and in the rows above it, never those below.
+//!
+//! | layer | what it is |
+//! |---|---|
+//! | `clock` | the only reader of the clock |
+//! | `client` | what a program outside reads from a running cloud |
+//! | `process` | process groups, so that nothing is left |
+//! | `http` | requests off the wire, answers onto it |
+//! | `port` | a node's port, which can refuse connections |
+//! | `shared_cloud` | the cloud, for all that runs beside it |
+//! | `node` | a launched instance: root folder, IMDS, the agent's process, the ECS agent's stand-in |
+//! | `booted_elsewhere` | in place of nodes, hosts that somebody else boots |
+//! | `server` | the cloud's own port with its controls; starts and ends nodes |
 //!
 //! # Running one
 //!
@@ -39,7 +49,7 @@
 //!
 //! # Light nodes
 //!
-//! While 30 instances live, the next ones are light nodes ([`core::light`]): no sockets, no files, no processes, and no
+//! While 30 instances live, the next ones are light nodes ([`simulated_hosts`]): no sockets, no files, no processes, and no
 //! agent's binary. They join, run tasks, drain, stop them and leave by the settings in their user data, and obey the
 //! controls that need no process. `--light-nodes-above` or the option `light-nodes-above` says another number.
 //!
@@ -81,8 +91,11 @@
 //! A fault on instances: `{"service": "imds", "operation": "/latest/meta-data/spot/*", "node": 1, "secs": 5, "effect":
 //! {"status": 503}}`. The service is `imds` or `introspection`, the operation a path or `token`, the node an id or, before
 //! it has one, its number in the order of launches. With `secs` the fault holds for that long, from the first request on
-//! that it hits. The effects, see [`core::node_faults::NodeEffect`]: `{"status": 401}`, `{"hang": {"secs": 5}}`,
+//! that it hits. The effects, see [`NodeEffect`]: `{"status": 401}`, `{"hang": {"secs": 5}}`,
 //! `"garbage"`, `"half"`, `"refuse"`, `{"short-token": {"uses": 5}}`, `{"clock-off": {"secs": 21600}}`, `"null-arn"`.
+//!
+//! [`simulated_hosts`]: localcloud_core::hosts::simulated_hosts
+//! [`NodeEffect`]: localcloud_core::hosts::node_faults::NodeEffect
 
 pub mod client;
 pub mod clock;

@@ -1,4 +1,8 @@
-//! The deciding part: `(request, now, seed) -> response`, without I/O and without a clock.
+//! The cloud: all services and hosts together, under one time.
+//!
+//! - `dispatch`: which service a request is for; `authorize`: whether its caller may
+//! - [`faults`]: calls that go wrong; `simulation`: light nodes do what they want to
+//! - [`ec2`], [`host_ports`]: instances and the ports of their hosts, as the outside sees them
 //!
 //! [`Cloud::handle`] takes one request; [`Cloud::advance`] lets time pass. What the outside has to do comes out of
 //! [`Cloud::take_effects`]; what happened on a node comes back as ordinary ECS requests, through

@@ -1,4 +1,4 @@
-//! What the cloud writes down, and what it asks the outside to do.
+//! What the cloud writes down ([`record`]), and what it asks the outside to do ([`effect`]).
 
 pub mod effect;
 pub mod record;

@@ -7,7 +7,7 @@ use super::{AwsError, Caller, Response};
 
 /// What an operation knows about its request.
 #[derive(Clone, Debug)]
-pub struct Context {
+pub(crate) struct Context {
     /// The time of the request.
     pub now: Timestamp,
     /// The id that goes into the response.
@@ -21,7 +21,7 @@ pub struct Context {
 }
 
 /// An operation's outcome, before it is recorded.
-pub struct Handled {
+pub(crate) struct Handled {
     /// AWS's name of the operation.
     pub operation: String,
     /// Its parameters, for the record.

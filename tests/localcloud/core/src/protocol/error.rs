@@ -2,7 +2,7 @@
 
 /// An error answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AwsError {
+pub(crate) struct AwsError {
     /// The HTTP status.
     pub status: u16,
     /// AWS's code, such as `InvalidParameterValue`.
@@ -13,13 +13,13 @@ pub struct AwsError {
 
 impl AwsError {
     /// An error with status 400, as most are.
-    pub fn new(code: &str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: &str, message: impl Into<String>) -> Self {
         Self { status: 400, code: code.to_owned(), message: message.into() }
     }
 
     /// The same with another status.
     #[must_use]
-    pub fn with_status(self, status: u16) -> Self {
+    pub(crate) fn with_status(self, status: u16) -> Self {
         Self { status, ..self }
     }
 }

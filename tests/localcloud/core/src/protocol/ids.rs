@@ -1,39 +1,34 @@
 //! Identifiers from a seed.
 
 /// Gives out identifiers in the shapes that AWS uses.
-pub struct Ids {
+pub(crate) struct Ids {
     rng: fastrand::Rng,
 }
 
 impl Ids {
     /// Equal seeds give equal identifiers.
     #[must_use]
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self { rng: fastrand::Rng::with_seed(seed) }
     }
 
     /// `digits` hexadecimal digits.
-    pub fn hex(&mut self, digits: usize) -> String {
+    pub(crate) fn hex(&mut self, digits: usize) -> String {
         (0..digits).map(|_| char::from_digit(self.rng.u32(0..16), 16).unwrap_or('0')).collect()
     }
 
     /// A resource id such as `i-` and 17 digits.
-    pub fn resource(&mut self, prefix: &str) -> String {
+    pub(crate) fn resource(&mut self, prefix: &str) -> String {
         format!("{prefix}-{}", self.hex(17))
     }
 
     /// A UUID's shape.
-    pub fn uuid(&mut self) -> String {
+    pub(crate) fn uuid(&mut self) -> String {
         format!("{}-{}-4{}-8{}-{}", self.hex(8), self.hex(4), self.hex(3), self.hex(3), self.hex(12))
     }
 
     /// A request id.
-    pub fn request_id(&mut self) -> String {
+    pub(crate) fn request_id(&mut self) -> String {
         self.uuid()
-    }
-
-    /// A number in `0.0..1.0`.
-    pub fn fraction(&mut self) -> f64 {
-        self.rng.f64()
     }
 }

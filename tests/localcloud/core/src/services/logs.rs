@@ -15,7 +15,7 @@ const MOST: usize = 10_000;
 
 /// All streams by group and name.
 #[derive(Default)]
-pub struct Logs {
+pub(crate) struct Logs {
     streams: BTreeMap<(String, String), Vec<Line>>,
 }
 

@@ -13,7 +13,7 @@ use crate::protocol::{AwsError, Caller, Context, Handled, Request, Response};
 
 /// S3's state: what was put, by bucket and key. A bucket is there as soon as something is put into it.
 #[derive(Default)]
-pub struct S3 {
+pub(crate) struct S3 {
     buckets: BTreeMap<String, BTreeMap<String, Object>>,
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Service<'a> {
 
 /// Scheduler's state.
 #[derive(Default)]
-pub struct Scheduler {
+pub(crate) struct Scheduler {
     /// By the names of their group and their own.
     schedules: BTreeMap<Key, schedules::Schedule>,
     /// By name, but for the default one.

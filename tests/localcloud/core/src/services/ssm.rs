@@ -11,7 +11,7 @@ use crate::services::ec2;
 const PREFIX: &str = "/aws/service/ecs/optimized-ami/";
 
 /// SSM's state: its parameters, all of them AWS's own.
-pub struct Ssm {
+pub(crate) struct Ssm {
     parameters: Vec<Parameter>,
 }
 

@@ -7,7 +7,7 @@ use crate::protocol::{AwsError, Request, Response};
 
 /// The operation that a JSON 1.1 request asks for: what follows the dot in `X-Amz-Target`.
 #[must_use]
-pub fn target(request: &Request) -> Option<&str> {
+pub(crate) fn target(request: &Request) -> Option<&str> {
     request.header("x-amz-target")?.rsplit_once('.').map(|(_, operation)| operation)
 }
 
@@ -15,33 +15,33 @@ pub fn target(request: &Request) -> Option<&str> {
 ///
 /// # Errors
 /// `SerializationException` when it is not the JSON that the operation takes.
-pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, AwsError> {
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, AwsError> {
     let body = if body.is_empty() { b"{}" } else { body };
     serde_json::from_slice(body).map_err(|error| AwsError::new("SerializationException", error.to_string()))
 }
 
 /// A JSON 1.1 answer.
 #[must_use]
-pub fn target_response(request_id: &str, body: &impl Serialize) -> Response {
+pub(crate) fn target_response(request_id: &str, body: &impl Serialize) -> Response {
     response(200, "application/x-amz-json-1.1", request_id, body)
 }
 
 /// A JSON 1.1 error.
 #[must_use]
-pub fn target_error(service: &str, request_id: &str, error: &AwsError) -> Response {
+pub(crate) fn target_error(service: &str, request_id: &str, error: &AwsError) -> Response {
     let body = serde_json::json!({ "__type": error.code, text_member(service, &error.code): error.message });
     with_error_type(response(error.status, "application/x-amz-json-1.1", request_id, &body), error)
 }
 
 /// A REST JSON answer.
 #[must_use]
-pub fn rest_response(request_id: &str, body: &impl Serialize) -> Response {
+pub(crate) fn rest_response(request_id: &str, body: &impl Serialize) -> Response {
     response(200, "application/json", request_id, body)
 }
 
 /// A REST JSON error.
 #[must_use]
-pub fn rest_error(service: &str, request_id: &str, error: &AwsError) -> Response {
+pub(crate) fn rest_error(service: &str, request_id: &str, error: &AwsError) -> Response {
     let body = serde_json::json!({ text_member(service, &error.code): error.message });
     with_error_type(response(error.status, "application/json", request_id, &body), error)
 }

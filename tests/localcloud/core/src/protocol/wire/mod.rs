@@ -8,9 +8,9 @@ use jiff::Timestamp;
 
 use crate::protocol::{AwsError, Context, Response};
 
-pub mod json;
-pub mod query;
-pub mod xml;
+pub(crate) mod json;
+pub(crate) mod query;
+pub(crate) mod xml;
 
 /// An error in the shape of the service's protocol.
 pub(crate) fn error(service: &str, context: &Context, error: &AwsError) -> Response {

@@ -15,7 +15,7 @@ const PROTOCOL: [&str; 2] = ["Action", "Version"];
 
 /// A request of the query protocol.
 #[derive(Clone, Debug, Default)]
-pub struct Query {
+pub(crate) struct Query {
     /// The operation; empty when the request names none.
     pub action: String,
     /// The operation's parameters, nested. All leaves are strings.
@@ -34,7 +34,7 @@ impl Query {
     ///
     /// # Errors
     /// `MalformedQueryString` when a key stands for a value and for a structure at once.
-    pub fn read(request: &Request) -> Result<Self, AwsError> {
+    pub(crate) fn read(request: &Request) -> Result<Self, AwsError> {
         let mut action = String::new();
         let mut root = Vec::new();
         for source in [request.query.as_bytes(), request.body.as_slice()] {
@@ -96,7 +96,7 @@ fn nest(node: Node) -> Value {
 ///
 /// # Errors
 /// `UnknownParameter` and `MissingParameter` as EC2 gives them; `InvalidParameterValue` for what can't be read.
-pub fn parse<T: DeserializeOwned>(parameters: Value) -> Result<T, AwsError> {
+pub(crate) fn parse<T: DeserializeOwned>(parameters: Value) -> Result<T, AwsError> {
     serde_json::from_value(parameters).map_err(|error| {
         let text = error.to_string();
         // serde has no other way to tell the two apart than the beginning of its message.
@@ -112,7 +112,7 @@ pub fn parse<T: DeserializeOwned>(parameters: Value) -> Result<T, AwsError> {
 }
 
 /// Takes one parameter out, before the rest is read into a struct that refuses what it doesn't know.
-pub fn take(parameters: &mut Value, name: &str) -> Option<Value> {
+pub(crate) fn take(parameters: &mut Value, name: &str) -> Option<Value> {
     parameters.as_object_mut()?.shift_remove(name)
 }
 
@@ -120,7 +120,7 @@ pub fn take(parameters: &mut Value, name: &str) -> Option<Value> {
 ///
 /// # Errors
 /// `InvalidParameterValue` when it is something else.
-pub fn take_list(parameters: &mut Value, name: &str) -> Result<Vec<String>, AwsError> {
+pub(crate) fn take_list(parameters: &mut Value, name: &str) -> Result<Vec<String>, AwsError> {
     take(parameters, name).map_or_else(|| Ok(Vec::new()), parse)
 }
 
@@ -128,7 +128,7 @@ pub fn take_list(parameters: &mut Value, name: &str) -> Result<Vec<String>, AwsE
 ///
 /// # Errors
 /// `InvalidParameterValue` when it is something else.
-pub fn take_flag(parameters: &mut Value, name: &str) -> Result<bool, AwsError> {
+pub(crate) fn take_flag(parameters: &mut Value, name: &str) -> Result<bool, AwsError> {
     match take(parameters, name) {
         None => Ok(false),
         Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => Ok(true),
@@ -164,7 +164,7 @@ pub(crate) fn handle(
 ///
 /// # Errors
 /// When the text is something else.
-pub fn text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+pub(crate) fn text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: FromStr,

@@ -12,7 +12,7 @@ const EC2_NAMESPACE: &str = "http://ec2.amazonaws.com/doc/2016-11-15/";
 
 /// An answer of EC2.
 #[must_use]
-pub fn ec2_response(request_id: &str, operation: &str, body: Value) -> Response {
+pub(crate) fn ec2_response(request_id: &str, operation: &str, body: Value) -> Response {
     let mut root = object([("@xmlns", json!(EC2_NAMESPACE)), ("requestId", json!(request_id))]);
     if let Value::Object(fields) = elements(body, "item") {
         root.extend(fields);
@@ -22,14 +22,14 @@ pub fn ec2_response(request_id: &str, operation: &str, body: Value) -> Response 
 
 /// An error of EC2.
 #[must_use]
-pub fn ec2_error(request_id: &str, error: &AwsError) -> Response {
+pub(crate) fn ec2_error(request_id: &str, error: &AwsError) -> Response {
     let error_body = json!({ "Error": { "Code": error.code, "Message": error.message } });
     document(error.status, request_id, "Response", &json!({ "Errors": error_body, "RequestID": request_id }))
 }
 
 /// An answer of IAM or STS. Operations that give nothing back have no result element.
 #[must_use]
-pub fn query_response(service: &str, request_id: &str, operation: &str, body: Value) -> Response {
+pub(crate) fn query_response(service: &str, request_id: &str, operation: &str, body: Value) -> Response {
     let mut root = object([("@xmlns", json!(query_namespace(service)))]);
     if !body.is_null() {
         root.insert(format!("{operation}Result"), elements(body, "member"));
@@ -40,7 +40,7 @@ pub fn query_response(service: &str, request_id: &str, operation: &str, body: Va
 
 /// An error of IAM or STS.
 #[must_use]
-pub fn query_error(service: &str, request_id: &str, error: &AwsError) -> Response {
+pub(crate) fn query_error(service: &str, request_id: &str, error: &AwsError) -> Response {
     let side = if error.status < 500 { "Sender" } else { "Receiver" };
     let body = json!({
         "@xmlns": query_namespace(service),
@@ -52,7 +52,7 @@ pub fn query_error(service: &str, request_id: &str, error: &AwsError) -> Respons
 
 /// An error of S3, which has a header of its own for the request id.
 #[must_use]
-pub fn s3_error(request_id: &str, error: &AwsError) -> Response {
+pub(crate) fn s3_error(request_id: &str, error: &AwsError) -> Response {
     let body = json!({ "Code": error.code, "Message": error.message, "RequestId": request_id });
     let mut response = document(error.status, request_id, "Error", &body);
     response.headers.push(("x-amz-request-id".to_owned(), request_id.to_owned()));

@@ -57,7 +57,7 @@ impl Service<'_> {
 
 /// Batch's state.
 #[derive(Default)]
-pub struct Batch {
+pub(crate) struct Batch {
     /// By name.
     environments: BTreeMap<String, environments::Environment>,
     /// By name.

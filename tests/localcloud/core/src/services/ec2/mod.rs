@@ -52,10 +52,9 @@ mod types;
 mod versions;
 
 pub(crate) use account::ECS_IMAGES;
-pub use account::Image;
-pub use instance::{Instance, Market, Notice, Placed, State};
+pub use instance::{Instance, Market, State};
 pub(crate) use prices::on_demand as on_demand_price;
-pub use types::InstanceType;
+pub(crate) use types::InstanceType;
 
 /// EC2 at work: its state, and what it shares with the other services or looks up there.
 pub(crate) struct Service<'a> {
@@ -69,7 +68,7 @@ pub(crate) struct Service<'a> {
 
 /// EC2's state.
 #[derive(Default)]
-pub struct Ec2 {
+pub(crate) struct Ec2 {
     /// In the order of their launch.
     instances: Vec<Instance>,
     /// In the order of their creation.
@@ -94,7 +93,7 @@ pub struct Ec2 {
 impl Ec2 {
     /// An instance, while it can be described.
     #[must_use]
-    pub fn instance(&self, id: &str) -> Option<&Instance> {
+    pub(crate) fn instance(&self, id: &str) -> Option<&Instance> {
         self.instances.iter().find(|instance| instance.id == id)
     }
 
@@ -105,13 +104,13 @@ impl Ec2 {
 
     /// All instances that can be described.
     #[must_use]
-    pub fn instances(&self) -> &[Instance] {
+    pub(crate) fn instances(&self) -> &[Instance] {
         &self.instances
     }
 
     /// The tags of everything that has any, by its id.
     #[must_use]
-    pub fn all_tags(&self) -> &BTreeMap<String, BTreeMap<String, String>> {
+    pub(crate) fn all_tags(&self) -> &BTreeMap<String, BTreeMap<String, String>> {
         &self.tags
     }
 

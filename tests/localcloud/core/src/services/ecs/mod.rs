@@ -42,7 +42,7 @@ pub(crate) struct Service<'a> {
 
 /// ECS's state.
 #[derive(Default)]
-pub struct Ecs {
+pub(crate) struct Ecs {
     /// By name.
     clusters: BTreeMap<String, Cluster>,
     /// By ARN.

@@ -35,7 +35,7 @@ const LONG_AGO: Timestamp = Timestamp::constant(1_526_029_200, 0);
 
 /// IAM's state.
 #[derive(Default)]
-pub struct Iam {
+pub(crate) struct Iam {
     roles: Vec<roles::Role>,
     profiles: Vec<profiles::Profile>,
     /// All that users may do; nothing where they may do everything.
