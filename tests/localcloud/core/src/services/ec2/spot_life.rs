@@ -242,7 +242,7 @@ pub(super) fn retry_holding(service: &mut Service<'_>, now: Timestamp) {
 }
 
 /// The request of this instance shows that AWS is about to end it.
-pub(in super::super) fn marked_for_termination(service: &mut Service<'_>, now: Timestamp, instance: &str) {
+pub(super) fn marked_for_termination(service: &mut Service<'_>, now: Timestamp, instance: &str) {
     let alive = service.state.instance(instance).is_some_and(instance::Instance::alive);
     if let Some(spot) = of_instance(service, instance).filter(|spot| alive && spot.state == State::Active) {
         spot.set(Status::MarkedForTermination, now);
