@@ -109,7 +109,7 @@ impl Cloud {
     }
 
     /// One call by itself, without letting time pass; `refusal` is what IAM says against it.
-    pub(crate) fn call(&mut self, request: &Request, now: Timestamp, refusal: Option<AwsError>) -> Answer {
+    fn call(&mut self, request: &Request, now: Timestamp, refusal: Option<AwsError>) -> Answer {
         let (service, caller) = (request.service(), request.caller());
         let operation = dispatch::operation(request);
         let facts = Facts { options: &self.options, iam: &self.iam, ec2: &self.ec2 };

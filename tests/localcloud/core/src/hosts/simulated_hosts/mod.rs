@@ -30,7 +30,7 @@ mod tests;
 
 /// The light nodes.
 #[derive(Default)]
-pub struct SimulatedHosts {
+pub(crate) struct SimulatedHosts {
     nodes: BTreeMap<String, Node>,
     inbox: VecDeque<Effect>,
 }
