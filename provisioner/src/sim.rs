@@ -12,9 +12,9 @@ use aws_smithy_async::time::{SharedTimeSource, TimeSource as _};
 use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
 use clap::Parser as _;
 use jiff::Timestamp;
-use localcloud::core::faults::Delivery;
-use localcloud::core::record::What;
-use localcloud::core::{Call, Caller, Cloud, Effect, Options, Request, Response, ec2};
+use localcloud_core::cloud::faults::Delivery;
+use localcloud_core::journal::record::What;
+use localcloud_core::{Call, Caller, Cloud, Effect, Options, Request, Response, ec2};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -232,7 +232,7 @@ impl World {
 
     fn instance(&self, id: &str) -> Option<String> {
         self.cloud(|cloud| {
-            let joined = |event: &&localcloud::core::Event| matches!(&event.what, What::Joined { instance, .. } if instance == id);
+            let joined = |event: &&localcloud_core::Event| matches!(&event.what, What::Joined { instance, .. } if instance == id);
             let joined = cloud.events().iter().filter(joined).count();
             let it = ec2::instance(cloud, id)?;
             let placed = it.placed();
@@ -245,7 +245,7 @@ impl World {
 
     /// The ids of all instances that were ever launched, in order.
     pub(crate) fn launched(&self) -> Vec<String> {
-        let of = |event: &localcloud::core::Event| match &event.what {
+        let of = |event: &localcloud_core::Event| match &event.what {
             What::Launched { instance, .. } => Some(instance.clone()),
             _ => None,
         };

@@ -7,8 +7,8 @@ use std::time::Duration;
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use localcloud::core::faults::Delivery;
-use localcloud::sdk;
+use localcloud_core::cloud::faults::Delivery;
+use localcloud_core::protocol::sdk;
 use tokio::sync::Notify;
 
 use super::pause::Pause;

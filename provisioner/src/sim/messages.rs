@@ -1,8 +1,8 @@
 //! The main messages, whole, as people read them: fixtures/messages.txt. `sim/errors` holds the rest by its parts.
 
-use localcloud::core::faults::Effect;
-use localcloud::core::options::SpotBlock;
-use localcloud::core::{Fault, Options};
+use localcloud_core::cloud::faults::Effect;
+use localcloud_core::protocol::options::SpotBlock;
+use localcloud_core::{Fault, Options};
 
 use super::{World, example_with};
 use crate::testing::snapshot;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use localcloud::core::{Request, ec2};
+use localcloud_core::{Request, ec2};
 use node_contract::names::tag;
 use spotblock::record;
 

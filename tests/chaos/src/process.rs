@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use localcloud::core::ec2;
+use localcloud_core::ec2;
 use spotblock_agent::adapters::timer;
 use spotblock_agent::boot::{Boot, Found};
 use spotblock_agent::clock::{BootClock, HostClocks};

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use localcloud::core::faults::{Delivery, Who};
-use localcloud::core::record::What;
-use localcloud::core::{Cloud, Effect, Options, Request, Response, ec2};
+use localcloud_core::cloud::faults::{Delivery, Who};
+use localcloud_core::journal::record::What;
+use localcloud_core::{Cloud, Effect, Options, Request, Response, ec2};
 use tokio::sync::Notify;
 
 use crate::host::{Host, Outside};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use aws_smithy_async::time::TimeSource;
-use localcloud::core::{Request, Response};
+use localcloud_core::{Request, Response};
 
 use super::Mutant;
 use crate::time::Time;
