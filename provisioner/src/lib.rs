@@ -81,7 +81,7 @@ mod testing;
 
 use args::{BlockFlags, Cli, Command, Global};
 use aws::calls::CallLog;
-use aws::{Aws, Connection, Place};
+use aws::{Aws, Connection, Location};
 use model::error::{Error, Result};
 use runtime::clock::Clock;
 use runtime::interrupt::Interrupt;
@@ -121,8 +121,8 @@ pub async fn run(cli: Cli, mut ports: Ports) -> u8 {
         .on(ports.screen, !plain)
         .telling_on(ports.progress)
         .answered_by(ports.answers.take());
-    let brake = Interrupt::default();
-    ports.connection.http = brake.over(&ports.connection.http);
+    let interrupt = Interrupt::default();
+    ports.connection.http = interrupt.guard(&ports.connection.http);
     let (lines, told) = tokio::sync::mpsc::unbounded_channel();
     ports.connection.calls = CallLog::new(cli.global.verbose, ports.terminal, ports.connection.time.clone(), lines);
     ui.also_tell(told);
@@ -130,9 +130,9 @@ pub async fn run(cli: Cli, mut ports: Ports) -> u8 {
     // Dropping the command's future stops it between any two steps, or on a second Ctrl-C in a call whose answer is
     // then lost: both are what a run has to be able to continue from anyway.
     let outcome = tokio::select! {
-        outcome = Box::pin(execute(&cli, &ports, &ui, &brake)) => outcome,
+        outcome = Box::pin(execute(&cli, &ports, &ui, &interrupt)) => outcome,
         never = ui.telling() => match never {},
-        () = interrupted(&mut interrupts, &brake, &ui, &cli.command) => match is_watch(&cli.command) {
+        () = interrupted(&mut interrupts, &interrupt, &ui, &cli.command) => match is_watch(&cli.command) {
             true => {
                 ui.after_ctrl_c();
                 Ok(0)
@@ -152,7 +152,7 @@ pub async fn run(cli: Cli, mut ports: Ports) -> u8 {
 
 /// Completes when the run has stopped after the first interrupt, or at the second. A watch ends at the first: that is how
 /// one leaves it, and nothing is under way that anybody would have to be told of.
-async fn interrupted(interrupts: &mut UnboundedReceiver<()>, brake: &Interrupt, ui: &Ui, command: &Command) {
+async fn interrupted(interrupts: &mut UnboundedReceiver<()>, interrupt: &Interrupt, ui: &Ui, command: &Command) {
     if interrupts.recv().await.is_none() {
         // Nobody is left who could interrupt.
         return std::future::pending().await;
@@ -160,14 +160,14 @@ async fn interrupted(interrupts: &mut UnboundedReceiver<()>, brake: &Interrupt, 
     if is_watch(command) {
         return;
     }
-    brake.pull();
+    interrupt.request();
     // What can end by itself now does so, without a word about stopping.
     for _ in 0..3 {
         tokio::task::yield_now().await;
     }
     ui.say("stopping; a call in flight may finish. Ctrl-C again leaves at once");
     tokio::select! {
-        () = brake.halted() => {}
+        () = interrupt.blocked() => {}
         _ = interrupts.recv() => {}
     }
 }
@@ -214,11 +214,11 @@ fn go_on(command: &Command) -> String {
     text.to_owned()
 }
 
-async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Interrupt) -> Result<u8> {
+async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, interrupt: &Interrupt) -> Result<u8> {
     if let Command::Init(args) = &cli.command {
         let path = cli.global.config.clone().unwrap_or_else(|| PathBuf::from("spotblock.toml"));
-        let waits = waits(ports, brake);
-        let place = Place {
+        let waits = waits(ports, interrupt);
+        let place = Location {
             region: cli.global.region.clone(),
             profile: cli.global.profile.clone(),
             endpoint_url: cli.global.endpoint_url.clone(),
@@ -231,7 +231,7 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Interrupt) -> Result
         Command::Man(args) => return commands::completions::man(ui, args.folder.as_deref()),
         _ => {}
     }
-    let waits = waits(ports, brake);
+    let waits = waits(ports, interrupt);
     if let Command::Reap(args) = &cli.command
         && (args.all || args.environment.is_some())
     {
@@ -270,13 +270,13 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Interrupt) -> Result
     }
 }
 
-fn waits(ports: &Ports, brake: &Interrupt) -> Waits {
-    Waits::new(Clock::new(ports.connection.time.clone(), ports.connection.sleep.clone(), brake.clone()), ports.seed)
+fn waits(ports: &Ports, interrupt: &Interrupt) -> Waits {
+    Waits::new(Clock::new(ports.connection.time.clone(), ports.connection.sleep.clone(), interrupt.clone()), ports.seed)
 }
 
 /// `reap` for other environments than the file's needs no file.
 async fn reap_without_settings(cli: &Cli, ports: &Ports, ui: &Ui, waits: &Waits, args: &args::Reap) -> Result<u8> {
-    let place = Place {
+    let place = Location {
         region: cli.global.region.clone(),
         profile: cli.global.profile.clone(),
         endpoint_url: cli.global.endpoint_url.clone(),
@@ -319,8 +319,8 @@ fn block_flags(command: &Command) -> &BlockFlags {
     }
 }
 
-fn place(global: &Global, settings: &Settings) -> Place {
-    Place {
+fn place(global: &Global, settings: &Settings) -> Location {
+    Location {
         region: settings.region.clone(),
         profile: global.profile.clone(),
         endpoint_url: global.endpoint_url.clone(),

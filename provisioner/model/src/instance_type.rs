@@ -38,7 +38,7 @@ impl Arch {
 
 /// What an instance needs at least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Needs {
+pub struct InstanceRequirements {
     /// vCPUs.
     pub vcpus: u32,
     /// Memory in MiB.
@@ -51,7 +51,7 @@ pub struct Needs {
 
 /// An instance type, as far as needs go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kind {
+pub struct InstanceType {
     /// Its name.
     pub name: String,
     /// Its vCPUs.
@@ -66,13 +66,13 @@ pub struct Kind {
     pub usage_classes: Vec<String>,
 }
 
-impl Kind {
-    fn fits(&self, needs: Needs) -> bool {
-        self.vcpus >= needs.vcpus
-            && self.memory_mib >= needs.memory_mib
-            && self.gpus >= needs.gpus
+impl InstanceType {
+    fn fits(&self, requirements: InstanceRequirements) -> bool {
+        self.vcpus >= requirements.vcpus
+            && self.memory_mib >= requirements.memory_mib
+            && self.gpus >= requirements.gpus
             // What isn't needed is not paid for.
-            && (needs.gpus > 0 || !self.accelerated)
+            && (requirements.gpus > 0 || !self.accelerated)
     }
 
     fn size(&self) -> (u32, u32, u32) {
@@ -98,17 +98,17 @@ pub fn usage_classes(sources: &[Source]) -> Vec<&'static str> {
 /// those alone. Pure.
 #[must_use]
 pub fn fitting(
-    needs: Needs,
-    mut kinds: Vec<Kind>,
+    requirements: InstanceRequirements,
+    mut kinds: Vec<InstanceType>,
     classes: &[&str],
     offered: &BTreeSet<(String, String)>,
     zones: &[String],
-) -> Vec<Kind> {
+) -> Vec<InstanceType> {
     let zones_of =
-        |kind: &Kind| zones.iter().filter(|zone| offered.contains(&(kind.name.clone(), (*zone).clone()))).count();
+        |kind: &InstanceType| zones.iter().filter(|zone| offered.contains(&(kind.name.clone(), (*zone).clone()))).count();
     kinds.retain(|kind| {
         let sold = classes.iter().all(|class| kind.usage_classes.iter().any(|it| it == class));
-        kind.fits(needs) && sold && zones_of(kind) > 0
+        kind.fits(requirements) && sold && zones_of(kind) > 0
     });
     if kinds.iter().any(|kind| zones_of(kind) == zones.len()) {
         kinds.retain(|kind| zones_of(kind) == zones.len());
@@ -119,7 +119,7 @@ pub fn fitting(
 
 /// The first of them, of the same size the cheaper first, and those without a known price last. Pure.
 #[must_use]
-pub fn chosen(mut kinds: Vec<Kind>, price: impl Fn(&str) -> Option<Dollars>) -> Vec<String> {
+pub fn chosen(mut kinds: Vec<InstanceType>, price: impl Fn(&str) -> Option<Dollars>) -> Vec<String> {
     kinds.sort_by_cached_key(|kind| {
         let price = price(&kind.name);
         (kind.size(), price.is_none(), price, kind.name.clone())
@@ -135,8 +135,8 @@ pub fn chosen(mut kinds: Vec<Kind>, price: impl Fn(&str) -> Option<Dollars>) -> 
 mod tests {
     use super::*;
 
-    fn kind(name: &str, (gpus, vcpus, gib): (u32, u32, u32)) -> Kind {
-        Kind {
+    fn kind(name: &str, (gpus, vcpus, gib): (u32, u32, u32)) -> InstanceType {
+        InstanceType {
             name: name.into(),
             vcpus,
             memory_mib: gib * 1024,
@@ -146,24 +146,24 @@ mod tests {
         }
     }
 
-    fn names(kinds: Vec<Kind>) -> Vec<String> {
+    fn names(kinds: Vec<InstanceType>) -> Vec<String> {
         kinds.into_iter().map(|kind| kind.name).collect()
     }
 
-    fn everywhere(kinds: &[Kind]) -> BTreeSet<(String, String)> {
+    fn everywhere(kinds: &[InstanceType]) -> BTreeSet<(String, String)> {
         kinds.iter().flat_map(|it| ["a", "b"].map(|zone| (it.name.clone(), zone.to_owned()))).collect()
     }
 
-    const FOUR: Needs = Needs { vcpus: 4, memory_mib: 8192, gpus: 0, arch: Arch::X86 };
+    const FOUR: InstanceRequirements = InstanceRequirements { vcpus: 4, memory_mib: 8192, gpus: 0, arch: Arch::X86 };
 
     #[test]
     fn what_fits_is_sorted_by_size_and_pays_for_no_gpu() {
         let kinds =
             vec![kind("g.x", (1, 4, 8)), kind("m.x", (0, 4, 16)), kind("c.l", (0, 2, 4)), kind("c.x", (0, 4, 8))];
         let (offered, zones) = (everywhere(&kinds), ["a".to_owned(), "b".to_owned()]);
-        let found = |needs, classes: &[&str]| names(fitting(needs, kinds.clone(), classes, &offered, &zones));
+        let found = |requirements, classes: &[&str]| names(fitting(requirements, kinds.clone(), classes, &offered, &zones));
         assert_eq!(found(FOUR, &["spot"]), ["c.x", "m.x"]);
-        assert_eq!(found(Needs { gpus: 1, ..FOUR }, &["spot"]), ["g.x"]);
+        assert_eq!(found(InstanceRequirements { gpus: 1, ..FOUR }, &["spot"]), ["g.x"]);
         assert!(found(FOUR, &["on-demand", "capacity-block"]).is_empty(), "sold in every way that is listed");
     }
 
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn of_one_size_the_cheapest_comes_first_and_an_unknown_price_last() {
-        let mut kinds: Vec<Kind> = ["u", "dear", "cheap"].map(|name| kind(name, (0, 4, 8))).into();
+        let mut kinds: Vec<InstanceType> = ["u", "dear", "cheap"].map(|name| kind(name, (0, 4, 8))).into();
         kinds.push(kind("small", (0, 2, 4)));
         let price = |name: &str| match name {
             "dear" | "small" => Dollars::parse("2"),
@@ -193,10 +193,10 @@ mod tests {
             _ => None,
         };
         assert_eq!(chosen(kinds, price), ["small", "cheap", "dear", "u"]);
-        let many: Vec<Kind> = (0..30).map(|n| kind(&format!("{n:0>40}"), (0, 4, 8))).collect();
+        let many: Vec<InstanceType> = (0..30).map(|n| kind(&format!("{n:0>40}"), (0, 4, 8))).collect();
         let names = chosen(many, |_| None);
         assert!(names.len() == 6 && names.join(" ").len() <= TAG_VALUE, "{names:?}");
-        let many: Vec<Kind> = (0..30).map(|n| kind(&format!("t{n}"), (0, 4, 8))).collect();
+        let many: Vec<InstanceType> = (0..30).map(|n| kind(&format!("t{n}"), (0, 4, 8))).collect();
         assert_eq!(chosen(many, |_| None).len(), TYPES);
     }
 }

@@ -43,8 +43,8 @@ impl Owned {
 
 /// The ids of several, for messages and calls.
 #[must_use]
-pub fn ids(ours: &[Owned]) -> Vec<String> {
-    ours.iter().map(|it| it.0.clone()).collect()
+pub fn ids(owned: &[Owned]) -> Vec<String> {
+    owned.iter().map(|it| it.0.clone()).collect()
 }
 
 /// The tags that mark what is ours.
@@ -135,10 +135,10 @@ mod tests {
     #[test]
     fn an_instance_is_what_its_request_is_and_otherwise_what_its_tags_say() {
         let both = tags(&[(tag::ENVIRONMENT, ENVIRONMENT), (tag::BLOCK, BLOCK)]);
-        let ours = request("sir-1", "active", "fulfilled", Some("i-1"));
+        let owned = request("sir-1", "active", "fulfilled", Some("i-1"));
         let mut foreign = request("sir-2", "active", "fulfilled", Some("i-2"));
         foreign.tags = tags(&[("Name", "spotblock spot-block-test")]);
-        let requests = [ours, foreign];
+        let requests = [owned, foreign];
         let marks = Marks::of_block(ENVIRONMENT, BLOCK);
         let of = |spot_request, tags: &BTreeMap<String, String>| {
             let instance = Instance { tags: tags.clone(), ..instance("i-3", "running", spot_request) };

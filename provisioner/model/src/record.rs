@@ -23,7 +23,7 @@ mod attempt;
 mod refused;
 mod reserved;
 
-pub use attempt::{Attempt, Pool, attempt_of};
+pub use attempt::{PurchaseAttempt, Pool, attempt_of};
 pub use refused::Refused;
 pub use reserved::{EXTENSION, Extension, PURCHASE, Purchase, RESERVED, Reserved};
 
@@ -294,7 +294,7 @@ impl Record {
 
     /// The attempt that is to be made now, or was made and is not known to have been refused; none where all were.
     #[must_use]
-    pub fn attempt(&self) -> Option<Attempt> {
+    pub fn attempt(&self) -> Option<PurchaseAttempt> {
         let through = self.refused.iter().map(|it| it.through).max().unwrap_or_default();
         self.spec.attempts().into_iter().find(|attempt| attempt.number > through)
     }

@@ -14,22 +14,22 @@ use crate::aws::classify::failed;
 use crate::model::error::{AwsErrorKind, Result};
 use crate::model::instance::Instance;
 use crate::model::ownership::{Owned, ids};
-use crate::model::record::{Attempt, BlockSpec, LaunchData};
+use crate::model::record::{PurchaseAttempt, BlockSpec, LaunchData};
 use crate::model::spot_request::SpotRequest;
 
 mod account;
 mod capacity_blocks;
 mod fleets;
-mod look;
+mod placement;
 mod network;
 mod records;
 mod reservations;
 mod types;
 
-pub use capacity_blocks::{BoughtExtension, ExtensionOffering, Offering, Reservation, Search};
+pub use capacity_blocks::{BoughtExtension, ExtensionOffering, Offering, CapacityBlockReservation, Search};
 pub use fleets::{Fleet, Market, Order};
-pub use look::{Place, Way};
-pub use network::{Group, Image, Subnet};
+pub use placement::{InstancePlacement, Way};
+pub use network::{SecurityGroup, Image, Subnet};
 pub use records::Named;
 pub use reservations::LaunchInto;
 
@@ -54,7 +54,7 @@ impl Ec2 {
     pub async fn request_spot_block(
         &self,
         spec: &BlockSpec,
-        attempt: &Attempt,
+        attempt: &PurchaseAttempt,
         asked: u32,
         launch: &LaunchData,
     ) -> Result<Vec<String>> {
@@ -237,7 +237,7 @@ fn gone_is_fine(result: Result<()>) -> Result<()> {
     }
 }
 
-fn launch_specification(launch: &LaunchData, attempt: &Attempt) -> RequestSpotLaunchSpecification {
+fn launch_specification(launch: &LaunchData, attempt: &PurchaseAttempt) -> RequestSpotLaunchSpecification {
     let root = launch.root_volume.as_ref().map(|(device, gib)| {
         let volume = EbsBlockDevice::builder()
             .volume_size(i32::try_from(*gib).unwrap_or(i32::MAX))

@@ -64,7 +64,7 @@ pub struct Connection {
 
 /// What the user said about where AWS is.
 #[derive(Clone, Debug, Default)]
-pub struct Place {
+pub struct Location {
     /// The region.
     pub region: Option<String>,
     /// The profile.
@@ -100,7 +100,7 @@ impl Aws {
     ///
     /// # Errors
     /// [`Error::usage`] without a region, or with an endpoint that is no URL.
-    pub async fn connect(ports: &Connection, place: Place) -> Result<Self> {
+    pub async fn connect(ports: &Connection, place: Location) -> Result<Self> {
         let config = match &ports.account {
             Account::Chain => from_chain(ports, place).await,
             Account::Given { credentials, endpoint } => given(ports, place, credentials.clone(), endpoint),
@@ -155,7 +155,7 @@ fn app_name() -> Option<AppName> {
     AppName::new(concat!("spotblock-", env!("CARGO_PKG_VERSION"))).ok()
 }
 
-async fn from_chain(ports: &Connection, place: Place) -> SdkConfig {
+async fn from_chain(ports: &Connection, place: Location) -> SdkConfig {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(ports.http.clone())
         .sleep_impl(ports.sleep.clone())
@@ -197,7 +197,7 @@ fn of_profile(ports: &Connection, config: &SdkConfig, name: String) -> SharedCre
     )
 }
 
-fn given(ports: &Connection, place: Place, credentials: SharedCredentialsProvider, endpoint: &str) -> SdkConfig {
+fn given(ports: &Connection, place: Location, credentials: SharedCredentialsProvider, endpoint: &str) -> SdkConfig {
     let mut builder = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .http_client(ports.http.clone())

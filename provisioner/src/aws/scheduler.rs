@@ -29,7 +29,7 @@ pub struct Scheduler {
 
 /// A group of schedules.
 #[derive(Clone, Debug)]
-pub struct Group {
+pub struct ScheduleGroup {
     /// Its name.
     pub name: String,
     /// Whether it takes schedules; it doesn't while it is being deleted.
@@ -64,7 +64,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn group(&self, name: &str) -> Result<Option<Group>> {
+    pub async fn group(&self, name: &str) -> Result<Option<ScheduleGroup>> {
         let call = self.client.get_schedule_group().name(name);
         let answer = match call.send().await.map_err(failed("scheduler:GetScheduleGroup", name)) {
             Err(error) if error.is_aws(AwsErrorKind::NotFound) => return Ok(None),
@@ -72,21 +72,21 @@ impl Scheduler {
         };
         let active = answer.state() != Some(&ScheduleGroupState::Deleting);
         let tags = self.tags(name, answer.arn().unwrap_or_default()).await?;
-        Ok(tags.map(|tags| Group { name: name.to_owned(), active, tags }))
+        Ok(tags.map(|tags| ScheduleGroup { name: name.to_owned(), active, tags }))
     }
 
     /// The groups whose names begin like this.
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn groups(&self, prefix: &str) -> Result<Vec<Group>> {
+    pub async fn groups(&self, prefix: &str) -> Result<Vec<ScheduleGroup>> {
         let mut pages = self.client.list_schedule_groups().name_prefix(prefix).into_paginator().items().send();
         let mut groups = Vec::new();
         while let Some(group) = pages.next().await {
             let group = group.map_err(failed("scheduler:ListScheduleGroups", prefix))?;
             let (name, active) = (text(group.name()), group.state() != Some(&ScheduleGroupState::Deleting));
             if let Some(tags) = self.tags(&name, group.arn().unwrap_or_default()).await? {
-                groups.push(Group { name, active, tags });
+                groups.push(ScheduleGroup { name, active, tags });
             }
         }
         Ok(groups)

@@ -39,14 +39,14 @@ impl Members {
         };
         let known = session.aws.ecs.members(&cluster).await?;
         let (mut members, mut active) = (BTreeMap::new(), Vec::new());
-        for (ours, instance) in instances {
+        for (owned, instance) in instances {
             let Some(member) = known.get(&instance.id) else { continue };
             if member.status == "ACTIVE" {
-                active.push(ours.owned_child(&member.arn));
+                active.push(owned.owned_child(&member.arn));
             }
             // Of the others nobody knows how they are.
-            active.extend(member.others.iter().map(|arn| ours.owned_child(arn)));
-            members.extend(member.arns().map(|arn| (arn.clone(), ours.clone())));
+            active.extend(member.others.iter().map(|arn| owned.owned_child(arn)));
+            members.extend(member.arns().map(|arn| (arn.clone(), owned.clone())));
         }
         session.aws.ecs.drain(&cluster, &active).await?;
         Ok(Self { cluster, members })

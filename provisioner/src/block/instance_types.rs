@@ -17,15 +17,15 @@ const PRICED: usize = 40;
 /// When a call fails; [`Error::usage`] when nothing fits, or the zones have none of those that were given.
 pub async fn types(aws: &Aws, ui: &Ui, settings: &Settings, zones: &[String]) -> Result<Vec<String>> {
     let block = &settings.block;
-    let Some(needs) = block.needs else { return listed(aws, ui, &block.instance_types, zones).await };
+    let Some(requirements) = block.requirements else { return listed(aws, ui, &block.instance_types, zones).await };
     let classes = usage_classes(&block.sources);
-    let kinds = aws.ec2.types(needs.arch, &classes).await?;
+    let kinds = aws.ec2.types(requirements.arch, &classes).await?;
     let offered = aws.ec2.offered(zones, &[]).await?;
-    let mut kinds = fitting(needs, kinds, &classes, &offered, zones);
+    let mut kinds = fitting(requirements, kinds, &classes, &offered, zones);
     if kinds.is_empty() {
         let (sold, zones) = (classes.join(" and "), zones.join(", "));
         return Err(Error::usage(
-            format!("no {} instance type that is sold as {sold} in {zones} has what [block] needs", needs.arch.name()),
+            format!("no {} instance type that is sold as {sold} in {zones} has what [block] needs", requirements.arch.name()),
             "ask for less, give other subnets or sources, or list instance-types",
         ));
     }

@@ -387,7 +387,7 @@ pub fn next_number(blocks: &[Block]) -> u32 {
 
 async fn told_what_is_foreseen(session: &Session<'_>) -> Result<Foreseen> {
     let (foreseen, block) = (foresee(session).await?, &session.settings.block);
-    if block.needs.is_some() {
+    if block.requirements.is_some() {
         session.ui.say(format_args!("instance types that fit: {}", foreseen.types.join(", ")));
     }
     for line in foreseen.cost.lines(block.instances, block.duration) {
@@ -432,7 +432,7 @@ async fn new_block(
         reservation: settings.block.reservation.clone(),
         user_tags: settings.environment.tags.clone(),
     };
-    let of = user_data::Block {
+    let of = user_data::BlockIdentity {
         id: &spec.block,
         region: &session.aws.region,
         cluster: &environment.cluster,

@@ -31,7 +31,7 @@ const BOUNDARY: &str = "spotblock-user-data-part";
 
 /// What tells one block's user data from another's.
 #[derive(Clone, Copy, Debug)]
-pub struct Block<'a> {
+pub struct BlockIdentity<'a> {
     /// The block's id.
     pub id: &'a str,
     /// The region.
@@ -46,7 +46,7 @@ pub struct Block<'a> {
 ///
 /// # Errors
 /// [`Error::settings`] when a rule of the agent's is broken.
-pub fn node_config(settings: &Settings, block: Block<'_>) -> Result<NodeConfig> {
+pub fn node_config(settings: &Settings, block: BlockIdentity<'_>) -> Result<NodeConfig> {
     let config = NodeConfig {
         version: VERSION,
         block: block.id.to_owned(),
@@ -144,7 +144,7 @@ pub fn mime(script: &str, extra: Option<&str>) -> String {
 ///
 /// # Errors
 /// [`Error::usage`] when it is over EC2's 16 KiB.
-pub fn whole(settings: &Settings, block: Block<'_>) -> Result<String> {
+pub fn whole(settings: &Settings, block: BlockIdentity<'_>) -> Result<String> {
     let script = script(&node_config(settings, block)?, &settings.agent.from);
     let text = match &settings.agent.extra_user_data {
         None => script,
@@ -166,7 +166,7 @@ pub fn whole(settings: &Settings, block: Block<'_>) -> Result<String> {
 /// As [`whole`].
 pub fn preview(settings: &Settings) -> Result<()> {
     let cluster = "c".repeat(400);
-    let block = Block { id: "sb-0123456789", region: "ap-northeast-1", cluster: &cluster, source: Source::SpotBlock };
+    let block = BlockIdentity { id: "sb-0123456789", region: "ap-northeast-1", cluster: &cluster, source: Source::SpotBlock };
     whole(settings, block).map(|_| ())
 }
 
@@ -203,9 +203,9 @@ mod tests {
 
     const FETCHED: AgentFrom = AgentFrom::Url { url: String::new(), sha256: String::new() };
 
-    fn block() -> Block<'static> {
+    fn block() -> BlockIdentity<'static> {
         let cluster = "arn:aws:ecs:us-east-1:123456789012:cluster/spot-block-test_Batch_1f2c";
-        Block { id: "sb-0123456789", region: "us-east-1", cluster, source: Source::SpotBlock }
+        BlockIdentity { id: "sb-0123456789", region: "us-east-1", cluster, source: Source::SpotBlock }
     }
 
     #[test]

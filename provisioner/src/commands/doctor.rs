@@ -48,12 +48,12 @@ fn unknown(session: &Session<'_>, id: &str) -> Error {
 
 /// A job of another queue has other instances: what is known of ours says nothing of it.
 fn of_our_queue(session: &Session<'_>, job: &Detail) -> Result<()> {
-    let ours = &session.settings.environment.queue;
-    if job.queue == *ours {
+    let owned = &session.settings.environment.queue;
+    if job.queue == *owned {
         return Ok(());
     }
     Err(Error::usage(
-        format!("job {} ({}) is in queue {}, and this environment's is {ours}", job.name, job.id, job.queue),
+        format!("job {} ({}) is in queue {}, and this environment's is {owned}", job.name, job.id, job.queue),
         "ask with the spotblock.toml of that queue (--config)",
     ))
 }

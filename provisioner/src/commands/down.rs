@@ -55,39 +55,39 @@ pub(super) struct Ended {
 /// When jobs would be lost; after all else was ended, when a call failed or something didn't end in time.
 pub async fn run(session: &Session<'_>, args: &args::Down) -> Result<u8> {
     let limit = super::limit("--limit", args.limit.as_deref(), Duration::ZERO)?;
-    let (mut ended, mut troubles) = (Ended::default(), Failures::default());
+    let (mut ended, mut failures) = (Ended::default(), Failures::default());
     if args.all {
         let of_stack = environment::refuse_a_stacks(session).await;
-        may_be_removed(session, of_stack, &mut troubles)?;
+        may_be_removed(session, of_stack, &mut failures)?;
         let lost = environment::refuse_to_lose_jobs(session, args.discard_jobs).await;
-        may_be_removed(session, lost, &mut troubles)?;
+        may_be_removed(session, lost, &mut failures)?;
     }
     let (blocks, unread) = find::all_tolerant(session.aws, session.environment(), true).await?;
-    troubles.note_all(session.ui, find::left_by(unread))?;
-    let chosen = super::chosen_of_seen(session, &blocks, args.block.as_deref(), &troubles)?;
+    failures.note_all(session.ui, find::left_by(unread))?;
+    let chosen = super::chosen_of_seen(session, &blocks, args.block.as_deref(), &failures)?;
     for block in &chosen {
         let marked = marked(session, block).await;
-        troubles.keep(
+        failures.ok_or_note(
             session.ui,
             marked,
             format!("what a `spotblock up` at the same time buys of block {}", block.id),
         )?;
     }
     if !args.now {
-        ended.stopped = emptied(session, &chosen, limit, &mut troubles).await?;
+        ended.stopped = emptied(session, &chosen, limit, &mut failures).await?;
     }
     for block in chosen {
-        Ending { session, block, ended: &mut ended, troubles: &mut troubles }.end().await?;
+        Ending { session, block, ended: &mut ended, failures: &mut failures }.end().await?;
     }
     let kept = "with its queue, job definitions and roles";
-    if args.all && troubles.is_empty() {
-        environment::remove(session, &mut ended, &mut troubles).await?;
+    if args.all && failures.is_empty() {
+        environment::remove(session, &mut ended, &mut failures).await?;
     } else if args.all {
         let why = "until nothing of a block can be left";
         ended.kept.push(format!("compute environment {} {kept}, {why}", session.environment()));
     } else {
         let found = session.aws.batch.environment(session.environment()).await;
-        let found = troubles.keep(session.ui, found, "the compute environment, which `down` alone keeps")?;
+        let found = failures.ok_or_note(session.ui, found, "the compute environment, which `down` alone keeps")?;
         if found.flatten().is_some() {
             let how = "(remove them with `spotblock down --all`)";
             ended.kept.push(format!("compute environment {} {kept} {how}", session.environment()));
@@ -95,16 +95,16 @@ pub async fn run(session: &Session<'_>, args: &args::Down) -> Result<u8> {
     }
     session.ui.result(&ended, text)?;
     let again = if args.all { "spotblock down --all" } else { "spotblock down" };
-    troubles.verdict(&format!("put right what failed, then run `{again}` again: it ends what is left"))?;
+    failures.into_result(&format!("put right what failed, then run `{again}` again: it ends what is left"))?;
     Ok(0)
 }
 
 /// A refusal ends the run; that it isn't known whether there is something to refuse keeps the environment alone.
-fn may_be_removed(session: &Session<'_>, looked: Result<()>, troubles: &mut Failures) -> Result<()> {
+fn may_be_removed(session: &Session<'_>, looked: Result<()>, failures: &mut Failures) -> Result<()> {
     match looked {
         Err(error) if error.kind() == ErrorKind::Aws => {
             let left = format!("the environment {} and all around it", session.environment());
-            troubles.note(session.ui, error, left)
+            failures.note(session.ui, error, left)
         }
         result => result,
     }
@@ -112,14 +112,14 @@ fn may_be_removed(session: &Session<'_>, looked: Result<()>, troubles: &mut Fail
 
 /// Lets jobs finish for so long, then stops them, and gives how many were. Where they can't be looked at they are given
 /// the time all the same; then their instances end with them, and their agents stop them on the way down.
-async fn emptied(session: &Session<'_>, blocks: &[&Block], limit: Duration, troubles: &mut Failures) -> Result<usize> {
+async fn emptied(session: &Session<'_>, blocks: &[&Block], limit: Duration, failures: &mut Failures) -> Result<usize> {
     let stopped = async {
         let members = Members::drain(session, blocks).await?;
         members.empty(session, limit, "the block is ended").await
     };
     let start = session.now();
     let left = "jobs that ended with their instances, of which Batch may learn some 15 min later";
-    if let Some(stopped) = troubles.keep(session.ui, stopped.await, left)? {
+    if let Some(stopped) = failures.ok_or_note(session.ui, stopped.await, left)? {
         return Ok(stopped);
     }
     let rest = limit.saturating_sub(since(start, session.now()));
@@ -144,7 +144,7 @@ struct Ending<'a> {
     session: &'a Session<'a>,
     block: &'a Block,
     ended: &'a mut Ended,
-    troubles: &'a mut Failures,
+    failures: &'a mut Failures,
 }
 
 impl Ending<'_> {
@@ -158,7 +158,7 @@ impl Ending<'_> {
         session.ui.say(format_args!("ending block {}", block.id));
         if !block.unsure.is_empty() {
             let which = block.unsure.join(", ");
-            self.troubles.may_be_left(format!(
+            self.failures.may_be_left(format!(
                 "{which}: tagged as of block {}, but whose they are only their spot requests say",
                 block.id
             ));
@@ -166,16 +166,16 @@ impl Ending<'_> {
         let of_block = |what: &str| format!("{what} of block {}", block.id);
         if block.life(session.now()) == Life::Recorded && !block.lacks(Part::Requests) {
             let late = late_requests(session, block).await;
-            self.troubles.keep(session.ui, late, of_block("spot requests"))?;
+            self.failures.ok_or_note(session.ui, late, of_block("spot requests"))?;
         }
         let (seen, _) = find::refresh_tolerant(session.aws, session.environment(), block).await?;
         let cancelled = self.requests_cancelled(&seen).await;
-        let cancelled = self.troubles.keep(session.ui, cancelled, of_block("open spot requests"))?;
+        let cancelled = self.failures.ok_or_note(session.ui, cancelled, of_block("open spot requests"))?;
         let gone = self.instances_ended().await;
-        let Some(unread) = self.troubles.keep(session.ui, gone, of_block("instances"))? else { return Ok(()) };
+        let Some(unread) = self.failures.ok_or_note(session.ui, gone, of_block("instances"))? else { return Ok(()) };
         let mut lacks: BTreeSet<Part> = unread.keys().copied().collect();
         lacks.extend(block.unread.get(&Part::Records));
-        self.troubles.note_all(session.ui, find::left_by(unread))?;
+        self.failures.note_all(session.ui, find::left_by(unread))?;
         if lacks.contains(&Part::Requests) || lacks.contains(&Part::Instances) || cancelled.is_none() {
             self.ended.kept.push(format!("schedules of block {}, which end what may be left of it", block.id));
             return Ok(());
@@ -189,14 +189,14 @@ impl Ending<'_> {
         let (session, block) = (self.session, self.block);
         let of_block = |what: &str| format!("{what} of block {}", block.id);
         let forgotten = termination_schedules::forget(session, &Desired::new(session.settings), &block.id).await;
-        let Some(forgotten) = self.troubles.keep(session.ui, forgotten, of_block("schedules"))? else {
+        let Some(forgotten) = self.failures.ok_or_note(session.ui, forgotten, of_block("schedules"))? else {
             return Ok(());
         };
         self.ended.schedules.extend(forgotten);
         match &block.record {
             Some(record) if lacks.is_empty() => {
                 let deleted = session.aws.ec2.delete_record(record).await;
-                if self.troubles.keep(session.ui, deleted, of_block("the record"))?.is_none() {
+                if self.failures.ok_or_note(session.ui, deleted, of_block("the record"))?.is_none() {
                     return Ok(());
                 }
             }

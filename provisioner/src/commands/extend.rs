@@ -34,9 +34,9 @@ use crate::settings::parse_duration;
 use crate::terminal::format;
 
 mod cost;
-mod heard;
+mod acknowledgements;
 
-use heard::Asked;
+use acknowledgements::Asked;
 
 /// What became of it at an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -101,7 +101,7 @@ pub async fn run(session: &Session<'_>, args: &args::Extend) -> Result<u8> {
     possible(block, &up, end)?;
     let settings = session.aws.ec2.launch_data(record).await?.node_config();
     let settings = settings.ok_or_else(|| no_record(block))?;
-    let (cluster, members) = heard::members(session).await?;
+    let (cluster, members) = acknowledgements::members(session).await?;
     let mut nodes: Vec<Node> =
         up.iter().map(|it| judge(session.now(), block, &settings, it, &members, reserved.is_some())).collect();
     let asked = asked(session, block, &nodes);
@@ -120,13 +120,13 @@ pub async fn run(session: &Session<'_>, args: &args::Extend) -> Result<u8> {
     };
     session.ui.say(format_args!("moving the end of block {} to {}", block.id, format::moment(end, session.now())));
     let mut schedules = 0;
-    if let Some(defence) = TerminationSchedules::prepare(session, &desired).await? {
-        defence.secure(session, block).await?;
-        schedules = defence.postpone(session, &block.id, end).await?;
+    if let Some(prepared) = TerminationSchedules::prepare(session, &desired).await? {
+        prepared.secure(session, block).await?;
+        schedules = prepared.postpone(session, &block.id, end).await?;
     }
     let tags = BTreeMap::from([(tag::END.to_owned(), tagged.to_string())]);
     session.aws.ec2.tag(&asked, &tags).await?;
-    heard::wait(session, &cluster, Asked { tag: tagged, end }, &mut nodes).await?;
+    acknowledgements::wait(session, &cluster, Asked { tag: tagged, end }, &mut nodes).await?;
     let extended =
         Extended { block: block.id.clone(), end, schedules, worst_case_usd_estimate: worst, instances: nodes };
     session.ui.result(&extended, |extended| text(extended, session.now()))?;
@@ -229,7 +229,7 @@ fn judge(
         None => (Answer::Refused, "no record says what brought it".to_owned()),
         _ if status == Some("DRAINING") => (Answer::TooLate, "it is DRAINING".to_owned()),
         _ if drain_at <= now => (Answer::TooLate, format!("its drain began at {drain_at}")),
-        _ if status == Some("ACTIVE") => (Answer::NotHeard, heard::why_silent(drain_at)),
+        _ if status == Some("ACTIVE") => (Answer::NotHeard, acknowledgements::why_silent(drain_at)),
         _ => (Answer::NotHeard, "it has not joined yet, and sees it when it has".to_owned()),
     };
     let was = block.end_of(instance).unwrap_or(timeline.end);

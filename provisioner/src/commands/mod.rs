@@ -40,7 +40,7 @@ const VALID_FOR: SignedDuration = SignedDuration::from_mins(10);
 ///
 /// # Errors
 /// [`Error::settings`] when a duration is none.
-pub(crate) fn bring_options(new: bool, yes_purchase: bool, waiting: &Waiting) -> Result<launch::Options> {
+pub(crate) fn launch_options(new: bool, yes_purchase: bool, waiting: &Waiting) -> Result<launch::Options> {
     let read = |flag: &str, given: &Option<String>, default: SignedDuration| match given {
         None => Ok(default),
         Some(text) => parse_duration(text).map_err(|problem| Error::settings(&[format!("{flag}: {problem}")])),
@@ -74,10 +74,10 @@ pub(crate) fn chosen_of_seen<'a>(
     session: &Session<'_>,
     seen: &'a [Block],
     id: Option<&str>,
-    troubles: &Failures,
+    failures: &Failures,
 ) -> Result<Vec<&'a Block>> {
     match chosen(session, seen, id) {
-        Err(_) if !troubles.is_empty() => Ok(Vec::new()),
+        Err(_) if !failures.is_empty() => Ok(Vec::new()),
         chosen => chosen,
     }
 }

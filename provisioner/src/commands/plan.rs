@@ -157,7 +157,7 @@ pub async fn look(session: &Session<'_>, desired: &Desired, new: bool) -> Result
 
 fn timeline(session: &Session<'_>) -> Result<Timeline> {
     let source = session.settings.block.first_source();
-    let of = user_data::Block { id: "sb-0000", region: &session.aws.region, cluster: "c", source };
+    let of = user_data::BlockIdentity { id: "sb-0000", region: &session.aws.region, cluster: "c", source };
     Ok(Timeline::new(&user_data::node_config(session.settings, of)?, session.now()))
 }
 
@@ -210,12 +210,12 @@ fn warnings(sources: &[Source]) -> Vec<String> {
     all
 }
 
-fn text(shown: &Shown, summary: &str, block: &settings::Block, now: Timestamp, look: Look) -> String {
+fn text(shown: &Shown, summary: &str, block: &settings::BlockSettings, now: Timestamp, look: Look) -> String {
     let mut text = format!("{}\n\n{summary}", steps(&shown.plan, look));
     if !shown.capacity_blocks.is_empty() {
         text.push_str(&format!("\n\ncapacity blocks:\n  {}", shown.capacity_blocks.join("\n  ")));
     }
-    if block.needs.is_some() && !shown.instance_types.is_empty() {
+    if block.requirements.is_some() && !shown.instance_types.is_empty() {
         text.push_str(&format!("\n\ninstance types that fit: {}", shown.instance_types.join(", ")));
     }
     if let Some(cost) = &shown.cost {

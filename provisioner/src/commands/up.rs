@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{bring_options, plan as planning};
+use super::{launch_options, plan as planning};
 use crate::args;
 use crate::block::bounds::Bounds;
 use crate::block::find;
@@ -38,7 +38,7 @@ pub async fn run(session: &Session<'_>, args: &args::Up) -> Result<u8> {
     if args.dry_run {
         return planning::show(session, args.new, false).await;
     }
-    let options = bring_options(args.new, args.yes_purchase, &args.waiting)?;
+    let options = launch_options(args.new, args.yes_purchase, &args.waiting)?;
     let desired = Desired::new(session.settings);
     let outlook = planning::look(session, &desired, args.new).await?;
     outlook.warn(session);

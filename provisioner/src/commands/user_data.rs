@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::args::{self, Format};
-use crate::block::user_data::{self, Block};
+use crate::block::user_data::{self, BlockIdentity};
 use crate::environment::desired::Desired;
 use crate::model::error::{Error, Result};
 use crate::settings::Settings;
@@ -15,7 +15,7 @@ use crate::settings::Settings;
 /// When a rule is broken or it is too long.
 pub fn render(settings: &Settings, args: &args::UserData, cluster: &str, region: &str, id: String) -> Result<String> {
     let id = args.block_id.clone().unwrap_or(id);
-    let block = Block { id: &id, region, cluster, source: settings.block.first_source() };
+    let block = BlockIdentity { id: &id, region, cluster, source: settings.block.first_source() };
     let whole = user_data::whole(settings, block)?;
     let extra = settings.agent.extra_user_data.as_deref();
     let script = user_data::script(&user_data::node_config(settings, block)?, &settings.agent.from);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::aws::ec2::{Place, Way};
+use crate::aws::ec2::{InstancePlacement, Way};
 use crate::aws::ecs::Host;
 use crate::model::batch::{ComputeEnvironment, Queue};
 use crate::model::instance::Instance;
@@ -74,7 +74,7 @@ pub struct Looked {
     /// Its console's text.
     pub console: Option<String>,
     /// What it was launched with.
-    pub place: Option<Place>,
+    pub place: Option<InstancePlacement>,
     /// The way out of its subnet; `Some(None)` where there is none.
     pub way: Option<Option<Way>>,
     /// What it may do.

@@ -60,10 +60,10 @@ async fn perform(session: &Session<'_>, desired: &Desired, action: &Action) -> R
         }
         Action::UpdateEnvironment => {
             let has = environment_valid(session, &desired.environment).await?;
-            let ours = claimed(desired, "compute environment", &has.name, &has.tags)?;
+            let owned = claimed(desired, "compute environment", &has.name, &has.tags)?;
             let role = role_arn(session, desired).await?;
             let what = format!("compute environment {}", desired.environment);
-            session.change(&what, async || aws.batch.update_environment(&ours, true, Some(&role)).await).await?;
+            session.change(&what, async || aws.batch.update_environment(&owned, true, Some(&role)).await).await?;
             environment_valid(session, &desired.environment).await.map(|_| ())
         }
         Action::CreateQueue => {
@@ -74,9 +74,9 @@ async fn perform(session: &Session<'_>, desired: &Desired, action: &Action) -> R
         }
         Action::UpdateQueue => {
             let has = queue_valid(session, &desired.queue).await?;
-            let ours = claimed(desired, "job queue", &has.name, &has.tags)?;
+            let owned = claimed(desired, "job queue", &has.name, &has.tags)?;
             let what = format!("job queue {}", desired.queue);
-            session.change(&what, async || aws.batch.update_queue(&ours, desired.priority).await).await
+            session.change(&what, async || aws.batch.update_queue(&owned, desired.priority).await).await
         }
         Action::Register(definition) => aws.batch.register(definition, tags).await,
         Action::InstanceProfile(name) => instance_profile(session, desired, name).await,
@@ -165,12 +165,12 @@ async fn instance_profile(session: &Session<'_>, desired: &Desired, name: &str) 
     if has.roles == [name.to_owned()] {
         return Ok(());
     }
-    let ours = claimed(desired, "instance profile", name, &has.tags)?;
+    let owned = claimed(desired, "instance profile", name, &has.tags)?;
     // A profile has one role at most.
     for other in &has.roles {
-        iam.remove_role(&ours, other).await?;
+        iam.remove_role(&owned, other).await?;
     }
-    role_into_profile(session, &ours, name).await
+    role_into_profile(session, &owned, name).await
 }
 
 async fn scheduler_role(session: &Session<'_>, desired: &Desired, name: &str) -> Result<()> {

@@ -8,7 +8,7 @@ use crate::aws::Aws;
 use crate::aws::batch::Registered;
 use crate::aws::ec2::Image;
 use crate::aws::iam::{Profile, Role};
-use crate::aws::scheduler::Group;
+use crate::aws::scheduler::ScheduleGroup;
 use crate::environment::desired::{Choice, Desired, Scheduler};
 use crate::environment::policy;
 use crate::model::batch::{ComputeEnvironment, Queue};
@@ -34,7 +34,7 @@ pub struct Observed {
     /// Its policy of ours.
     pub instance_policy: Option<Value>,
     /// The group of schedules; looked at only where there are to be some, like the next two.
-    pub schedule_group: Option<Group>,
+    pub schedule_group: Option<ScheduleGroup>,
     /// The role of schedules; looked at only where it is made.
     pub scheduler_role: Option<Role>,
     /// Its policy of ours.

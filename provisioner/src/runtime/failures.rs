@@ -35,7 +35,7 @@ impl Failures {
     ///
     /// # Errors
     /// As [`Self::note`].
-    pub fn keep<T>(&mut self, ui: &Ui, result: Result<T>, left: impl Into<String>) -> Result<Option<T>> {
+    pub fn ok_or_note<T>(&mut self, ui: &Ui, result: Result<T>, left: impl Into<String>) -> Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(error) => self.note(ui, error, left).map(|()| None),
@@ -65,7 +65,7 @@ impl Failures {
     ///
     /// # Errors
     /// [`Error::unfinished`] when something went wrong.
-    pub fn verdict(self, next: &str) -> Result<()> {
+    pub fn into_result(self, next: &str) -> Result<()> {
         if self.failed.is_empty() {
             return Ok(());
         }
@@ -99,14 +99,14 @@ mod tests {
     /// Catches: a denial told once for each of a hundred blocks, and one that is told of nobody.
     #[test]
     fn each_calls_failure_is_told_once_and_all_that_may_be_left() {
-        let (ui, mut troubles) = (Ui::silent(), Failures::default());
+        let (ui, mut failures) = (Ui::silent(), Failures::default());
         for (action, block) in [("ec2:A", "sb-1"), ("ec2:A", "sb-2"), ("ec2:B", "sb-1")] {
-            troubles.note(&ui, failure(action, block, AwsErrorKind::Denied), block).expect("it goes on");
+            failures.note(&ui, failure(action, block, AwsErrorKind::Denied), block).expect("it goes on");
         }
-        let error = troubles.verdict("again").expect_err("it failed");
+        let error = failures.into_result("again").expect_err("it failed");
         assert_eq!(error.failures().len(), 2);
         assert!(error.to_string().ends_with("sb-1; sb-2"), "{error}");
-        assert!(Failures::default().verdict("again").is_ok());
+        assert!(Failures::default().into_result("again").is_ok());
     }
 
     /// Catches: minutes of calls with credentials that have expired.

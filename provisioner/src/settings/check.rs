@@ -7,7 +7,7 @@ use node_contract::{MIN_STOP_LEAD_SECS, Source};
 use toml::Spanned;
 
 use super::raw::{Raw, RawAgent, RawArtifact, RawEnvironment, RawFrom, Scalar};
-use super::{Agent, AgentFrom, Block, Environment, Settings, jobs, line_of, units};
+use super::{AgentSettings, AgentFrom, BlockSettings, EnvironmentSettings, Settings, jobs, line_of, units};
 use crate::args::BlockFlags;
 use crate::model::error::{Error, Result};
 use crate::model::job_definition::JobDefinition;
@@ -100,7 +100,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn environment(&mut self, raw: RawEnvironment) -> Option<Environment> {
+    fn environment(&mut self, raw: RawEnvironment) -> Option<EnvironmentSettings> {
         let name = self.here("[environment] name", raw.name);
         let schedules = raw.schedules.is_none_or(Spanned::into_inner);
         let longest = match (&raw.service_role, schedules, &raw.scheduler_role) {
@@ -126,7 +126,7 @@ impl<'a> Check<'a> {
             self.problem(&priority.place, format!("{} is not a number from 0 up", priority.value));
         }
         let tags = raw.tags.into_iter().map(|(key, value)| self.tag(key, value)).collect();
-        Some(Environment {
+        Some(EnvironmentSettings {
             name: name.value,
             service_role: raw.service_role.map(Spanned::into_inner),
             schedules,
@@ -160,7 +160,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn agent(&mut self, raw: RawAgent, block: Option<&Block>, jobs: &[Given<JobDefinition>]) -> Option<Agent> {
+    fn agent(&mut self, raw: RawAgent, block: Option<&BlockSettings>, jobs: &[Given<JobDefinition>]) -> Option<AgentSettings> {
         let from = self.from(raw.from);
         let stop = raw.stop_lead.map(|lead| self.here("[agent] stop-lead", lead));
         let stop_place = stop.as_ref().map(|lead| lead.place.clone()).unwrap_or_default();
@@ -198,7 +198,7 @@ impl<'a> Check<'a> {
             let whole = block.duration;
             self.problem(&stop_place, format!("{stop_lead:#} leaves no time in a block of {whole:#}"));
         }
-        Some(Agent { from: from?, drain_lead, drain_lead_auto, stop_lead, extra_user_data })
+        Some(AgentSettings { from: from?, drain_lead, drain_lead_auto, stop_lead, extra_user_data })
     }
 
     fn from(&mut self, raw: Option<Spanned<RawFrom>>) -> Option<AgentFrom> {

@@ -15,13 +15,13 @@ use node_contract::Source;
 
 use crate::args::{BlockFlags, Global};
 use crate::model::error::{Error, Result};
-use crate::model::instance_type::Needs;
+use crate::model::instance_type::InstanceRequirements;
 use crate::model::job_definition::JobDefinition;
 
 mod block;
 mod check;
 mod jobs;
-mod needs;
+mod instance_requirements;
 mod raw;
 mod units;
 
@@ -34,20 +34,20 @@ pub struct Settings {
     /// The region, where it was given here.
     pub region: Option<String>,
     /// Batch's side.
-    pub environment: Environment,
+    pub environment: EnvironmentSettings,
     /// The job definitions.
     pub job_definitions: Vec<JobDefinition>,
     /// The block.
-    pub block: Block,
+    pub block: BlockSettings,
     /// The agent on its instances.
-    pub agent: Agent,
+    pub agent: AgentSettings,
     /// What is allowed but may surprise.
     pub warnings: Vec<String>,
 }
 
 /// Batch's side.
 #[derive(Clone, Debug)]
-pub struct Environment {
+pub struct EnvironmentSettings {
     /// The compute environment's name.
     pub name: String,
     /// Batch's service role, by name or ARN; left out, one is made.
@@ -66,7 +66,7 @@ pub struct Environment {
 
 /// The block.
 #[derive(Clone, Debug)]
-pub struct Block {
+pub struct BlockSettings {
     /// How many instances.
     pub instances: u32,
     /// How long.
@@ -74,7 +74,7 @@ pub struct Block {
     /// The instance types, the preferred first; none where they follow from `needs`.
     pub instance_types: Vec<String>,
     /// What an instance needs, where no types were given.
-    pub needs: Option<Needs>,
+    pub requirements: Option<InstanceRequirements>,
     /// Where to buy it: the first that has it.
     pub sources: Vec<Source>,
     /// So many instances are enough; left out, all of them are needed.
@@ -109,7 +109,7 @@ pub struct Block {
     pub image: Image,
 }
 
-impl Block {
+impl BlockSettings {
     /// The source that is tried first.
     #[must_use]
     pub fn first_source(&self) -> Source {
@@ -128,7 +128,7 @@ pub enum Image {
 
 /// The agent.
 #[derive(Clone, Debug)]
-pub struct Agent {
+pub struct AgentSettings {
     /// How it gets onto the instance.
     pub from: AgentFrom,
     /// How long before the end no new job is taken.

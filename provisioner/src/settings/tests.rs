@@ -266,8 +266,8 @@ fn tags_that_instances_can_not_read_in_their_metadata_are_refused_where_they_wou
 
 #[test]
 fn arm_with_gpus_needs_an_image_of_ones_own() {
-    let needs = "gpus = 1\narch = \"arm64\"";
-    let text = EXAMPLE.replace("instance-types = [\"t2.micro\"]", needs);
+    let requirements = "gpus = 1\narch = \"arm64\"";
+    let text = EXAMPLE.replace("instance-types = [\"t2.micro\"]", requirements);
     parse(&text).expect("it has an image");
     let error = parse(&text.replace("image = \"ami-a7a242da\"\n", "")).expect_err("no image").to_string();
     assert!(error.contains("AWS recommends no ECS image for GPUs beside ARM"), "{error}");

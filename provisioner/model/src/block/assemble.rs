@@ -81,12 +81,12 @@ impl Block {
         self.unread.clone_from(unread);
         self.requests = found.requests.iter().filter(|it| marks.are_on(&it.tags)).cloned().collect();
         self.reservations = found.reservations.iter().filter(|it| marks.are_on(&it.tags)).cloned().collect();
-        let ours = |it: &&Instance| marks.claim_instance(it, &found.requests).is_some();
+        let owned = |it: &&Instance| marks.claim_instance(it, &found.requests).is_some();
         // Its own tags count where AWS has forgotten its request, not where AWS wasn't to tell.
         let (unsure, sure) = found
             .instances
             .iter()
-            .filter(ours)
+            .filter(owned)
             .cloned()
             .partition(|it| unread.contains(&Part::Requests) && Marks::needs_its_request(it, &found.requests));
         self.instances = sure;

@@ -20,7 +20,7 @@ pub struct Pool {
 
 /// One attempt to buy a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempt {
+pub struct PurchaseAttempt {
     /// Its number, from 1 on through all sources.
     pub number: u32,
     /// Where it buys.
@@ -33,7 +33,7 @@ pub struct Attempt {
     pub last: u32,
 }
 
-impl Attempt {
+impl PurchaseAttempt {
     /// Its types and subnets, as people read them.
     #[must_use]
     pub fn shown(&self) -> String {
@@ -44,13 +44,13 @@ impl Attempt {
 impl BlockSpec {
     /// All attempts, in their order. Those of one source share the time in which requests stay open.
     #[must_use]
-    pub fn attempts(&self) -> Vec<Attempt> {
-        let mut attempts: Vec<Attempt> = Vec::new();
+    pub fn attempts(&self) -> Vec<PurchaseAttempt> {
+        let mut attempts: Vec<PurchaseAttempt> = Vec::new();
         for source in &self.sources {
             let pools = source::rules(*source).pools(self);
             let (before, count) = (attempts.len(), pools.len());
             let number = |n: usize| u32::try_from(before + n).unwrap_or(u32::MAX);
-            attempts.extend(pools.into_iter().enumerate().map(|(n, pool)| Attempt {
+            attempts.extend(pools.into_iter().enumerate().map(|(n, pool)| PurchaseAttempt {
                 number: number(n + 1),
                 source: *source,
                 pool,
@@ -74,7 +74,7 @@ impl BlockSpec {
     /// The token of a purchase: 40 hexadecimal digits, where EC2 takes up to 64 ASCII characters. `round` is zero but for
     /// a purchase that AWS answered with an error that passes.
     #[must_use]
-    pub fn client_token(&self, attempt: &Attempt, round: u32) -> String {
+    pub fn client_token(&self, attempt: &PurchaseAttempt, round: u32) -> String {
         let again = if round > 0 { format!("|{round}") } else { String::new() };
         let hash = Sha256::digest(format!("{}|{}|{}{again}", self.block, attempt.source, attempt.number));
         hash.iter().take(20).map(|byte| format!("{byte:02x}")).collect()
@@ -100,8 +100,8 @@ mod tests {
     use super::*;
     use crate::record::tests::spec;
 
-    fn attempt(number: u32, source: Source) -> Attempt {
-        Attempt { number, source, ..spec().attempts().remove(0) }
+    fn attempt(number: u32, source: Source) -> PurchaseAttempt {
+        PurchaseAttempt { number, source, ..spec().attempts().remove(0) }
     }
 
     /// Catches: a token that doesn't change with each of the three, or changes with anything else. The literal holds it

@@ -42,7 +42,7 @@ impl Refused {
     /// # Errors
     /// [`crate::error::Error::State`] when one can't be read.
     pub fn of_tags(name: &str, tags: &BTreeMap<String, String>) -> Result<Vec<Self>> {
-        let ours = tags.iter().filter_map(|(key, value)| Some((key, key.strip_prefix(PREFIX)?, value)));
+        let owned = tags.iter().filter_map(|(key, value)| Some((key, key.strip_prefix(PREFIX)?, value)));
         let read = |(key, source, value): (&String, &str, &String)| {
             let mut words = value.split_whitespace();
             let mut number = || words.next()?.parse().ok();
@@ -54,7 +54,7 @@ impl Refused {
                 _ => Err(spoiled(name, key, "can't be read")),
             }
         };
-        let mut all = ours.map(read).collect::<Result<Vec<_>>>()?;
+        let mut all = owned.map(read).collect::<Result<Vec<_>>>()?;
         all.sort_by_key(|it| it.through);
         Ok(all)
     }

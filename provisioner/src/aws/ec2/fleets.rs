@@ -12,7 +12,7 @@ use super::{Ec2, specification};
 use crate::aws::classify::failed;
 use crate::aws::text;
 use crate::model::error::{Error, Result};
-use crate::model::record::{Attempt, BlockSpec, LaunchData, Record};
+use crate::model::record::{PurchaseAttempt, BlockSpec, LaunchData, Record};
 
 /// Spot or on-demand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Order<'a> {
     /// The template's version.
     pub version: i64,
     /// Which types in which subnets.
-    pub attempt: &'a Attempt,
+    pub attempt: &'a PurchaseAttempt,
     /// How many instances.
     pub asked: u32,
     /// In which market.

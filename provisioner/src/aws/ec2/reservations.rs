@@ -13,7 +13,7 @@ use crate::aws::{text, time, to_sdk_time};
 use crate::model::capacity_reservation::CapacityReservation;
 use crate::model::error::{Error, Result};
 use crate::model::ownership::Owned;
-use crate::model::record::{Attempt, BlockSpec, LaunchData, Record};
+use crate::model::record::{PurchaseAttempt, BlockSpec, LaunchData, Record};
 
 /// A launch into a reservation.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,7 @@ pub struct LaunchInto<'a> {
     /// The block's record, whose template is launched.
     pub record: &'a Record,
     /// The attempt.
-    pub attempt: &'a Attempt,
+    pub attempt: &'a PurchaseAttempt,
     /// How many instances: all or none.
     pub asked: u32,
     /// What is launched; its user data is this source's.
@@ -43,7 +43,7 @@ impl Ec2 {
     pub async fn reserve(
         &self,
         spec: &BlockSpec,
-        attempt: &Attempt,
+        attempt: &PurchaseAttempt,
         asked: u32,
         zone: &str,
     ) -> Result<CapacityReservation> {
@@ -153,7 +153,7 @@ impl Ec2 {
     pub(super) fn run_into(
         &self,
         record: &Record,
-        attempt: &Attempt,
+        attempt: &PurchaseAttempt,
         asked: u32,
         reservation: &str,
         version: &str,

@@ -18,7 +18,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::{Bought, PurchaseOutcome, PurchaseRequest, Shortfall, outcome, with_profile};
-use crate::aws::ec2::Reservation;
+use crate::aws::ec2::CapacityBlockReservation;
 use crate::aws::refusal::{self, Refusal};
 use crate::block::user_data;
 use crate::model::error::{Error, Result};
@@ -47,7 +47,7 @@ const FAR_PAUSE: Duration = Duration::from_secs(5 * 60);
 const OVER: [&str; 6] = ["expired", "cancelled", "failed", "payment-failed", "unsupported", "unavailable"];
 
 /// What is frozen of a capacity block.
-fn frozen(it: &Reservation) -> Result<Reserved> {
+fn frozen(it: &CapacityBlockReservation) -> Result<Reserved> {
     let of_ultraserver = OF_ULTRASERVERS.iter().any(|family| it.instance_type.starts_with(family));
     let end = it.end.ok_or_else(|| {
         Error::state(
@@ -92,21 +92,21 @@ pub async fn existing(session: &Session<'_>, id: &str) -> Result<Reserved> {
     Ok(reserved)
 }
 
-pub(super) async fn buy(buying: PurchaseRequest<'_>) -> Result<PurchaseOutcome> {
-    let PurchaseRequest { session, record, attempt, asked, .. } = buying;
-    let made = buying.made();
+pub(super) async fn buy(request: PurchaseRequest<'_>) -> Result<PurchaseOutcome> {
+    let PurchaseRequest { session, record, attempt, asked, .. } = request;
+    let made = request.made();
     if made >= asked {
         return Ok(PurchaseOutcome::of(made));
     }
-    let reserved = match purchase::secured(buying).await? {
+    let reserved = match purchase::secured(request).await? {
         Ok(reserved) => reserved,
         Err(short) => return Ok(PurchaseOutcome::short(made, short)),
     };
-    if let Some(short) = active(buying, &reserved).await? {
+    if let Some(short) = active(request, &reserved).await? {
         return Ok(PurchaseOutcome::short(made, short));
     }
     let spec = BlockSpec { reserved: Some(reserved.clone()), ..record.spec.clone() };
-    let launch = user_data::launch_for_source(buying.launch, attempt.source, &spec, &record.name)?;
+    let launch = user_data::launch_for_source(request.launch, attempt.source, &spec, &record.name)?;
     let run = async || {
         let version = session.aws.ec2.version_for(record, &attempt.source.to_string(), &launch).await?;
         session.aws.ec2.run_in_capacity_block(record, attempt, &reserved.id, version, asked).await
@@ -125,12 +125,12 @@ fn short(refusal: Refusal, code: &str, why: String, next: &'static str) -> Short
 }
 
 /// Waits until the capacity block can be launched into, however long that is; says why it can't, where it never will.
-async fn active(buying: PurchaseRequest<'_>, reserved: &Reserved) -> Result<Option<Shortfall>> {
-    let PurchaseRequest { session, record, .. } = buying;
+async fn active(request: PurchaseRequest<'_>, reserved: &Reserved) -> Result<Option<Shortfall>> {
+    let PurchaseRequest { session, record, .. } = request;
     let began = session.now();
     loop {
         let it = session.aws.ec2.capacity_block(&reserved.id).await?;
-        if let Some(short) = unfit(buying, &it, reserved).await? {
+        if let Some(short) = unfit(request, &it, reserved).await? {
             return Ok(Some(short));
         }
         let left = session.now().duration_until(it.start) - EARLY;
@@ -159,8 +159,8 @@ async fn active(buying: PurchaseRequest<'_>, reserved: &Reserved) -> Result<Opti
 }
 
 /// Why this attempt can't be launched into this capacity block.
-async fn unfit(buying: PurchaseRequest<'_>, it: &Reservation, reserved: &Reserved) -> Result<Option<Shortfall>> {
-    let PurchaseRequest { session, attempt, .. } = buying;
+async fn unfit(request: PurchaseRequest<'_>, it: &CapacityBlockReservation, reserved: &Reserved) -> Result<Option<Shortfall>> {
+    let PurchaseRequest { session, attempt, .. } = request;
     if OVER.contains(&it.state.as_str()) {
         return Ok(Some(over(it)));
     }
@@ -175,7 +175,7 @@ async fn unfit(buying: PurchaseRequest<'_>, it: &Reservation, reserved: &Reserve
     }))
 }
 
-fn over(it: &Reservation) -> Shortfall {
+fn over(it: &CapacityBlockReservation) -> Shortfall {
     let why = format!("capacity block {} is {}", it.id, it.state);
     short(Refusal::Never, &it.state, why, "Look at it with `aws ec2 describe-capacity-reservations`")
 }

@@ -14,7 +14,7 @@ use crate::aws::ec2::Market;
 use crate::aws::refusal;
 use crate::model::block::Block;
 use crate::model::error::Result;
-use crate::model::record::{Attempt, LaunchData, Record};
+use crate::model::record::{PurchaseAttempt, LaunchData, Record};
 use crate::runtime::wait::{Poll, SETTLE_LIMIT, WaitSpec};
 use crate::session::Session;
 
@@ -34,7 +34,7 @@ pub struct PurchaseRequest<'a> {
     /// The block's record.
     pub record: &'a Record,
     /// The attempt.
-    pub attempt: &'a Attempt,
+    pub attempt: &'a PurchaseAttempt,
     /// How many instances it is asked for.
     pub asked: u32,
     /// What is launched; its user data is this source's.
@@ -69,13 +69,13 @@ impl PurchaseRequest<'_> {
 /// # Errors
 /// What says nothing about the capacity: credentials, network, a wait that came to its end. A refusal is no error
 /// but in [`PurchaseOutcome::short`].
-pub async fn buy(buying: PurchaseRequest<'_>) -> Result<PurchaseOutcome> {
-    match buying.attempt.source {
-        Source::SpotBlock => Box::pin(spot_block::buy(buying)).await,
-        Source::Spot => Box::pin(fleet::buy(buying, Market::Spot)).await,
-        Source::OnDemand => Box::pin(fleet::buy(buying, Market::OnDemand)).await,
-        Source::Reservation => Box::pin(reservation::buy(buying)).await,
-        Source::CapacityBlock => Box::pin(capacity_block::buy(buying)).await,
+pub async fn buy(request: PurchaseRequest<'_>) -> Result<PurchaseOutcome> {
+    match request.attempt.source {
+        Source::SpotBlock => Box::pin(spot_block::buy(request)).await,
+        Source::Spot => Box::pin(fleet::buy(request, Market::Spot)).await,
+        Source::OnDemand => Box::pin(fleet::buy(request, Market::OnDemand)).await,
+        Source::Reservation => Box::pin(reservation::buy(request)).await,
+        Source::CapacityBlock => Box::pin(capacity_block::buy(request)).await,
     }
 }
 

@@ -10,8 +10,8 @@ use crate::model::error::Result;
 use crate::session::Session;
 
 /// The cheapest offering that fits, if it may be bought.
-pub(super) async fn chosen(buying: PurchaseRequest<'_>) -> Result<std::result::Result<Offering, Shortfall>> {
-    let PurchaseRequest { session, record, attempt, asked, .. } = buying;
+pub(super) async fn chosen(request: PurchaseRequest<'_>) -> Result<std::result::Result<Offering, Shortfall>> {
+    let PurchaseRequest { session, record, attempt, asked, .. } = request;
     let spec = &record.spec;
     if session.now() >= spec.valid_until {
         return Ok(Err(Shortfall::too_late()));
@@ -20,8 +20,8 @@ pub(super) async fn chosen(buying: PurchaseRequest<'_>) -> Result<std::result::R
     let found = offerings(session, kind, asked, spec.duration, spec.start_by, &attempt.pool.subnets).await;
     let found = match found {
         Err(error) => {
-            let came = outcome(error, refusal::of_offerings)?;
-            return Ok(Err(came.short.unwrap_or_else(Shortfall::too_late)));
+            let outcome = outcome(error, refusal::of_offerings)?;
+            return Ok(Err(outcome.short.unwrap_or_else(Shortfall::too_late)));
         }
         Ok(found) => found,
     };
@@ -36,7 +36,7 @@ pub(super) async fn chosen(buying: PurchaseRequest<'_>) -> Result<std::result::R
                 format!("the cheapest capacity block costs {}, more than max-cost ${most:.2}", shown_fee(&cheapest));
             Err(short(Refusal::Price, "too-dear", why, "Raise [block] max-cost, or ask for less"))
         }
-        Some(_) if buying.consent => Ok(cheapest),
+        Some(_) if request.consent => Ok(cheapest),
         _ => {
             let why = format!(
                 "a capacity block would cost {} at once and for good, which takes --yes-purchase and [block] max-cost",

@@ -11,7 +11,7 @@ use crate::model::error::{AwsErrorKind, Result};
 
 /// What an instance was launched with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct InstancePlacement {
     /// Its subnet.
     pub subnet: String,
     /// The subnet's VPC.
@@ -38,12 +38,12 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn place(&self, instance: &str) -> Result<Option<Place>> {
+    pub async fn place(&self, instance: &str) -> Result<Option<InstancePlacement>> {
         let by = filter("instance-id", [instance.to_owned()]);
         let answer = self.client.describe_instances().filters(by).send().await;
         let answer = answer.map_err(failed("ec2:DescribeInstances", instance))?;
         let it = answer.reservations().iter().flat_map(|it| it.instances()).next();
-        Ok(it.map(|it| Place {
+        Ok(it.map(|it| InstancePlacement {
             subnet: text(it.subnet_id()),
             vpc: text(it.vpc_id()),
             public: it.public_ip_address().is_some_and(|address| !address.is_empty()),
@@ -60,7 +60,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn way_out(&self, place: &Place) -> Result<Option<Way>> {
+    pub async fn way_out(&self, place: &InstancePlacement) -> Result<Option<Way>> {
         let own = self.route_tables(vec![filter("association.subnet-id", [place.subnet.clone()])]).await?;
         let tables = if own.is_empty() {
             let main = filter("association.main", ["true".to_owned()]);

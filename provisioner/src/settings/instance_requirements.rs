@@ -6,17 +6,17 @@ use super::check::{Check, Given};
 use super::raw::Scalar;
 use super::units;
 use crate::args::BlockFlags;
-use crate::model::instance_type::{Arch, Needs};
+use crate::model::instance_type::{Arch, InstanceRequirements};
 
 /// The keys of the file that say what an instance needs.
-pub(super) struct RawNeeds {
+pub(super) struct RawRequirements {
     pub(super) vcpus: Option<Spanned<i64>>,
     pub(super) memory: Option<Spanned<Scalar>>,
     pub(super) gpus: Option<Spanned<i64>>,
     pub(super) arch: Option<Spanned<String>>,
 }
 
-impl RawNeeds {
+impl RawRequirements {
     fn none() -> Self {
         Self { vcpus: None, memory: None, gpus: None, arch: None }
     }
@@ -28,12 +28,12 @@ impl Check<'_> {
         &mut self,
         flags: &BlockFlags,
         types: Option<Spanned<Vec<String>>>,
-        raw: RawNeeds,
-    ) -> Option<(Vec<String>, Option<Needs>)> {
+        raw: RawRequirements,
+    ) -> Option<(Vec<String>, Option<InstanceRequirements>)> {
         let need_flags =
             flags.vcpus.is_some() || flags.memory.is_some() || flags.gpus.is_some() || flags.arch.is_some();
         let (types, raw) = match (flags.instance_types.is_some(), need_flags) {
-            (true, false) => (types, RawNeeds::none()),
+            (true, false) => (types, RawRequirements::none()),
             (false, true) => (None, raw),
             _ => (types, raw),
         };
@@ -49,13 +49,13 @@ impl Check<'_> {
                 let memory_mib = memory.map(|given| self.take(&given.place, units::mebibytes(&given.value)));
                 let gpus = gpus.map(|given| self.count(&given, 64));
                 let arch = arch.map_or(Some(Arch::X86), |given| self.arch(&given));
-                let needs = Needs {
+                let requirements = InstanceRequirements {
                     vcpus: vcpus.unwrap_or(Some(0))?,
                     memory_mib: memory_mib.unwrap_or(Some(0))?,
                     gpus: gpus.unwrap_or(Some(0))?,
                     arch: arch?,
                 };
-                Some((Vec::new(), Some(needs)))
+                Some((Vec::new(), Some(requirements)))
             }
             None if arch.is_some() => {
                 let arch = arch?;
