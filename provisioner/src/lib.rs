@@ -1,32 +1,5 @@
 //! `spotblock`: brings fixed-length blocks of EC2 capacity to AWS Batch, and ends them.
 //!
-//! # From spotblock.toml to a joined block
-//!
-//! What `spotblock up` does, and where:
-//!
-//! 1. `main.rs` reads the command line (`args.rs`), makes the real [`Ports`] (HTTP client, sleep, clock, streams) and
-//!    calls [`run`]. Nothing else knows the outside, so a test can run all of it in one process on simulated time.
-//! 2. `settings.rs` merges flags, variables and spotblock.toml, and holds them against every rule (`settings/check.rs`,
-//!    `settings/jobs.rs`) before anything is asked of AWS.
-//! 3. `desired.rs` says which resources these settings want; `observe.rs` looks at what is there, through `aws/`, whose
-//!    files have only the calls that are used and classify errors once (`error.rs`).
-//! 4. `plan.rs` compares both, without I/O, into ordered steps: keep, create, change, refuse. `spotblock plan` ends here.
-//! 5. `apply.rs` does the steps around the block (product steps 1 to 5: compute environment, queue, job definitions,
-//!    roles with `policy.rs`, and the ECS cluster that Batch makes), waiting for Batch with `wait.rs`.
-//! 6. `bring.rs` brings the block (step 8). `block.rs` looks whether one goes on; if none does, `record.rs` says how the
-//!    next is written down: a launch template, created before anything is bought, that freezes every parameter. Before
-//!    that, `needs.rs` finds instance types where none were listed, and `prices.rs` says what the block costs at worst.
-//! 7. Part of it is the user data (step 6, `user_data.rs`): the agent's settings as `node-contract` has them, in a script
-//!    that cloud-init runs. From here on `spotblock-agent` has everything it needs; its manual is node-agent/src/lib.rs.
-//! 8. `capacity/` buys what the record says, under a client token that follows from it: asked again, AWS sells nothing
-//!    twice. `capacity/spot_block.rs` judges AWS's answers.
-//! 9. `bring.rs` waits for the spot requests, marks their instances with the block's tags, has them ended by a schedule at
-//!    AWS if all else fails (`defence.rs`), and waits until each is a connected container instance of the cluster.
-//! 10. `ui/` prints the result to stdout; progress, warnings and errors went to stderr.
-//!
-//! The commands are in `commands/`, one file each: `submit` (step 7) puts jobs into the queue, `status` shows, `down`
-//! ends. There is no local state: everything is found again in AWS, so any command can be stopped and run again.
-//!
 //! # The layers
 //!
 //! Bottom up: each uses those above it in this table and nothing else. `tests/house` holds it.
@@ -45,16 +18,55 @@
 //! | `diagnosis` | why something hasn't moved |
 //! | `commands` | one file a command, and how results are shown |
 //!
+//! A new source of capacity is a file in `model/src/source/` (what it sells and promises) and one in
+//! `block/purchase/` (how it is bought). A new command is a file in `commands/` and its flags in `args/`. A
+//! new call to AWS goes into its service's file in `aws/`; what its errors mean, into `aws/classify.rs`.
+//!
+//! # From spotblock.toml to a joined block
+//!
+//! What `spotblock up` does, and where:
+//!
+//! 1. `main.rs` reads the command line (`args/`), makes the real [`Ports`] (HTTP client, sleep, clock,
+//!    streams) and calls [`run`]. Nothing else knows the outside, so a test can run all of it in one process
+//!    on simulated time.
+//! 2. `settings/` merges flags, variables and spotblock.toml, and holds them against every rule
+//!    (`settings/check.rs`, `settings/jobs.rs`) before anything is asked of AWS.
+//! 3. `environment/desired.rs` says which resources these settings want; `environment/observe.rs` looks at
+//!    what is there, through `aws/`, whose files have only the calls that are used.
+//! 4. `environment/plan.rs` compares both, without I/O, into ordered steps: keep, create, change, refuse.
+//!    `spotblock plan` ends here.
+//! 5. `environment/apply.rs` does the steps around the block (product steps 1 to 5: compute environment,
+//!    queue, job definitions, roles with `environment/policy.rs`, and the ECS cluster that Batch makes),
+//!    waiting for Batch with `runtime/wait.rs`.
+//! 6. `block/launch.rs` launches the block (step 8). `block/find.rs` looks whether one goes on; if none
+//!    does, `model/src/record.rs` says how the next is written down: a launch template, created before
+//!    anything is bought, that freezes every parameter. Before that, `block/instance_types.rs` finds
+//!    instance types where none were listed, and `block/prices.rs` asks what the block costs at worst.
+//! 7. Part of it is the user data (step 6, `block/user_data.rs`): the agent's settings as `node-contract`
+//!    has them, in a script that cloud-init runs. From here on `spotblock-agent` has everything it needs; its
+//!    manual is node-agent/src/lib.rs.
+//! 8. `block/launch/try_sources.rs` asks the sources in turn; `block/purchase/` buys what the record says,
+//!    under a client token that follows from it: asked again, AWS sells nothing twice.
+//! 9. `block/launch/join.rs` marks the instances with the block's tags, has them ended by a schedule at AWS
+//!    if all else fails (`block/termination_schedules.rs`), and waits until each is a connected container
+//!    instance of the cluster. Where one isn't, `diagnosis/` says why.
+//! 10. `terminal/` prints the result to stdout; progress, warnings and errors went to stderr.
+//!
+//! The commands are in `commands/`, one file each: `submit` (step 7) puts jobs into the queue, `status`
+//! shows, `down` ends. There is no local state: everything is found again in AWS, so any command can be
+//! stopped and run again.
+//!
 //! # What identifies a block
 //!
-//! Its id, `sb-` and ten hexadecimal digits, made with its record and put as a tag on everything that belongs to it. The
-//! record's name, `spotblock-<environment>-<n>`, is a create-if-absent: of two runs at once, one creates it and the other
-//! follows. A block goes on until its instances, or all hope of them, are gone (`block.rs`, [`block::Block::life`]).
-//! docs/block-identity.md tells the whole of it on one page.
+//! Its id, `sb-` and ten hexadecimal digits, made with its record and put as a tag on everything that belongs
+//! to it. The record's name, `spotblock-<environment>-<n>`, is a create-if-absent: of two runs at once, one
+//! creates it and the other follows. A block goes on until its instances, or all hope of them, are gone
+//! ([`Block::life`](model::block::Block::life)). docs/block-identity.md tells the whole of it on one page.
 //!
 //! # What is ours
 //!
-//! Whatever ends, tags or changes a thing takes an [`ownership::Owned`], which only the check in `ownership.rs` makes.
+//! Whatever ends, tags or changes a thing takes an [`Owned`](model::ownership::Owned), which only the check
+//! in `model/src/ownership.rs` makes.
 
 use std::io::Write;
 use std::path::PathBuf;

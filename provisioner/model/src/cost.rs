@@ -172,7 +172,7 @@ pub fn quotes(
 }
 
 /// All instances for the whole duration at the dearest bound; none where one has none. A capacity block is bought as a
-/// whole, and never above `max-cost` (`capacity/capacity_block.rs`). Pure.
+/// whole, and never above `max-cost` (`purchase/capacity_block.rs`). Pure.
 #[must_use]
 pub fn worst_case(
     quotes: &[Quote],

@@ -1,12 +1,12 @@
 //! A block's record: an EC2 launch template, created before anything is bought.
 //!
 //! Its name, `spotblock-<environment>-<n>`, is a create-if-absent that every account has. Its data freezes what is
-//! launched; its tags freeze the block's id, count, duration, price, the ladder of sources with their types and subnets,
+//! launched; its tags freeze the block's id, count, duration, price, the sources in their order with their types and subnets,
 //! and the time until which requests are valid. From these follow the attempts, one for each pool of each source in turn
 //! (`record/attempt.rs`). A purchase takes its parameters from here and never from spotblock.toml, and its client token
 //! is a hash of id, source and attempt: asked again, AWS gives the old result instead of selling twice.
 //!
-//! Later tags say how far the ladder was climbed: which attempts were refused, and what they brought all the same.
+//! Later tags say how far that went: which attempts were refused, and what they brought all the same.
 
 use std::collections::BTreeMap;
 
@@ -48,7 +48,7 @@ pub const OUTCOME: &str = "spotblock:outcome";
 pub const REPORTED: &str = "spotblock:reported";
 /// The tag that says since when a block is being ended, whatever is up of it yet: nothing more is bought for it.
 pub const ENDED: &str = "spotblock:ended";
-/// The tag that names the run whose turn it is to buy, where there is more than one attempt (`bring/lease.rs`).
+/// The tag that names the run whose turn it is to buy, where there is more than one attempt (`launch/lease.rs`).
 pub const DRIVER: &str = "spotblock:driver";
 /// A tag's value has up to 256 characters `[V]`.
 pub const TAG_VALUE: usize = 256;
@@ -112,7 +112,7 @@ pub struct Record {
     pub created: Timestamp,
     /// The spec.
     pub spec: BlockSpec,
-    /// What the sources refused, in the ladder's order.
+    /// What the sources refused, in the order of the attempts.
     pub refused: Vec<Refused>,
     /// The run whose turn it is to buy.
     pub driver: Option<String>,
@@ -347,7 +347,7 @@ pub(crate) mod tests {
         assert_eq!(BlockSpec::from_tags("t", &spec().to_tags()).expect("its own tags"), spec());
         let free = BlockSpec { max_price: None, user_tags: BTreeMap::new(), ..spec() };
         assert_eq!(BlockSpec::from_tags("t", &free.to_tags()).expect("its own tags"), free);
-        let ladder = BlockSpec {
+        let several = BlockSpec {
             sources: vec![Source::SpotBlock, Source::Spot, Source::OnDemand],
             types: vec!["t2.micro".into(), "t3.micro".into()],
             partial: Some(2),
@@ -355,7 +355,7 @@ pub(crate) mod tests {
             reservation: Some("cr-1".into()),
             ..spec()
         };
-        assert_eq!(BlockSpec::from_tags("t", &ladder.to_tags()).expect("its own tags"), ladder);
+        assert_eq!(BlockSpec::from_tags("t", &several.to_tags()).expect("its own tags"), several);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Step 8: a block, from its record to instances that have joined the cluster.
 //!
 //! 1. the live block's record is continued, or the next one is created ([`record_of`]); whoever creates it first wins
-//! 2. what the record says is bought, source by source (`bring/ladder.rs`); what was bought already is adopted, and of two runs
-//!    one goes from source to source (`bring/lease.rs`)
-//! 3. instances of ours are tagged, and each one's container instance is waited for (`bring/join.rs`)
-//! 4. after the purchase and after the joining it is looked whether somebody ended the block meanwhile (`bring/ended.rs`)
-//! 5. all or nothing: where too few come, the others are given back (`bring/release.rs`)
+//! 2. what the record says is bought, source by source (`launch/try_sources.rs`); what was bought already is adopted, and of two runs
+//!    one goes from source to source (`launch/lease.rs`)
+//! 3. instances of ours are tagged, and each one's container instance is waited for (`launch/join.rs`)
+//! 4. after the purchase and after the joining it is looked whether somebody ended the block meanwhile (`launch/ended.rs`)
+//! 5. all or nothing: where too few come, the others are given back (`launch/release.rs`)
 
 use std::time::Duration;
 

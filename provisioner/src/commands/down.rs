@@ -4,7 +4,7 @@
 //! retry rules know; `--now` does without. A block's spot requests are cancelled first, then described again, since a fulfilment can race a cancellation; what
 //! came up is terminated if it is ours; its record goes last. Killed anywhere, a second run finds what is left.
 //!
-//! A call that AWS denies keeps nothing else alive (`troubles.rs`): what the other reads show is ended, what may be left
+//! A call that AWS denies keeps nothing else alive (`failures.rs`): what the other reads show is ended, what may be left
 //! keeps its schedules and its record, and the run fails.
 
 use std::collections::BTreeSet;
@@ -131,7 +131,7 @@ async fn emptied(session: &Session<'_>, blocks: &[&Block], limit: Duration, fail
 }
 
 /// Writes on its record that a block is being ended: before it is looked at what there is of it, so that a run which buys
-/// at the same time knows it by then, or has bought what is seen (`bring/ended.rs`).
+/// at the same time knows it by then, or has bought what is seen (`launch/ended.rs`).
 async fn marked(session: &Session<'_>, block: &Block) -> Result<()> {
     match &block.record {
         Some(record) if record.ended.is_none() => session.aws.ec2.set_ended(record, session.now()).await,

@@ -3,10 +3,10 @@
 //! First the schedules at AWS, then the tag that the agents read, each of which moves its instance's own end and its
 //! power-off timer. Stopped in between, the agents and timers still end the block when they did, and the schedules come
 //! after them: nothing ends early, and nothing lives without an end. Before all that, the extension of a capacity block is
-//! bought (`capacity/capacity_block/extension.rs`).
+//! bought (`purchase/capacity_block/extension.rs`).
 //!
 //! - `extend/cost.rs`: before anything is changed, what it can cost
-//! - `extend/heard.rs`: afterwards, what the agents made of it
+//! - `extend/acknowledgements.rs`: afterwards, what the agents made of it
 
 use std::collections::BTreeMap;
 

@@ -36,7 +36,7 @@ pub mod view;
 const JOIN: SignedDuration = SignedDuration::from_mins(15);
 const VALID_FOR: SignedDuration = SignedDuration::from_mins(10);
 
-/// How to bring a block, from the flags.
+/// How to launch a block, from the flags.
 ///
 /// # Errors
 /// [`Error::settings`] when a duration is none.

@@ -1,7 +1,7 @@
 //! Why an instance hasn't joined, and why a job waits: facts in, findings out, without I/O.
 //!
-//! What can be found stands in `doctor/cause.rs`, and with its grounds and its cure in docs/troubleshooting.md. Here are the
-//! facts, and what is wrong with everything at once; `doctor/instance.rs` and `doctor/job.rs` look at one of them.
+//! What can be found stands in `diagnosis/cause.rs`, and with its grounds and its cure in docs/troubleshooting.md. Here are the
+//! facts, and what is wrong with everything at once; `diagnosis/instance.rs` and `diagnosis/job.rs` look at one of them.
 
 use std::collections::BTreeMap;
 

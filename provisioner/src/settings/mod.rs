@@ -4,7 +4,7 @@
 //! - `settings/raw.rs`: the file's shape
 //! - `settings/units.rs`: durations, sizes, prices
 //! - `settings/check.rs`: the rules, each with the line it is broken on; those of `[block]` in `settings/block.rs`
-//!   and `settings/needs.rs`
+//!   and `settings/instance_requirements.rs`
 //! - `settings/jobs.rs`: the rules of job definitions
 
 use std::collections::BTreeMap;

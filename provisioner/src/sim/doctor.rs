@@ -13,7 +13,7 @@ pub(super) use scenes::that_runs;
 mod scenes;
 
 /// Catches: a cause that can't happen or is not found when it does. docs/troubleshooting.md has a row for each, which
-/// doctor/tests.rs holds.
+/// diagnosis/tests.rs holds.
 #[tokio::test(start_paused = true)]
 async fn each_cause_happens_on_the_local_cloud_and_is_found() {
     for cause in Cause::ALL {

@@ -1,4 +1,4 @@
-//! The attempts of a block: one for each pool of each source, in the ladder's order. All of them follow from the record.
+//! The attempts of a block: one for each pool of each source in turn. All of them follow from the record.
 
 use std::collections::BTreeMap;
 

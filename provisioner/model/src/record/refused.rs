@@ -1,4 +1,4 @@
-//! How far a ladder was climbed, as it stands on the record: one tag a source.
+//! Which sources refused what, as it stands on the record: one tag a source.
 
 use std::collections::BTreeMap;
 

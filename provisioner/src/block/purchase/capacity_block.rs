@@ -3,7 +3,7 @@
 //!
 //! The purchase has no client token: asked for twice, AWS sells twice. So
 //!
-//! 1. only the run whose turn it is buys (`bring/lease.rs`), also where the block has one attempt
+//! 1. only the run whose turn it is buys (`launch/lease.rs`), also where the block has one attempt
 //! 2. what carries the block's tags is looked for first
 //! 3. that an offering is about to be bought is written on the record; then the record is read again: another run that
 //!    took over meanwhile either sees this mark, or this run sees its name

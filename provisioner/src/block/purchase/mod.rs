@@ -1,12 +1,13 @@
-//! Where the capacity comes from: one file a source, each a [`Capacity`]. Nothing else knows how a source is bought.
+//! How capacity is bought: one file a source. Nothing else knows how a source is bought.
 //!
-//! - `refusal.rs`: what AWS's refusals mean, and which of them lead on to the next source
+//! - `outcome.rs`: what came of an attempt, and why it may have brought too little
 //! - `spot_block.rs`: spot instances with a defined duration
-//! - `capacity_block.rs`: capacity blocks, bought or there already
-//! - `spot.rs`, `on_demand.rs`: what they have in common is in `fleet.rs`
+//! - `fleet.rs`: spot and on-demand instances, launched by a fleet of type instant
 //! - `reservation.rs`: a capacity reservation, made for the block or the user's own, and launches into it
+//! - `capacity_block.rs`: capacity blocks, bought or there already
 //!
-//! `bring/ladder.rs` climbs from one to the next.
+//! `launch/try_sources.rs` goes from one to the next. What a source sells and promises is told in
+//! `model/src/source/`; what AWS's refusals mean, in `aws/refusal.rs`.
 
 use node_contract::Source;
 

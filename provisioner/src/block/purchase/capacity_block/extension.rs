@@ -4,7 +4,7 @@
 //!    and what follows is gone on with, and buys nothing
 //! 2. the mark of a purchase without anything to show for it stands: nothing more is bought
 //! 3. the mark is written, with this run's name, soon after that look; a while later the record is read again: of several
-//!    runs at once the last to write finds its own name, and it alone buys (`bring/lease.rs` tells of the same)
+//!    runs at once the last to write finds its own name, and it alone buys (`launch/lease.rs` tells of the same)
 //! 4. the purchase is sent once, without the SDK's repetitions, and looked for where its answer is lost
 //! 5. it is paid, and the capacity block's end has moved; only then is anybody told
 //!
