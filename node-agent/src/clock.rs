@@ -13,13 +13,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_smithy_async::time::{SharedTimeSource, TimeSource};
 use jiff::{SignedDuration, Timestamp};
 use nix::time::ClockId;
-use serde::{Deserialize, Serialize};
 
-use crate::ports::Clock;
+use crate::ports::{Anchor, AnchorSource, Clock};
 
 /// What a host's clocks show.
 pub trait HostClocks: Send + Sync {
-    /// The wall clock.
+    /// What the wall clock shows, right or wrong.
     fn wall(&self) -> Timestamp;
     /// How long the host has been up, time suspended included.
     fn up(&self) -> SignedDuration;
@@ -29,7 +28,7 @@ pub trait HostClocks: Send + Sync {
 
 /// The clocks of the host that this process runs on.
 #[derive(Clone, Copy, Debug)]
-pub struct Kernel;
+pub(crate) struct Kernel;
 
 impl HostClocks for Kernel {
     #[expect(clippy::disallowed_methods, reason = "this is the one place where the wall clock is read")]
@@ -58,28 +57,6 @@ const AGREEMENT: SignedDuration = SignedDuration::from_secs(2);
 /// A Date falls on average half a second behind the moment it was made.
 const HALF_A_SECOND: SignedDuration = SignedDuration::from_millis(500);
 
-/// Where a boot's time comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Anchor {
-    /// The boot it holds for; empty if the kernel doesn't tell.
-    pub boot_id: String,
-    /// The wall time of that boot.
-    pub booted_at: Timestamp,
-    /// Whose word it rests on.
-    pub source: AnchorSource,
-}
-
-/// Whose word an [`Anchor`] rests on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AnchorSource {
-    /// A Date that AWS sent.
-    Date,
-    /// The host's wall clock: no Date was to be had.
-    WallClock,
-}
-
 /// A Date and the moment it came.
 #[derive(Clone, Copy, Debug)]
 struct Sighting {
@@ -104,7 +81,7 @@ pub struct BootClock {
 impl BootClock {
     /// A clock that goes by the wall clock of this moment, until it is anchored.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::on(Box::new(Kernel))
     }
 
@@ -151,7 +128,7 @@ impl BootClock {
     }
 
     /// Anchors the clock to what was seen, and returns the anchor to be kept for this boot.
-    pub fn anchor(&self) -> Anchor {
+    pub(crate) fn anchor(&self) -> Anchor {
         let sighting = self.sighting.lock().ok().and_then(|sighting| *sighting);
         let (booted_at, source) = match sighting {
             Some(sighting) => (anchored(sighting), AnchorSource::Date),
@@ -163,7 +140,7 @@ impl BootClock {
 
     /// The id of this boot; empty if the kernel doesn't tell.
     #[must_use]
-    pub fn boot_id(&self) -> &str {
+    pub(crate) fn boot_id(&self) -> &str {
         &self.boot_id
     }
 
@@ -173,7 +150,7 @@ impl BootClock {
     }
 
     /// The same where this boot is known by an id that may be another one than this process sees.
-    pub fn resume_in(&self, anchor: &Anchor, boot_id: &str) -> bool {
+    pub(crate) fn resume_in(&self, anchor: &Anchor, boot_id: &str) -> bool {
         let same = !boot_id.is_empty() && anchor.boot_id == boot_id;
         if same {
             self.count_from(anchor.booted_at, anchor.source);
@@ -197,7 +174,7 @@ impl BootClock {
 /// The moments at which whatever looks for something again and again looks. They are the same for all, so that looks
 /// whose paces are multiples of each other share one wake-up of the process.
 #[derive(Clone, Copy, Debug)]
-pub struct Beat {
+pub(crate) struct Beat {
     start: tokio::time::Instant,
     lead: Duration,
 }
@@ -206,20 +183,20 @@ impl Beat {
     /// A beat that began `lead` ago: two agents that start together and have different leads don't look together.
     #[expect(clippy::disallowed_methods, reason = "this is where clocks are read")]
     #[must_use]
-    pub fn new(lead: Duration) -> Self {
+    pub(crate) fn new(lead: Duration) -> Self {
         Self { start: tokio::time::Instant::now(), lead }
     }
 
     /// How many times `every` has come.
     #[must_use]
-    pub fn count(self, every: Duration) -> u64 {
+    pub(crate) fn count(self, every: Duration) -> u64 {
         u64::try_from(self.gone().as_nanos() / every.as_nanos().max(1)).unwrap_or(u64::MAX)
     }
 
     /// When it comes the next time. Exactly the same moment for all who ask: those a microsecond apart would be woken
     /// one after the other.
     #[must_use]
-    pub fn next(self, every: Duration) -> tokio::time::Instant {
+    pub(crate) fn next(self, every: Duration) -> tokio::time::Instant {
         let count = u32::try_from(self.count(every)).unwrap_or(u32::MAX);
         let gone = every.saturating_mul(count.saturating_add(1));
         self.start + gone.saturating_sub(self.lead)
@@ -262,7 +239,7 @@ impl fmt::Debug for BootClock {
 /// The block's time for the SDK: it signs requests and judges tokens by it, and a wrong wall clock would make AWS refuse
 /// them.
 #[must_use]
-pub fn sdk_time(clock: &Arc<BootClock>) -> SharedTimeSource {
+pub(crate) fn sdk_time(clock: &Arc<BootClock>) -> SharedTimeSource {
     SharedTimeSource::new(SdkTime(Arc::clone(clock)))
 }
 

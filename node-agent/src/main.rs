@@ -1,16 +1,17 @@
 //! Args, logging, run, exit code; all else is in the library.
 
+use std::fmt::Display;
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use node_contract::names;
-use spotblock_agent::adapters::timer::NOT_DUE;
-use spotblock_agent::args::{Args, Command, Output, RunArgs};
+use serde::Serialize;
+use spotblock_agent::commands::{check, drain, due, guard, run, status};
+use spotblock_agent::settings::args::{Args, Command, Output, RunArgs};
 use spotblock_agent::settings::{Environment, Settings};
+use spotblock_agent::status::log;
 use spotblock_agent::status::problems::Problems;
-use spotblock_agent::{check, guard, log, status};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Run(place) => with_settings(&place, |settings, problems| {
             block_on(async {
-                spotblock_agent::run(settings, problems, told_to_end()?).await.context("start the agent")?;
+                run::run(settings, problems, told_to_end()?).await.context("start the agent")?;
                 Ok(ExitCode::SUCCESS)
             })
         }),
@@ -35,26 +36,19 @@ fn main() -> ExitCode {
         Command::Check { place, output, offline } => with_settings(&place, |settings, _| {
             block_on(async {
                 let verdicts = check::check(&settings, offline).await.context("check the host")?;
-                let text = match output {
-                    Output::Text => verdicts.to_string(),
-                    Output::Json => serde_json::to_string_pretty(&verdicts)? + "\n",
-                };
-                print(&text)?;
+                print(&rendered(&verdicts, output)?)?;
                 Ok(if verdicts.pass() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
             })
         }),
         Command::Drain(place) => with_settings(&place, |settings, _| {
             block_on(async {
-                let done = guard::drain(&settings).await.context("drain this instance")?;
+                let done = drain::drain(&settings).await.context("drain this instance")?;
                 print(&(done + "\n"))?;
                 Ok(ExitCode::SUCCESS)
             })
         }),
         Command::Status { place, output } => tell_status(&place, output),
-        Command::Due(place) => block_on(async {
-            let due = spotblock_agent::is_due(&place.root).await;
-            Ok(if due { ExitCode::SUCCESS } else { ExitCode::from(NOT_DUE) })
-        }),
+        Command::Due(place) => block_on(async { Ok(ExitCode::from(due::exit_code(&place.root).await)) }),
     };
     done.unwrap_or_else(|error| fail(&error, ExitCode::FAILURE))
 }
@@ -101,15 +95,16 @@ fn told_to_end() -> anyhow::Result<impl Future<Output = ()>> {
 }
 
 fn tell_status(place: &RunArgs, output: Output) -> anyhow::Result<ExitCode> {
-    let socket = place.root.join(names::path::SOCKET);
-    let report = status::socket::ask(&socket)
-        .with_context(|| format!("ask the agent at {} (does it run, and are you root?)", socket.display()))?;
-    let text = match output {
-        Output::Text => report.to_string(),
-        Output::Json => serde_json::to_string_pretty(&report)? + "\n",
-    };
-    print(&text)?;
+    print(&rendered(&status::report(&place.root)?, output)?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A report as it was asked for.
+fn rendered(report: &(impl Display + Serialize), output: Output) -> anyhow::Result<String> {
+    Ok(match output {
+        Output::Text => report.to_string(),
+        Output::Json => serde_json::to_string_pretty(report)? + "\n",
+    })
 }
 
 fn print(text: &str) -> anyhow::Result<()> {

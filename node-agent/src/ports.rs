@@ -2,6 +2,7 @@
 //! place.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +11,14 @@ use jiff::{SignedDuration, Timestamp};
 use node_contract::NodeConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Anchor;
 use crate::lifecycle::{EcsUnit, ExtensionAnswer, InstanceStatus, OnHost, Outcome, Registration, State, Survey};
 
-/// A pending answer.
+/// The answer of a port, still to come: a boxed future, so that ports can be trait objects.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The time by which the block is measured.
 pub trait Clock: Send + Sync {
-    /// Now.
+    /// The block's time at this moment.
     fn now(&self) -> Timestamp;
     /// How far the host's wall clock is ahead of [`Clock::now`].
     fn skew(&self) -> SignedDuration;
@@ -26,14 +26,36 @@ pub trait Clock: Send + Sync {
     fn anchored(&self) -> Anchor;
 }
 
+/// Where a boot's time comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Anchor {
+    /// The boot it holds for; empty if the kernel doesn't tell.
+    pub(crate) boot_id: String,
+    /// The wall time of that boot.
+    pub(crate) booted_at: Timestamp,
+    /// Whose word it rests on.
+    pub(crate) source: AnchorSource,
+}
+
+/// Whose word an [`Anchor`] rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnchorSource {
+    /// A Date that AWS sent.
+    Date,
+    /// The host's wall clock: no Date was to be had.
+    WallClock,
+}
+
 /// Who and where this instance is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The instance's id.
     pub instance: String,
-    /// Its region.
+    /// The AWS region that it runs in.
     pub region: String,
-    /// Its launch (`pendingTime`).
+    /// When it was launched, as IMDS says (`pendingTime`).
     pub launched: Timestamp,
     /// Whether AWS may take it at two minutes' notice (`instance-life-cycle` is `spot`).
     pub is_spot: bool,
@@ -80,7 +102,7 @@ pub enum Signal {
 pub struct IntrospectionError {
     /// The path asked for.
     pub path: &'static str,
-    /// What was wrong.
+    /// What went wrong with it, in words.
     pub problem: String,
 }
 
@@ -106,7 +128,7 @@ pub struct ClusterError {
     pub outcome: Outcome,
 }
 
-/// ECS.
+/// The ECS API, as far as this instance's role is asked for it.
 pub trait Cluster: Send + Sync {
     /// Sets the instance DRAINING and returns the status that ECS confirmed.
     fn drain<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>>;
@@ -135,11 +157,11 @@ pub trait Cluster: Send + Sync {
 pub struct HostError {
     /// What was to be done.
     pub what: String,
-    /// What was wrong.
+    /// What went wrong with it, in words.
     pub problem: String,
 }
 
-/// The host.
+/// The host that the agent runs on: the ECS agent's service, the containers, the power.
 pub trait Host: Send + Sync {
     /// Writes ecs.config and asks for the ECS agent to be started, without waiting until it runs.
     fn start_ecs(&self) -> Answer<'_, Result<(), HostError>>;
@@ -158,7 +180,7 @@ pub trait Host: Send + Sync {
     fn power_off(&self) -> Answer<'_, Result<(), HostError>>;
 }
 
-/// The service manager.
+/// The service manager that started the agent, which is systemd on a real host.
 pub trait Supervisor: Send + Sync {
     /// The agent has started.
     fn ready(&self);
@@ -183,7 +205,7 @@ pub struct Saved {
     pub identity: Identity,
     /// The block's settings.
     pub config: NodeConfig,
-    /// The clock.
+    /// What the block's time rests on in this boot.
     pub anchor: Anchor,
     /// The agent's life so far.
     pub state: State,
@@ -195,7 +217,7 @@ pub struct Saved {
 pub struct StoreError {
     /// The file and what was to be done with it.
     pub what: String,
-    /// What was wrong.
+    /// What went wrong with it, in words.
     pub problem: String,
 }
 
@@ -223,7 +245,7 @@ pub enum Moment {
 impl Moment {
     /// The word for it, as in the names of hooks.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Drain => "drain",
             Self::Warn => "warn",
@@ -236,16 +258,14 @@ impl Moment {
 /// What a hook is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Details {
-    /// The block's id.
-    pub block: String,
-    /// The instance's id.
-    pub instance: String,
+    pub(crate) block: String,
+    pub(crate) instance: String,
     /// Why it comes to this ([`crate::lifecycle::Why::word`]).
-    pub why: &'static str,
+    pub(crate) why: &'static str,
     /// When tasks that still run are stopped.
-    pub stop_at: Timestamp,
+    pub(crate) stop_at: Timestamp,
     /// When the instance is gone.
-    pub end: Timestamp,
+    pub(crate) end: Timestamp,
 }
 
 /// What the host's owner wants to be run at certain moments.
@@ -262,23 +282,35 @@ impl Hooks for NoHooks {
     fn fire(&self, _: Moment, _: &Details) {}
 }
 
-/// Everything outside.
+/// One implementation of each port: all that the loop can reach.
 #[derive(Clone)]
 pub struct Ports {
     /// The block's time.
     pub clock: Arc<dyn Clock>,
-    /// IMDS.
+    /// The instance metadata service (IMDS).
     pub metadata: Arc<dyn Metadata>,
     /// The ECS agent's introspection.
     pub ecs_agent: Arc<dyn EcsAgent>,
-    /// ECS.
+    /// The cluster at ECS that the instance is a part of.
     pub cluster: Arc<dyn Cluster>,
-    /// The host.
+    /// The host that the agent runs on.
     pub host: Arc<dyn Host>,
-    /// The service manager.
+    /// The service manager that watches the agent.
     pub supervisor: Arc<dyn Supervisor>,
-    /// The state file.
+    /// The file that the state is saved in.
     pub store: Arc<dyn StateStore>,
-    /// The hooks.
+    /// The hooks that the host's owner has put there.
     pub hooks: Arc<dyn Hooks>,
+}
+
+/// An error's text and those of its causes, in one line: what stands as the `problem` of the errors
+/// here.
+pub(crate) fn error_chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }

@@ -86,7 +86,7 @@ async fn the_power_off_timer_and_its_service_are_valid() {
     let timer = PowerOffTimer {
         folder: dir.path().into(),
         arm: Vec::new(),
-        ladder: vec![
+        power_off_commands: vec![
             words(&["systemctl", "poweroff"]),
             words(&["systemctl", "poweroff", "--force"]),
             words(&["sh", "-c", "echo o >/proc/sysrq-trigger"]),

@@ -1,50 +1,79 @@
 //! `spotblock`: brings fixed-length blocks of EC2 capacity to AWS Batch, and ends them.
 //!
+//! # The layers
+//!
+//! Bottom up: each uses those above it in this table and nothing else. `tests/house` holds it.
+//!
+//! | layer | what it is |
+//! |---|---|
+//! | `model` | what a block, a job definition and a purchase are: plain types and pure rules |
+//! | `args` | the command line |
+//! | `terminal` | streams, progress, tables, and how times and counts are written |
+//! | `runtime` | the clock, bounded waits, interruption, failures collected on the way |
+//! | `settings` | spotblock.toml, flags and variables, as checked settings |
+//! | `aws` | one adapter a service, and the only place that classifies an SDK error |
+//! | `session` | what a running command has |
+//! | `environment` | what stands around blocks: desired, observed, plan, apply; CloudFormation; policies |
+//! | `block` | a block's life: find, launch, purchase, join, drain, end |
+//! | `diagnosis` | why something hasn't moved |
+//! | `commands` | one file a command, and how results are shown |
+//!
+//! A new source of capacity is a file in `model/src/source/` (what it sells and promises) and one in
+//! `block/purchase/` (how it is bought). A new command is a file in `commands/` and its flags in `args/`. A
+//! new call to AWS goes into its service's file in `aws/`; what its errors mean, into `aws/classify.rs`.
+//!
 //! # From spotblock.toml to a joined block
 //!
 //! What `spotblock up` does, and where:
 //!
-//! 1. `main.rs` reads the command line (`args.rs`), makes the real [`Ports`] (HTTP client, sleep, clock, streams) and
-//!    calls [`run`]. Nothing else knows the outside, so a test can run all of it in one process on simulated time.
-//! 2. `settings.rs` merges flags, variables and spotblock.toml, and holds them against every rule (`settings/check.rs`,
-//!    `settings/jobs.rs`) before anything is asked of AWS.
-//! 3. `desired.rs` says which resources these settings want; `observe.rs` looks at what is there, through `aws/`, whose
-//!    files have only the calls that are used and classify errors once (`error.rs`).
-//! 4. `plan.rs` compares both, without I/O, into ordered steps: keep, create, change, refuse. `spotblock plan` ends here.
-//! 5. `apply.rs` does the steps around the block (product steps 1 to 5: compute environment, queue, job definitions,
-//!    roles with `policy.rs`, and the ECS cluster that Batch makes), waiting for Batch with `wait.rs`.
-//! 6. `bring.rs` brings the block (step 8). `block.rs` looks whether one goes on; if none does, `record.rs` says how the
-//!    next is written down: a launch template, created before anything is bought, that freezes every parameter. Before
-//!    that, `needs.rs` finds instance types where none were listed, and `prices.rs` says what the block costs at worst.
-//! 7. Part of it is the user data (step 6, `user_data.rs`): the agent's settings as `node-contract` has them, in a script
-//!    that cloud-init runs. From here on `spotblock-agent` has everything it needs; its manual is node-agent/src/lib.rs.
-//! 8. `capacity/` buys what the record says, under a client token that follows from it: asked again, AWS sells nothing
-//!    twice. `capacity/spot_block.rs` judges AWS's answers.
-//! 9. `bring.rs` waits for the spot requests, marks their instances with the block's tags, has them ended by a schedule at
-//!    AWS if all else fails (`defence.rs`), and waits until each is a connected container instance of the cluster.
-//! 10. `ui/` prints the result to stdout; progress, warnings and errors went to stderr.
+//! 1. `main.rs` reads the command line (`args/`), makes the real [`Ports`] (HTTP client, sleep, clock,
+//!    streams) and calls [`run`]. Nothing else knows the outside, so a test can run all of it in one process
+//!    on simulated time.
+//! 2. `settings/` merges flags, variables and spotblock.toml, and holds them against every rule
+//!    (`settings/check.rs`, `settings/jobs.rs`) before anything is asked of AWS.
+//! 3. `environment/desired.rs` says which resources these settings want; `environment/observe.rs` looks at
+//!    what is there, through `aws/`, whose files have only the calls that are used.
+//! 4. `environment/plan.rs` compares both, without I/O, into ordered steps: keep, create, change, refuse.
+//!    `spotblock plan` ends here.
+//! 5. `environment/apply.rs` does the steps around the block (product steps 1 to 5: compute environment,
+//!    queue, job definitions, roles with `environment/policy.rs`, and the ECS cluster that Batch makes),
+//!    waiting for Batch with `runtime/wait.rs`.
+//! 6. `block/launch.rs` launches the block (step 8). `block/find.rs` looks whether one goes on; if none
+//!    does, `model/src/record.rs` says how the next is written down: a launch template, created before
+//!    anything is bought, that freezes every parameter. Before that, `block/instance_types.rs` finds
+//!    instance types where none were listed, and `block/prices.rs` asks what the block costs at worst.
+//! 7. Part of it is the user data (step 6, `block/user_data.rs`): the agent's settings as `node-contract`
+//!    has them, in a script that cloud-init runs. From here on `spotblock-agent` has everything it needs; its
+//!    manual is node-agent/src/lib.rs.
+//! 8. `block/launch/try_sources.rs` asks the sources in turn; `block/purchase/` buys what the record says,
+//!    under a client token that follows from it: asked again, AWS sells nothing twice.
+//! 9. `block/launch/join.rs` marks the instances with the block's tags, has them ended by a schedule at AWS
+//!    if all else fails (`block/termination_schedules.rs`), and waits until each is a connected container
+//!    instance of the cluster. Where one isn't, `diagnosis/` says why.
+//! 10. `terminal/` prints the result to stdout; progress, warnings and errors went to stderr.
 //!
-//! The commands are in `commands/`, one file each: `submit` (step 7) puts jobs into the queue, `status` shows, `down`
-//! ends. There is no local state: everything is found again in AWS, so any command can be stopped and run again.
+//! The commands are in `commands/`, one file each: `submit` (step 7) puts jobs into the queue, `status`
+//! shows, `down` ends. There is no local state: everything is found again in AWS, so any command can be
+//! stopped and run again.
 //!
 //! # What identifies a block
 //!
-//! Its id, `sb-` and ten hexadecimal digits, made with its record and put as a tag on everything that belongs to it. The
-//! record's name, `spotblock-<environment>-<n>`, is a create-if-absent: of two runs at once, one creates it and the other
-//! follows. A block goes on until its instances, or all hope of them, are gone (`block.rs`, [`block::Block::life`]).
-//! docs/block-identity.md tells the whole of it on one page.
+//! Its id, `sb-` and ten hexadecimal digits, made with its record and put as a tag on everything that belongs
+//! to it. The record's name, `spotblock-<environment>-<n>`, is a create-if-absent: of two runs at once, one
+//! creates it and the other follows. A block goes on until its instances, or all hope of them, are gone
+//! ([`Block::life`](model::block::Block::life)). docs/block-identity.md tells the whole of it on one page.
 //!
 //! # What is ours
 //!
-//! Whatever ends, tags or changes a thing takes an [`ownership::Owned`], which only the check in `ownership.rs` makes.
+//! Whatever ends, tags or changes a thing takes an [`Owned`](model::ownership::Owned), which only the check
+//! in `model/src/ownership.rs` makes.
 
 use std::io::Write;
 use std::path::PathBuf;
 
-use aws_smithy_async::rt::sleep::SharedAsyncSleep;
-use aws_smithy_async::time::SharedTimeSource;
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::sync::mpsc::UnboundedReceiver;
+
+use provisioner_model as model;
 
 pub mod args;
 pub mod aws;
@@ -52,7 +81,6 @@ pub mod block;
 pub mod commands;
 pub mod diagnosis;
 pub mod environment;
-pub mod model;
 pub mod runtime;
 pub mod session;
 pub mod settings;
@@ -63,7 +91,7 @@ mod testing;
 
 use args::{BlockFlags, Cli, Command, Global};
 use aws::calls::CallLog;
-use aws::{Account, Aws, Place};
+use aws::{Aws, Connection, Location};
 use model::error::{Error, Result};
 use runtime::clock::Clock;
 use runtime::interrupt::Interrupt;
@@ -74,16 +102,8 @@ use terminal::Ui;
 
 /// The outside world of a run.
 pub struct Ports {
-    /// What all SDK clients talk through.
-    pub http: SharedHttpClient,
-    /// How all waits sleep, the SDK's included.
-    pub sleep: SharedAsyncSleep,
-    /// The only clock.
-    pub time: SharedTimeSource,
-    /// Where credentials come from.
-    pub account: Account,
-    /// Who is told of each call; [`run`] fills it in for `-v`.
-    pub calls: CallLog,
+    /// What AWS is reached through; the clock and the sleep are those of the whole run.
+    pub connection: Connection,
     /// Results.
     pub stdout: Box<dyn Write>,
     /// Progress and errors.
@@ -111,23 +131,23 @@ pub async fn run(cli: Cli, mut ports: Ports) -> u8 {
         .on(ports.screen, !plain)
         .telling_on(ports.progress)
         .answered_by(ports.answers.take());
-    let brake = Interrupt::default();
-    ports.http = brake.over(&ports.http);
+    let interrupt = Interrupt::default();
+    ports.connection.http = interrupt.guard(&ports.connection.http);
     let (lines, told) = tokio::sync::mpsc::unbounded_channel();
-    ports.calls = CallLog::new(cli.global.verbose, ports.terminal, ports.time.clone(), lines);
+    ports.connection.calls = CallLog::new(cli.global.verbose, ports.terminal, ports.connection.time.clone(), lines);
     ui.also_tell(told);
     let mut interrupts = std::mem::replace(&mut ports.interrupts, tokio::sync::mpsc::unbounded_channel().1);
     // Dropping the command's future stops it between any two steps, or on a second Ctrl-C in a call whose answer is
     // then lost: both are what a run has to be able to continue from anyway.
     let outcome = tokio::select! {
-        outcome = Box::pin(execute(&cli, &ports, &ui, &brake)) => outcome,
+        outcome = Box::pin(execute(&cli, &ports, &ui, &interrupt)) => outcome,
         never = ui.telling() => match never {},
-        () = interrupted(&mut interrupts, &brake, &ui, &cli.command) => match is_watch(&cli.command) {
+        () = interrupted(&mut interrupts, &interrupt, &ui, &cli.command) => match is_watch(&cli.command) {
             true => {
                 ui.after_ctrl_c();
                 Ok(0)
             }
-            false => Err(Error::Interrupted { next: go_on(&cli.command) }),
+            false => Err(Error::interrupted(go_on(&cli.command))),
         },
     };
     ui.tell_calls();
@@ -142,7 +162,7 @@ pub async fn run(cli: Cli, mut ports: Ports) -> u8 {
 
 /// Completes when the run has stopped after the first interrupt, or at the second. A watch ends at the first: that is how
 /// one leaves it, and nothing is under way that anybody would have to be told of.
-async fn interrupted(interrupts: &mut UnboundedReceiver<()>, brake: &Interrupt, ui: &Ui, command: &Command) {
+async fn interrupted(interrupts: &mut UnboundedReceiver<()>, interrupt: &Interrupt, ui: &Ui, command: &Command) {
     if interrupts.recv().await.is_none() {
         // Nobody is left who could interrupt.
         return std::future::pending().await;
@@ -150,14 +170,14 @@ async fn interrupted(interrupts: &mut UnboundedReceiver<()>, brake: &Interrupt, 
     if is_watch(command) {
         return;
     }
-    brake.pull();
+    interrupt.request();
     // What can end by itself now does so, without a word about stopping.
     for _ in 0..3 {
         tokio::task::yield_now().await;
     }
     ui.say("stopping; a call in flight may finish. Ctrl-C again leaves at once");
     tokio::select! {
-        () = brake.halted() => {}
+        () = interrupt.blocked() => {}
         _ = interrupts.recv() => {}
     }
 }
@@ -204,16 +224,16 @@ fn go_on(command: &Command) -> String {
     text.to_owned()
 }
 
-async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Interrupt) -> Result<u8> {
+async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, interrupt: &Interrupt) -> Result<u8> {
     if let Command::Init(args) = &cli.command {
         let path = cli.global.config.clone().unwrap_or_else(|| PathBuf::from("spotblock.toml"));
-        let waits = waits(ports, brake);
-        let place = Place {
+        let waits = waits(ports, interrupt);
+        let place = Location {
             region: cli.global.region.clone(),
             profile: cli.global.profile.clone(),
             endpoint_url: cli.global.endpoint_url.clone(),
         };
-        return Box::pin(commands::init::run(ui, &waits, &path, args, Aws::connect(ports, place))).await;
+        return Box::pin(commands::init::run(ui, &waits, &path, args, Aws::connect(&ports.connection, place))).await;
     }
     match &cli.command {
         Command::Schema => return commands::schema::run(ui),
@@ -221,20 +241,21 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Interrupt) -> Result
         Command::Man(args) => return commands::completions::man(ui, args.folder.as_deref()),
         _ => {}
     }
-    let waits = waits(ports, brake);
+    let waits = waits(ports, interrupt);
     if let Command::Reap(args) = &cli.command
         && (args.all || args.environment.is_some())
     {
         return reap_without_settings(cli, ports, ui, &waits, args).await;
     }
     let settings = Settings::load(&cli.global, block_flags(&cli.command))?;
+    block::user_data::preview(&settings)?;
     if let Command::UserData(args) = &cli.command {
         return print_user_data(cli, ports, ui, &settings, &waits, args).await;
     }
     if matches!(cli.command, Command::Template) && !commands::template::needs_aws(&settings) {
         return commands::template::run(ui, &settings, None).await;
     }
-    let aws = Aws::connect(ports, place(&cli.global, &settings)).await?;
+    let aws = Aws::connect(&ports.connection, place(&cli.global, &settings)).await?;
     let session = Session { settings: &settings, aws: &aws, ui, waits: &waits };
     match &cli.command {
         Command::Up(args) => Box::pin(commands::up::run(&session, args)).await,
@@ -259,18 +280,18 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, brake: &Interrupt) -> Result
     }
 }
 
-fn waits(ports: &Ports, brake: &Interrupt) -> Waits {
-    Waits::new(Clock::new(ports.time.clone(), ports.sleep.clone(), brake.clone()), ports.seed)
+fn waits(ports: &Ports, interrupt: &Interrupt) -> Waits {
+    Waits::new(Clock::new(ports.connection.time.clone(), ports.connection.sleep.clone(), interrupt.clone()), ports.seed)
 }
 
 /// `reap` for other environments than the file's needs no file.
 async fn reap_without_settings(cli: &Cli, ports: &Ports, ui: &Ui, waits: &Waits, args: &args::Reap) -> Result<u8> {
-    let place = Place {
+    let place = Location {
         region: cli.global.region.clone(),
         profile: cli.global.profile.clone(),
         endpoint_url: cli.global.endpoint_url.clone(),
     };
-    let aws = Aws::connect(ports, place).await?;
+    let aws = Aws::connect(&ports.connection, place).await?;
     let reaper = commands::reap::Reaper { aws: &aws, ui, waits };
     let of = args.environment.clone().map_or(commands::reap::Of::All, commands::reap::Of::One);
     commands::reap::run(&reaper, of, args).await
@@ -288,7 +309,7 @@ async fn print_user_data(
     let (cluster, region) = match &args.cluster {
         Some(cluster) => (cluster.clone(), commands::user_data::region(settings, cluster)?),
         None => {
-            let aws = Aws::connect(ports, place(&cli.global, settings)).await?;
+            let aws = Aws::connect(&ports.connection, place(&cli.global, settings)).await?;
             (commands::user_data::cluster(&aws, settings).await?, aws.region.clone())
         }
     };
@@ -308,8 +329,8 @@ fn block_flags(command: &Command) -> &BlockFlags {
     }
 }
 
-fn place(global: &Global, settings: &Settings) -> Place {
-    Place {
+fn place(global: &Global, settings: &Settings) -> Location {
+    Location {
         region: settings.region.clone(),
         profile: global.profile.clone(),
         endpoint_url: global.endpoint_url.clone(),

@@ -9,8 +9,8 @@ use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use spotblock::Ports;
 use spotblock::args;
-use spotblock::aws::Account;
 use spotblock::aws::calls::CallLog;
+use spotblock::aws::{Account, Connection};
 use spotblock::terminal::Answers;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -26,11 +26,13 @@ fn main() -> std::io::Result<ExitCode> {
 
 fn ports(interrupts: UnboundedReceiver<()>) -> Ports {
     Ports {
-        http: Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https(),
-        sleep: SharedAsyncSleep::new(TokioSleep::new()),
-        time: SharedTimeSource::new(SystemTimeSource::new()),
-        account: Account::Chain,
-        calls: CallLog::default(),
+        connection: Connection {
+            http: Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https(),
+            sleep: SharedAsyncSleep::new(TokioSleep::new()),
+            time: SharedTimeSource::new(SystemTimeSource::new()),
+            account: Account::Chain,
+            calls: CallLog::default(),
+        },
         stdout: Box::new(std::io::stdout()),
         stderr: Box::new(std::io::stderr()),
         terminal: std::io::stderr().is_terminal(),

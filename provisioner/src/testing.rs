@@ -7,6 +7,7 @@ use aws_smithy_async::time::SharedTimeSource;
 use harness::SimulatedTime;
 
 use crate::args::BlockFlags;
+use crate::model::job_definition::JobDefinition;
 use crate::runtime::clock::Clock;
 use crate::runtime::interrupt::Interrupt;
 use crate::settings::Settings;
@@ -27,4 +28,9 @@ pub(crate) const EXAMPLE: &str = include_str!("../../tests/e2e/fixtures/spot-blo
 pub(crate) fn settings(more: &str) -> Settings {
     Settings::parse(Path::new("spotblock.toml"), &format!("{EXAMPLE}\n{more}"), &BlockFlags::default(), None)
         .expect("the example's settings")
+}
+
+/// The first example's job definition.
+pub(crate) fn hello_world() -> JobDefinition {
+    settings("").job_definitions.remove(0)
 }

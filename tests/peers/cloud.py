@@ -88,7 +88,7 @@ class Cloud:
         return client
 
     def control(self, method: str, path: str, body: object = None) -> Any:
-        """One of the cloud's controls; the header of tests/localcloud/src/lib.rs lists them."""
+        """One of the cloud's controls; the header of tests/localcloud/server/src/lib.rs lists them."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}/_localcloud/{path}", data, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{End, NodeConfig};
 
+/// How long after its block's end a power-off timer ends a host whose agent hasn't: the timer of the user
+/// data, and that of the agent. The agent's own ways, the gentle and the hard, come first.
+pub const POWER_OFF_GRACE: SignedDuration = SignedDuration::from_mins(2);
+
 /// The moments of one instance's block, in order: `drain_at <= stop_at <= end`.
 ///
 /// `start` stands apart: an instance launched late into a block with a given end can be past its `drain_at` already.

@@ -13,7 +13,7 @@ const NEW: &str = ".new";
 ///
 /// # Errors
 /// Any of the steps can fail; the old content is then still there.
-pub fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+pub(crate) fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let path = match path.canonicalize() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
         canonical => canonical?,
@@ -43,7 +43,7 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 
 /// Removes what a process that was killed while it replaced `path` has left beside it. Whoever calls this is the only one
 /// that writes there.
-pub fn sweep(path: &Path) {
+pub(crate) fn sweep(path: &Path) {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let entries = path.parent().and_then(|folder| std::fs::read_dir(folder).ok());
     for entry in entries.into_iter().flatten().flatten() {

@@ -18,16 +18,15 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use jiff::Timestamp;
 use node_contract::names::attribute;
 
-use crate::chain::chain;
 use crate::lifecycle::{ExtensionAnswer, InstanceStatus, Outcome, Registration, Survey};
-use crate::ports::{Answer, Cluster, ClusterError};
+use crate::ports::{Answer, Cluster, ClusterError, error_chain};
 
 /// How many ids DescribeTasks and DescribeContainerInstances take at once.
 const BATCH: usize = 100;
 
 /// ECS, for one instance.
 #[derive(Debug)]
-pub struct Ecs {
+pub(crate) struct Ecs {
     config: aws_sdk_ecs::Config,
     /// Made by the first request: it reads the host's certificates, which the way to ecs.config needn't wait for.
     client: OnceLock<Client>,
@@ -36,23 +35,23 @@ pub struct Ecs {
 }
 
 /// What the client is built from.
-pub struct Parts {
+pub(crate) struct Parts {
     /// The region.
-    pub region: String,
+    pub(crate) region: String,
     /// Where ECS listens, if not at AWS.
-    pub endpoint: Option<String>,
+    pub(crate) endpoint: Option<String>,
     /// The HTTP client.
-    pub http: SharedHttpClient,
+    pub(crate) http: SharedHttpClient,
     /// The role's credentials.
-    pub credentials: SharedCredentialsProvider,
+    pub(crate) credentials: SharedCredentialsProvider,
     /// The time by which requests are signed.
-    pub time: SharedTimeSource,
+    pub(crate) time: SharedTimeSource,
 }
 
 impl Ecs {
     /// ECS for the instance with this EC2 id, which belongs into this cluster.
     #[must_use]
-    pub fn new(parts: Parts, cluster: String, instance: String) -> Self {
+    pub(crate) fn new(parts: Parts, cluster: String, instance: String) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(2))
             .operation_attempt_timeout(Duration::from_secs(5))
@@ -213,7 +212,7 @@ impl Cluster for Ecs {
                 request = request.attributes(shown(name, value).map_err(|error| ClusterError {
                     operation: "PutAttributes",
                     object: answer.of.instance.clone(),
-                    problem: chain(&error),
+                    problem: error_chain(&error),
                     outcome: Outcome::Refused,
                 })?);
             }
@@ -312,7 +311,7 @@ where
 /// What went wrong where there is no answer, or none that can be read, as from something between here and ECS. Credentials
 /// that can't be had come this way too.
 fn unread(status: u16, error: &dyn Error) -> String {
-    let words = chain(error);
+    let words = error_chain(error);
     if status == 0 { words } else { format!("HTTP {status}, and no answer of ECS's: {words}") }
 }
 

@@ -29,7 +29,7 @@ const LONGEST: u64 = 1 << 20;
 
 /// What the agent puts into ecs.config.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EcsConfig {
+pub(crate) struct EcsConfig {
     path: PathBuf,
     cluster: String,
     block: String,
@@ -40,7 +40,7 @@ pub struct EcsConfig {
 impl EcsConfig {
     /// The settings of this instance's ECS agent.
     #[must_use]
-    pub fn new(path: PathBuf, config: &NodeConfig, identity: &Identity, timeline: Timeline) -> Self {
+    pub(crate) fn new(path: PathBuf, config: &NodeConfig, identity: &Identity, timeline: Timeline) -> Self {
         Self {
             path,
             cluster: config.cluster.clone(),
@@ -54,7 +54,7 @@ impl EcsConfig {
     ///
     /// # Errors
     /// The file can't be read or replaced; it is then as it was.
-    pub fn write(&self) -> io::Result<bool> {
+    pub(crate) fn write(&self) -> io::Result<bool> {
         let old = match read(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if let Some(folder) = self.path.parent() {

@@ -21,7 +21,7 @@ const SHORTEST_ID: usize = 8;
 
 /// The ECS agent's data folder on this instance.
 #[derive(Clone, Debug)]
-pub struct EcsData {
+pub(crate) struct EcsData {
     folder: PathBuf,
     instance: String,
     launched: Timestamp,
@@ -30,7 +30,7 @@ pub struct EcsData {
 impl EcsData {
     /// The data in this folder, on the instance of this id that was launched at this time.
     #[must_use]
-    pub fn new(folder: PathBuf, instance: String, launched: Timestamp) -> Self {
+    pub(crate) fn new(folder: PathBuf, instance: String, launched: Timestamp) -> Self {
         Self { folder, instance, launched }
     }
 
@@ -40,7 +40,7 @@ impl EcsData {
     /// - one that names none was written by an ECS agent that had not registered. Last written before this instance was
     ///   launched, it came with the image; later, this instance's own agent has just begun it.
     #[must_use]
-    pub fn foreign(&self) -> Vec<PathBuf> {
+    pub(crate) fn foreign(&self) -> Vec<PathBuf> {
         self.files().filter(|path| self.is_foreign(path).unwrap_or(false)).collect()
     }
 
@@ -48,7 +48,7 @@ impl EcsData {
     ///
     /// # Errors
     /// One of them is there and can't be removed.
-    pub fn remove(&self, files: &[PathBuf]) -> io::Result<()> {
+    pub(crate) fn remove(&self, files: &[PathBuf]) -> io::Result<()> {
         for path in files {
             match std::fs::remove_file(path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -59,7 +59,7 @@ impl EcsData {
     }
 
     /// All files there may be.
-    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = PathBuf> {
         FILES.iter().map(|file| self.folder.join(file))
     }
 

@@ -1,14 +1,12 @@
 //! The host: commands from the settings, and before the ECS agent's start ecs.config and a look at its data.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use jiff::SignedDuration;
-use tokio::process::Command;
 
 use super::atomic_file;
+use super::command::{ASK, failed, limited, output_of, run};
 use super::ecs_config::EcsConfig;
 use super::ecs_data::EcsData;
 use super::power::Power;
@@ -16,11 +14,8 @@ use crate::lifecycle::EcsUnit;
 use crate::ports::{Answer, Details, Host, HostError};
 use crate::settings::Commands;
 
-/// The longest time for a command that only asks for something.
-const ASK: Duration = Duration::from_secs(20);
-
 /// The host.
-pub struct CommandHost {
+pub(crate) struct CommandHost {
     commands: Commands,
     ecs_config: EcsConfig,
     ecs_data: EcsData,
@@ -33,7 +28,13 @@ pub struct CommandHost {
 impl CommandHost {
     /// A host with these commands; tasks are warned by the file `notice`.
     #[must_use]
-    pub fn new(commands: Commands, ecs_config: EcsConfig, ecs_data: EcsData, notice: PathBuf, power: Power) -> Self {
+    pub(crate) fn new(
+        commands: Commands,
+        ecs_config: EcsConfig,
+        ecs_data: EcsData,
+        notice: PathBuf,
+        power: Power,
+    ) -> Self {
         Self { commands, ecs_config, ecs_data, notice, power, looked: AtomicBool::new(false) }
     }
 
@@ -136,31 +137,6 @@ fn set(key: &str, command: Option<&Vec<String>>) -> Result<Vec<String>, HostErro
     command.ok_or_else(|| HostError { what: format!("commands.{key}"), problem: "is not set".to_owned() })
 }
 
-/// Runs a command that only asks for something.
-pub(super) async fn limited(command: &[String]) -> Result<(), HostError> {
-    tokio::time::timeout(ASK, run(command)).await.unwrap_or_else(|_| Err(failed(command, "took too long".to_owned())))
-}
-
-/// Runs a command to its end; it is killed when nobody waits for it any more.
-async fn run(command: &[String]) -> Result<(), HostError> {
-    output_of(command).await.map(drop)
-}
-
-async fn output_of(command: &[String]) -> Result<String, HostError> {
-    let Some((program, arguments)) = command.split_first() else {
-        return Err(failed(command, "no program".to_owned()));
-    };
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output().await;
-    match output {
-        Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            Err(failed(command, format!("{}: {}", output.status, said.trim())))
-        }
-        Err(error) => Err(failed(command, error.to_string())),
-    }
-}
-
 /// What tasks read: JSON, the moments RFC 3339 in UTC.
 fn notice(details: &Details) -> String {
     let Details { block, instance, why, stop_at, end } = details;
@@ -182,10 +158,6 @@ fn unit(text: &str) -> EcsUnit {
     // 0 is also what a unit shows that has never ended.
     let exit = value("ExecMainStatus").and_then(|code| code.trim().parse().ok()).filter(|code| *code != 0);
     EcsUnit { runs, exit }
-}
-
-fn failed(command: &[String], problem: String) -> HostError {
-    HostError { what: command.join(" "), problem }
 }
 
 #[cfg(test)]
@@ -285,14 +257,5 @@ mod tests {
         let host = host(dir.path(), commands);
         host.stop_containers(SignedDuration::from_millis(90_500)).await.expect("stopped");
         assert_eq!(std::fs::read_to_string(&said).expect("read"), "90\n");
-    }
-
-    #[tokio::test]
-    async fn a_failing_command_tells_its_status_and_its_words() {
-        run(&command(&["true"])).await.expect("true");
-        let error = run(&command(&["sh", "-c", "echo broken >&2; exit 3"])).await.expect_err("it fails").to_string();
-        assert!(error.contains("exit status: 3") && error.contains("broken"), "{error}");
-        let error = run(&command(&["/nonexistent/program"])).await.expect_err("it fails").to_string();
-        assert!(error.contains("/nonexistent/program"), "{error}");
     }
 }

@@ -17,9 +17,8 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
-use crate::chain::chain;
 use crate::clock::{BootClock, sdk_time};
-use crate::ports::{Answer, Clock as _, Identity, Metadata, MetadataError, Signal};
+use crate::ports::{Answer, Clock as _, Identity, Metadata, MetadataError, Signal, error_chain};
 
 const IDENTITY: &str = "/latest/dynamic/instance-identity/document";
 const LIFE_CYCLE: &str = "/latest/meta-data/instance-life-cycle";
@@ -40,7 +39,7 @@ const NOTICE: SignedDuration = SignedDuration::from_mins(2);
 
 /// The instance metadata service.
 #[derive(Debug)]
-pub struct Imds {
+pub(crate) struct Imds {
     endpoint: Option<String>,
     http: SharedHttpClient,
     clock: Arc<BootClock>,
@@ -90,7 +89,11 @@ impl Imds {
     ///
     /// # Errors
     /// The endpoint is no URL.
-    pub fn new(endpoint: Option<String>, http: SharedHttpClient, clock: Arc<BootClock>) -> Result<Self, MetadataError> {
+    pub(crate) fn new(
+        endpoint: Option<String>,
+        http: SharedHttpClient,
+        clock: Arc<BootClock>,
+    ) -> Result<Self, MetadataError> {
         let http = SharedHttpClient::new(ShowsDates { inner: http, clock: Arc::clone(&clock) });
         let client = build(endpoint.as_deref(), &http, &clock)?;
         Ok(Self { endpoint, http, clock, client: Mutex::new(client) })
@@ -212,7 +215,7 @@ fn end_tag(text: &str) -> Result<Option<Timestamp>, String> {
 
 /// The instance role's credentials, for the SDK.
 #[derive(Debug)]
-pub struct RoleCredentials(pub Arc<Imds>);
+pub(crate) struct RoleCredentials(pub Arc<Imds>);
 
 impl ProvideCredentials for RoleCredentials {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
@@ -269,7 +272,7 @@ fn problem(error: &ImdsError) -> String {
     if let Some(status) = status(error) {
         return format!("HTTP {status}");
     }
-    let words = chain(error);
+    let words = error_chain(error);
     if words.contains("invalid UTF-8") {
         return "it is no text (compressed?); it is read as plain text alone".to_owned();
     }

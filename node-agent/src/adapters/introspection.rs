@@ -18,7 +18,7 @@ const LONGEST: usize = 4 << 20;
 
 /// The ECS agent's introspection.
 #[derive(Debug)]
-pub struct Introspection {
+pub(crate) struct Introspection {
     url: String,
     client: reqwest::Client,
 }
@@ -53,7 +53,7 @@ impl Introspection {
     ///
     /// # Errors
     /// The HTTP client can't be built.
-    pub fn new(url: String) -> Result<Self, IntrospectionError> {
+    pub(crate) fn new(url: String) -> Result<Self, IntrospectionError> {
         let client = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())

@@ -12,14 +12,14 @@ use nix::fcntl::{Flock, FlockArg};
 #[error("another spotblock-agent (process {pid}) keeps this instance already: it holds {path}")]
 pub struct Taken {
     /// The other's process id, as it wrote it down.
-    pub pid: String,
+    pub(crate) pid: String,
     /// The lock's file.
-    pub path: String,
+    pub(crate) path: String,
 }
 
 /// The lock, held until it is dropped or the process ends, however it ends.
 #[derive(Debug)]
-pub struct Lock {
+pub(crate) struct Lock {
     _held: Option<Flock<File>>,
 }
 
@@ -28,7 +28,7 @@ impl Lock {
     ///
     /// # Errors
     /// Another agent holds it.
-    pub fn take(path: &Path) -> Result<Self, Taken> {
+    pub(crate) fn take(path: &Path) -> Result<Self, Taken> {
         let file = match open(path) {
             Ok(file) => file,
             Err(error) => {

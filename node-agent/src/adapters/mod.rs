@@ -1,16 +1,18 @@
-//! The outside, one thing a file.
+//! The outside, one thing a file: each implements a port, or serves one that does.
 
-pub mod atomic_file;
-pub mod ecs;
+pub(crate) mod atomic_file;
+mod command;
+pub(crate) mod ecs;
 pub mod ecs_config;
-pub mod ecs_data;
-pub mod host;
-pub mod imds;
-pub mod introspection;
-pub mod lock;
-pub mod power;
-pub mod state_file;
-pub mod systemd;
+pub(crate) mod ecs_data;
+pub(crate) mod hooks;
+pub(crate) mod host;
+pub(crate) mod imds;
+pub(crate) mod introspection;
+pub(crate) mod lock;
+pub(crate) mod power;
+pub(crate) mod state_file;
+pub(crate) mod systemd;
 pub mod timer;
 
 #[cfg(test)]
@@ -24,12 +26,12 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 /// The HTTP client for IMDS, which speaks no TLS: asking it needs none of the host's certificates. It knows no proxy:
 /// IMDS must never be asked through one.
 #[must_use]
-pub fn plain_http_client() -> SharedHttpClient {
+pub(crate) fn plain_http_client() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new().build_http()
 }
 
 /// The HTTP client for AWS. It knows no proxy either.
 #[must_use]
-pub fn http_client() -> SharedHttpClient {
+pub(crate) fn http_client() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
 }

@@ -6,12 +6,12 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::host::limited;
+use super::command::limited;
 use crate::ports::{Clock, HostError};
 
 /// Ways to power the host off, each harder than the one before.
-pub struct Power {
-    ladder: Vec<Vec<String>>,
+pub(crate) struct Power {
+    commands: Vec<Vec<String>>,
     grace: SignedDuration,
     clock: Arc<dyn Clock>,
     first: Mutex<Option<Timestamp>>,
@@ -22,17 +22,17 @@ pub struct Power {
 impl Power {
     /// These commands, from the gentlest on; each has `grace` before the next.
     #[must_use]
-    pub fn new(ladder: Vec<Vec<String>>, grace: SignedDuration, clock: Arc<dyn Clock>) -> Self {
-        Self { ladder, grace, clock, first: Mutex::default(), lowest: AtomicUsize::new(0) }
+    pub(crate) fn new(commands: Vec<Vec<String>>, grace: SignedDuration, clock: Arc<dyn Clock>) -> Self {
+        Self { commands, grace, clock, first: Mutex::default(), lowest: AtomicUsize::new(0) }
     }
 
     /// Powers the host off the way that is due: by the time since it was asked for first, and by what has failed.
     ///
     /// # Errors
     /// The command failed. The next call takes the next one at once.
-    pub async fn off(&self) -> Result<(), HostError> {
+    pub(crate) async fn off(&self) -> Result<(), HostError> {
         let way = self.due();
-        let Some(command) = self.ladder.get(way) else {
+        let Some(command) = self.commands.get(way) else {
             return Err(HostError { what: "power off".to_owned(), problem: "no command is set".to_owned() });
         };
         if way > 0 {
@@ -50,7 +50,7 @@ impl Power {
         let first = *self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(now);
         let gone = first.duration_until(now).as_millis();
         let by_time = usize::try_from(gone / self.grace.as_millis().max(1)).unwrap_or_default();
-        by_time.max(self.lowest.load(Ordering::Relaxed)).min(self.ladder.len().saturating_sub(1))
+        by_time.max(self.lowest.load(Ordering::Relaxed)).min(self.commands.len().saturating_sub(1))
     }
 }
 
@@ -71,10 +71,10 @@ mod tests {
     async fn a_host_that_lives_on_is_powered_off_harder_as_time_passes() {
         let dir = tempfile::tempdir().expect("a folder");
         let file = dir.path().join("log");
-        let ladder = ["usual", "force", "last"].map(|word| writes(word, &file)).into();
+        let commands = ["usual", "force", "last"].map(|word| writes(word, &file)).into();
         let world = World::at(at("2026-11-24T10:00:00Z"));
         let clock: Arc<dyn Clock> = world;
-        let power = Power::new(ladder, SignedDuration::from_millis(300), clock);
+        let power = Power::new(commands, SignedDuration::from_millis(300), clock);
         for _ in 0..2 {
             power.off().await.expect("asked");
         }
@@ -90,9 +90,9 @@ mod tests {
     async fn a_way_that_fails_is_not_tried_twice_while_there_is_a_harder_one() {
         let dir = tempfile::tempdir().expect("a folder");
         let file = dir.path().join("log");
-        let ladder = vec![vec!["false".to_owned()], writes("force", &file)];
+        let commands = vec![vec!["false".to_owned()], writes("force", &file)];
         let clock: Arc<dyn Clock> = World::at(at("2026-11-24T10:00:00Z"));
-        let power = Power::new(ladder, SignedDuration::from_hours(1), clock);
+        let power = Power::new(commands, SignedDuration::from_hours(1), clock);
         assert!(power.off().await.is_err());
         power.off().await.expect("the harder way");
         power.off().await.expect("again");

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The state file.
 #[derive(Debug)]
-pub struct StateFile {
+pub(crate) struct StateFile {
     path: PathBuf,
     /// A write that took longer than [`PATIENCE`].
     late: tokio::sync::Mutex<Option<JoinHandle<io::Result<()>>>>,
@@ -30,7 +30,7 @@ struct Versioned {
 impl StateFile {
     /// The state in this file.
     #[must_use]
-    pub fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf) -> Self {
         Self { path, late: tokio::sync::Mutex::default() }
     }
 

@@ -8,7 +8,7 @@ use crate::ports::Supervisor;
 
 /// The service manager.
 #[derive(Debug)]
-pub struct Systemd;
+pub(crate) struct Systemd;
 
 impl Supervisor for Systemd {
     fn ready(&self) {

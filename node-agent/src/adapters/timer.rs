@@ -13,14 +13,12 @@ use node_contract::names;
 use tokio::sync::watch;
 
 use super::atomic_file;
-use super::host::limited;
+use node_contract::timeline::POWER_OFF_GRACE;
+
+use super::command::limited;
 use crate::clock::BootClock;
 use crate::lifecycle::{Phase, State};
 use crate::ports::{Clock, HostError, StateStore};
-
-/// How long after the moment at which the agent has powered the host off the timer does it: the agent's own ways, the
-/// gentle and the hard, come first.
-pub const GRACE: SignedDuration = SignedDuration::from_mins(2);
 
 /// A moment that has passed already becomes one that is so far away.
 const SOON: SignedDuration = SignedDuration::from_secs(60);
@@ -38,7 +36,7 @@ const RETRY: Duration = Duration::from_secs(10);
 const STEP: SignedDuration = SignedDuration::from_secs(60);
 
 /// What `spotblock-agent due` exits with when the block isn't over.
-pub const NOT_DUE: u8 = 3;
+pub(crate) const NOT_DUE: u8 = 3;
 
 /// The units' files, and the command that makes systemd read them.
 #[derive(Clone, Debug)]
@@ -48,7 +46,7 @@ pub struct PowerOffTimer {
     /// Makes systemd read the files and start the timer; empty where there is no systemd to be told.
     pub arm: Vec<String>,
     /// How the host is powered off, from the gentlest way on.
-    pub ladder: Vec<Vec<String>>,
+    pub power_off_commands: Vec<Vec<String>>,
     /// The instance that the timer is for: an image made of this host carries it too.
     pub instance: String,
     /// The agent's program and arguments that tell whether the block is over.
@@ -73,7 +71,7 @@ impl PowerOffTimer {
     ///
     /// # Errors
     /// The command failed; an older timer is then still armed.
-    pub async fn arm(&self) -> Result<(), HostError> {
+    pub(crate) async fn arm(&self) -> Result<(), HostError> {
         if self.arm.is_empty() {
             tracing::info!("the power-off timer is only written: no command to arm it is set");
             return Ok(());
@@ -97,7 +95,7 @@ impl PowerOffTimer {
 
     fn service(&self) -> String {
         let mut ways = String::new();
-        for (number, way) in self.ladder.iter().enumerate() {
+        for (number, way) in self.power_off_commands.iter().enumerate() {
             if number > 0 {
                 ways.push_str(&format!("ExecStart=-sleep {}\n", STEP.as_secs()));
             }
@@ -142,12 +140,12 @@ pub fn moment(state: &State) -> Timestamp {
     let end = state.timeline.end;
     // An agent that left early has asked for it already; a shutdown that hangs needn't wait for the block's end.
     let asked = if state.phase == Phase::Gone { state.since.min(end) } else { end };
-    asked.checked_add(GRACE).unwrap_or(Timestamp::MAX)
+    asked.checked_add(POWER_OFF_GRACE).unwrap_or(Timestamp::MAX)
 }
 
 /// Whether the block is over, as far as the agent's state tells. Without it, or in another boot, it is: the timer's own
 /// word counts then. `agent_saw` is the id by which the agent knows this boot, if it has run in it.
-pub async fn is_due(store: &dyn StateStore, clock: &BootClock, agent_saw: Option<&str>) -> bool {
+pub(crate) async fn is_due(store: &dyn StateStore, clock: &BootClock, agent_saw: Option<&str>) -> bool {
     let is_this_boot =
         |anchor| clock.resume(anchor) || agent_saw.is_some_and(|boot_id| clock.resume_in(anchor, boot_id));
     match store.load().await {
@@ -162,7 +160,7 @@ pub async fn is_due(store: &dyn StateStore, clock: &BootClock, agent_saw: Option
 /// Keeps the timer at the moment that is wanted, until nobody wants any more. The first is written already.
 ///
 /// The timer goes by the host's wall clock: where that is off, and when it is set, the timer is moved by as much.
-pub async fn keep(timer: PowerOffTimer, clock: Arc<dyn Clock>, mut wanted: watch::Receiver<Timestamp>) {
+pub(crate) async fn keep(timer: PowerOffTimer, clock: Arc<dyn Clock>, mut wanted: watch::Receiver<Timestamp>) {
     let mut armed: Option<(Timestamp, SignedDuration)> = None;
     let (mut pause, mut fails) = (RETRY, false);
     loop {
@@ -196,7 +194,7 @@ async fn set(timer: &PowerOffTimer, moment: Timestamp, clock: &dyn Clock) -> Res
 
 /// A moment of the block's clock as the host's wall clock will show it. One that has passed would never come.
 #[must_use]
-pub fn by_wall_clock(moment: Timestamp, clock: &dyn Clock) -> Timestamp {
+pub(crate) fn by_wall_clock(moment: Timestamp, clock: &dyn Clock) -> Timestamp {
     let (soon, skew) = (clock.now().checked_add(SOON).unwrap_or(Timestamp::MAX), clock.skew());
     let skew = if skew.abs() > SKEW { skew } else { SignedDuration::ZERO };
     moment.max(soon).checked_add(skew).unwrap_or(Timestamp::MAX)
@@ -227,7 +225,7 @@ fn timer_unit(at: Timestamp) -> String {
 
 /// For which moment a timer's unit is.
 #[must_use]
-pub fn moment_of(unit: &str) -> Option<Timestamp> {
+pub(crate) fn moment_of(unit: &str) -> Option<Timestamp> {
     let at = unit.lines().find_map(|line| line.strip_prefix("OnCalendar="))?.strip_suffix(" UTC")?;
     format!("{}Z", at.replace(' ', "T")).parse().ok()
 }

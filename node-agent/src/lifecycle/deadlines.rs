@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use node_contract::{OnRebalance, Timeline};
 
-use super::{Ask, ExtensionAnswer, OnHost, Outcome, Phase, Rules, State};
+use super::{ExtensionAnswer, OnHost, Outcome, Phase, RetrySchedule, Rules, State};
 
 /// What tasks have taken is counted in steps of this, so that it isn't saved anew at each look.
 const STEP: SignedDuration = SignedDuration::from_mins(1);
@@ -55,7 +55,9 @@ impl Rules {
     pub(super) fn answered(&self, state: &mut State, now: Timestamp, answer: ExtensionAnswer, outcome: Outcome) {
         match outcome {
             // A right that the role lacks won't come by asking.
-            Outcome::Done | Outcome::Refused => (state.answered, state.answer) = (Some(answer), Ask::default()),
+            Outcome::Done | Outcome::Refused => {
+                (state.answered, state.answer) = (Some(answer), RetrySchedule::default())
+            }
             Outcome::Retry => state.answer.failed(now, self),
         }
     }
@@ -108,7 +110,7 @@ impl Rules {
 
     pub(super) fn warned(&self, state: &mut State, now: Timestamp, of: Timestamp, outcome: Outcome) {
         match outcome {
-            Outcome::Done => (state.warned_of, state.warn) = (Some(of), Ask::default()),
+            Outcome::Done => (state.warned_of, state.warn) = (Some(of), RetrySchedule::default()),
             Outcome::Retry | Outcome::Refused => state.warn.failed(now, self),
         }
     }

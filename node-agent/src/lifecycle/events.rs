@@ -21,9 +21,9 @@ pub enum Outcome {
 /// A container instance's status at ECS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InstanceStatus {
-    /// It takes tasks.
+    /// ECS places tasks on it.
     Active,
-    /// It takes no further tasks.
+    /// ECS places no further tasks on it.
     Draining,
     /// It is deregistered, or ECS doesn't know it: it takes no tasks either.
     Gone,
@@ -36,7 +36,7 @@ pub enum InstanceStatus {
 pub struct Survey {
     /// The container instance asked about.
     pub instance: String,
-    /// Its status.
+    /// Its status at ECS.
     pub status: InstanceStatus,
     /// How many tasks ECS has placed that the host has not started.
     pub pending: u32,
@@ -47,9 +47,9 @@ pub struct Survey {
 /// What became of a tag that moves the block's end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExtensionAnswer {
-    /// The container instance.
+    /// The container instance on which it is shown.
     pub of: Registration,
-    /// The tag's moment.
+    /// The moment that the tag names.
     pub asked: Timestamp,
     /// The block's end on this instance from now on.
     pub end: Timestamp,
@@ -64,7 +64,7 @@ pub struct EcsUnit {
     pub exit: Option<i32>,
 }
 
-/// What can happen.
+/// What can happen to an agent, as its lifecycle is told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The agent's process has started: everything that was under way has to be asked for again.
@@ -72,25 +72,25 @@ pub enum Event {
         /// What introspection said of the ECS agent just now.
         registration: Option<Registration>,
     },
-    /// Time has passed.
+    /// Nothing but time has passed.
     Tick,
     /// Introspection names a registration.
     Registered(Registration),
-    /// AWS gave notice.
+    /// AWS gave notice that it takes the instance back.
     Notice {
         /// When it takes the instance.
         taken_at: Timestamp,
     },
     /// The instance will be gone, or of no use, at this moment: scheduled maintenance.
     Limited {
-        /// When.
+        /// From when on it is gone or of no use.
         until: Timestamp,
     },
-    /// AWS recommends to leave.
+    /// AWS recommends to leave, since the instance is likelier than others to be taken.
     Rebalance,
     /// A tag on the instance says that the block ends at this moment.
     EndMoved {
-        /// When.
+        /// The end that the tag asks for.
         to: Timestamp,
     },
     /// [`Action::AnswerExtension`] has ended.
@@ -111,9 +111,9 @@ pub enum Event {
     OnHost(Option<BTreeMap<String, OnHost>>),
     /// The container instance's status at ECS was read.
     StatusRead {
-        /// The container instance.
+        /// The ARN of the container instance it is about.
         instance: String,
-        /// Its status.
+        /// The status that ECS gives it.
         status: InstanceStatus,
     },
     /// [`Action::StartEcsAgent`] has ended.
@@ -126,7 +126,7 @@ pub enum Event {
     Hindered(String),
     /// [`Action::SetDraining`] has ended.
     DrainingSet {
-        /// The container instance.
+        /// The ARN of the container instance it is about.
         instance: String,
         /// How it ended; done means that ECS confirmed it.
         outcome: Outcome,
@@ -135,7 +135,7 @@ pub enum Event {
     Surveyed(Result<Survey, Outcome>),
     /// [`Action::StopTask`] has ended.
     TaskStopAsked {
-        /// The task.
+        /// The ARN of the task.
         task: String,
         /// How it ended.
         outcome: Outcome,
@@ -161,9 +161,9 @@ pub enum Action {
     RepairEcsAgent(SignedDuration),
     /// Tell tasks that they will be stopped.
     Warn {
-        /// Why.
+        /// Why they will be stopped.
         why: Why,
-        /// When they are stopped.
+        /// When tasks that still run are stopped.
         stop_at: Timestamp,
         /// When the instance is gone.
         end: Timestamp,
@@ -174,16 +174,16 @@ pub enum Action {
     SetDraining(Registration),
     /// Ask ECS about the instance, about these tasks and about those it lists.
     Survey {
-        /// The container instance.
+        /// The container instance it is about.
         of: Registration,
         /// Tasks of which ECS has not said that they stopped.
         tasks: Vec<String>,
     },
     /// Stop a task, with the reason that retry rules recognise.
     StopTask {
-        /// The container instance.
+        /// The container instance it is about.
         of: Registration,
-        /// The task's ARN.
+        /// The ARN of the task.
         task: String,
         /// How long ECS has to take it.
         limit: SignedDuration,

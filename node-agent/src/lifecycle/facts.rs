@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::asks::{KILL_AGAIN, LEAVE_TRIES, REGISTER, STOP_AGAIN};
-use super::{Ask, Event, Idle, InstanceStatus, LeaveStep, OnHost, Outcome, Phase, Registration, Rules, State, Survey};
+use super::retry_schedule::{KILL_AGAIN, LEAVE_TRIES, REGISTER, STOP_AGAIN};
+use super::{
+    Event, Idle, InstanceStatus, LeaveStep, OnHost, Outcome, Phase, Registration, RetrySchedule, Rules, State, Survey,
+};
 
 /// The ECS agent's exit code for "Data mismatch": it has registered in another cluster than its settings name. systemd
 /// doesn't start it again.
@@ -110,7 +112,7 @@ impl Rules {
             state.registration = Some(registration);
             // A new container instance is ACTIVE, whatever the old one was.
             state.drained = false;
-            (state.drain, state.drain_since) = (Ask::default(), None);
+            (state.drain, state.drain_since) = (RetrySchedule::default(), None);
             state.idle = Idle::No;
         }
         if !own {
@@ -162,7 +164,7 @@ impl Rules {
                 state.kill.failures = 0;
                 state.kill.after(now, KILL_AGAIN);
                 // The ECS agent reports it within a moment.
-                state.survey = Ask::default();
+                state.survey = RetrySchedule::default();
             }
             (Phase::Stopping, Outcome::Retry | Outcome::Refused) => state.kill.failed(now, self),
             (Phase::Leaving, _) if state.leave == LeaveStep::StopContainers => {
@@ -220,7 +222,7 @@ impl Rules {
             state.idle = Idle::Sure;
         } else {
             state.idle = Idle::Since(since);
-            state.survey = Ask { failures: 0, again_at: Some(settled) };
+            state.survey = RetrySchedule { failures: 0, again_at: Some(settled) };
         }
     }
 }
@@ -252,13 +254,14 @@ fn want_repair(state: &mut State) {
 
 /// What was under way when the process ended has no outcome: everything is due again.
 fn restarted(state: &mut State, now: Timestamp) {
-    state.start = (state.phase <= Phase::Stopping).then(Ask::default);
-    (state.drain, state.survey) = (Ask::default(), Ask::default());
-    (state.step, state.power_off, state.kill) = (Ask::default(), Ask::default(), Ask::default());
+    state.start = (state.phase <= Phase::Stopping).then(RetrySchedule::default);
+    (state.drain, state.survey) = (RetrySchedule::default(), RetrySchedule::default());
+    (state.step, state.power_off, state.kill) =
+        (RetrySchedule::default(), RetrySchedule::default(), RetrySchedule::default());
     state.host_known = false;
     state.drain_since = None;
-    state.repair = state.repair.map(|_| Ask::default());
-    (state.warn, state.answer) = (Ask::default(), Ask::default());
+    state.repair = state.repair.map(|_| RetrySchedule::default());
+    (state.warn, state.answer) = (RetrySchedule::default(), RetrySchedule::default());
     // Tasks may have come and gone meanwhile.
     state.quiet_since = None;
     if state.phase <= Phase::Stopping {
@@ -275,7 +278,7 @@ fn restarted(state: &mut State, now: Timestamp) {
 
 fn go_on(state: &mut State, next: LeaveStep) {
     state.leave = next;
-    state.step = Ask::default();
+    state.step = RetrySchedule::default();
 }
 
 fn status_read(state: &mut State, status: &InstanceStatus) {
@@ -285,7 +288,7 @@ fn status_read(state: &mut State, status: &InstanceStatus) {
         InstanceStatus::Gone => state.drained |= state.phase >= Phase::Draining,
         InstanceStatus::Active if state.drained => {
             state.drained = false;
-            (state.drain, state.drain_since) = (Ask::default(), None);
+            (state.drain, state.drain_since) = (RetrySchedule::default(), None);
             state.idle = Idle::No;
         }
         InstanceStatus::Active | InstanceStatus::Other(_) => {}
@@ -325,7 +328,7 @@ fn seen_on_host(state: &mut State, now: Timestamp, tasks: Option<BTreeMap<String
         state.idle = Idle::No;
     } else if had_live {
         // The last one has ended on the host: ECS is worth asking now, not at the next round.
-        state.survey = Ask::default();
+        state.survey = RetrySchedule::default();
     }
 }
 

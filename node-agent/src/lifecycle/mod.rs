@@ -6,12 +6,12 @@
 //! - `step.rs`: the transitions, with their table
 //! - `facts.rs`: what an event teaches
 //! - `deadlines.rs`: what moves the block's moments, or cuts them short
-//! - `asks.rs`: when a thing is asked for, and when again
+//! - `retry_schedule.rs`: when a thing is asked for, and when again
 
-mod asks;
 mod deadlines;
 mod events;
 mod facts;
+mod retry_schedule;
 mod state;
 mod step;
 
@@ -21,16 +21,17 @@ mod tests;
 use jiff::SignedDuration;
 use node_contract::NodeConfig;
 
-pub use asks::Ask;
 pub use events::{Action, EcsUnit, Event, ExtensionAnswer, InstanceStatus, Outcome, Survey};
-pub use state::{Idle, LeaveStep, OnHost, Phase, Registration, State, Task, Why};
+pub(crate) use retry_schedule::RetrySchedule;
+pub(crate) use state::{Idle, LeaveStep, Task};
+pub use state::{OnHost, Phase, Registration, State, Why};
 
 /// What doesn't change during a life.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// The cluster to be in, a name or an ARN.
     pub cluster: String,
-    /// The block's settings.
+    /// The settings of the block that the instance belongs to.
     pub config: NodeConfig,
     /// How long before tasks are stopped they are warned, if at all.
     pub warn_lead: Option<SignedDuration>,
@@ -43,7 +44,7 @@ pub struct Rules {
 impl Rules {
     /// Whether a cluster given by name or ARN is the one to be in.
     #[must_use]
-    pub fn is_own_cluster(&self, cluster: &str) -> bool {
+    pub(crate) fn is_own_cluster(&self, cluster: &str) -> bool {
         name_of(cluster) == name_of(&self.cluster)
     }
 }
@@ -56,7 +57,7 @@ fn name_of(cluster: &str) -> &str {
 /// What is kept of the time between stopping tasks and the end for reporting them to ECS and for leaving: a quarter,
 /// at least 2 s and at most 60 s. Half of it is for reporting, a quarter for leaving, a quarter for powering off.
 #[must_use]
-pub fn reporting_margin(stop_lead: SignedDuration) -> SignedDuration {
+pub(crate) fn reporting_margin(stop_lead: SignedDuration) -> SignedDuration {
     (stop_lead / 4).clamp(SignedDuration::from_secs(2), SignedDuration::from_secs(60))
 }
 

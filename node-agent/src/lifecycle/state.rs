@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use node_contract::Timeline;
 use serde::{Deserialize, Serialize};
 
-use super::{Ask, ExtensionAnswer, reporting_margin};
+use super::{ExtensionAnswer, RetrySchedule, reporting_margin};
 
 /// How long before AWS takes the instance what still lives is killed, at the least.
 const KILL_BEFORE_TAKEN: SignedDuration = SignedDuration::from_secs(15);
@@ -125,35 +125,35 @@ pub enum OnHost {
 
 /// A task this instance has had.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Task {
+pub(crate) struct Task {
     /// When it was seen first.
     #[serde(default)]
-    pub seen_at: Option<Timestamp>,
+    pub(crate) seen_at: Option<Timestamp>,
     /// What introspection said of it last; `None` when it doesn't list it.
-    pub on_host: Option<OnHost>,
+    pub(crate) on_host: Option<OnHost>,
     /// Whether ECS knows it as STOPPED (`lastStatus`), or no longer knows it at all.
-    pub stopped_for_ecs: bool,
+    pub(crate) stopped_for_ecs: bool,
     /// StopTask, once it has been asked for.
-    pub stop: Option<Ask>,
+    pub(crate) stop: Option<RetrySchedule>,
     /// When StopTask was asked for first.
     #[serde(default)]
-    pub stop_since: Option<Timestamp>,
+    pub(crate) stop_since: Option<Timestamp>,
     /// Whether ECS took a StopTask.
     #[serde(default)]
-    pub stop_taken: bool,
+    pub(crate) stop_taken: bool,
 }
 
 impl Task {
     /// Whether it is over for ECS and on the host. What is over on the host alone would run again if the host left now.
     #[must_use]
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.stopped_for_ecs && self.on_host != Some(OnHost::Live)
     }
 
     /// Whether a container of it may still run. A task that has ended on the host and waits to be reported does not
     /// count: stopping it would put a reason on a job that succeeded.
     #[must_use]
-    pub fn is_live(&self) -> bool {
+    pub(crate) fn is_live(&self) -> bool {
         match self.on_host {
             Some(OnHost::Live) => true,
             Some(OnHost::Stopped) => false,
@@ -165,7 +165,7 @@ impl Task {
 /// How far the agent is in being sure that nothing runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Idle {
+pub(crate) enum Idle {
     /// Something runs, or may.
     No,
     /// Nothing ran at this moment; to be confirmed after the settle time.
@@ -177,7 +177,7 @@ pub enum Idle {
 /// How far leaving has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum LeaveStep {
+pub(crate) enum LeaveStep {
     /// The ECS agent is being stopped.
     StopEcsAgent,
     /// The containers are being stopped through the container runtime.
@@ -198,90 +198,91 @@ pub enum LeaveStep {
 pub struct State {
     /// Where in its life it is.
     pub phase: Phase,
-    /// Why.
+    /// Why it is in this phase.
     pub why: Why,
-    /// Since when.
-    pub since: Timestamp,
+    /// Since when it is in this phase.
+    pub(crate) since: Timestamp,
     /// The block's moments, as tightened so far.
-    pub timeline: Timeline,
+    pub(crate) timeline: Timeline,
     /// Whether AWS gave notice.
-    pub noticed: bool,
+    pub(crate) noticed: bool,
     /// Beyond this no extension reaches: the host's given maximum, or scheduled maintenance.
     #[serde(default)]
-    pub limit: Option<Timestamp>,
+    pub(crate) limit: Option<Timestamp>,
     /// Where the user moved the block's end.
     #[serde(default)]
-    pub moved_to: Option<Timestamp>,
+    pub(crate) moved_to: Option<Timestamp>,
     /// The moment in the tag that moves the block's end, as it was read last.
     #[serde(default)]
-    pub asked_for: Option<Timestamp>,
+    pub(crate) asked_for: Option<Timestamp>,
     /// What ECS was told became of it, or refused to hear.
     #[serde(default)]
-    pub answered: Option<ExtensionAnswer>,
-    /// Telling ECS.
+    pub(crate) answered: Option<ExtensionAnswer>,
+    /// When to tell ECS.
     #[serde(default)]
-    pub answer: Ask,
+    pub(crate) answer: RetrySchedule,
     /// Whether AWS recommended to leave.
     #[serde(default)]
-    pub rebalance: bool,
+    pub(crate) rebalance: bool,
     /// Since when no task has run while serving.
     #[serde(default)]
-    pub quiet_since: Option<Timestamp>,
+    pub(crate) quiet_since: Option<Timestamp>,
     /// The longest that a task has taken here so far, in minutes begun; only if the drain lead goes by it.
     #[serde(default)]
-    pub longest_minutes: u32,
+    pub(crate) longest_minutes: u32,
     /// The stop time that tasks were warned of.
     #[serde(default)]
-    pub warned_of: Option<Timestamp>,
-    /// The container instance.
+    pub(crate) warned_of: Option<Timestamp>,
+    /// The container instance that the ECS agent registered last.
     pub registration: Option<Registration>,
     /// The tasks: while serving those that introspection lists, from then on all that were ever seen.
-    pub tasks: BTreeMap<String, Task>,
+    pub(crate) tasks: BTreeMap<String, Task>,
     /// Whether introspection answered when it was asked last. Unknown after a restart.
     #[serde(skip)]
-    pub host_known: bool,
+    pub(crate) host_known: bool,
     /// Since when introspection has been silent, or hasn't been asked yet.
     #[serde(default)]
-    pub silent_since: Option<Timestamp>,
+    pub(crate) silent_since: Option<Timestamp>,
     /// Whether ECS confirmed that no task is placed here any more.
-    pub drained: bool,
-    /// Whether nothing runs.
-    pub idle: Idle,
+    pub(crate) drained: bool,
+    /// Whether it is sure that nothing runs.
+    pub(crate) idle: Idle,
     /// How far leaving has come.
-    pub leave: LeaveStep,
+    pub(crate) leave: LeaveStep,
     /// Whether the agent left without having served, so that a registration may have got through unseen.
-    pub look: bool,
+    pub(crate) look: bool,
     /// Whether the containers have to be stopped by the agent, after the ECS agent.
     #[serde(default)]
-    pub local: bool,
-    /// Killing the containers that outlived their stop, while the ECS agent can still report it.
+    pub(crate) local: bool,
+    /// When to kill the containers that outlived their stop, while the ECS agent can still report
+    /// it.
     #[serde(default)]
-    pub kill: Ask,
-    /// Starting the ECS agent, while that is wanted.
-    pub start: Option<Ask>,
-    /// Giving the ECS agent a new beginning, while that is wanted.
+    pub(crate) kill: RetrySchedule,
+    /// When to start the ECS agent, while that is wanted.
+    pub(crate) start: Option<RetrySchedule>,
+    /// When to give the ECS agent a new beginning, while that is wanted.
     #[serde(default)]
-    pub repair: Option<Ask>,
+    pub(crate) repair: Option<RetrySchedule>,
     /// Whether it was given one: a second would change nothing.
     #[serde(default)]
-    pub repaired: bool,
+    pub(crate) repaired: bool,
     /// Why the ECS agent has not registered, in words, as far as that was found out.
     #[serde(default)]
-    pub hindrance: Option<String>,
-    /// Warning the tasks.
+    pub(crate) hindrance: Option<String>,
+    /// When to warn the tasks.
     #[serde(default)]
-    pub warn: Ask,
-    /// Setting DRAINING.
-    pub drain: Ask,
+    pub(crate) warn: RetrySchedule,
+    /// When to ask for DRAINING.
+    pub(crate) drain: RetrySchedule,
     /// Since when this process has asked for DRAINING that ECS has not confirmed.
     #[serde(default)]
-    pub drain_since: Option<Timestamp>,
-    /// Asking ECS about the tasks.
-    pub survey: Ask,
-    /// The present step of leaving.
-    pub step: Ask,
-    /// Powering off.
-    pub power_off: Ask,
+    pub(crate) drain_since: Option<Timestamp>,
+    /// When to ask ECS about the tasks.
+    pub(crate) survey: RetrySchedule,
+    /// When to take the present step of leaving.
+    pub(crate) step: RetrySchedule,
+    /// When to ask for the power-off.
+    pub(crate) power_off: RetrySchedule,
 }
 
 impl State {
@@ -298,7 +299,7 @@ impl State {
             moved_to: None,
             asked_for: None,
             answered: None,
-            answer: Ask::default(),
+            answer: RetrySchedule::default(),
             rebalance: false,
             quiet_since: None,
             longest_minutes: 0,
@@ -312,35 +313,35 @@ impl State {
             leave: LeaveStep::StopEcsAgent,
             look: false,
             local: false,
-            kill: Ask::default(),
-            start: Some(Ask::default()),
+            kill: RetrySchedule::default(),
+            start: Some(RetrySchedule::default()),
             repair: None,
             repaired: false,
             hindrance: None,
-            warn: Ask::default(),
-            drain: Ask::default(),
+            warn: RetrySchedule::default(),
+            drain: RetrySchedule::default(),
             drain_since: None,
-            survey: Ask::default(),
-            step: Ask::default(),
-            power_off: Ask::default(),
+            survey: RetrySchedule::default(),
+            step: RetrySchedule::default(),
+            power_off: RetrySchedule::default(),
         }
     }
 
     /// How many tasks may still run.
     #[must_use]
-    pub fn live_tasks(&self) -> usize {
+    pub(crate) fn live_tasks(&self) -> usize {
         self.tasks.values().filter(|task| task.is_live()).count()
     }
 
     /// From here on the agent leaves, whatever still runs.
     #[must_use]
-    pub fn leave_at(&self) -> Timestamp {
+    pub(crate) fn leave_at(&self) -> Timestamp {
         self.before_end(2)
     }
 
     /// From here on the host is powered off, however far leaving has come: going down takes it a while.
     #[must_use]
-    pub fn power_off_at(&self) -> Timestamp {
+    pub(crate) fn power_off_at(&self) -> Timestamp {
         self.before_end(4)
     }
 
@@ -348,7 +349,7 @@ impl State {
     /// still there to report it. By then the ECS agent should have killed them itself (`stop_timeout`), but for a
     /// notice shorter than that.
     #[must_use]
-    pub fn kill_at(&self) -> Timestamp {
+    pub(crate) fn kill_at(&self) -> Timestamp {
         let before = self.margin() * 3 / 4;
         let before = if self.noticed { before.max(KILL_BEFORE_TAKEN) } else { before };
         let moment = self.timeline.end.checked_sub(before).unwrap_or(Timestamp::MIN);
@@ -358,7 +359,7 @@ impl State {
 
     /// How long DRAINING or StopTask may find no hearing, or introspection be silent, before the agent stops the containers itself.
     #[must_use]
-    pub fn patience(&self) -> SignedDuration {
+    pub(crate) fn patience(&self) -> SignedDuration {
         (self.margin() / 2).max(LEAST_PATIENCE)
     }
 

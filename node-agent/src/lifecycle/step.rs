@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::asks::LEAVE_TRIES;
-use super::{Action, Ask, Event, Idle, LeaveStep, Phase, Rules, State, Why};
+use super::retry_schedule::LEAVE_TRIES;
+use super::{Action, Event, Idle, LeaveStep, Phase, RetrySchedule, Rules, State, Why};
 
 impl Rules {
     /// One step of the agent's life: what the event teaches, at most one transition, and what is to be done.
@@ -42,7 +42,7 @@ impl Rules {
         if let Some((to, why)) = self.transition(&next, now) {
             enter(&mut next, now, to, why);
         }
-        let actions = self.ask(&mut next, now);
+        let actions = self.due_actions(&mut next, now);
         (next, actions)
     }
 
@@ -141,15 +141,16 @@ fn enter(state: &mut State, now: Timestamp, to: Phase, why: Why) {
         Phase::Serving => (state.start, state.repair, state.hindrance) = (None, None, None),
         Phase::Draining => {
             state.timeline.drain_at = state.timeline.drain_at.min(now);
-            (state.drain, state.survey) = (Ask::default(), Ask::default());
+            (state.drain, state.survey) = (RetrySchedule::default(), RetrySchedule::default());
             state.drain_since = None;
         }
         Phase::Stopping => {
             state.timeline = state.timeline.interrupted(now, state.timeline.end);
-            (state.drain, state.survey, state.kill) = (Ask::default(), Ask::default(), Ask::default());
+            (state.drain, state.survey, state.kill) =
+                (RetrySchedule::default(), RetrySchedule::default(), RetrySchedule::default());
             if from == Phase::Leaving {
                 // Only the ECS agent can end the tasks so that ECS knows it.
-                state.start = Some(Ask::default());
+                state.start = Some(RetrySchedule::default());
                 state.look = false;
             }
         }
@@ -157,9 +158,9 @@ fn enter(state: &mut State, now: Timestamp, to: Phase, why: Why) {
             state.leave = LeaveStep::StopEcsAgent;
             state.look = from == Phase::Joining;
             state.start = None;
-            state.step = Ask::default();
+            state.step = RetrySchedule::default();
             state.local = why == Why::Unheard;
         }
-        Phase::Gone => state.power_off = Ask::default(),
+        Phase::Gone => state.power_off = RetrySchedule::default(),
     }
 }

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
+use super::args::RunArgs;
 use super::{Environment, Settings, SettingsError, validate};
-use crate::args::RunArgs;
-use crate::chain::chain;
+use crate::ports::error_chain;
 
 /// How many things that are wrong are told one by one.
 const TOLD: usize = 8;
@@ -39,7 +39,7 @@ pub(super) fn settings(
     let mut right = reader.right_of(table);
     if let Err(error) = reader.read("", &right) {
         // Each is right by itself, so it is the two that exclude each other.
-        reader.wrong.push(chain(&error));
+        reader.wrong.push(error_chain(&error));
         right.retain(|key, _| key != "block" && key != "node-config");
     }
     let settings = reader.read("", &right)?;
@@ -71,7 +71,7 @@ impl Reader<'_> {
         match self.read(key, table) {
             Ok(_) => true,
             Err(error) => {
-                self.wrong.push(chain(&error));
+                self.wrong.push(error_chain(&error));
                 false
             }
         }

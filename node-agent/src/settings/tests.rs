@@ -76,7 +76,7 @@ fn the_block_can_come_from_a_file_beside() {
 fn systemctl_is_the_default_on_the_host_itself_alone() {
     let limit = SignedDuration::from_secs(30);
     let host = Commands::default().for_root(Path::new("/"), limit);
-    let ways: Vec<String> = host.ways_off().iter().map(|way| way.join(" ")).collect();
+    let ways: Vec<String> = host.power_off_commands().iter().map(|way| way.join(" ")).collect();
     assert_eq!(ways[..2], ["systemctl poweroff", "systemctl poweroff --force"]);
     assert_eq!(ways.len(), 4);
     // A restart would stop it, which a shutdown that hangs doesn't allow to be undone.
@@ -84,12 +84,12 @@ fn systemctl_is_the_default_on_the_host_itself_alone() {
     assert!(host.run_hook.is_some_and(|run| run.contains(&"--property=RuntimeMaxSec=30".to_owned())));
 
     let elsewhere = Commands::default().for_root(Path::new("/tmp/root"), limit);
-    assert_eq!(elsewhere.ways_off(), [["systemctl", "poweroff"]]);
+    assert_eq!(elsewhere.power_off_commands(), [["systemctl", "poweroff"]]);
     assert_eq!((elsewhere.arm_timer, elsewhere.run_hook), (Some(Vec::new()), Some(Vec::new())));
     let other = Commands { power_off: vec!["off".to_owned()], ..Commands::default() };
-    assert_eq!(other.for_root(Path::new("/"), limit).ways_off(), [["off"]]);
+    assert_eq!(other.for_root(Path::new("/"), limit).power_off_commands(), [["off"]]);
     let given = Commands { power_off_harder: Some(vec![vec!["harder".to_owned()]]), ..Commands::default() };
-    assert_eq!(given.for_root(Path::new("/"), limit).ways_off().len(), 2);
+    assert_eq!(given.for_root(Path::new("/"), limit).power_off_commands().len(), 2);
 }
 
 /// Catches: a key that is silently passed over, and an error that doesn't name what is wrong.
@@ -121,7 +121,7 @@ fn wrong_settings_are_refused_by_name() {
     ];
     for (toml, name) in cases {
         let error = load(toml).expect_err(toml);
-        let text = crate::chain::chain(&error);
+        let text = crate::ports::error_chain(&error);
         assert!(text.contains(name), "{toml}: {text}");
     }
 }

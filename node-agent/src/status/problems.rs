@@ -21,15 +21,14 @@ const LONGEST: usize = 500;
 
 /// A problem, as often as it came.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// What went wrong, in the words of the log.
-    pub what: String,
+    pub(crate) what: String,
     /// Why, when it happened last.
-    pub error: String,
-    /// When that was.
-    pub last: Option<Timestamp>,
+    pub(crate) error: String,
+    pub(crate) last: Option<Timestamp>,
     /// How often it was logged.
-    pub count: u64,
+    pub(crate) count: u64,
 }
 
 /// What went wrong lately, the last one last.
@@ -44,14 +43,14 @@ struct Inner {
 
 impl Problems {
     /// From here on problems get the time of this clock.
-    pub fn goes_by(&self, clock: Arc<dyn Clock>) {
+    pub(crate) fn goes_by(&self, clock: Arc<dyn Clock>) {
         // A second clock would be a second agent in one process; the first one stays.
         let _ = self.0.clock.set(clock);
     }
 
     /// All that is kept.
     #[must_use]
-    pub fn all(&self) -> Vec<Problem> {
+    pub(crate) fn all(&self) -> Vec<Problem> {
         self.0.kinds.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 

@@ -7,93 +7,85 @@ use jiff::Timestamp;
 use node_contract::{Source, Timeline};
 use serde::{Deserialize, Serialize};
 
-use super::length;
+use super::line::length;
 use super::problems::Problem;
 use crate::adapters::timer;
-use crate::clock::AnchorSource;
 use crate::lifecycle::{OnHost, Phase, Registration, Task, Why};
-use crate::ports::Saved;
+use crate::ports::{AnchorSource, Saved};
 
 /// All there is to tell. Times are UTC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// The agent's version.
-    pub version: String,
-    /// Its process id.
-    pub process: u32,
+    pub(crate) version: String,
+    pub(crate) process: u32,
     /// The block's time at which this was told.
-    pub now: Timestamp,
+    pub(crate) now: Timestamp,
     /// The line that `systemctl status` shows.
-    pub text: String,
+    pub(crate) text: String,
     /// How far the host's wall clock is ahead of the block's, in milliseconds.
-    pub skew_millis: i64,
+    pub(crate) skew_millis: i64,
     /// How many transitions this process has made.
-    pub transitions: u64,
+    pub(crate) transitions: u64,
     /// What is wrong in the host's settings, so that the defaults hold in its place.
     #[serde(default)]
-    pub wrong_settings: Vec<String>,
+    pub(crate) wrong_settings: Vec<String>,
     /// The block and the agent's place in it; none while that is still being found out.
-    pub life: Option<Life>,
+    pub(crate) life: Option<Life>,
     /// What went wrong lately, the last one last.
-    pub problems: Vec<Problem>,
+    pub(crate) problems: Vec<Problem>,
 }
 
 /// The block and the agent's place in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Life {
-    /// The block's id.
-    pub block: String,
+pub(crate) struct Life {
+    pub(crate) block: String,
     /// The compute environment.
-    pub environment: String,
-    /// This instance's id.
-    pub instance: String,
+    pub(crate) environment: String,
+    pub(crate) instance: String,
     /// The cluster to be in.
-    pub cluster: String,
+    pub(crate) cluster: String,
     /// Where the capacity comes from.
-    pub source: Source,
+    pub(crate) source: Source,
     /// Whether AWS may take the instance at two minutes' notice.
-    pub is_spot: bool,
+    pub(crate) is_spot: bool,
     /// The version of the block's settings.
-    pub settings_version: u32,
+    pub(crate) settings_version: u32,
     /// What the clock rests on.
-    pub clock: AnchorSource,
+    pub(crate) clock: AnchorSource,
     /// Where in its life the agent is.
-    pub state: Phase,
-    /// Why.
-    pub why: Why,
-    /// Since when.
-    pub since: Timestamp,
-    /// The block's moments.
-    pub timeline: Timeline,
+    pub(crate) state: Phase,
+    pub(crate) why: Why,
+    /// Since when it is in that state.
+    pub(crate) since: Timestamp,
+    pub(crate) timeline: Timeline,
     /// When the power-off timer on disk goes off, by the block's clock.
-    pub power_off_timer: Timestamp,
+    pub(crate) power_off_timer: Timestamp,
     /// Whether AWS gave notice.
-    pub noticed: bool,
+    pub(crate) noticed: bool,
     /// Whether ECS confirmed that no task is placed here any more.
-    pub drained: bool,
-    /// The container instance.
-    pub registration: Option<Registration>,
+    pub(crate) drained: bool,
+    pub(crate) registration: Option<Registration>,
     /// The tasks by ARN.
-    pub tasks: BTreeMap<String, TaskReport>,
+    pub(crate) tasks: BTreeMap<String, TaskReport>,
 }
 
-/// A task.
+/// What there is to tell of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TaskReport {
+pub(crate) struct TaskReport {
     /// Whether a container of it may still run.
-    pub live: bool,
+    pub(crate) live: bool,
     /// What introspection said of it last.
-    pub on_host: Option<OnHost>,
+    pub(crate) on_host: Option<OnHost>,
     /// Whether ECS knows it as STOPPED.
-    pub stopped_for_ecs: bool,
+    pub(crate) stopped_for_ecs: bool,
     /// Whether it was asked to stop.
-    pub stop_asked: bool,
+    pub(crate) stop_asked: bool,
 }
 
 impl Life {
     /// The life that was saved.
     #[must_use]
-    pub fn of(saved: &Saved) -> Self {
+    pub(crate) fn of(saved: &Saved) -> Self {
         let (identity, config, state) = (&saved.identity, &saved.config, &saved.state);
         Self {
             block: config.block.clone(),

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::outside::Outside;
-use super::places::{PATIENCE, Places};
+use super::connection_limit::{ConnectionLimit, PATIENCE};
+use super::published_state::PublishedState;
 use super::report::Report;
 
 /// What is asked.
@@ -25,7 +25,7 @@ const LONGEST: usize = 107;
 ///
 /// # Errors
 /// The folder or the socket can't be made.
-pub fn listen(path: &Path) -> io::Result<UnixListener> {
+pub(crate) fn listen(path: &Path) -> io::Result<UnixListener> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
@@ -51,18 +51,18 @@ fn reached<T>(path: &Path, reach: impl FnOnce(&Path) -> io::Result<T>) -> io::Re
 }
 
 /// Answers until nobody polls it any more.
-pub async fn serve(listener: UnixListener, outside: Arc<Outside>) {
-    let places = Places::new();
+pub(crate) async fn serve(listener: UnixListener, published: Arc<PublishedState>) {
+    let connections = ConnectionLimit::new();
     loop {
         let accepted = async { listener.accept().await.map(|(stream, _)| stream) };
-        places.take_one("the status socket", accepted, |stream| answer(stream, Arc::clone(&outside))).await;
+        connections.serve_one("the status socket", accepted, |stream| answer(stream, Arc::clone(&published))).await;
     }
 }
 
-async fn answer(mut stream: UnixStream, outside: Arc<Outside>) -> io::Result<()> {
+async fn answer(mut stream: UnixStream, published: Arc<PublishedState>) -> io::Result<()> {
     let mut asked = [0; STATUS.len()];
     stream.read_exact(&mut asked).await?;
-    let json = if asked == STATUS { serde_json::to_vec(&outside.report())? } else { b"{}".to_vec() };
+    let json = if asked == STATUS { serde_json::to_vec(&published.report())? } else { b"{}".to_vec() };
     stream.write_all(&json).await?;
     stream.shutdown().await
 }
@@ -71,7 +71,7 @@ async fn answer(mut stream: UnixStream, outside: Arc<Outside>) -> io::Result<()>
 ///
 /// # Errors
 /// Nobody listens, or the answer takes too long or can't be read.
-pub fn ask(path: &Path) -> io::Result<Report> {
+pub(crate) fn ask(path: &Path) -> io::Result<Report> {
     let mut stream = reached(path, |path| Asking::connect(path))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -85,11 +85,11 @@ pub fn ask(path: &Path) -> io::Result<Report> {
 mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
-    use super::super::places::AT_ONCE;
+    use super::super::connection_limit::AT_ONCE;
     use super::*;
     use crate::ports::{StateStore as _, Supervisor as _};
-    use crate::status::outside::{ShownStatus, ShownStore};
     use crate::status::problems::Problems;
+    use crate::status::published_state::{PublishingStore, PublishingSupervisor};
     use crate::testing::{World, saved};
 
     #[tokio::test]
@@ -97,11 +97,14 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("run/spotblock/agent.sock");
         let world = World::at(crate::testing::at("2026-11-24T10:00:00Z"));
-        let outside =
-            Arc::new(Outside::new(world.ports().clock, Problems::default(), crate::record::Record::nowhere()));
+        let published = Arc::new(PublishedState::new(
+            world.ports().clock,
+            Problems::default(),
+            crate::status::record::Record::nowhere(),
+        ));
         // A socket left over by an agent that was killed.
         drop(listen(&path).expect("the first"));
-        let served = tokio::spawn(serve(listen(&path).expect("a socket"), Arc::clone(&outside)));
+        let served = tokio::spawn(serve(listen(&path).expect("a socket"), Arc::clone(&published)));
         assert_eq!(std::fs::metadata(&path).expect("it is there").mode() & 0o777, 0o600);
 
         let asked = path.clone();
@@ -110,9 +113,10 @@ mod tests {
             async move { tokio::task::spawn_blocking(move || ask(&path)).await.expect("no panic") }
         };
         assert_eq!(ask_it().await.expect("an answer").life, None);
-        let store = ShownStore { inner: Arc::clone(&world), outside: Arc::clone(&outside) };
+        let store = PublishingStore { inner: Arc::clone(&world), published: Arc::clone(&published) };
         store.save(&saved()).await.expect("saved");
-        ShownStatus { inner: crate::adapters::systemd::Systemd, outside: Arc::clone(&outside) }.status("joining");
+        PublishingSupervisor { inner: crate::adapters::systemd::Systemd, published: Arc::clone(&published) }
+            .status("joining");
         let report = ask_it().await.expect("an answer");
         assert_eq!(report.text, "joining");
         assert_eq!(report.life.expect("a life").block, "sb-1f2c");
@@ -126,9 +130,12 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("x".repeat(LONGEST)).join("agent.sock");
         let world = World::at(crate::testing::at("2026-11-24T10:00:00Z"));
-        let outside =
-            Arc::new(Outside::new(world.ports().clock, Problems::default(), crate::record::Record::nowhere()));
-        let served = tokio::spawn(serve(listen(&path).expect("a socket"), outside));
+        let published = Arc::new(PublishedState::new(
+            world.ports().clock,
+            Problems::default(),
+            crate::status::record::Record::nowhere(),
+        ));
+        let served = tokio::spawn(serve(listen(&path).expect("a socket"), published));
         assert_eq!(std::fs::metadata(&path).expect("it is there").mode() & 0o777, 0o600);
         tokio::task::spawn_blocking(move || ask(&path)).await.expect("no panic").expect("an answer");
         served.abort();
@@ -138,11 +145,13 @@ mod tests {
     #[test]
     fn wrong_settings_are_in_the_status_line_and_in_the_report() {
         let world = World::at(crate::testing::at("2026-11-24T10:00:00Z"));
-        let outside = Outside::new(world.ports().clock, Problems::default(), crate::record::Record::nowhere());
-        let outside = Arc::new(outside.with_wrong_settings(vec!["log is no log".into(), "more".into()]));
-        ShownStatus { inner: crate::adapters::systemd::Systemd, outside: Arc::clone(&outside) }.status("joining");
-        assert_eq!(outside.report().text, "joining; settings are wrong, defaults hold: log is no log");
-        assert_eq!(outside.report().wrong_settings, ["log is no log", "more"]);
+        let published =
+            PublishedState::new(world.ports().clock, Problems::default(), crate::status::record::Record::nowhere());
+        let published = Arc::new(published.with_wrong_settings(vec!["log is no log".into(), "more".into()]));
+        PublishingSupervisor { inner: crate::adapters::systemd::Systemd, published: Arc::clone(&published) }
+            .status("joining");
+        assert_eq!(published.report().text, "joining; settings are wrong, defaults hold: log is no log");
+        assert_eq!(published.report().wrong_settings, ["log is no log", "more"]);
     }
 
     /// Catches: a client that says nothing and keeps everybody else from an answer.
@@ -151,9 +160,12 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("agent.sock");
         let world = World::at(crate::testing::at("2026-11-24T10:00:00Z"));
-        let outside =
-            Arc::new(Outside::new(world.ports().clock, Problems::default(), crate::record::Record::nowhere()));
-        tokio::spawn(serve(listen(&path).expect("a socket"), outside));
+        let published = Arc::new(PublishedState::new(
+            world.ports().clock,
+            Problems::default(),
+            crate::status::record::Record::nowhere(),
+        ));
+        tokio::spawn(serve(listen(&path).expect("a socket"), published));
         let silent: Vec<Asking> = (0..AT_ONCE).map(|_| Asking::connect(&path).expect("connected")).collect();
         let again = path.clone();
         let answers = tokio::task::spawn_blocking(move || (0..2).map(|_| ask(&again).is_ok()).collect::<Vec<bool>>());

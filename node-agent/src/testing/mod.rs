@@ -8,9 +8,8 @@ pub(crate) use world::{Facts, FakeTask, REPORT, Trouble, World};
 use jiff::{SignedDuration, Timestamp};
 use node_contract::{End, NodeConfig, Source, Timeline, VERSION};
 
-use crate::clock::{Anchor, AnchorSource};
 use crate::lifecycle::{Rules, State};
-use crate::ports::{Identity, SAVED_VERSION, Saved};
+use crate::ports::{Anchor, AnchorSource, Identity, SAVED_VERSION, Saved};
 
 pub(crate) fn at(text: &str) -> Timestamp {
     text.parse().expect("a time")

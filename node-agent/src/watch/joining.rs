@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Line, answer};
+use super::{WatchContext, answer};
 use crate::lifecycle::{EcsUnit, Event, Outcome, Phase};
 use crate::ports::{Cluster, EcsAgent, Host, Metadata};
 
@@ -20,24 +20,24 @@ const AGAIN: u32 = 3;
 const ECS: Duration = Duration::from_secs(20);
 
 /// Looks into it until the instance has joined, or never will.
-pub async fn watch(
+pub(crate) async fn watch(
     host: Arc<dyn Host>,
     metadata: Arc<dyn Metadata>,
     ecs_agent: Arc<dyn EcsAgent>,
     cluster: Arc<dyn Cluster>,
-    line: Line,
+    context: WatchContext,
 ) {
     let mut told = String::new();
     for look in 1_u32.. {
-        line.beat(UNIT).await;
-        if line.phase() != Phase::Joining || line.events.is_closed() {
+        context.beat(UNIT).await;
+        if context.phase() != Phase::Joining || context.events.is_closed() {
             return;
         }
         let unit = answer(host.show_ecs()).await.unwrap_or_else(|error| {
             tracing::debug!(%error, "what the service manager knows of the ECS agent can't be read");
             EcsUnit::default()
         });
-        line.emit(Event::EcsUnitSeen(unit)).await;
+        context.emit(Event::EcsUnitSeen(unit)).await;
         if look >= LATE && (look - LATE).is_multiple_of(AGAIN) {
             let why = why(unit, metadata.as_ref(), ecs_agent.as_ref(), cluster.as_ref()).await;
             let Some(why) = why else { continue };
@@ -45,7 +45,7 @@ pub async fn watch(
                 tracing::warn!(why, "the ECS agent has not registered");
                 told.clone_from(&why);
             }
-            line.emit(Event::Hindered(why)).await;
+            context.emit(Event::Hindered(why)).await;
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Watchers: each polls a port and emits [`Event`]s. They decide nothing. All of them look at the beats of one clock
 //! ([`Beat`]), so that the process is woken for them together.
 
-pub mod interruption;
-pub mod joining;
-pub mod registration;
-pub mod signals;
-pub mod tasks;
+pub(crate) mod interruption;
+pub(crate) mod joining;
+pub(crate) mod registration;
+pub(crate) mod signals;
+pub(crate) mod tasks;
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -17,25 +17,24 @@ use crate::lifecycle::{Event, Phase, Registration};
 
 /// What watchers need to know of the agent's life.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct View {
+pub(crate) struct View {
     /// Where in its life the agent is.
-    pub phase: Phase,
-    /// The container instance.
-    pub registration: Option<Registration>,
+    pub(crate) phase: Phase,
+    pub(crate) registration: Option<Registration>,
 }
 
 /// What a watcher works with.
 #[derive(Clone)]
-pub struct Line {
-    /// Where events go.
-    pub events: mpsc::Sender<Event>,
+pub(crate) struct WatchContext {
+    /// Where the loop takes events from.
+    pub(crate) events: mpsc::Sender<Event>,
     /// What the agent's life looks like now.
-    pub view: watch::Receiver<View>,
-    /// When they look.
-    pub beat: Beat,
+    pub(crate) view: watch::Receiver<View>,
+    /// The beat at which all watchers look.
+    pub(crate) beat: Beat,
 }
 
-impl Line {
+impl WatchContext {
     fn phase(&self) -> Phase {
         self.view.borrow().phase
     }
@@ -71,24 +70,24 @@ async fn answer<T, E: Display>(asked: impl Future<Output = Result<T, E>>) -> Res
 /// Logs a failure when it begins and when it ends, and more and more seldom in between: what it says may change, and the
 /// status shows the last word.
 #[derive(Debug, Default)]
-struct Trouble {
-    since: u32,
+struct FailureLog {
+    failures: u32,
 }
 
-impl Trouble {
+impl FailureLog {
     fn failed(&mut self, what: &str, error: &dyn Display) {
-        self.since = self.since.saturating_add(1);
-        if self.since.is_power_of_two() {
-            tracing::warn!(failures = self.since, %error, "{what} fails");
+        self.failures = self.failures.saturating_add(1);
+        if self.failures.is_power_of_two() {
+            tracing::warn!(failures = self.failures, %error, "{what} fails");
         } else {
             tracing::debug!(%error, "{what} still fails");
         }
     }
 
     fn over(&mut self, what: &str) {
-        if self.since > 0 {
-            tracing::info!(failures = self.since, "{what} works again");
-            self.since = 0;
+        if self.failures > 0 {
+            tracing::info!(failures = self.failures, "{what} works again");
+            self.failures = 0;
         }
     }
 }

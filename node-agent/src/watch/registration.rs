@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Line, Trouble, answer};
+use super::{FailureLog, WatchContext, answer};
 use crate::lifecycle::{Event, Phase};
 use crate::ports::{Cluster, EcsAgent};
 
@@ -17,48 +17,48 @@ const SERVING: Duration = Duration::from_secs(10);
 const JOINED: Duration = Duration::from_secs(5);
 
 /// How often ECS is asked for the status: somebody else may have set it.
-pub const STATUS: Duration = Duration::from_secs(15);
+pub(crate) const STATUS: Duration = Duration::from_secs(15);
 
 /// Looks for the registration at introspection.
-pub async fn watch(ecs_agent: Arc<dyn EcsAgent>, mut line: Line) {
-    while !line.events.is_closed() {
-        let pause = match line.phase() {
+pub(crate) async fn watch(ecs_agent: Arc<dyn EcsAgent>, mut context: WatchContext) {
+    while !context.events.is_closed() {
+        let pause = match context.phase() {
             Phase::Joining => JOINING,
             Phase::Serving => SERVING,
             Phase::Draining | Phase::Stopping => JOINED,
             Phase::Leaving | Phase::Gone => {
-                line.pause(JOINED).await;
+                context.pause(JOINED).await;
                 continue;
             }
         };
         match answer(ecs_agent.registration()).await {
             Ok(Some(registration)) => {
-                line.emit(Event::Registered(registration)).await;
+                context.emit(Event::Registered(registration)).await;
             }
             Ok(None) => tracing::debug!("the ECS agent has not registered yet"),
             Err(error) => tracing::debug!(%error, "the ECS agent doesn't answer"),
         }
-        line.pause(pause).await;
+        context.pause(pause).await;
     }
 }
 
 /// Reads the status at ECS, first after the registration and then at its pace.
-pub async fn watch_status(cluster: Arc<dyn Cluster>, mut line: Line) {
-    let mut trouble = Trouble::default();
-    while !line.events.is_closed() {
-        let view = line.view.borrow().clone();
+pub(crate) async fn watch_status(cluster: Arc<dyn Cluster>, mut context: WatchContext) {
+    let mut failures = FailureLog::default();
+    while !context.events.is_closed() {
+        let view = context.view.borrow().clone();
         let registration = view.registration.filter(|_| (Phase::Serving..=Phase::Stopping).contains(&view.phase));
         let Some(registration) = registration else {
-            line.pause(STATUS).await;
+            context.pause(STATUS).await;
             continue;
         };
         match answer(cluster.status(&registration)).await {
             Ok(status) => {
-                trouble.over("reading the container instance's status");
-                line.emit(Event::StatusRead { instance: registration.instance, status }).await;
+                failures.over("reading the container instance's status");
+                context.emit(Event::StatusRead { instance: registration.instance, status }).await;
             }
-            Err(error) => trouble.failed("reading the container instance's status", &error),
+            Err(error) => failures.failed("reading the container instance's status", &error),
         }
-        line.beat(STATUS).await;
+        context.beat(STATUS).await;
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{Line, Trouble, answer};
+use super::{FailureLog, WatchContext, answer};
 use crate::lifecycle::{Event, Phase};
 use crate::ports::{Metadata, Signal};
 
@@ -30,24 +30,29 @@ fn looks(is_spot: bool) -> impl Iterator<Item = (Signal, &'static str, Duration)
 
 /// Looks for one signal after the other, for ever, when the notice has been looked for: they share IMDS's connection, and
 /// the answer has woken the process already.
-pub async fn watch(metadata: Arc<dyn Metadata>, is_spot: bool, mut looked: watch::Receiver<()>, line: Line) {
-    let mut looks: Vec<_> = looks(is_spot).map(|look| (look, None, Trouble::default())).collect();
-    while looked.changed().await.is_ok() && !line.events.is_closed() {
-        for ((signal, what, every), last, trouble) in &mut looks {
-            let beat = Some(line.beat.count(*every));
+pub(crate) async fn watch(
+    metadata: Arc<dyn Metadata>,
+    is_spot: bool,
+    mut looked: watch::Receiver<()>,
+    context: WatchContext,
+) {
+    let mut looks: Vec<_> = looks(is_spot).map(|look| (look, None, FailureLog::default())).collect();
+    while looked.changed().await.is_ok() && !context.events.is_closed() {
+        for ((signal, what, every), last, failures) in &mut looks {
+            let beat = Some(context.beat.count(*every));
             // An extension is honoured while serving only.
-            if *last == beat || (*signal == Signal::EndTag && line.phase() != Phase::Serving) {
+            if *last == beat || (*signal == Signal::EndTag && context.phase() != Phase::Serving) {
                 continue;
             }
             *last = beat;
             match answer(metadata.signal(*signal)).await {
                 Ok(moment) => {
-                    trouble.over(what);
+                    failures.over(what);
                     if let Some(moment) = moment {
-                        line.emit(event(*signal, moment)).await;
+                        context.emit(event(*signal, moment)).await;
                     }
                 }
-                Err(error) => trouble.failed(what, &error),
+                Err(error) => failures.failed(what, &error),
             }
         }
     }

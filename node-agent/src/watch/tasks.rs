@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Line, Trouble, answer};
+use super::{FailureLog, WatchContext, answer};
 use crate::lifecycle::{Event, Phase};
 use crate::ports::EcsAgent;
 
@@ -15,32 +15,32 @@ const RELAXED: Duration = Duration::from_secs(5);
 const CLOSE: Duration = Duration::from_secs(1);
 
 /// Lists the tasks as long as there is an ECS agent to ask.
-pub async fn watch(ecs_agent: Arc<dyn EcsAgent>, mut line: Line) {
-    let mut trouble = Trouble::default();
-    while !line.events.is_closed() {
-        let phase = line.phase();
+pub(crate) async fn watch(ecs_agent: Arc<dyn EcsAgent>, mut context: WatchContext) {
+    let mut failures = FailureLog::default();
+    while !context.events.is_closed() {
+        let phase = context.phase();
         let pause = match phase {
             Phase::Joining | Phase::Serving => RELAXED,
             Phase::Draining | Phase::Stopping => CLOSE,
             Phase::Leaving | Phase::Gone => {
-                line.pause(RELAXED).await;
+                context.pause(RELAXED).await;
                 continue;
             }
         };
         let tasks = match answer(ecs_agent.tasks()).await {
             Ok(tasks) => {
-                trouble.over("listing the tasks on the host");
+                failures.over("listing the tasks on the host");
                 Some(tasks)
             }
             Err(error) => {
                 // Before the registration nobody listens there.
                 if phase != Phase::Joining {
-                    trouble.failed("listing the tasks on the host", &error);
+                    failures.failed("listing the tasks on the host", &error);
                 }
                 None
             }
         };
-        line.emit(Event::OnHost(tasks)).await;
-        line.pause(pause).await;
+        context.emit(Event::OnHost(tasks)).await;
+        context.pause(pause).await;
     }
 }

@@ -1,4 +1,4 @@
-//! The command line, raw. `settings.rs` merges it with spotblock.toml: a flag beats its SPOTBLOCK_* variable, which
+//! The command line, raw. `settings/` merges it with spotblock.toml: a flag beats its SPOTBLOCK_* variable, which
 //! beats the file, which beats the default.
 
 use std::ffi::OsString;

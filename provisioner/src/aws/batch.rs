@@ -15,7 +15,7 @@ mod definitions;
 mod jobs;
 
 pub use definitions::Registered;
-pub use jobs::{Attempt, Children, Detail, Job, Listed};
+pub use jobs::{Children, Detail, Job, JobAttempt, Listed};
 
 /// The client.
 pub struct Batch {
@@ -87,25 +87,25 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn update_environment(&self, ours: &Owned, enabled: bool, role: Option<&str>) -> Result<()> {
+    pub async fn update_environment(&self, owned: &Owned, enabled: bool, role: Option<&str>) -> Result<()> {
         self.client
             .update_compute_environment()
-            .compute_environment(ours.id())
+            .compute_environment(owned.id())
             .state(if enabled { CeState::Enabled } else { CeState::Disabled })
             .set_service_role(role.map(str::to_owned))
             .send()
             .await
             .map(|_| ())
-            .map_err(failed("batch:UpdateComputeEnvironment", ours.id()))
+            .map_err(failed("batch:UpdateComputeEnvironment", owned.id()))
     }
 
     /// Deletes a compute environment.
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn delete_environment(&self, ours: &Owned) -> Result<()> {
-        let call = self.client.delete_compute_environment().compute_environment(ours.id());
-        call.send().await.map(|_| ()).map_err(failed("batch:DeleteComputeEnvironment", ours.id()))
+    pub async fn delete_environment(&self, owned: &Owned) -> Result<()> {
+        let call = self.client.delete_compute_environment().compute_environment(owned.id());
+        call.send().await.map(|_| ()).map_err(failed("batch:DeleteComputeEnvironment", owned.id()))
     }
 
     /// A queue, if it is there.
@@ -162,27 +162,27 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn update_queue(&self, ours: &Owned, priority: i32) -> Result<()> {
-        let call = self.client.update_job_queue().job_queue(ours.id()).state(JqState::Enabled).priority(priority);
-        call.send().await.map(|_| ()).map_err(failed("batch:UpdateJobQueue", ours.id()))
+    pub async fn update_queue(&self, owned: &Owned, priority: i32) -> Result<()> {
+        let call = self.client.update_job_queue().job_queue(owned.id()).state(JqState::Enabled).priority(priority);
+        call.send().await.map(|_| ()).map_err(failed("batch:UpdateJobQueue", owned.id()))
     }
 
     /// Disables a queue: it takes no more jobs.
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn disable_queue(&self, ours: &Owned) -> Result<()> {
-        let call = self.client.update_job_queue().job_queue(ours.id()).state(JqState::Disabled);
-        call.send().await.map(|_| ()).map_err(failed("batch:UpdateJobQueue", ours.id()))
+    pub async fn disable_queue(&self, owned: &Owned) -> Result<()> {
+        let call = self.client.update_job_queue().job_queue(owned.id()).state(JqState::Disabled);
+        call.send().await.map(|_| ()).map_err(failed("batch:UpdateJobQueue", owned.id()))
     }
 
     /// Deletes a queue and the jobs in it.
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn delete_queue(&self, ours: &Owned) -> Result<()> {
-        let call = self.client.delete_job_queue().job_queue(ours.id());
-        call.send().await.map(|_| ()).map_err(failed("batch:DeleteJobQueue", ours.id()))
+    pub async fn delete_queue(&self, owned: &Owned) -> Result<()> {
+        let call = self.client.delete_job_queue().job_queue(owned.id());
+        call.send().await.map(|_| ()).map_err(failed("batch:DeleteJobQueue", owned.id()))
     }
 
     /// How many jobs of a queue are in a state.

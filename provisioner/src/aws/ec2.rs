@@ -11,25 +11,25 @@ use aws_sdk_ec2::types::{
 
 use super::{text, time, to_sdk_time};
 use crate::aws::classify::failed;
-use crate::model::error::{Kind, Result};
+use crate::model::error::{AwsErrorKind, Result};
 use crate::model::instance::Instance;
 use crate::model::ownership::{Owned, ids};
-use crate::model::record::{Attempt, BlockSpec, LaunchData};
+use crate::model::record::{BlockSpec, LaunchData, PurchaseAttempt};
 use crate::model::spot_request::SpotRequest;
 
 mod account;
 mod capacity_blocks;
 mod fleets;
-mod look;
 mod network;
+mod placement;
 mod records;
 mod reservations;
 mod types;
 
-pub use capacity_blocks::{BoughtExtension, ExtensionOffering, Offering, Reservation, Search};
+pub use capacity_blocks::{BoughtExtension, CapacityBlockReservation, ExtensionOffering, Offering, Search};
 pub use fleets::{Fleet, Market, Order};
-pub use look::{Place, Way};
-pub use network::{Group, Image, Subnet};
+pub use network::{Image, SecurityGroup, Subnet};
+pub use placement::{InstancePlacement, Way};
 pub use records::Named;
 pub use reservations::LaunchInto;
 
@@ -47,19 +47,20 @@ impl Ec2 {
     }
 
     /// Asks for a spot block. Everything in the request follows from the record, so that a repetition is equal to the
-    /// first and its client token brings the first one's result.
+    /// first and its client token brings the first one's result. Gives the ids of the requests.
     ///
     /// # Errors
     /// AWS's refusal among others.
     pub async fn request_spot_block(
         &self,
         spec: &BlockSpec,
-        attempt: &Attempt,
+        attempt: &PurchaseAttempt,
         asked: u32,
         launch: &LaunchData,
-    ) -> Result<()> {
+    ) -> Result<Vec<String>> {
         let minutes = i32::try_from(spec.duration.as_mins()).unwrap_or(i32::MAX);
-        self.client
+        let answer = self
+            .client
             .request_spot_instances()
             .client_token(spec.client_token(attempt, 0))
             .instance_count(i32::try_from(asked).unwrap_or(i32::MAX))
@@ -72,7 +73,8 @@ impl Ec2 {
             .send()
             .await
             .map_err(failed("ec2:RequestSpotInstances", format!("block {}", spec.block)))?;
-        Ok(())
+        let requests = answer.spot_instance_requests().iter();
+        Ok(requests.map(|request| text(request.spot_instance_request_id())).collect())
     }
 
     /// The spot requests with this tag.
@@ -129,6 +131,14 @@ impl Ec2 {
     /// When the call fails.
     pub async fn instances_of_requests(&self, requests: &[SpotRequest]) -> Result<Vec<Instance>> {
         let ids: Vec<String> = requests.iter().filter_map(|request| request.instance.clone()).collect();
+        self.instances_with_ids(&ids).await
+    }
+
+    /// Those of these instances that AWS shows, by their ids.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn instances_with_ids(&self, ids: &[String]) -> Result<Vec<Instance>> {
         let mut instances = Vec::new();
         for some in ids.chunks(FILTER_VALUES) {
             instances.extend(self.instances(filter("instance-id", some.to_vec())).await?);
@@ -186,7 +196,7 @@ impl Ec2 {
     pub async fn terminate(&self, instances: &[Owned]) -> Result<()> {
         for some in ids(instances).chunks(FILTER_VALUES) {
             match self.terminate_some(some).await {
-                Err(error) if error.is(Kind::NotFound) && some.len() > 1 => {
+                Err(error) if error.is_aws(AwsErrorKind::NotFound) && some.len() > 1 => {
                     for id in some {
                         gone_is_fine(self.terminate_some(std::slice::from_ref(id)).await)?;
                     }
@@ -222,12 +232,12 @@ impl Ec2 {
 
 fn gone_is_fine(result: Result<()>) -> Result<()> {
     match result {
-        Err(error) if error.is(Kind::NotFound) => Ok(()),
+        Err(error) if error.is_aws(AwsErrorKind::NotFound) => Ok(()),
         result => result,
     }
 }
 
-fn launch_specification(launch: &LaunchData, attempt: &Attempt) -> RequestSpotLaunchSpecification {
+fn launch_specification(launch: &LaunchData, attempt: &PurchaseAttempt) -> RequestSpotLaunchSpecification {
     let root = launch.root_volume.as_ref().map(|(device, gib)| {
         let volume = EbsBlockDevice::builder()
             .volume_size(i32::try_from(*gib).unwrap_or(i32::MAX))

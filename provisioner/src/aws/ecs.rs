@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::text;
 use crate::aws::classify::failed;
-use crate::model::error::{Kind, Result};
+use crate::model::error::{AwsErrorKind, Result};
 use crate::model::ownership::{Owned, ids};
 
 mod hosts;
@@ -153,7 +153,9 @@ impl Ecs {
             match arn.map_err(failed("ecs:ListContainerInstances", cluster)) {
                 Ok(arn) => arns.push(arn),
                 Err(error)
-                    if error.aws().is_some_and(|it| it.kind == Kind::NotFound || it.is("ClusterNotFoundException")) =>
+                    if error
+                        .aws()
+                        .is_some_and(|it| it.kind == AwsErrorKind::NotFound || it.is("ClusterNotFoundException")) =>
                 {
                     break;
                 }

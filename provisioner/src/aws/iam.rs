@@ -7,7 +7,7 @@ use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, PolicyEvaluationDecis
 use serde_json::Value;
 
 use crate::aws::classify::failed;
-use crate::model::error::{Kind, Result};
+use crate::model::error::{AwsErrorKind, Result};
 use crate::model::names;
 use crate::model::ownership::Owned;
 
@@ -44,7 +44,7 @@ pub struct Profile {
 fn if_there<T>(result: Result<T>) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
-        Err(error) if error.is(Kind::NotFound) => Ok(None),
+        Err(error) if error.is_aws(AwsErrorKind::NotFound) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -52,7 +52,7 @@ fn if_there<T>(result: Result<T>) -> Result<Option<T>> {
 /// Gone, whether by this call or before it.
 fn gone_is_gone<T>(result: Result<T>) -> Result<()> {
     match result {
-        Err(error) if error.is(Kind::NotFound) => Ok(()),
+        Err(error) if error.is_aws(AwsErrorKind::NotFound) => Ok(()),
         result => result.map(|_| ()),
     }
 }
@@ -61,7 +61,7 @@ fn gone_is_gone<T>(result: Result<T>) -> Result<()> {
 fn made_unless_there<T>(result: Result<T>, name: &str) -> Result<Option<Owned>> {
     match result {
         Ok(_) => Ok(Some(Owned::created(name))),
-        Err(error) if error.is(Kind::Exists) => Ok(None),
+        Err(error) if error.is_aws(AwsErrorKind::Exists) => Ok(None),
         Err(error) => Err(error),
     }
 }

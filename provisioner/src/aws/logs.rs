@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::aws::classify::failed;
-use crate::model::error::{Kind, Result};
+use crate::model::error::{AwsErrorKind, Result};
 
 /// The client.
 pub struct Logs {
@@ -167,7 +167,7 @@ impl Logs {
             Ok(Events { events, next_forward_token: next }) => {
                 Ok(Some(Page { lines: events.into_iter().map(line).collect(), next }))
             }
-            Err(error) if error.is(Kind::NotFound) => Ok(None),
+            Err(error) if error.is_aws(AwsErrorKind::NotFound) => Ok(None),
             Err(error) => Err(error),
         }
     }

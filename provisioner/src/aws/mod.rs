@@ -11,9 +11,12 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_async::rt::sleep::SharedAsyncSleep;
+use aws_smithy_async::time::SharedTimeSource;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use jiff::Timestamp;
 
-use crate::Ports;
+use self::calls::CallLog;
 use crate::model::error::{Error, Result};
 
 pub mod batch;
@@ -24,6 +27,7 @@ pub mod ecs;
 pub mod iam;
 pub mod logs;
 pub mod pricing;
+pub mod refusal;
 pub mod scheduler;
 pub mod ssm;
 mod unanswered;
@@ -43,9 +47,24 @@ pub enum Account {
     },
 }
 
+/// What all SDK clients are made on.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// What all SDK clients talk through.
+    pub http: SharedHttpClient,
+    /// How all waits sleep, the SDK's included.
+    pub sleep: SharedAsyncSleep,
+    /// The only clock.
+    pub time: SharedTimeSource,
+    /// Where credentials come from.
+    pub account: Account,
+    /// Who is told of each call; [`run`](crate::run) fills it in for `-v`.
+    pub calls: CallLog,
+}
+
 /// What the user said about where AWS is.
 #[derive(Clone, Debug, Default)]
-pub struct Place {
+pub struct Location {
     /// The region.
     pub region: Option<String>,
     /// The profile.
@@ -80,15 +99,14 @@ impl Aws {
     /// Clients for this place, on these ports.
     ///
     /// # Errors
-    /// [`Error::Usage`] without a region, or with an endpoint that is no URL.
-    pub async fn connect(ports: &Ports, place: Place) -> Result<Self> {
+    /// [`Error::usage`] without a region, or with an endpoint that is no URL.
+    pub async fn connect(ports: &Connection, place: Location) -> Result<Self> {
         let config = match &ports.account {
             Account::Chain => from_chain(ports, place).await,
             Account::Given { credentials, endpoint } => given(ports, place, credentials.clone(), endpoint),
         };
-        let region = config.region().map(ToString::to_string).ok_or_else(|| Error::Usage {
-            what: "no region was found".to_owned(),
-            next: "set `region` in spotblock.toml, give --region, or set AWS_REGION".to_owned(),
+        let region = config.region().map(ToString::to_string).ok_or_else(|| {
+            Error::usage("no region was found", "set `region` in spotblock.toml, give --region, or set AWS_REGION")
         })?;
         check_endpoint(config.endpoint_url())?;
         let base = calls::Base { sdk: config, calls: ports.calls.clone() };
@@ -109,10 +127,10 @@ impl Aws {
 /// The SDKs take anything for an endpoint, and fail at the first call with all they know of it.
 fn check_endpoint(url: Option<&str>) -> Result<()> {
     match url {
-        Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => Err(Error::Usage {
-            what: format!("the endpoint {url:?} is no URL"),
-            next: "begin --endpoint-url (SPOTBLOCK_ENDPOINT_URL, AWS_ENDPOINT_URL) with http:// or https://".to_owned(),
-        }),
+        Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => Err(Error::usage(
+            format!("the endpoint {url:?} is no URL"),
+            "begin --endpoint-url (SPOTBLOCK_ENDPOINT_URL, AWS_ENDPOINT_URL) with http:// or https://",
+        )),
         _ => Ok(()),
     }
 }
@@ -137,7 +155,7 @@ fn app_name() -> Option<AppName> {
     AppName::new(concat!("spotblock-", env!("CARGO_PKG_VERSION"))).ok()
 }
 
-async fn from_chain(ports: &Ports, place: Place) -> SdkConfig {
+async fn from_chain(ports: &Connection, place: Location) -> SdkConfig {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(ports.http.clone())
         .sleep_impl(ports.sleep.clone())
@@ -168,7 +186,7 @@ async fn from_chain(ports: &Ports, place: Place) -> SdkConfig {
 
 /// A named profile's credentials. The usual chain would take keys in the environment first, and so work on another account
 /// than the one that was asked for; the AWS CLI's --profile goes before them as well `[V]`.
-fn of_profile(ports: &Ports, config: &SdkConfig, name: String) -> SharedCredentialsProvider {
+fn of_profile(ports: &Connection, config: &SdkConfig, name: String) -> SharedCredentialsProvider {
     let inner = ProviderConfig::default()
         .with_http_client(ports.http.clone())
         .with_sleep_impl(ports.sleep.clone())
@@ -179,7 +197,7 @@ fn of_profile(ports: &Ports, config: &SdkConfig, name: String) -> SharedCredenti
     )
 }
 
-fn given(ports: &Ports, place: Place, credentials: SharedCredentialsProvider, endpoint: &str) -> SdkConfig {
+fn given(ports: &Connection, place: Location, credentials: SharedCredentialsProvider, endpoint: &str) -> SdkConfig {
     let mut builder = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .http_client(ports.http.clone())

@@ -80,8 +80,8 @@ fn filter(kind: FilterType, field: &str, value: &str) -> Option<Filter> {
 fn price_of(product: &str) -> Option<(String, Dollars)> {
     let product: Value = serde_json::from_str(product).ok()?;
     let kind = product.pointer("/product/attributes/instanceType")?.as_str()?;
-    let spec = product.pointer("/spec/OnDemand")?.as_object()?;
-    let dimensions = spec.values().filter_map(|term| term["priceDimensions"].as_object()).flat_map(|it| it.values());
+    let terms = product.pointer("/terms/OnDemand")?.as_object()?;
+    let dimensions = terms.values().filter_map(|term| term["priceDimensions"].as_object()).flat_map(|it| it.values());
     let hourly = dimensions.filter(|it| it["unit"] == "Hrs");
     let price = hourly.filter_map(|it| Dollars::parse(it["pricePerUnit"]["USD"].as_str()?)).max()?;
     (price > Dollars::parse("0")?).then(|| (kind.to_owned(), price))
@@ -96,7 +96,7 @@ mod tests {
         let product = |unit: &str, price: &str| {
             serde_json::json!({
                 "product": {"attributes": {"instanceType": "c5.large"}},
-                "spec": {"OnDemand": {"A.B": {"priceDimensions": {"A.B.C": {
+                "terms": {"OnDemand": {"A.B": {"priceDimensions": {"A.B.C": {
                     "unit": unit, "pricePerUnit": {"USD": price},
                 }}}}},
             })

@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 
 use super::text;
 use crate::aws::classify::failed;
-use crate::model::error::{Kind, Result};
+use crate::model::error::{AwsErrorKind, Result};
 use crate::model::ownership::Owned;
 
 /// For how long after its moment a schedule's call is repeated where it fails in a way that may pass, in seconds.
@@ -29,7 +29,7 @@ pub struct Scheduler {
 
 /// A group of schedules.
 #[derive(Clone, Debug)]
-pub struct Group {
+pub struct ScheduleGroup {
     /// Its name.
     pub name: String,
     /// Whether it takes schedules; it doesn't while it is being deleted.
@@ -64,29 +64,29 @@ impl Scheduler {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn group(&self, name: &str) -> Result<Option<Group>> {
+    pub async fn group(&self, name: &str) -> Result<Option<ScheduleGroup>> {
         let call = self.client.get_schedule_group().name(name);
         let answer = match call.send().await.map_err(failed("scheduler:GetScheduleGroup", name)) {
-            Err(error) if error.is(Kind::NotFound) => return Ok(None),
+            Err(error) if error.is_aws(AwsErrorKind::NotFound) => return Ok(None),
             answer => answer?,
         };
         let active = answer.state() != Some(&ScheduleGroupState::Deleting);
         let tags = self.tags(name, answer.arn().unwrap_or_default()).await?;
-        Ok(tags.map(|tags| Group { name: name.to_owned(), active, tags }))
+        Ok(tags.map(|tags| ScheduleGroup { name: name.to_owned(), active, tags }))
     }
 
     /// The groups whose names begin like this.
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn groups(&self, prefix: &str) -> Result<Vec<Group>> {
+    pub async fn groups(&self, prefix: &str) -> Result<Vec<ScheduleGroup>> {
         let mut pages = self.client.list_schedule_groups().name_prefix(prefix).into_paginator().items().send();
         let mut groups = Vec::new();
         while let Some(group) = pages.next().await {
             let group = group.map_err(failed("scheduler:ListScheduleGroups", prefix))?;
             let (name, active) = (text(group.name()), group.state() != Some(&ScheduleGroupState::Deleting));
             if let Some(tags) = self.tags(&name, group.arn().unwrap_or_default()).await? {
-                groups.push(Group { name, active, tags });
+                groups.push(ScheduleGroup { name, active, tags });
             }
         }
         Ok(groups)
@@ -96,7 +96,7 @@ impl Scheduler {
         let call = self.client.list_tags_for_resource().resource_arn(arn);
         match call.send().await.map_err(failed("scheduler:ListTagsForResource", group)) {
             // Gone between two calls.
-            Err(error) if error.is(Kind::NotFound) => Ok(None),
+            Err(error) if error.is_aws(AwsErrorKind::NotFound) => Ok(None),
             answer => {
                 let answer = answer?;
                 Ok(Some(answer.tags().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect()))
@@ -126,7 +126,7 @@ impl Scheduler {
     pub async fn delete_group(&self, group: &Owned) -> Result<()> {
         let call = self.client.delete_schedule_group().name(group.id());
         match call.send().await.map_err(failed("scheduler:DeleteScheduleGroup", group.id())) {
-            Err(error) if error.is(Kind::NotFound) => Ok(()),
+            Err(error) if error.is_aws(AwsErrorKind::NotFound) => Ok(()),
             Err(error) if error.aws().is_some_and(|it| it.is("ConflictException")) => Ok(()),
             result => result.map(|_| ()),
         }
@@ -144,7 +144,7 @@ impl Scheduler {
         while let Some(schedule) = pages.next().await {
             match schedule.map_err(failed("scheduler:ListSchedules", group)) {
                 Ok(schedule) => names.push(text(schedule.name())),
-                Err(error) if error.is(Kind::NotFound) => break,
+                Err(error) if error.is_aws(AwsErrorKind::NotFound) => break,
                 Err(error) => return Err(error),
             }
         }
@@ -158,7 +158,7 @@ impl Scheduler {
     pub async fn schedule(&self, group: &Owned, name: &str) -> Result<Option<Schedule>> {
         let call = self.client.get_schedule().group_name(group.id()).name(name);
         match call.send().await.map_err(failed("scheduler:GetSchedule", name)) {
-            Err(error) if error.is(Kind::NotFound) => Ok(None),
+            Err(error) if error.is_aws(AwsErrorKind::NotFound) => Ok(None),
             answer => Ok(read(&answer?)),
         }
     }
@@ -215,7 +215,7 @@ impl Scheduler {
     pub async fn delete(&self, group: &Owned, name: &str) -> Result<()> {
         let call = self.client.delete_schedule().group_name(group.id()).name(name);
         match call.send().await.map_err(failed("scheduler:DeleteSchedule", name)) {
-            Err(error) if error.is(Kind::NotFound) => Ok(()),
+            Err(error) if error.is_aws(AwsErrorKind::NotFound) => Ok(()),
             result => result.map(|_| ()),
         }
     }

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 /// The whole of it, in as few lines as say it.
-pub(super) fn told(error: &dyn Error) -> String {
+pub(super) fn describe(error: &dyn Error) -> String {
     plain(&whole_chain(error))
 }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::aws::ecs::Task;
 use crate::model::block::Block;
-use crate::model::error::{Error, Result};
+use crate::model::error::{ErrorKind, Result};
 use crate::model::instance::Instance;
-use crate::model::ownership::{Marks, Owned};
+use crate::model::ownership::Owned;
 use crate::runtime::wait::{Poll, WaitSpec};
 use crate::session::Session;
 
@@ -39,14 +39,14 @@ impl Members {
         };
         let known = session.aws.ecs.members(&cluster).await?;
         let (mut members, mut active) = (BTreeMap::new(), Vec::new());
-        for (ours, instance) in instances {
+        for (owned, instance) in instances {
             let Some(member) = known.get(&instance.id) else { continue };
             if member.status == "ACTIVE" {
-                active.push(ours.owned_child(&member.arn));
+                active.push(owned.owned_child(&member.arn));
             }
             // Of the others nobody knows how they are.
-            active.extend(member.others.iter().map(|arn| ours.owned_child(arn)));
-            members.extend(member.arns().map(|arn| (arn.clone(), ours.clone())));
+            active.extend(member.others.iter().map(|arn| owned.owned_child(arn)));
+            members.extend(member.arns().map(|arn| (arn.clone(), owned.clone())));
         }
         session.aws.ecs.drain(&cluster, &active).await?;
         Ok(Self { cluster, members })
@@ -79,12 +79,13 @@ impl Members {
             return Ok(0);
         }
         match self.until_empty(session, limit, "jobs to finish").await {
-            Err(Error::TimedOut { .. }) => {}
+            Err(error) if error.kind() == ErrorKind::TimedOut => {}
             result => return result.map(|()| 0),
         }
         let mut stopped = BTreeSet::new();
         match self.until_stopped(session, why, &mut stopped).await {
-            Err(Error::TimedOut { last, .. }) => {
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                let last = error.last_seen().unwrap_or_default();
                 let late = "Batch learns of their end when their instances are gone, some 15 min later";
                 session.ui.warn(format_args!("{last} after {} min; {late}", STOP_LIMIT.as_secs() / 60));
                 Ok(stopped.len())
@@ -138,7 +139,7 @@ fn still_run(tasks: usize) -> Poll<()> {
 
 /// The block's instances that are up, each with the leave to change it.
 fn up<'a>(session: &Session<'_>, block: &'a Block) -> Vec<(Owned, &'a Instance)> {
-    let marks = Marks::of_block(session.environment(), &block.id);
+    let marks = block.marks(session.environment());
     let claim = |it: &'a Instance| Some((marks.claim_instance(it, &block.requests)?, it));
     block.instances.iter().filter(|it| it.is_up()).filter_map(claim).collect()
 }

@@ -15,6 +15,11 @@ use crate::model::spot_request::SpotRequest;
 /// The parts that couldn't be read, each with the reason.
 pub type Unread = BTreeMap<Part, Error>;
 
+/// What may be left by each part that couldn't be read, with the reason.
+pub fn left_by(unread: Unread) -> impl Iterator<Item = (&'static str, Error)> {
+    unread.into_iter().map(|(part, error)| (part.left(), error))
+}
+
 /// All blocks of an environment, in the order of their records; those without a record come last.
 ///
 /// # Errors

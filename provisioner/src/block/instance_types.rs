@@ -14,23 +14,23 @@ const PRICED: usize = 40;
 /// The types of a new block: those that were given, or those that fit what was asked for.
 ///
 /// # Errors
-/// When a call fails; [`Error::Usage`] when nothing fits, or the zones have none of those that were given.
+/// When a call fails; [`Error::usage`] when nothing fits, or the zones have none of those that were given.
 pub async fn types(aws: &Aws, ui: &Ui, settings: &Settings, zones: &[String]) -> Result<Vec<String>> {
     let block = &settings.block;
-    let Some(needs) = block.needs else { return listed(aws, ui, &block.instance_types, zones).await };
+    let Some(requirements) = block.requirements else { return listed(aws, ui, &block.instance_types, zones).await };
     let classes = usage_classes(&block.sources);
-    let kinds = aws.ec2.types(needs.arch, &classes).await?;
+    let kinds = aws.ec2.types(requirements.arch, &classes).await?;
     let offered = aws.ec2.offered(zones, &[]).await?;
-    let mut kinds = fitting(needs, kinds, &classes, &offered, zones);
+    let mut kinds = fitting(requirements, kinds, &classes, &offered, zones);
     if kinds.is_empty() {
         let (sold, zones) = (classes.join(" and "), zones.join(", "));
-        return Err(Error::Usage {
-            what: format!(
+        return Err(Error::usage(
+            format!(
                 "no {} instance type that is sold as {sold} in {zones} has what [block] needs",
-                needs.arch.name()
+                requirements.arch.name()
             ),
-            next: "ask for less, give other subnets or sources, or list instance-types".to_owned(),
-        });
+            "ask for less, give other subnets or sources, or list instance-types",
+        ));
     }
     kinds.truncate(PRICED);
     let names: Vec<String> = kinds.iter().map(|kind| kind.name.clone()).collect();
@@ -45,12 +45,11 @@ async fn listed(aws: &Aws, ui: &Ui, types: &[String], zones: &[String]) -> Resul
     let missing: Vec<&str> = types.iter().filter(is_missing).map(String::as_str).collect();
     let what = || format!("[block] instance-types: {} has no {}", zones.join(", "), missing.join(" and no "));
     if missing.len() == types.len() {
-        return Err(Error::Usage {
-            what: what(),
-            next: "give other types or other subnets; `aws ec2 describe-instance-type-offerings --location-type \
-                   availability-zone` lists what each zone has"
-                .to_owned(),
-        });
+        return Err(Error::usage(
+            what(),
+            "give other types or other subnets; `aws ec2 describe-instance-type-offerings --location-type \
+                   availability-zone` lists what each zone has",
+        ));
     }
     if !missing.is_empty() {
         ui.warn(what());

@@ -1,11 +1,11 @@
 //! Step 8: a block, from its record to instances that have joined the cluster.
 //!
 //! 1. the live block's record is continued, or the next one is created ([`record_of`]); whoever creates it first wins
-//! 2. what the record says is bought, source by source (`bring/ladder.rs`); what was bought already is adopted, and of two runs
-//!    one goes from source to source (`bring/lease.rs`)
-//! 3. instances of ours are tagged, and each one's container instance is waited for (`bring/join.rs`)
-//! 4. after the purchase and after the joining it is looked whether somebody ended the block meanwhile (`bring/ended.rs`)
-//! 5. all or nothing: where too few come, the others are given back (`bring/release.rs`)
+//! 2. what the record says is bought, source by source (`launch/try_sources.rs`); what was bought already is adopted, and of two runs
+//!    one goes from source to source (`launch/lease.rs`)
+//! 3. instances of ours are tagged, and each one's container instance is waited for (`launch/join.rs`)
+//! 4. after the purchase and after the joining it is looked whether somebody ended the block meanwhile (`launch/ended.rs`)
+//! 5. all or nothing: where too few come, the others are given back (`launch/release.rs`)
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::environment::observe::{self, Site};
 use crate::model::batch::ComputeEnvironment;
 use crate::model::block::{self, Block, Life};
 use crate::model::cost::Cost;
-use crate::model::error::{Error, Result};
+use crate::model::error::{Error, ErrorKind, Result};
 use crate::model::names;
 use crate::model::record::{BlockSpec, LaunchData, Record};
 use crate::runtime::wait::{Poll, SETTLE_LIMIT, WaitSpec};
@@ -35,10 +35,9 @@ mod lease;
 mod release;
 mod try_sources;
 
-use join::{Expected, Joined, ended_early, join};
-pub(crate) use launch_template::told;
+pub use join::Reason;
+use join::{Expected, JoinError, Joined, join};
 use lease::Lease;
-use try_sources::Purchased;
 
 /// A wait for requests that turn up late: as long as they may, and a little more so that the last look comes after it.
 const LATE: Duration = Duration::from_secs(70);
@@ -47,7 +46,7 @@ pub(crate) const NOT_JOINED: &str = "not-joined";
 /// How many names are tried when others are taken by foreign launch templates.
 const NAMES: u32 = 20;
 
-/// How to bring a block.
+/// How to launch a block.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Another block even if one is live.
@@ -82,35 +81,129 @@ pub async fn foresee(session: &Session<'_>) -> Result<Foreseen> {
     Ok(Foreseen { site, types, cost })
 }
 
-/// Brings a block and gives its record, and what it could cost as it was shown before it was bought, if that was now. On
-/// an error some of it may stand; it is found again by the next run.
+/// A block whose instances have joined.
+#[derive(Debug)]
+pub struct Launched {
+    /// Its record.
+    pub record: Record,
+    /// What it could cost, as it was shown before it was bought; none where it had been bought before.
+    pub cost: Option<Cost>,
+}
+
+/// Why a launch came to nothing, or to less than was asked for. Some of the block may stand; it is found again by the
+/// next run.
+#[derive(Debug)]
+pub enum LaunchError {
+    /// It was bought, and its instances did not all join. Nothing is given back yet: whoever wants to know why looks at
+    /// them first, and then calls [`settle`].
+    NotJoined(Box<NotJoined>),
+    /// Anything else: AWS's refusal, a wait that came to its end, a failed call.
+    Failed(Error),
+}
+
+impl From<Error> for LaunchError {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// A block whose instances did not all join.
+#[derive(Debug)]
+pub struct NotJoined {
+    bought: Launched,
+    /// How many have joined.
+    joined: usize,
+    /// What the user is told.
+    error: Error,
+    /// What happened.
+    reason: Reason,
+}
+
+impl NotJoined {
+    /// The block's record.
+    #[must_use]
+    pub fn record(&self) -> &Record {
+        &self.bought.record
+    }
+
+    /// What happened.
+    #[must_use]
+    pub fn reason(&self) -> &Reason {
+        &self.reason
+    }
+}
+
+/// Launches a block: continues the live one or starts the next, buys it, and waits until its instances have joined.
 ///
 /// # Errors
-/// AWS's refusal, a wait that came to its end, instances that ended before they joined.
-pub async fn bring(
+/// As [`LaunchError`] tells.
+pub async fn launch(
     session: &Session<'_>,
     desired: &Desired,
     environment: &ComputeEnvironment,
     options: Options,
     foreseen: Option<Foreseen>,
-) -> Result<(Record, Option<Cost>)> {
+) -> std::result::Result<Launched, LaunchError> {
     // Before anything is bought: what is bought is to have its third line of defence.
-    let defence = TerminationSchedules::prepare(session, desired).await?;
+    let schedules = TerminationSchedules::prepare(session, desired).await?;
     let driver = session.waits.hex(8);
     let (block, cost) = record_of(session, desired, environment, (options, foreseen), &driver).await?;
-    let Some(record) = block.record.clone() else { return Err(lost_record(&block.id)) };
-    let climbed =
-        try_sources::try_sources(session, block, record.clone(), Lease::new(&driver), options.yes_purchase).await;
-    let climbed = match climbed {
-        Ok(climbed) => climbed,
+    let Some(record) = block.record.clone() else { return Err(lost_record(&block.id).into()) };
+    let lease = Lease::new(&driver);
+    let purchased = match try_sources::try_sources(session, block, record.clone(), lease, options.yes_purchase).await {
+        Ok(purchased) => purchased,
         failed => Box::pin(ended::unless_ended(session, desired, &record, failed)).await??,
     };
-    let result = joined(session, &climbed, &environment.cluster, defence.as_ref(), options.join).await;
-    let result = Box::pin(ended::unless_ended(session, desired, &climbed.record, result)).await?;
-    if let Err(Error::State { .. } | Error::Capacity { .. } | Error::TimedOut { .. }) = &result {
-        report(session, &climbed.record, "not as asked for").await;
+    let expected = Expected {
+        cluster: &environment.cluster,
+        instances: usize::try_from(purchased.instances).unwrap_or(usize::MAX),
+        schedules: schedules.as_ref(),
+        limit: options.join,
+        bought: &purchased.bought,
+    };
+    let mut seen = Joined::default();
+    let result = join(session, &purchased.record, expected, &mut seen).await;
+    let bought = Launched { record: purchased.record, cost };
+    let result = match result {
+        Ok(()) => Ok(()),
+        Err(JoinError::Failed(error)) => Err(error),
+        Err(JoinError::NotJoined { error, reason }) => {
+            let not_joined = NotJoined { bought, joined: seen.joined, error, reason };
+            return Err(LaunchError::NotJoined(Box::new(not_joined)));
+        }
+    };
+    Box::pin(ended::unless_ended(session, desired, &bought.record, result)).await??;
+    Ok(bought)
+}
+
+/// What becomes of a block whose instances did not all join. Where enough of them did, that is warned about; else the
+/// block is given back. `advice` is what the user can do, where somebody has looked.
+///
+/// # Errors
+/// What the user is told of the block that is given back; what keeps it from being given back.
+pub async fn settle(
+    session: &Session<'_>,
+    desired: &Desired,
+    not_joined: NotJoined,
+    advice: Result<Option<String>>,
+) -> Result<Launched> {
+    let NotJoined { bought, joined, error, reason } = not_joined;
+    let result = match advice {
+        Ok(advice) => {
+            let error = match advice {
+                Some(next) => error.with_next(next),
+                None => error,
+            };
+            settled(session, &bought.record, joined, error, &reason).await
+        }
+        Err(failed) => Err(failed),
+    };
+    let result = Box::pin(ended::unless_ended(session, desired, &bought.record, result)).await?;
+    // After a failed call the same command goes on with this block. Anything else is its end, and the user is told now.
+    if result.as_ref().is_err_and(|error| error.kind() != ErrorKind::Aws) {
+        report(session, &bought.record, "not as asked for").await;
     }
-    result.map(|()| (climbed.record, cost))
+    result.map(|()| bought)
 }
 
 /// Writes down that the user is told how the block came up: from now on `--new` means another. It is the last that a
@@ -127,34 +220,16 @@ pub async fn report(session: &Session<'_>, record: &Record, how: &str) {
     }
 }
 
-/// Waits until the instances have joined, and judges what came.
-async fn joined(
-    session: &Session<'_>,
-    climbed: &Purchased,
-    cluster: &str,
-    defence: Option<&TerminationSchedules>,
-    limit: Duration,
-) -> Result<()> {
-    let record = &climbed.record;
-    let expected = usize::try_from(climbed.instances).unwrap_or(usize::MAX);
-    let mut seen = Joined { joined: 0, gone: Vec::new() };
-    let result = join(session, record, Expected { cluster, instances: expected, defence, limit }, &mut seen).await;
-    let result = result.and_then(|()| ended_early(record, &seen.gone).map_or(Ok(()), Err));
-    let enough = seen.joined >= usize::try_from(record.spec.least()).unwrap_or(usize::MAX);
-    match result {
-        Ok(()) => Ok(()),
-        Err(error @ (Error::State { .. } | Error::TimedOut { .. })) => {
-            // In a block that goes on it is nothing new: an instance may have left, or been ended by somebody.
-            let ended = matches!(error, Error::State { .. });
-            if ended && record.reported.is_some() || record.spec.partial.is_some() && enough {
-                session.ui.warn(error);
-                return Ok(());
-            }
-            give_up(session, record).await?;
-            Err(error)
-        }
-        Err(error) => Err(error),
+async fn settled(session: &Session<'_>, record: &Record, joined: usize, error: Error, reason: &Reason) -> Result<()> {
+    let enough = joined >= usize::try_from(record.spec.least()).unwrap_or(usize::MAX);
+    // In a block that goes on it is nothing new: an instance may have left, or been ended by somebody.
+    let is_known = matches!(reason, Reason::Ended) && record.reported.is_some();
+    if is_known || record.spec.partial.is_some() && enough {
+        session.ui.warn(error);
+        return Ok(());
     }
+    give_up(session, record).await?;
+    Err(error)
 }
 
 /// All or nothing: what joined is given back, unless another run has told its user meanwhile that the block came up. It is
@@ -172,7 +247,7 @@ async fn give_up(session: &Session<'_>, record: &Record) -> Result<()> {
 }
 
 fn lost_record(id: &str) -> Error {
-    Error::State { what: format!("block {id} has no record"), next: "end it with `spotblock down`".to_owned() }
+    Error::state(format!("block {id} has no record"), "end it with `spotblock down`")
 }
 
 /// The block that goes on, or a new one whose record was created now.
@@ -233,10 +308,10 @@ async fn record_of(
         }
         return Ok((block, Some(cost)));
     }
-    Err(Error::State {
-        what: format!("{NAMES} launch templates have names that block records need, and are none"),
-        next: "give another [environment] name".to_owned(),
-    })
+    Err(Error::state(
+        format!("{NAMES} launch templates have names that block records need, and are none"),
+        "give another [environment] name",
+    ))
 }
 
 /// A live block is what its record says, whatever the settings have become.
@@ -289,11 +364,11 @@ async fn reread(session: &Session<'_>, name: &str) -> Result<Poll<Option<Block>>
     let id = record.spec.block.clone();
     let block = find::refresh(session.aws, session.environment(), &id, Some(record)).await?;
     if block.life(session.now()) == Life::Refused {
-        return Err(Error::Capacity {
-            what: format!("another run started block {} at the same time, and AWS refused it", block.id),
-            source: None,
-            next: "run the same command again".to_owned(),
-        });
+        return Err(Error::capacity(
+            format!("another run started block {} at the same time, and AWS refused it", block.id),
+            None,
+            "run the same command again",
+        ));
     }
     Ok(Poll::Done(Some(block)))
 }
@@ -312,7 +387,7 @@ pub fn next_number(blocks: &[Block]) -> u32 {
 
 async fn told_what_is_foreseen(session: &Session<'_>) -> Result<Foreseen> {
     let (foreseen, block) = (foresee(session).await?, &session.settings.block);
-    if block.needs.is_some() {
+    if block.requirements.is_some() {
         session.ui.say(format_args!("instance types that fit: {}", foreseen.types.join(", ")));
     }
     for line in foreseen.cost.lines(block.instances, block.duration) {
@@ -357,7 +432,7 @@ async fn new_block(
         reservation: settings.block.reservation.clone(),
         user_tags: settings.environment.tags.clone(),
     };
-    let of = user_data::Block {
+    let of = user_data::BlockIdentity {
         id: &spec.block,
         region: &session.aws.region,
         cluster: &environment.cluster,

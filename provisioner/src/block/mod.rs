@@ -2,6 +2,7 @@
 
 pub mod bounds;
 pub mod drain;
+pub(crate) mod end;
 pub mod find;
 pub mod instance_types;
 pub mod launch;

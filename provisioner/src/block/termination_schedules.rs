@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+use crate::aws::classify::is_scheduler_role_too_new;
 use crate::aws::scheduler::Schedule;
 use crate::environment::desired::{Choice, Desired};
 use crate::model::block::Block;
@@ -62,18 +63,21 @@ impl TerminationSchedules {
     /// When a call fails, or one of them isn't there.
     pub async fn prepare(session: &Session<'_>, desired: &Desired) -> Result<Option<Self>> {
         let Some(scheduler) = &desired.scheduler else { return Ok(None) };
-        let absent = |what: &str| Error::State {
-            what: format!("the schedules that end a block when all else fails need {what}, which is not there"),
-            next: "make it with `spotblock env apply`, then run the same command again; or do without them with \
-                   [environment] schedules = false"
-                .to_owned(),
+        let absent = |what: &str| {
+            Error::state(
+                format!("the schedules that end a block when all else fails need {what}, which is not there"),
+                "make it with `spotblock env apply`, then run the same command again; or do without them with \
+                   [environment] schedules = false",
+            )
         };
         let name = &scheduler.group;
         let group = session.aws.scheduler.group(name).await?.filter(|group| group.active);
         let group = group.ok_or_else(|| absent(&format!("schedule group {name}")))?;
-        let group = desired.marks().claim(name, &group.tags).ok_or_else(|| Error::State {
-            what: format!("schedule group {name} is there, but was not made by spotblock"),
-            next: "give another [environment] name, or remove it by hand if nothing needs it".to_owned(),
+        let group = desired.marks().claim(name, &group.tags).ok_or_else(|| {
+            Error::state(
+                format!("schedule group {name} is there, but was not made by spotblock"),
+                "give another [environment] name, or remove it by hand if nothing needs it",
+            )
         })?;
         let role = match &scheduler.role {
             Choice::Existing(arn) if arn.starts_with("arn:") => arn.clone(),
@@ -148,7 +152,7 @@ impl TerminationSchedules {
             .until(session.ui, bound, async || match session.aws.scheduler.create(&self.group, schedule).await {
                 // One of this name ends the same, and may have been moved by `extend`.
                 Ok(_) => Ok(Poll::Done(())),
-                Err(Error::Aws(failure)) if is_about_role(&failure.message) => Ok(Poll::NotYet(failure.to_string())),
+                Err(error) if is_scheduler_role_too_new(&error) => Ok(Poll::NotYet(error.to_string())),
                 Err(error) => Err(error),
             })
             .await
@@ -158,18 +162,13 @@ impl TerminationSchedules {
 /// The block's instances that are up, as their schedules see them.
 #[must_use]
 pub fn guarded(environment: &str, block: &Block) -> Vec<Guarded> {
-    let marks = Marks::of_block(environment, &block.id);
+    let marks = block.marks(environment);
     let up = block.instances.iter().filter(|it| it.is_up());
     let guarded = |it: &Instance| {
         let instance = marks.claim_instance(it, &block.requests)?;
         Some(Guarded { instance, end: block.end_of(it)?, fleet: it.tags.get(FLEET).cloned() })
     };
     up.filter_map(guarded).collect()
-}
-
-fn is_about_role(message: &str) -> bool {
-    let message = message.to_lowercase();
-    message.contains("role") && message.contains("assume")
 }
 
 /// What the names of a block's schedules begin with.

@@ -9,11 +9,16 @@
 //!
 //! `tests/boot` shows both on real systems.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use jiff::SignedDuration;
+use node_contract::timeline::POWER_OFF_GRACE;
 use node_contract::{End, NodeConfig, Source, VERSION};
 
 use crate::model::error::{Error, Result};
-use crate::model::names;
+use crate::model::record::{BlockSpec, LaunchData};
+use crate::model::text::cloud_init_type;
+use crate::model::{names, source};
 use crate::settings::{AgentFrom, Settings};
 
 const COMMON: &str = include_str!("user_data/common.sh");
@@ -22,13 +27,11 @@ const FETCH: &str = include_str!("user_data/fetch.sh");
 const GET_URL: &str = include_str!("user_data/get-url.sh");
 const GET_S3: &str = include_str!("user_data/get-s3.sh");
 
-/// How long after the block's end the timer of the script powers the host off, as the agent's does.
-const GRACE_SECS: i64 = 120;
 const BOUNDARY: &str = "spotblock-user-data-part";
 
 /// What tells one block's user data from another's.
 #[derive(Clone, Copy, Debug)]
-pub struct Block<'a> {
+pub struct BlockIdentity<'a> {
     /// The block's id.
     pub id: &'a str,
     /// The region.
@@ -42,8 +45,8 @@ pub struct Block<'a> {
 /// The agent's settings on the instances of this block.
 ///
 /// # Errors
-/// [`Error::Settings`] when a rule of the agent's is broken.
-pub fn node_config(settings: &Settings, block: Block<'_>) -> Result<NodeConfig> {
+/// [`Error::settings`] when a rule of the agent's is broken.
+pub fn node_config(settings: &Settings, block: BlockIdentity<'_>) -> Result<NodeConfig> {
     let config = NodeConfig {
         version: VERSION,
         block: block.id.to_owned(),
@@ -62,7 +65,7 @@ pub fn node_config(settings: &Settings, block: Block<'_>) -> Result<NodeConfig> 
             ..node_contract::Options::default()
         },
     };
-    config.check().map_err(|error| Error::Settings(vec![error.to_string()]))?;
+    config.check().map_err(|error| Error::settings(&[error.to_string()]))?;
     Ok(config)
 }
 
@@ -111,14 +114,14 @@ fn is_code(line: &str) -> bool {
 /// less than a minute ago. The agent sets it to the second later.
 fn power_off_at(config: &NodeConfig) -> String {
     match config.end {
-        End::AfterLaunchSecs(secs) => format!("+{}sec", i64::from(secs) + GRACE_SECS),
-        End::At(end) => format!("@{}", end.as_second() + GRACE_SECS),
+        End::AfterLaunchSecs(secs) => format!("+{}sec", i64::from(secs) + POWER_OFF_GRACE.as_secs()),
+        End::At(end) => format!("@{}", end.as_second() + POWER_OFF_GRACE.as_secs()),
     }
 }
 
 /// The same user data with other settings for the agent; none where the text has none to replace.
 #[must_use]
-pub fn told(text: &str, config: &NodeConfig) -> Option<String> {
+pub fn with_node_config(text: &str, config: &NodeConfig) -> Option<String> {
     let begin = text.find(node_contract::user_data::BEGIN)?;
     let end = begin + text.get(begin..)?.find(node_contract::user_data::END)? + node_contract::user_data::END.len();
     let settings = node_contract::user_data::embed(config);
@@ -130,27 +133,18 @@ pub fn told(text: &str, config: &NodeConfig) -> Option<String> {
 pub fn mime(script: &str, extra: Option<&str>) -> String {
     let mut message = format!("MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"{BOUNDARY}\"\n\n");
     for text in std::iter::once(script).chain(extra) {
-        let kind = content_type(text).unwrap_or("text/x-shellscript");
+        let kind = cloud_init_type(text).unwrap_or("text/x-shellscript");
         message.push_str(&format!("--{BOUNDARY}\nContent-Type: {kind}; charset=\"utf-8\"\n\n{}\n", text.trim_end()));
     }
     message.push_str(&format!("--{BOUNDARY}--\n"));
     message
 }
 
-/// The type that cloud-init knows a text by; it warns about others.
-#[must_use]
-pub fn content_type(text: &str) -> Option<&'static str> {
-    [("#!", "text/x-shellscript"), ("#cloud-config", "text/cloud-config"), ("#cloud-boothook", "text/cloud-boothook")]
-        .into_iter()
-        .find(|(start, _)| text.starts_with(start))
-        .map(|(_, kind)| kind)
-}
-
 /// The user data as it is sent, before base64: the script, or a MIME message where the user has some too.
 ///
 /// # Errors
-/// [`Error::Usage`] when it is over EC2's 16 KiB.
-pub fn whole(settings: &Settings, block: Block<'_>) -> Result<String> {
+/// [`Error::usage`] when it is over EC2's 16 KiB.
+pub fn whole(settings: &Settings, block: BlockIdentity<'_>) -> Result<String> {
     let script = script(&node_config(settings, block)?, &settings.agent.from);
     let text = match &settings.agent.extra_user_data {
         None => script,
@@ -158,10 +152,10 @@ pub fn whole(settings: &Settings, block: Block<'_>) -> Result<String> {
     };
     let (size, limit) = (text.len(), node_contract::user_data::MAX_BYTES);
     if size > limit {
-        return Err(Error::Usage {
-            what: format!("the user data has {size} bytes, and EC2 takes {limit}"),
-            next: "make the file of [agent] extra-user-data smaller: let it fetch what it needs".to_owned(),
-        });
+        return Err(Error::usage(
+            format!("the user data has {size} bytes, and EC2 takes {limit}"),
+            "make the file of [agent] extra-user-data smaller: let it fetch what it needs",
+        ));
     }
     Ok(text)
 }
@@ -172,8 +166,33 @@ pub fn whole(settings: &Settings, block: Block<'_>) -> Result<String> {
 /// As [`whole`].
 pub fn preview(settings: &Settings) -> Result<()> {
     let cluster = "c".repeat(400);
-    let block = Block { id: "sb-0123456789", region: "ap-northeast-1", cluster: &cluster, source: Source::SpotBlock };
+    let block =
+        BlockIdentity { id: "sb-0123456789", region: "ap-northeast-1", cluster: &cluster, source: Source::SpotBlock };
     whole(settings, block).map(|_| ())
+}
+
+/// What a source launches of a record's launch template of this name.
+///
+/// # Errors
+/// When the template holds no user data of spotblock's.
+pub(crate) fn launch_for_source(
+    launch: &LaunchData,
+    source: Source,
+    spec: &BlockSpec,
+    name: &str,
+) -> Result<LaunchData> {
+    let spoiled = || {
+        Error::state(
+            format!("launch template {name} holds no user data of spotblock's"),
+            "end the block with `spotblock down`",
+        )
+    };
+    let bytes = BASE64_STANDARD.decode(&launch.user_data).map_err(|_| spoiled())?;
+    let text = String::from_utf8(bytes).map_err(|_| spoiled())?;
+    let mut config = node_contract::user_data::extract(&text).map_err(|_| spoiled())?;
+    source::rules(source).configure(&mut config, spec);
+    let text = with_node_config(&text, &config).ok_or_else(spoiled)?;
+    Ok(LaunchData { user_data: BASE64_STANDARD.encode(text), ..launch.clone() })
 }
 
 #[cfg(test)]
@@ -185,9 +204,9 @@ mod tests {
 
     const FETCHED: AgentFrom = AgentFrom::Url { url: String::new(), sha256: String::new() };
 
-    fn block() -> Block<'static> {
+    fn block() -> BlockIdentity<'static> {
         let cluster = "arn:aws:ecs:us-east-1:123456789012:cluster/spot-block-test_Batch_1f2c";
-        Block { id: "sb-0123456789", region: "us-east-1", cluster, source: Source::SpotBlock }
+        BlockIdentity { id: "sb-0123456789", region: "us-east-1", cluster, source: Source::SpotBlock }
     }
 
     #[test]
@@ -212,11 +231,15 @@ mod tests {
         settings.agent.extra_user_data = Some("#cloud-config\npackages: [htop]\n".to_owned());
         let text = whole(&settings, block()).expect("user data");
         let mut config = node_config(&settings, block()).expect("settings");
-        assert_eq!(told(&text, &config).as_deref(), Some(text.as_str()), "the same settings change nothing");
+        assert_eq!(
+            with_node_config(&text, &config).as_deref(),
+            Some(text.as_str()),
+            "the same settings change nothing"
+        );
         config.source = Source::OnDemand;
-        let other = told(&text, &config).expect("settings to replace");
+        let other = with_node_config(&text, &config).expect("settings to replace");
         assert_eq!(other, text.replace("\"spot-block\"", "\"on-demand\""));
-        assert!(told("#!/bin/sh\n", &config).is_none());
+        assert!(with_node_config("#!/bin/sh\n", &config).is_none());
     }
 
     /// Catches: a key of spotblock.toml that is read and then forgotten on its way to the agent.
@@ -247,7 +270,7 @@ mod tests {
                         --spotblock-user-data-part\nContent-Type: text/cloud-config; charset=\"utf-8\"\n\n\
                         #cloud-config\n{}\n--spotblock-user-data-part--\n";
         assert_eq!(message, expected);
-        assert_eq!(content_type("plain text"), None);
+        assert_eq!(cloud_init_type("plain text"), None);
     }
 
     #[test]

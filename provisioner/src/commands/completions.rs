@@ -34,11 +34,11 @@ pub fn man(ui: &Ui, folder: Option<&Path>) -> Result<u8> {
     let mut whole = args::command().disable_help_subcommand(true);
     whole.build();
     let Some(folder) = folder else {
-        let failed = |source| Error::File { what: "making the man page".to_owned(), source };
+        let failed = |source| Error::file("making the man page", source);
         ui.print(&page(&Man::new(whole)).map_err(failed)?)?;
         return Ok(0);
     };
-    let failed = |source| Error::File { what: format!("writing man pages into {}", folder.display()), source };
+    let failed = |source| Error::file(format!("writing man pages into {}", folder.display()), source);
     std::fs::create_dir_all(folder).and_then(|()| write_pages(&whole, folder)).map_err(failed)?;
     ui.say(format_args!("wrote the man pages into {}", folder.display()));
     Ok(0)

@@ -4,7 +4,7 @@
 //! retry rules know; `--now` does without. A block's spot requests are cancelled first, then described again, since a fulfilment can race a cancellation; what
 //! came up is terminated if it is ours; its record goes last. Killed anywhere, a second run finds what is left.
 //!
-//! A call that AWS denies keeps nothing else alive (`troubles.rs`): what the other reads show is ended, what may be left
+//! A call that AWS denies keeps nothing else alive (`failures.rs`): what the other reads show is ended, what may be left
 //! keeps its schedules and its record, and the run fails.
 
 use std::collections::BTreeSet;
@@ -15,13 +15,14 @@ use serde::Serialize;
 
 use crate::args;
 use crate::block::drain::Members;
+use crate::block::end::Ender;
 use crate::block::find::{self, Unread};
 use crate::block::termination_schedules;
 use crate::environment::desired::Desired;
 use crate::model::block::{Block, Life, Part};
-use crate::model::capacity_reservation::CapacityReservation;
-use crate::model::error::{Error, Result};
-use crate::model::ownership::{Marks, Owned, ids};
+use crate::model::error::{ErrorKind, Result};
+use crate::model::instance::Instance;
+use crate::model::ownership::Owned;
 use crate::model::spot_request::{SpotRequest, SpotRequestStatus};
 use crate::model::text::human;
 use crate::runtime::failures::Failures;
@@ -54,39 +55,39 @@ pub(super) struct Ended {
 /// When jobs would be lost; after all else was ended, when a call failed or something didn't end in time.
 pub async fn run(session: &Session<'_>, args: &args::Down) -> Result<u8> {
     let limit = super::limit("--limit", args.limit.as_deref(), Duration::ZERO)?;
-    let (mut ended, mut troubles) = (Ended::default(), Failures::default());
+    let (mut ended, mut failures) = (Ended::default(), Failures::default());
     if args.all {
         let of_stack = environment::refuse_a_stacks(session).await;
-        may_be_removed(session, of_stack, &mut troubles)?;
+        may_be_removed(session, of_stack, &mut failures)?;
         let lost = environment::refuse_to_lose_jobs(session, args.discard_jobs).await;
-        may_be_removed(session, lost, &mut troubles)?;
+        may_be_removed(session, lost, &mut failures)?;
     }
     let (blocks, unread) = find::all_tolerant(session.aws, session.environment(), true).await?;
-    troubles.note_unread(session.ui, unread)?;
-    let chosen = super::chosen_of_seen(session, &blocks, args.block.as_deref(), &troubles)?;
+    failures.note_all(session.ui, find::left_by(unread))?;
+    let chosen = super::chosen_of_seen(session, &blocks, args.block.as_deref(), &failures)?;
     for block in &chosen {
         let marked = marked(session, block).await;
-        troubles.keep(
+        failures.ok_or_note(
             session.ui,
             marked,
             format!("what a `spotblock up` at the same time buys of block {}", block.id),
         )?;
     }
     if !args.now {
-        ended.stopped = emptied(session, &chosen, limit, &mut troubles).await?;
+        ended.stopped = emptied(session, &chosen, limit, &mut failures).await?;
     }
     for block in chosen {
-        Ending { session, block, ended: &mut ended, troubles: &mut troubles }.end().await?;
+        Ending { session, block, ended: &mut ended, failures: &mut failures }.end().await?;
     }
     let kept = "with its queue, job definitions and roles";
-    if args.all && troubles.is_empty() {
-        environment::remove(session, &mut ended, &mut troubles).await?;
+    if args.all && failures.is_empty() {
+        environment::remove(session, &mut ended, &mut failures).await?;
     } else if args.all {
         let why = "until nothing of a block can be left";
         ended.kept.push(format!("compute environment {} {kept}, {why}", session.environment()));
     } else {
         let found = session.aws.batch.environment(session.environment()).await;
-        let found = troubles.keep(session.ui, found, "the compute environment, which `down` alone keeps")?;
+        let found = failures.ok_or_note(session.ui, found, "the compute environment, which `down` alone keeps")?;
         if found.flatten().is_some() {
             let how = "(remove them with `spotblock down --all`)";
             ended.kept.push(format!("compute environment {} {kept} {how}", session.environment()));
@@ -94,16 +95,16 @@ pub async fn run(session: &Session<'_>, args: &args::Down) -> Result<u8> {
     }
     session.ui.result(&ended, text)?;
     let again = if args.all { "spotblock down --all" } else { "spotblock down" };
-    troubles.verdict(&format!("put right what failed, then run `{again}` again: it ends what is left"))?;
+    failures.into_result(&format!("put right what failed, then run `{again}` again: it ends what is left"))?;
     Ok(0)
 }
 
 /// A refusal ends the run; that it isn't known whether there is something to refuse keeps the environment alone.
-fn may_be_removed(session: &Session<'_>, looked: Result<()>, troubles: &mut Failures) -> Result<()> {
+fn may_be_removed(session: &Session<'_>, looked: Result<()>, failures: &mut Failures) -> Result<()> {
     match looked {
-        Err(error @ Error::Aws(_)) => {
+        Err(error) if error.kind() == ErrorKind::Aws => {
             let left = format!("the environment {} and all around it", session.environment());
-            troubles.note(session.ui, error, left)
+            failures.note(session.ui, error, left)
         }
         result => result,
     }
@@ -111,14 +112,14 @@ fn may_be_removed(session: &Session<'_>, looked: Result<()>, troubles: &mut Fail
 
 /// Lets jobs finish for so long, then stops them, and gives how many were. Where they can't be looked at they are given
 /// the time all the same; then their instances end with them, and their agents stop them on the way down.
-async fn emptied(session: &Session<'_>, blocks: &[&Block], limit: Duration, troubles: &mut Failures) -> Result<usize> {
+async fn emptied(session: &Session<'_>, blocks: &[&Block], limit: Duration, failures: &mut Failures) -> Result<usize> {
     let stopped = async {
         let members = Members::drain(session, blocks).await?;
         members.empty(session, limit, "the block is ended").await
     };
     let start = session.now();
     let left = "jobs that ended with their instances, of which Batch may learn some 15 min later";
-    if let Some(stopped) = troubles.keep(session.ui, stopped.await, left)? {
+    if let Some(stopped) = failures.ok_or_note(session.ui, stopped.await, left)? {
         return Ok(stopped);
     }
     let rest = limit.saturating_sub(since(start, session.now()));
@@ -130,7 +131,7 @@ async fn emptied(session: &Session<'_>, blocks: &[&Block], limit: Duration, trou
 }
 
 /// Writes on its record that a block is being ended: before it is looked at what there is of it, so that a run which buys
-/// at the same time knows it by then, or has bought what is seen (`bring/ended.rs`).
+/// at the same time knows it by then, or has bought what is seen (`launch/ended.rs`).
 async fn marked(session: &Session<'_>, block: &Block) -> Result<()> {
     match &block.record {
         Some(record) if record.ended.is_none() => session.aws.ec2.set_ended(record, session.now()).await,
@@ -143,7 +144,7 @@ struct Ending<'a> {
     session: &'a Session<'a>,
     block: &'a Block,
     ended: &'a mut Ended,
-    troubles: &'a mut Failures,
+    failures: &'a mut Failures,
 }
 
 impl Ending<'_> {
@@ -157,7 +158,7 @@ impl Ending<'_> {
         session.ui.say(format_args!("ending block {}", block.id));
         if !block.unsure.is_empty() {
             let which = block.unsure.join(", ");
-            self.troubles.may_be_left(format!(
+            self.failures.may_be_left(format!(
                 "{which}: tagged as of block {}, but whose they are only their spot requests say",
                 block.id
             ));
@@ -165,16 +166,16 @@ impl Ending<'_> {
         let of_block = |what: &str| format!("{what} of block {}", block.id);
         if block.life(session.now()) == Life::Recorded && !block.lacks(Part::Requests) {
             let late = late_requests(session, block).await;
-            self.troubles.keep(session.ui, late, of_block("spot requests"))?;
+            self.failures.ok_or_note(session.ui, late, of_block("spot requests"))?;
         }
         let (seen, _) = find::refresh_tolerant(session.aws, session.environment(), block).await?;
         let cancelled = self.requests_cancelled(&seen).await;
-        let cancelled = self.troubles.keep(session.ui, cancelled, of_block("open spot requests"))?;
+        let cancelled = self.failures.ok_or_note(session.ui, cancelled, of_block("open spot requests"))?;
         let gone = self.instances_ended().await;
-        let Some(unread) = self.troubles.keep(session.ui, gone, of_block("instances"))? else { return Ok(()) };
+        let Some(unread) = self.failures.ok_or_note(session.ui, gone, of_block("instances"))? else { return Ok(()) };
         let mut lacks: BTreeSet<Part> = unread.keys().copied().collect();
         lacks.extend(block.unread.get(&Part::Records));
-        self.troubles.note_unread(session.ui, unread)?;
+        self.failures.note_all(session.ui, find::left_by(unread))?;
         if lacks.contains(&Part::Requests) || lacks.contains(&Part::Instances) || cancelled.is_none() {
             self.ended.kept.push(format!("schedules of block {}, which end what may be left of it", block.id));
             return Ok(());
@@ -188,14 +189,14 @@ impl Ending<'_> {
         let (session, block) = (self.session, self.block);
         let of_block = |what: &str| format!("{what} of block {}", block.id);
         let forgotten = termination_schedules::forget(session, &Desired::new(session.settings), &block.id).await;
-        let Some(forgotten) = self.troubles.keep(session.ui, forgotten, of_block("schedules"))? else {
+        let Some(forgotten) = self.failures.ok_or_note(session.ui, forgotten, of_block("schedules"))? else {
             return Ok(());
         };
         self.ended.schedules.extend(forgotten);
         match &block.record {
             Some(record) if lacks.is_empty() => {
                 let deleted = session.aws.ec2.delete_record(record).await;
-                if self.troubles.keep(session.ui, deleted, of_block("the record"))?.is_none() {
+                if self.failures.ok_or_note(session.ui, deleted, of_block("the record"))?.is_none() {
                     return Ok(());
                 }
             }
@@ -211,12 +212,10 @@ impl Ending<'_> {
     }
 
     async fn requests_cancelled(&mut self, seen: &Block) -> Result<()> {
-        let marks = Marks::of_block(self.session.environment(), &seen.id);
-        let open = |it: &&SpotRequest| matches!(it.state.as_str(), "open" | "active" | "disabled");
-        let cancel: Vec<Owned> =
-            seen.requests.iter().filter(open).filter_map(|it| marks.claim(&it.id, &it.tags)).collect();
-        self.session.aws.ec2.cancel_spot_requests(&cancel).await?;
-        self.ended.cancelled.extend(ids(&cancel));
+        let marks = seen.marks(self.session.environment());
+        let ender = Ender::new(self.session.aws, Some(self.session.ui), marks);
+        let open = seen.requests.iter().filter(|it| it.is_open());
+        self.ended.cancelled.extend(ender.cancel_requests(open).await?);
         Ok(())
     }
 
@@ -251,7 +250,7 @@ impl Ending<'_> {
         let result = session.waits.until(session.ui, bound, look).await;
         self.ended.instances.extend(asked);
         match (result, blind) {
-            (Err(Error::TimedOut { .. }), Some(unread)) => Ok(unread),
+            (Err(error), Some(unread)) if error.kind() == ErrorKind::TimedOut => Ok(unread),
             (result, _) => result,
         }
     }
@@ -260,23 +259,18 @@ impl Ending<'_> {
 /// Terminates those of a block's instances that weren't asked to end yet. Where instances can't be read, its spot requests
 /// name those that they brought.
 async fn terminate(session: &Session<'_>, seen: &Block, asked: &mut Vec<String>) -> Result<()> {
-    let marks = Marks::of_block(session.environment(), &seen.id);
-    let up = || seen.instances.iter().filter(|it| it.is_up() && !asked.contains(&it.id));
-    let mut new: Vec<Owned> = up().filter_map(|it| marks.claim_instance(it, &seen.requests)).collect();
-    // Marked first: AWS forgets requests, and a run can be killed here.
-    let unmarked = up().filter(|it| !marks.are_on(&it.tags));
-    let unmarked: Vec<Owned> = unmarked.filter_map(|it| marks.claim_instance(it, &seen.requests)).collect();
-    let marked = session.aws.ec2.tag(&unmarked, &marks.tags()).await;
+    let marks = seen.marks(session.environment());
+    let ender = Ender::new(session.aws, Some(session.ui), marks);
+    let new = seen.instances.iter().filter(|it| it.is_up() && !asked.contains(&it.id));
+    let new: Vec<&Instance> = new.collect();
+    let mut owned: Vec<Owned> = new.iter().filter_map(|it| marks.claim_instance(it, &seen.requests)).collect();
+    let marked = ender.mark(&new, &seen.requests).await;
     if seen.lacks(Part::Instances) {
         let live = seen.requests.iter().filter(|it| it.status() == SpotRequestStatus::Live);
         let named = live.filter_map(|it| marks.claim(it.instance.as_ref()?, &it.tags));
-        new.extend(named.filter(|it| !asked.iter().any(|id| id == it.id())));
+        owned.extend(named.filter(|it| !asked.iter().any(|id| id == it.id())));
     }
-    if !new.is_empty() {
-        session.ui.say(format_args!("terminating {}", ids(&new).join(", ")));
-        session.aws.ec2.terminate(&new).await?;
-        asked.extend(ids(&new));
-    }
+    ender.terminate(&owned, asked).await?;
     marked
 }
 
@@ -309,22 +303,17 @@ async fn late_requests(session: &Session<'_>, block: &Block) -> Result<()> {
     };
     match session.waits.until(session.ui, bound, look).await {
         // None was made.
-        Err(Error::TimedOut { .. }) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::TimedOut => Ok(()),
         result => result,
     }
 }
 
 /// Cancels the reservations that were made for the block. One that is pending can't be yet.
 async fn reservations_cancelled(session: &Session<'_>, seen: &Block, ended: &mut Ended) -> Result<()> {
-    let marks = Marks::of_block(session.environment(), &seen.id);
-    let active = seen.reservations.iter().filter(|it| it.is_active() && !ended.cancelled.contains(&it.id));
-    let ours: Vec<Owned> = active.filter_map(|it: &CapacityReservation| marks.claim(&it.id, &it.tags)).collect();
-    for it in ours {
-        session.ui.say(format_args!("cancelling capacity reservation {}", it.id()));
-        session.aws.ec2.cancel_reservation(&it).await?;
-        ended.cancelled.push(it.id().to_owned());
-    }
-    Ok(())
+    let ender = Ender::new(session.aws, Some(session.ui), seen.marks(session.environment()));
+    let known = ended.cancelled.clone();
+    let active = seen.reservations.iter().filter(|it| it.is_active() && !known.contains(&it.id));
+    ender.cancel_reservations(active, &mut ended.cancelled).await
 }
 
 fn text(ended: &Ended) -> String {

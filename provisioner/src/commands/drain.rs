@@ -31,22 +31,22 @@ struct Drained {
 /// When there is no such block; when a call failed, after what the others show was drained.
 pub async fn run(session: &Session<'_>, args: &args::Drain) -> Result<u8> {
     let limit = limit("--limit", args.limit.as_deref(), LONGEST)?;
-    let mut troubles = Failures::default();
+    let mut failures = Failures::default();
     let (seen, unread) = find::all_tolerant(session.aws, session.environment(), false).await?;
-    troubles.note_unread(session.ui, unread)?;
-    let blocks = chosen_of_seen(session, &seen, args.block.as_deref(), &troubles)?;
+    failures.note_all(session.ui, find::left_by(unread))?;
+    let blocks = chosen_of_seen(session, &seen, args.block.as_deref(), &failures)?;
     let members = Members::drain(session, &blocks).await;
-    let members = troubles.keep(session.ui, members, "instances that take jobs")?.unwrap_or_default();
+    let members = failures.ok_or_note(session.ui, members, "instances that take jobs")?.unwrap_or_default();
     let draining = members.instances();
     session.ui.say(format_args!("{} instances take no further job", draining.len()));
     let mut stopped = 0;
     if args.wait || args.limit.is_some() {
         let empty = members.empty(session, limit, "the block is drained").await;
-        stopped = troubles.keep(session.ui, empty, "jobs on instances that drain")?.unwrap_or_default();
+        stopped = failures.ok_or_note(session.ui, empty, "jobs on instances that drain")?.unwrap_or_default();
     }
     let blocks = blocks.iter().filter(|it| it.has_something_left()).map(|it| it.id.clone()).collect();
     session.ui.result(&Drained { blocks, draining, stopped }, text)?;
-    troubles.verdict("put right what failed, then run `spotblock drain` again: it goes on where it stopped")?;
+    failures.into_result("put right what failed, then run `spotblock drain` again: it goes on where it stopped")?;
     Ok(0)
 }
 

@@ -65,10 +65,10 @@ async fn show(session: &Session<'_>, desired: &Desired) -> Result<u8> {
 /// The error of commands that need an environment.
 #[must_use]
 pub fn no_environment(desired: &Desired) -> Error {
-    Error::State {
-        what: format!("compute environment {} is not there", desired.environment),
-        next: "make it with `spotblock env apply`, or with `spotblock up` together with a block".to_owned(),
-    }
+    Error::state(
+        format!("compute environment {} is not there", desired.environment),
+        "make it with `spotblock env apply`, or with `spotblock up` together with a block",
+    )
 }
 
 fn text(shown: &Shown) -> String {

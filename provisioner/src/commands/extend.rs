@@ -3,10 +3,10 @@
 //! First the schedules at AWS, then the tag that the agents read, each of which moves its instance's own end and its
 //! power-off timer. Stopped in between, the agents and timers still end the block when they did, and the schedules come
 //! after them: nothing ends early, and nothing lives without an end. Before all that, the extension of a capacity block is
-//! bought (`capacity/capacity_block/extension.rs`).
+//! bought (`purchase/capacity_block/extension.rs`).
 //!
 //! - `extend/cost.rs`: before anything is changed, what it can cost
-//! - `extend/heard.rs`: afterwards, what the agents made of it
+//! - `extend/acknowledgements.rs`: afterwards, what the agents made of it
 
 use std::collections::BTreeMap;
 
@@ -26,17 +26,17 @@ use crate::model::block::{Block, Life};
 use crate::model::cost::Dollars;
 use crate::model::error::{Error, Result};
 use crate::model::instance::Instance;
-use crate::model::ownership::{Marks, Owned};
+use crate::model::ownership::Owned;
 use crate::model::record::Reserved;
 use crate::model::source;
 use crate::session::Session;
 use crate::settings::parse_duration;
 use crate::terminal::format;
 
+mod acknowledgements;
 mod cost;
-mod heard;
 
-use heard::Asked;
+use acknowledgements::Asked;
 
 /// What became of it at an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -101,7 +101,7 @@ pub async fn run(session: &Session<'_>, args: &args::Extend) -> Result<u8> {
     possible(block, &up, end)?;
     let settings = session.aws.ec2.launch_data(record).await?.node_config();
     let settings = settings.ok_or_else(|| no_record(block))?;
-    let (cluster, members) = heard::members(session).await?;
+    let (cluster, members) = acknowledgements::members(session).await?;
     let mut nodes: Vec<Node> =
         up.iter().map(|it| judge(session.now(), block, &settings, it, &members, reserved.is_some())).collect();
     let asked = asked(session, block, &nodes);
@@ -120,13 +120,13 @@ pub async fn run(session: &Session<'_>, args: &args::Extend) -> Result<u8> {
     };
     session.ui.say(format_args!("moving the end of block {} to {}", block.id, format::moment(end, session.now())));
     let mut schedules = 0;
-    if let Some(defence) = TerminationSchedules::prepare(session, &desired).await? {
-        defence.secure(session, block).await?;
-        schedules = defence.postpone(session, &block.id, end).await?;
+    if let Some(prepared) = TerminationSchedules::prepare(session, &desired).await? {
+        prepared.secure(session, block).await?;
+        schedules = prepared.postpone(session, &block.id, end).await?;
     }
     let tags = BTreeMap::from([(tag::END.to_owned(), tagged.to_string())]);
     session.aws.ec2.tag(&asked, &tags).await?;
-    heard::wait(session, &cluster, Asked { tag: tagged, end }, &mut nodes).await?;
+    acknowledgements::wait(session, &cluster, Asked { tag: tagged, end }, &mut nodes).await?;
     let extended =
         Extended { block: block.id.clone(), end, schedules, worst_case_usd_estimate: worst, instances: nodes };
     session.ui.result(&extended, |extended| text(extended, session.now()))?;
@@ -143,16 +143,16 @@ fn the_one<'a>(session: &Session<'_>, blocks: &'a [Block], args: &args::Extend) 
         [] => Err(nothing("no block goes on that could be extended".to_owned())),
         several => {
             let ids: Vec<&str> = several.iter().map(|it| it.id.as_str()).collect();
-            Err(Error::Usage {
-                what: format!("{} blocks go on", several.len()),
-                next: format!("name one with --block: {}", ids.join(", ")),
-            })
+            Err(Error::usage(
+                format!("{} blocks go on", several.len()),
+                format!("name one with --block: {}", ids.join(", ")),
+            ))
         }
     }
 }
 
 fn nothing(what: String) -> Error {
-    Error::State { what, next: "see `spotblock status`; `spotblock up` starts another block".to_owned() }
+    Error::state(what, "see `spotblock status`; `spotblock up` starts another block")
 }
 
 /// 0 where all have taken it, 1 where one has not and won't, 4 where one hasn't been heard of.
@@ -166,15 +166,12 @@ fn code(nodes: &[Node]) -> u8 {
 }
 
 fn no_record(block: &Block) -> Error {
-    Error::State {
-        what: format!("block {} has no record that says what it is", block.id),
-        next: "end it with `spotblock down`".to_owned(),
-    }
+    Error::state(format!("block {} has no record that says what it is", block.id), "end it with `spotblock down`")
 }
 
 /// Agents read whole seconds.
 fn wanted_end(args: &args::Extend, latest: Timestamp) -> Result<Timestamp> {
-    let wrong = |problem: String| Error::Settings(vec![problem]);
+    let wrong = |problem: String| Error::settings(&[problem]);
     let whole = |at: Timestamp| Timestamp::from_second(at.as_second()).unwrap_or(at);
     if let Some(by) = &args.by {
         let by = parse_duration(by).map_err(|problem| wrong(format!("--by: {problem}")))?;
@@ -184,11 +181,10 @@ fn wanted_end(args: &args::Extend, latest: Timestamp) -> Result<Timestamp> {
     let example = "2026-11-24T18:00:00Z";
     let end = to.parse().map_err(|_| wrong(format!("--to: {to:?} is not a time: write one such as {example:?}")))?;
     if whole(end) < whole(latest) {
-        return Err(Error::Usage {
-            what: format!("the block ends at {latest}, and {end} is before that"),
-            next: "a block can only be extended; to end it early, see `spotblock drain` and `spotblock down`"
-                .to_owned(),
-        });
+        return Err(Error::usage(
+            format!("the block ends at {latest}, and {end} is before that"),
+            "a block can only be extended; to end it early, see `spotblock drain` and `spotblock down`",
+        ));
     }
     Ok(whole(end))
 }
@@ -199,7 +195,7 @@ fn possible(block: &Block, up: &[&Instance], end: Timestamp) -> Result<()> {
     for (source, launched) in up.iter().filter_map(sources).filter(|(it, _)| is_ours_to_end(it.source())) {
         let length = SignedDuration::from_secs(launched.duration_until(end).as_secs());
         if let Some(why) = source.impossible(length) {
-            return Err(Error::Usage { what: why, next: "extend it by less".to_owned() });
+            return Err(Error::usage(why, "extend it by less"));
         }
     }
     Ok(())
@@ -233,7 +229,7 @@ fn judge(
         None => (Answer::Refused, "no record says what brought it".to_owned()),
         _ if status == Some("DRAINING") => (Answer::TooLate, "it is DRAINING".to_owned()),
         _ if drain_at <= now => (Answer::TooLate, format!("its drain began at {drain_at}")),
-        _ if status == Some("ACTIVE") => (Answer::NotHeard, heard::why_silent(drain_at)),
+        _ if status == Some("ACTIVE") => (Answer::NotHeard, acknowledgements::why_silent(drain_at)),
         _ => (Answer::NotHeard, "it has not joined yet, and sees it when it has".to_owned()),
     };
     let was = block.end_of(instance).unwrap_or(timeline.end);
@@ -242,8 +238,7 @@ fn judge(
 
 /// The leave to tag those that are asked.
 fn asked(session: &Session<'_>, block: &Block, nodes: &[Node]) -> Vec<Owned> {
-    let template = block.record.as_ref().map(|record| record.template.id());
-    let marks = Marks::of_block(session.environment(), &block.id).of_template(template);
+    let marks = block.marks(session.environment());
     let is_asked = |it: &&Instance| nodes.iter().any(|node| node.instance == it.id && node.answer == Answer::NotHeard);
     let asked = block.instances.iter().filter(is_asked);
     asked.filter_map(|it| marks.claim_instance(it, &block.requests)).collect()
@@ -253,11 +248,10 @@ fn none_left(block: &Block, nodes: &[Node]) -> Error {
     let why = nodes.first().map(|node| format!("{}: {}", node.instance, node.why)).unwrap_or_default();
     let refused = nodes.iter().all(|node| node.answer == Answer::Refused);
     let can = if refused { "can't be extended" } else { "can't be extended any more" };
-    Error::State {
-        what: format!("block {} {can}: {why}", block.id),
-        next: "nothing was changed. `spotblock up --new` starts another block; jobs that are stopped go on there"
-            .to_owned(),
-    }
+    Error::state(
+        format!("block {} {can}: {why}", block.id),
+        "nothing was changed. `spotblock up --new` starts another block; jobs that are stopped go on there",
+    )
 }
 
 fn text(extended: &Extended, now: Timestamp) -> String {

@@ -32,7 +32,7 @@ pub async fn run(session: &Session<'_>, args: &args::Iam) -> Result<u8> {
         ));
         policy::clusters(partition, region, &account, &desired.environment).to_vec()
     });
-    let place = workstation::Place { partition, region, account: &account, clusters: &clusters };
+    let place = workstation::PolicyScope { partition, region, account: &account, clusters: &clusters };
     let one = |who: Who| match who {
         Who::Environment => workstation::environment(&desired, &place),
         Who::Blocks => workstation::blocks(&desired, &place),

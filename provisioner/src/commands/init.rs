@@ -71,15 +71,15 @@ fn write(path: &Path, text: &str, force: bool) -> Result<()> {
     match options.open(path).and_then(|mut file| file.write_all(text.as_bytes())) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(there_already(path)),
-        Err(source) => Err(Error::File { what: format!("writing {}", path.display()), source }),
+        Err(source) => Err(Error::file(format!("writing {}", path.display()), source)),
     }
 }
 
 fn there_already(path: &Path) -> Error {
-    Error::Usage {
-        what: format!("{} is there already", path.display()),
-        next: "give another name with --config, or --force to overwrite it".to_owned(),
-    }
+    Error::usage(
+        format!("{} is there already", path.display()),
+        "give another name with --config, or --force to overwrite it",
+    )
 }
 
 /// What AWS says; nothing, with a word why, when it can't be asked.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::args;
 use crate::aws::batch::{Detail, Listed};
 use crate::model::batch::JOB_STATES;
-use crate::model::error::{Error, Kind, Result};
+use crate::model::error::{AwsErrorKind, Error, Result};
 use crate::session::Session;
 use crate::terminal::{format, table};
 
@@ -69,10 +69,10 @@ async fn array_id(session: &Session<'_>, given: &str) -> Result<String> {
     let job = find(session, given).await?;
     match job.array {
         Some(_) => Ok(job.id),
-        None => Err(Error::Usage {
-            what: format!("job {} ({}) is no array: it has no children", job.name, job.id),
-            next: "look at it with `spotblock jobs --name` or `spotblock doctor`".to_owned(),
-        }),
+        None => Err(Error::usage(
+            format!("job {} ({}) is no array: it has no children", job.name, job.id),
+            "look at it with `spotblock jobs --name` or `spotblock doctor`",
+        )),
     }
 }
 
@@ -153,24 +153,24 @@ fn no_job(session: &Session<'_>, given: &str) -> Error {
     } else {
         format!("there is no job {given} in queue {queue} in {region}")
     };
-    Error::Usage { what, next: "list them with `spotblock jobs`; Batch forgets ended ones after some days".to_owned() }
+    Error::usage(what, "list them with `spotblock jobs`; Batch forgets ended ones after some days")
 }
 
 /// What Batch refuses about a queue that isn't there, or takes no jobs, is told as that.
 pub(crate) async fn of_queue(session: &Session<'_>, error: Error) -> Error {
-    if !error.is(Kind::Rejected) {
+    if !error.is_aws(AwsErrorKind::Rejected) {
         return error;
     }
     let (name, region) = (&session.settings.environment.queue, &session.aws.region);
     match session.aws.batch.queue(name).await {
-        Ok(None) => Error::Usage {
-            what: format!("there is no job queue {name} in {region}"),
-            next: "make it with `spotblock env apply`; if it is elsewhere, say where (--region, --profile)".to_owned(),
-        },
-        Ok(Some(queue)) if queue.state == "DISABLED" => Error::State {
-            what: format!("job queue {name} is disabled: it takes no jobs"),
-            next: "enable it with `spotblock env apply`".to_owned(),
-        },
+        Ok(None) => Error::usage(
+            format!("there is no job queue {name} in {region}"),
+            "make it with `spotblock env apply`; if it is elsewhere, say where (--region, --profile)",
+        ),
+        Ok(Some(queue)) if queue.state == "DISABLED" => Error::state(
+            format!("job queue {name} is disabled: it takes no jobs"),
+            "enable it with `spotblock env apply`",
+        ),
         _ => error,
     }
 }

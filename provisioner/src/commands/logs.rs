@@ -164,22 +164,24 @@ fn is_over(job: &Detail, attempt: Option<usize>) -> bool {
 
 fn group(job: &Detail) -> Result<String> {
     if let Some(array) = &job.array {
-        return Err(Error::Usage {
-            what: format!("job {} is an array of {}, and each child has a log of its own", job.name, array.size),
-            next: format!("name a child: `spotblock logs {}:0` to `{}:{}`", job.id, job.id, array.size - 1),
-        });
+        return Err(Error::usage(
+            format!("job {} is an array of {}, and each child has a log of its own", job.name, array.size),
+            format!("name a child: `spotblock logs {}:0` to `{}:{}`", job.id, job.id, array.size - 1),
+        ));
     }
-    job.log_group.clone().ok_or_else(|| Error::Usage {
-        what: format!("job {} ({}) doesn't send its output to CloudWatch Logs", job.name, job.id),
-        next: "look where the log driver of its job definition sends it".to_owned(),
+    job.log_group.clone().ok_or_else(|| {
+        Error::usage(
+            format!("job {} ({}) doesn't send its output to CloudWatch Logs", job.name, job.id),
+            "look where the log driver of its job definition sends it",
+        )
     })
 }
 
 fn no_attempt(job: &Detail, n: usize, had: usize) -> Error {
-    Error::Usage {
-        what: format!("job {} ({}) has no attempt {n}: it has had {had} of {}", job.name, job.id, job.max_attempts),
-        next: "leave --attempt out for the last one".to_owned(),
-    }
+    Error::usage(
+        format!("job {} ({}) has no attempt {n}: it has had {had} of {}", job.name, job.id, job.max_attempts),
+        "leave --attempt out for the last one",
+    )
 }
 
 fn nothing(job: &Detail) -> Error {
@@ -192,5 +194,5 @@ fn nothing(job: &Detail) -> Error {
     } else {
         ("has written nothing yet", format!("wait for it with --follow, or see with {doctor} what it waits for"))
     };
-    Error::State { what: format!("job {} ({}) is {}: it {what}", job.name, job.id, job.status), next }
+    Error::state(format!("job {} ({}) is {}: it {what}", job.name, job.id, job.status), next)
 }

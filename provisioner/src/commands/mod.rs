@@ -36,14 +36,14 @@ pub mod view;
 const JOIN: SignedDuration = SignedDuration::from_mins(15);
 const VALID_FOR: SignedDuration = SignedDuration::from_mins(10);
 
-/// How to bring a block, from the flags.
+/// How to launch a block, from the flags.
 ///
 /// # Errors
-/// [`Error::Settings`] when a duration is none.
-pub(crate) fn bring_options(new: bool, yes_purchase: bool, waiting: &Waiting) -> Result<launch::Options> {
+/// [`Error::settings`] when a duration is none.
+pub(crate) fn launch_options(new: bool, yes_purchase: bool, waiting: &Waiting) -> Result<launch::Options> {
     let read = |flag: &str, given: &Option<String>, default: SignedDuration| match given {
         None => Ok(default),
-        Some(text) => parse_duration(text).map_err(|problem| Error::Settings(vec![format!("{flag}: {problem}")])),
+        Some(text) => parse_duration(text).map_err(|problem| Error::settings(&[format!("{flag}: {problem}")])),
     };
     let join = read("--timeout", &waiting.timeout, JOIN)?;
     let valid_for = read("--valid-for", &waiting.valid_for, VALID_FOR)?;
@@ -53,14 +53,14 @@ pub(crate) fn bring_options(new: bool, yes_purchase: bool, waiting: &Waiting) ->
 /// The blocks that a command is for: this one, or all.
 ///
 /// # Errors
-/// [`Error::Usage`] when there is no such block.
+/// [`Error::usage`] when there is no such block.
 pub(crate) fn chosen<'a>(session: &Session<'_>, blocks: &'a [Block], id: Option<&str>) -> Result<Vec<&'a Block>> {
     let chosen: Vec<&Block> = blocks.iter().filter(|it| id.is_none_or(|id| it.id == id)).collect();
     match id {
-        Some(id) if chosen.is_empty() => Err(Error::Usage {
-            what: format!("environment {} has no block {id}", session.environment()),
-            next: "see `spotblock status` for those it has".to_owned(),
-        }),
+        Some(id) if chosen.is_empty() => Err(Error::usage(
+            format!("environment {} has no block {id}", session.environment()),
+            "see `spotblock status` for those it has",
+        )),
         _ => Ok(chosen),
     }
 }
@@ -74,10 +74,10 @@ pub(crate) fn chosen_of_seen<'a>(
     session: &Session<'_>,
     seen: &'a [Block],
     id: Option<&str>,
-    troubles: &Failures,
+    failures: &Failures,
 ) -> Result<Vec<&'a Block>> {
     match chosen(session, seen, id) {
-        Err(_) if !troubles.is_empty() => Ok(Vec::new()),
+        Err(_) if !failures.is_empty() => Ok(Vec::new()),
         chosen => chosen,
     }
 }
@@ -85,10 +85,10 @@ pub(crate) fn chosen_of_seen<'a>(
 /// A flag's duration.
 ///
 /// # Errors
-/// [`Error::Settings`] when it is none.
+/// [`Error::settings`] when it is none.
 pub(crate) fn limit(flag: &str, given: Option<&str>, default: Duration) -> Result<Duration> {
     let Some(text) = given else { return Ok(default) };
-    let parsed = parse_duration(text).map_err(|problem| Error::Settings(vec![format!("{flag}: {problem}")]))?;
+    let parsed = parse_duration(text).map_err(|problem| Error::settings(&[format!("{flag}: {problem}")]))?;
     Ok(parsed.unsigned_abs())
 }
 

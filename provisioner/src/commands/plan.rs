@@ -12,7 +12,7 @@ use crate::environment::given_profile;
 use crate::environment::observe::observe;
 use crate::environment::plan::{self, Plan, Verdict};
 use crate::model::cost::{Cost, Dollars};
-use crate::model::error::{Error, Kind, Result};
+use crate::model::error::{AwsErrorKind, Result};
 use crate::model::source::{self, Guarantee};
 use crate::model::{block, names};
 use crate::session::Session;
@@ -157,7 +157,7 @@ pub async fn look(session: &Session<'_>, desired: &Desired, new: bool) -> Result
 
 fn timeline(session: &Session<'_>) -> Result<Timeline> {
     let source = session.settings.block.first_source();
-    let of = user_data::Block { id: "sb-0000", region: &session.aws.region, cluster: "c", source };
+    let of = user_data::BlockIdentity { id: "sb-0000", region: &session.aws.region, cluster: "c", source };
     Ok(Timeline::new(&user_data::node_config(session.settings, of)?, session.now()))
 }
 
@@ -179,10 +179,13 @@ async fn of_capacity_blocks(session: &Session<'_>, types: &[String]) -> Result<V
                 let gpus = session.aws.ec2.gpus(kind).await?;
                 lines.extend(found.iter().map(|it| format!("{}: {}", it.id, capacity_block::priced(it, Some(gpus)))));
             }
-            Err(Error::Aws(failure)) if failure.kind == Kind::Rejected => {
+            Err(error) => {
+                let failure = error.into_aws()?;
+                if failure.kind != AwsErrorKind::Rejected {
+                    return Err(failure.into());
+                }
                 lines.push(format!("none of {kind}: {}", failure.message));
             }
-            Err(error) => return Err(error),
         }
     }
     Ok(lines)
@@ -207,12 +210,12 @@ fn warnings(sources: &[Source]) -> Vec<String> {
     all
 }
 
-fn text(shown: &Shown, summary: &str, block: &settings::Block, now: Timestamp, look: Look) -> String {
+fn text(shown: &Shown, summary: &str, block: &settings::BlockSettings, now: Timestamp, look: Look) -> String {
     let mut text = format!("{}\n\n{summary}", steps(&shown.plan, look));
     if !shown.capacity_blocks.is_empty() {
         text.push_str(&format!("\n\ncapacity blocks:\n  {}", shown.capacity_blocks.join("\n  ")));
     }
-    if block.needs.is_some() && !shown.instance_types.is_empty() {
+    if block.requirements.is_some() && !shown.instance_types.is_empty() {
         text.push_str(&format!("\n\ninstance types that fit: {}", shown.instance_types.join(", ")));
     }
     if let Some(cost) = &shown.cost {

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::args;
 use crate::aws::Aws;
+use crate::block::end::Ender;
 use crate::block::{find, termination_schedules};
 use crate::model::block::{Block, Part};
 use crate::model::capacity_reservation::CapacityReservation;
@@ -80,33 +81,33 @@ pub enum Of {
 /// in the result.
 pub async fn run(reaper: &Reaper<'_>, of: Of, args: &args::Reap) -> Result<u8> {
     let older_than = args.older_than.as_deref().map(parse_duration).transpose();
-    let older_than = older_than.map_err(|problem| Error::Settings(vec![format!("--older-than: {problem}")]))?;
+    let older_than = older_than.map_err(|problem| Error::settings(&[format!("--older-than: {problem}")]))?;
     let now = reaper.waits.clock().now();
-    let (mut items, mut troubles) = (Vec::new(), Failures::default());
+    let (mut items, mut failures) = (Vec::new(), Failures::default());
     let environments = match of {
         Of::One(name) => vec![name],
-        Of::All => reaper.environments(&mut troubles).await?,
+        Of::All => reaper.environments(&mut failures).await?,
     };
     for environment in &environments {
         let of = Environment { reaper, name: environment, now, older_than, dry_run: args.dry_run };
-        of.reap(&mut items, &mut troubles).await?;
+        of.reap(&mut items, &mut failures).await?;
     }
     let failed = items.iter().any(|it| it.verdict == Verdict::Failed);
     reaper.ui.result(&items, |items| text(items))?;
-    troubles.verdict("put right what failed, then run `spotblock reap` again: it ends what is left")?;
+    failures.into_result("put right what failed, then run `spotblock reap` again: it ends what is left")?;
     Ok(u8::from(failed))
 }
 
 impl Reaper<'_> {
     /// The environments that something in the account carries the mark of.
-    async fn environments(&self, troubles: &mut Failures) -> Result<Vec<String>> {
+    async fn environments(&self, failures: &mut Failures) -> Result<Vec<String>> {
         let left = "what belongs to environments that nothing else shows";
         let mut names = BTreeSet::new();
         for values in self.aws.ec2.values_of_tag(tag::ENVIRONMENT).await {
-            names.extend(troubles.keep(self.ui, values, left)?.unwrap_or_default());
+            names.extend(failures.ok_or_note(self.ui, values, left)?.unwrap_or_default());
         }
         let groups = self.aws.scheduler.groups(&names::schedule_group("")).await;
-        let groups = troubles.keep(self.ui, groups, left)?.unwrap_or_default();
+        let groups = failures.ok_or_note(self.ui, groups, left)?.unwrap_or_default();
         names.extend(groups.into_iter().filter_map(|mut group| group.tags.remove(tag::ENVIRONMENT)));
         Ok(names.into_iter().collect())
     }
@@ -123,29 +124,30 @@ struct Environment<'a> {
 
 impl Environment<'_> {
     /// What can't be looked at is noted, and of what can be, nothing is ended that may go on as far as anybody knows.
-    async fn reap(&self, items: &mut Vec<Item>, troubles: &mut Failures) -> Result<()> {
+    async fn reap(&self, items: &mut Vec<Item>, failures: &mut Failures) -> Result<()> {
         let (aws, ui) = (self.reaper.aws, self.reaper.ui);
         let (blocks, unread) = find::all_tolerant(aws, self.name, true).await?;
         let lacks: BTreeSet<Part> = unread.keys().copied().collect();
-        troubles.note_unread(ui, unread)?;
+        failures.note_all(ui, find::left_by(unread))?;
         if !lacks.contains(&Part::Instances) {
             let tagged = aws.ec2.instances_tagged(tag::ENVIRONMENT, self.name).await;
-            let tagged = troubles.keep(ui, tagged, Part::Instances.left())?;
+            let tagged = failures.ok_or_note(ui, tagged, Part::Instances.left())?;
             self.others(&blocks, &tagged.unwrap_or_default(), items);
         }
         for block in &blocks {
+            let ender = Ender::new(aws, None, block.marks(self.name));
             for instance in block.instances.iter().filter(|it| it.is_up()) {
                 let judged = self.judge_instance(block, instance);
-                self.end(items, "instance", &instance.id, judged, async |ours: &Owned| {
-                    aws.ec2.terminate(std::slice::from_ref(ours)).await
+                self.end(items, "instance", &instance.id, judged, async |owned: &Owned| {
+                    ender.terminate(std::slice::from_ref(owned), &mut Vec::new()).await
                 })
                 .await;
             }
             let holding = |it: &&SpotRequest| it.status() == SpotRequestStatus::Holding;
             for request in block.requests.iter().filter(holding) {
                 let judged = self.judge_request(block, request);
-                self.end(items, "spot request", &request.id, judged, async |ours: &Owned| {
-                    aws.ec2.cancel_spot_requests(std::slice::from_ref(ours)).await
+                self.end(items, "spot request", &request.id, judged, async |_: &Owned| {
+                    ender.cancel_requests(std::iter::once(request)).await.map(drop)
                 })
                 .await;
             }
@@ -164,7 +166,7 @@ impl Environment<'_> {
             return Ok(());
         }
         let reaped = self.schedules(&blocks, items).await;
-        troubles.keep(ui, reaped, format!("schedules of environment {}", self.name)).map(drop)
+        failures.ok_or_note(ui, reaped, format!("schedules of environment {}", self.name)).map(drop)
     }
 
     /// Instances with the environment's tag that are no block's, or not known to be.
@@ -181,21 +183,21 @@ impl Environment<'_> {
     }
 
     fn judge_instance(&self, block: &Block, instance: &Instance) -> Judged<Owned> {
-        let marks = Marks::of_block(self.name, &block.id);
-        let ours = marks.claim_instance(instance, &block.requests).ok_or("its spot request is not ours")?;
+        let marks = block.marks(self.name);
+        let owned = marks.claim_instance(instance, &block.requests).ok_or("its spot request is not ours")?;
         let id = &block.id;
         if block.record.is_none() && block.lacks(Part::Records) {
             return Err(format!("when block {id} ends only its record says, which couldn't be looked at"));
         }
         match block.end_of(instance) {
-            Some(end) if self.is_over(end) => Ok((ours, format!("block {id} ended at {end}"))),
+            Some(end) if self.is_over(end) => Ok((owned, format!("block {id} ended at {end}"))),
             Some(end) if self.now < end => Err(format!("block {id} goes on until {end}")),
             Some(end) => {
                 Err(format!("block {id} ended at {end}: its timer and its schedule have until {}", later(end, GRACE)))
             }
             None => match self.older_than {
                 Some(age) if later(instance.launched, age) < self.now => Ok((
-                    ours,
+                    owned,
                     format!("no record says when block {id} ends, and it was launched at {}", instance.launched),
                 )),
                 Some(_) => Err(format!("no record says when block {id} ends, and it is not older than that")),
@@ -206,19 +208,19 @@ impl Environment<'_> {
 
     /// Reservations in which nothing of the block runs any more, or only what is past its end.
     async fn reservations(&self, block: &Block, items: &mut Vec<Item>) {
-        let aws = self.reaper.aws;
+        let ender = Ender::new(self.reaper.aws, None, block.marks(self.name));
         for reservation in block.reservations.iter().filter(|it| it.is_held()) {
             let judged = self.judge_reservation(block, reservation);
-            self.end(items, "capacity reservation", &reservation.id, judged, async |ours: &Owned| {
-                aws.ec2.cancel_reservation(ours).await
+            self.end(items, "capacity reservation", &reservation.id, judged, async |_: &Owned| {
+                ender.cancel_reservations(std::iter::once(reservation), &mut Vec::new()).await
             })
             .await;
         }
     }
 
     fn judge_reservation(&self, block: &Block, reservation: &CapacityReservation) -> Judged<Owned> {
-        let marks = Marks::of_block(self.name, &block.id);
-        let ours = marks.claim(&reservation.id, &reservation.tags).ok_or("it is not ours")?;
+        let marks = block.marks(self.name);
+        let owned = marks.claim(&reservation.id, &reservation.tags).ok_or("it is not ours")?;
         if block.lacks(Part::Instances) || block.record.is_none() && block.lacks(Part::Records) {
             return Err(format!("whether block {} goes on couldn't be looked at", block.id));
         }
@@ -234,12 +236,12 @@ impl Environment<'_> {
         if block.record.is_none() && !self.is_over(reservation.created) {
             return Err(format!("it is new, and no record says what block {} is", block.id));
         }
-        Ok((ours, format!("nothing of block {} runs in it any more", block.id)))
+        Ok((owned, format!("nothing of block {} runs in it any more", block.id)))
     }
 
     fn judge_request(&self, block: &Block, request: &SpotRequest) -> Judged<Owned> {
-        let marks = Marks::of_block(self.name, &block.id);
-        let ours = marks.claim(&request.id, &request.tags).ok_or("it is not ours")?;
+        let marks = block.marks(self.name);
+        let owned = marks.claim(&request.id, &request.tags).ok_or("it is not ours")?;
         if block.record.is_none() && block.lacks(Part::Records) {
             return Err(format!(
                 "until when it is valid only the record of block {} says, which can't be read",
@@ -250,8 +252,8 @@ impl Environment<'_> {
             Some(record) if self.now < record.spec.late() => {
                 Err(format!("it may be fulfilled until {}", record.spec.valid_until))
             }
-            Some(record) => Ok((ours, format!("it was valid until {}", record.spec.valid_until))),
-            None => Ok((ours, "its block has no record".to_owned())),
+            Some(record) => Ok((owned, format!("it was valid until {}", record.spec.valid_until))),
+            None => Ok((owned, "its block has no record".to_owned())),
         }
     }
 
@@ -281,7 +283,7 @@ impl Environment<'_> {
     async fn schedules(&self, blocks: &[Block], items: &mut Vec<Item>) -> Result<()> {
         let (aws, name) = (&self.reaper.aws.scheduler, names::schedule_group(self.name));
         let Some(group) = aws.group(&name).await? else { return Ok(()) };
-        let Some(ours) = Marks::of_environment(self.name).claim(&name, &group.tags) else {
+        let Some(owned) = Marks::of_environment(self.name).claim(&name, &group.tags) else {
             self.note(items, Verdict::Spared, "schedule group", &name, "was not made by spotblock".to_owned());
             return Ok(());
         };
@@ -293,7 +295,7 @@ impl Environment<'_> {
                 true => Err("its block goes on, or something of it is left".to_owned()),
                 false => Ok(((), "nothing of its block is left".to_owned())),
             };
-            self.end(items, "schedule", &schedule, judged, async |(): &()| aws.delete(&ours, &schedule).await).await;
+            self.end(items, "schedule", &schedule, judged, async |(): &()| aws.delete(&owned, &schedule).await).await;
         }
         Ok(())
     }

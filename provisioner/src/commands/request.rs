@@ -1,6 +1,6 @@
 //! `spotblock request`: step 8 alone, on an environment that is there.
 
-use super::{bring_options, env, up, warn};
+use super::{env, launch_options, up, warn};
 use crate::args;
 use crate::environment::apply::environment_valid;
 use crate::environment::desired::Desired;
@@ -12,7 +12,7 @@ use crate::session::Session;
 /// # Errors
 /// When there is no environment; otherwise as `up`.
 pub async fn run(session: &Session<'_>, args: &args::Request) -> Result<u8> {
-    let options = bring_options(args.new, args.yes_purchase, &args.waiting)?;
+    let options = launch_options(args.new, args.yes_purchase, &args.waiting)?;
     warn(session);
     let desired = Desired::new(session.settings);
     if session.aws.batch.environment(&desired.environment).await?.is_none() {

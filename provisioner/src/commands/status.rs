@@ -54,11 +54,10 @@ pub async fn run(session: &Session<'_>, args: &args::Status) -> Result<u8> {
         return Ok(0);
     }
     if !session.ui.can_redraw() && !session.ui.is_json() {
-        return Err(Error::Usage {
-            what: "--watch draws over what it drew before, and stdout is no terminal".to_owned(),
-            next: "`spotblock status --watch -o json` prints a line each time; without --watch it prints once"
-                .to_owned(),
-        });
+        return Err(Error::usage(
+            "--watch draws over what it drew before, and stdout is no terminal",
+            "`spotblock status --watch -o json` prints a line each time; without --watch it prints once",
+        ));
     }
     watch(session).await
 }

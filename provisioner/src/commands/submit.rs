@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::jobs;
 use crate::args;
 use crate::aws::batch::{Detail, Job, Registered};
-use crate::model::error::{Error, Kind, Result};
+use crate::model::error::{AwsErrorKind, Error, Result};
 use crate::session::Session;
 use crate::settings::{is_batch_name, nearest, parse_duration, parse_mebibytes};
 use crate::terminal::table;
@@ -55,7 +55,7 @@ pub async fn run(session: &Session<'_>, args: &args::Submit) -> Result<u8> {
         if session.waits.clock().is_stopping() {
             show(session, &submitted)?;
             let next = format!("{} of {} jobs were submitted, as listed", submitted.len(), args.count);
-            return Err(Error::Interrupted { next });
+            return Err(Error::interrupted(next));
         }
         let job = Job { name: name.clone(), ..job.clone() };
         match submit(session, &job).await {
@@ -151,17 +151,16 @@ fn job_names(args: &args::Submit) -> Result<Vec<String>> {
         if args.count == 1 { vec![base.clone()] } else { (1..=args.count).map(|n| format!("{base}-{n}")).collect() };
     match names.iter().find(|name| !is_batch_name(name)) {
         None => Ok(names),
-        Some(name) => Err(Error::Usage {
-            what: format!("{name:?} is no name for a job"),
-            next: "a job's name has 1 to 128 letters, digits, `-` and `_`, and begins with a letter or digit"
-                .to_owned(),
-        }),
+        Some(name) => Err(Error::usage(
+            format!("{name:?} is no name for a job"),
+            "a job's name has 1 to 128 letters, digits, `-` and `_`, and begins with a letter or digit",
+        )),
     }
 }
 
 /// What the flags say of every job, before any call.
 fn job(args: &args::Submit) -> Result<Job> {
-    let bad = |flag: &str, problem: String| Error::Settings(vec![format!("{flag}: {problem}")]);
+    let bad = |flag: &str, problem: String| Error::settings(&[format!("{flag}: {problem}")]);
     let memory = args.memory.as_deref().map(parse_mebibytes).transpose();
     let timeout = args.timeout.as_deref().map(parse_duration).transpose();
     let timeout = timeout.map_err(|problem| bad("--job-timeout", problem))?;
@@ -184,9 +183,7 @@ fn job(args: &args::Submit) -> Result<Job> {
 fn pairs(flag: &str, given: &[String]) -> Result<Vec<(String, String)>> {
     let read = |pair: &String| match pair.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => {
-            Err(Error::Usage { what: format!("{flag} {pair:?} has no `=`"), next: format!("write {flag} NAME=VALUE") })
-        }
+        _ => Err(Error::usage(format!("{flag} {pair:?} has no `=`"), format!("write {flag} NAME=VALUE"))),
     };
     given.iter().map(read).collect()
 }
@@ -205,15 +202,15 @@ fn guard(session: &Session<'_>, definition: &Registered, job: &Job) -> Result<()
     let whose = if job.timeout_secs.is_some() { "the job".to_owned() } else { format!("job definition {name}") };
     match secs.map(|secs| SignedDuration::from_secs(secs.into())) {
         Some(timeout) if timeout > longest => {
-            return Err(Error::Usage {
-                what: format!("{whose} has a timeout of {timeout:#}, and a fresh block has room for {longest:#}"),
-                next: if job.timeout_secs.is_some() {
+            return Err(Error::usage(
+                format!("{whose} has a timeout of {timeout:#}, and a fresh block has room for {longest:#}"),
+                if job.timeout_secs.is_some() {
                     "make --job-timeout shorter, or the block longer ([block] duration in spotblock.toml)".to_owned()
                 } else {
                     "make the block longer or the timeout shorter in spotblock.toml, then run `spotblock env apply`"
                         .to_owned()
                 },
-            });
+            ));
         }
         Some(timeout) if timeout > agent.drain_lead.saturating_sub(agent.stop_lead) => session.ui.warn(format_args!(
             "{whose} has a timeout of {timeout:#}: one that starts shortly before the block drains may be stopped {:#} \
@@ -262,14 +259,14 @@ fn unknown(session: &Session<'_>, name: &str) -> Error {
         Some(near) => format!("did you mean {near}?"),
         None => "list it in spotblock.toml and run `spotblock env apply`".to_owned(),
     };
-    Error::Usage { what: format!("there is no job definition {name}"), next }
+    Error::usage(format!("there is no job definition {name}"), next)
 }
 
 async fn submit(session: &Session<'_>, job: &Job) -> Result<String> {
     let mut pause = Duration::from_secs(1);
     for _ in 1..ATTEMPTS {
         match session.aws.batch.submit(job).await {
-            Err(error) if error.is(Kind::Throttled) => {
+            Err(error) if error.is_aws(AwsErrorKind::Throttled) => {
                 session.waits.clock().sleep(session.waits.jittered(pause)).await;
                 pause *= 2;
             }
@@ -281,11 +278,11 @@ async fn submit(session: &Session<'_>, job: &Job) -> Result<String> {
 
 /// After a lost answer nobody knows whether the job is in the queue, and asking again could run it twice.
 fn uncertain(error: Error, name: &str, queue: &str) -> Error {
-    if error.is_transient() && !error.is(Kind::Throttled) {
-        return Error::State {
-            what: format!("whether job {name} was submitted is not known: {error}"),
-            next: format!("look with `aws batch list-jobs --job-queue {queue}` before submitting it again"),
-        };
+    if error.is_transient() && !error.is_aws(AwsErrorKind::Throttled) {
+        return Error::state(
+            format!("whether job {name} was submitted is not known: {error}"),
+            format!("look with `aws batch list-jobs --job-queue {queue}` before submitting it again"),
+        );
     }
     error
 }

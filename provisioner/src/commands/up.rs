@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 
-use super::{bring_options, plan as planning};
+use super::{launch_options, plan as planning};
 use crate::args;
 use crate::block::bounds::Bounds;
 use crate::block::find;
-use crate::block::launch::{self, Foreseen, bring};
+use crate::block::launch::{self, Foreseen, LaunchError, Launched, launch};
 use crate::commands::view::{self, BlockView};
+use crate::diagnosis::why_not_joined;
 use crate::environment::apply::apply;
 use crate::environment::desired::Desired;
 use crate::model::batch::ComputeEnvironment;
@@ -37,7 +38,7 @@ pub async fn run(session: &Session<'_>, args: &args::Up) -> Result<u8> {
     if args.dry_run {
         return planning::show(session, args.new, false).await;
     }
-    let options = bring_options(args.new, args.yes_purchase, &args.waiting)?;
+    let options = launch_options(args.new, args.yes_purchase, &args.waiting)?;
     let desired = Desired::new(session.settings);
     let outlook = planning::look(session, &desired, args.new).await?;
     outlook.warn(session);
@@ -64,21 +65,21 @@ async fn confirmed(session: &Session<'_>) -> Result<bool> {
     let asked = session.ui.ask("Do all this? Only `yes` or `y` is taken for a yes: ");
     let Some(asked) = session.waits.clock().until_stopped(asked).await else {
         session.ui.after_ctrl_c();
-        return Err(Error::Interrupted { next: "nothing was made, changed or bought".to_owned() });
+        return Err(Error::interrupted("nothing was made, changed or bought"));
     };
     match asked? {
         Some(answer) => Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")),
-        None => Err(Error::Usage {
-            what: "`up` asks before it makes, changes or buys anything, and there is no terminal to ask on".to_owned(),
-            next: "nothing was changed: give --yes (SPOTBLOCK_YES=true) to do what the plan above says".to_owned(),
-        }),
+        None => Err(Error::usage(
+            "`up` asks before it makes, changes or buys anything, and there is no terminal to ask on",
+            "nothing was changed: give --yes (SPOTBLOCK_YES=true) to do what the plan above says",
+        )),
     }
 }
 
-/// Brings the block and shows it.
+/// Launches the block and shows it.
 ///
 /// # Errors
-/// As [`bring`].
+/// As [`launch`].
 pub async fn finish(
     session: &Session<'_>,
     desired: &Desired,
@@ -86,7 +87,15 @@ pub async fn finish(
     options: launch::Options,
     foreseen: Option<Foreseen>,
 ) -> Result<u8> {
-    let (record, cost) = Box::pin(bring(session, desired, environment, options, foreseen)).await?;
+    let Launched { record, cost } = match Box::pin(launch(session, desired, environment, options, foreseen)).await {
+        Ok(launched) => launched,
+        Err(LaunchError::Failed(error)) => return Err(error),
+        Err(LaunchError::NotJoined(not_joined)) => {
+            // Before anything is given back: what has ended can't be looked into.
+            let advice = Box::pin(why_not_joined(session, &not_joined)).await;
+            Box::pin(launch::settle(session, desired, *not_joined, advice)).await?
+        }
+    };
     show(session, desired, environment, &record.spec.block, cost).await?;
     launch::report(session, &record, "joined").await;
     Ok(0)
@@ -100,9 +109,11 @@ async fn show(
     cost: Option<Cost>,
 ) -> Result<()> {
     let blocks = find::all(session.aws, session.environment()).await?;
-    let block = blocks.iter().find(|block| block.id == id).ok_or_else(|| Error::State {
-        what: format!("block {id} was brought, and is gone"),
-        next: "look whether `spotblock down` was run at the same time".to_owned(),
+    let block = blocks.iter().find(|block| block.id == id).ok_or_else(|| {
+        Error::state(
+            format!("block {id} was brought, and is gone"),
+            "look whether `spotblock down` was run at the same time",
+        )
     })?;
     let members = session.aws.ecs.members(&environment.cluster).await?;
     let bounds = Bounds::of_blocks(session, std::slice::from_ref(block)).await;

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::args::{self, Format};
-use crate::block::user_data::{self, Block};
+use crate::block::user_data::{self, BlockIdentity};
 use crate::environment::desired::Desired;
 use crate::model::error::{Error, Result};
 use crate::settings::Settings;
@@ -15,7 +15,7 @@ use crate::settings::Settings;
 /// When a rule is broken or it is too long.
 pub fn render(settings: &Settings, args: &args::UserData, cluster: &str, region: &str, id: String) -> Result<String> {
     let id = args.block_id.clone().unwrap_or(id);
-    let block = Block { id: &id, region, cluster, source: settings.block.first_source() };
+    let block = BlockIdentity { id: &id, region, cluster, source: settings.block.first_source() };
     let whole = user_data::whole(settings, block)?;
     let extra = settings.agent.extra_user_data.as_deref();
     let script = user_data::script(&user_data::node_config(settings, block)?, &settings.agent.from);
@@ -30,12 +30,11 @@ pub fn render(settings: &Settings, args: &args::UserData, cluster: &str, region:
 /// The region, where no call to AWS is needed: a given one, or the cluster ARN's.
 ///
 /// # Errors
-/// [`Error::Usage`] when there is neither.
+/// [`Error::usage`] when there is neither.
 pub fn region(settings: &Settings, cluster: &str) -> Result<String> {
     let of_arn = || cluster.strip_prefix("arn:").and_then(|rest| rest.split(':').nth(2)).map(str::to_owned);
-    settings.region.clone().or_else(of_arn).ok_or_else(|| Error::Usage {
-        what: "no region was found".to_owned(),
-        next: "set `region` in spotblock.toml, or give --region or the cluster's ARN".to_owned(),
+    settings.region.clone().or_else(of_arn).ok_or_else(|| {
+        Error::usage("no region was found", "set `region` in spotblock.toml, or give --region or the cluster's ARN")
     })
 }
 

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::{Cause, Finding, Surroundings, instance, surroundings};
-use crate::aws::batch::{Attempt, Detail};
+use crate::aws::batch::{Detail, JobAttempt};
 use crate::aws::ecs::{Host, Room};
 use crate::model::text::human;
 use crate::terminal::format::many;
@@ -118,7 +118,7 @@ fn after_failure(job: &Detail) -> String {
     "submit it again when the cause is gone".to_owned()
 }
 
-fn stopped_by_host(attempt: Option<&Attempt>) -> bool {
+fn stopped_by_host(attempt: Option<&JobAttempt>) -> bool {
     attempt.and_then(|it| it.status_reason.as_deref()).is_some_and(|it| it.starts_with("Host EC2"))
 }
 

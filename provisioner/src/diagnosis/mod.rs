@@ -1,25 +1,28 @@
 //! Why an instance hasn't joined, and why a job waits: facts in, findings out, without I/O.
 //!
-//! What can be found stands in `doctor/cause.rs`, and with its grounds and its cure in docs/troubleshooting.md. Here are the
-//! facts, and what is wrong with everything at once; `doctor/instance.rs` and `doctor/job.rs` look at one of them.
+//! What can be found stands in `diagnosis/cause.rs`, and with its grounds and its cure in docs/troubleshooting.md. Here are the
+//! facts, and what is wrong with everything at once; `diagnosis/instance.rs` and `diagnosis/job.rs` look at one of them.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::aws::ec2::{Place, Way};
+use crate::aws::ec2::{InstancePlacement, Way};
 use crate::aws::ecs::Host;
 use crate::model::batch::{ComputeEnvironment, Queue};
 use crate::model::instance::Instance;
 
 mod cause;
+pub mod gather;
 mod instance;
 mod job;
+mod not_joined;
 
 pub use cause::Cause;
 pub use instance::instance;
 pub use job::{job, worth_reading};
+pub use not_joined::why_not_joined;
 
 /// What was found, on what grounds, and the command that helps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -71,7 +74,7 @@ pub struct Looked {
     /// Its console's text.
     pub console: Option<String>,
     /// What it was launched with.
-    pub place: Option<Place>,
+    pub place: Option<InstancePlacement>,
     /// The way out of its subnet; `Some(None)` where there is none.
     pub way: Option<Option<Way>>,
     /// What it may do.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::aws::batch::{Attempt, Detail};
+use crate::aws::batch::{Detail, JobAttempt};
 use crate::aws::ecs::Room;
 
 fn now() -> Timestamp {
@@ -67,7 +67,7 @@ fn facts(hosts: Vec<Host>) -> Surroundings {
 }
 
 fn a_job(status: &str, reasons: &[&str]) -> Detail {
-    let attempt = |reason: &&str| Attempt {
+    let attempt = |reason: &&str| JobAttempt {
         exit_code: None,
         reason: None,
         status_reason: Some((*reason).to_owned()),
@@ -154,7 +154,12 @@ fn room_is_shown_in_vcpus() {
 fn looked(console: &str, change: impl FnOnce(&mut Looked)) -> Surroundings {
     let mut looked = Looked {
         console: Some(console.to_owned()),
-        place: Some(Place { subnet: "subnet-1".into(), vpc: "vpc-1".into(), public: true, profile: Some("p".into()) }),
+        place: Some(InstancePlacement {
+            subnet: "subnet-1".into(),
+            vpc: "vpc-1".into(),
+            public: true,
+            profile: Some("p".into()),
+        }),
         way: Some(Some(Way { table: "rtb-1".into(), target: "igw-1".into(), blackhole: false })),
         rights: Some(Rights::Some),
     };

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::aws::classify::is_batch_role_too_new;
 use crate::environment::desired::Desired;
 use crate::environment::plan::{Action, Plan, Step, Verdict};
 use crate::environment::policy;
 use crate::model::batch::{ComputeEnvironment, Queue};
-use crate::model::error::{Error, Kind, Result};
+use crate::model::error::{AwsErrorKind, Error, Result};
 use crate::model::names;
 use crate::model::ownership::Owned;
 use crate::runtime::wait::{Poll, WaitSpec};
@@ -59,10 +60,10 @@ async fn perform(session: &Session<'_>, desired: &Desired, action: &Action) -> R
         }
         Action::UpdateEnvironment => {
             let has = environment_valid(session, &desired.environment).await?;
-            let ours = claimed(desired, "compute environment", &has.name, &has.tags)?;
+            let owned = claimed(desired, "compute environment", &has.name, &has.tags)?;
             let role = role_arn(session, desired).await?;
             let what = format!("compute environment {}", desired.environment);
-            session.change(&what, async || aws.batch.update_environment(&ours, true, Some(&role)).await).await?;
+            session.change(&what, async || aws.batch.update_environment(&owned, true, Some(&role)).await).await?;
             environment_valid(session, &desired.environment).await.map(|_| ())
         }
         Action::CreateQueue => {
@@ -73,9 +74,9 @@ async fn perform(session: &Session<'_>, desired: &Desired, action: &Action) -> R
         }
         Action::UpdateQueue => {
             let has = queue_valid(session, &desired.queue).await?;
-            let ours = claimed(desired, "job queue", &has.name, &has.tags)?;
+            let owned = claimed(desired, "job queue", &has.name, &has.tags)?;
             let what = format!("job queue {}", desired.queue);
-            session.change(&what, async || aws.batch.update_queue(&ours, desired.priority).await).await
+            session.change(&what, async || aws.batch.update_queue(&owned, desired.priority).await).await
         }
         Action::Register(definition) => aws.batch.register(definition, tags).await,
         Action::InstanceProfile(name) => instance_profile(session, desired, name).await,
@@ -86,9 +87,11 @@ async fn perform(session: &Session<'_>, desired: &Desired, action: &Action) -> R
 
 /// The gate before a thing that was there before is changed.
 fn claimed(desired: &Desired, kind: &str, name: &str, tags: &BTreeMap<String, String>) -> Result<Owned> {
-    desired.marks().claim(name, tags).ok_or_else(|| Error::State {
-        what: format!("{kind} {name} is there, but was not made by spotblock"),
-        next: "give another [environment] name, or remove it by hand if nothing needs it".to_owned(),
+    desired.marks().claim(name, tags).ok_or_else(|| {
+        Error::state(
+            format!("{kind} {name} is there, but was not made by spotblock"),
+            "give another [environment] name, or remove it by hand if nothing needs it",
+        )
     })
 }
 
@@ -102,15 +105,12 @@ async fn role_of_ours(session: &Session<'_>, desired: &Desired, name: &str, trus
 }
 
 fn not_shown(kind: &str, name: &str) -> Error {
-    Error::State {
-        what: format!("{kind} {name} is there, but is not shown yet"),
-        next: "run the same command again in a few seconds".to_owned(),
-    }
+    Error::state(format!("{kind} {name} is there, but is not shown yet"), "run the same command again in a few seconds")
 }
 
 fn exists_is_fine(result: Result<()>) -> Result<()> {
     match result {
-        Err(error) if error.is(Kind::Exists) => Ok(()),
+        Err(error) if error.is_aws(AwsErrorKind::Exists) => Ok(()),
         result => result,
     }
 }
@@ -124,9 +124,11 @@ async fn role_arn(session: &Session<'_>, desired: &Desired) -> Result<String> {
     }
     let name = desired.service_role.name();
     let role = session.aws.iam.role(name).await?;
-    role.map(|role| role.arn).ok_or_else(|| Error::State {
-        what: format!("service role {name} is not there"),
-        next: "run the same command again; if it was deleted meanwhile, it is made anew".to_owned(),
+    role.map(|role| role.arn).ok_or_else(|| {
+        Error::state(
+            format!("service role {name} is not there"),
+            "run the same command again; if it was deleted meanwhile, it is made anew",
+        )
     })
 }
 
@@ -144,16 +146,11 @@ async fn create_environment(session: &Session<'_>, desired: &Desired) -> Result<
             let created = session.aws.batch.create_environment(&desired.environment, &role, &desired.tags).await;
             match exists_is_fine(created) {
                 Ok(()) => Ok(Poll::Done(())),
-                Err(Error::Aws(failure)) if is_about_role(&failure.message) => Ok(Poll::NotYet(failure.to_string())),
+                Err(error) if is_batch_role_too_new(&error) => Ok(Poll::NotYet(error.to_string())),
                 Err(error) => Err(error),
             }
         })
         .await
-}
-
-fn is_about_role(message: &str) -> bool {
-    let message = message.to_lowercase();
-    message.contains("role") && (message.contains("assume") || message.contains("authorized"))
 }
 
 async fn instance_profile(session: &Session<'_>, desired: &Desired, name: &str) -> Result<()> {
@@ -168,12 +165,12 @@ async fn instance_profile(session: &Session<'_>, desired: &Desired, name: &str) 
     if has.roles == [name.to_owned()] {
         return Ok(());
     }
-    let ours = claimed(desired, "instance profile", name, &has.tags)?;
+    let owned = claimed(desired, "instance profile", name, &has.tags)?;
     // A profile has one role at most.
     for other in &has.roles {
-        iam.remove_role(&ours, other).await?;
+        iam.remove_role(&owned, other).await?;
     }
-    role_into_profile(session, &ours, name).await
+    role_into_profile(session, &owned, name).await
 }
 
 async fn scheduler_role(session: &Session<'_>, desired: &Desired, name: &str) -> Result<()> {
@@ -253,9 +250,8 @@ async fn queue_valid(session: &Session<'_>, name: &str) -> Result<Queue> {
 }
 
 fn invalid(what: &str, name: &str, reason: &str) -> Error {
-    Error::State {
-        what: format!("{what} {name} became INVALID: {reason}"),
-        next: "repair what Batch names, or remove it with `spotblock down --all` and run `spotblock up` again"
-            .to_owned(),
-    }
+    Error::state(
+        format!("{what} {name} became INVALID: {reason}"),
+        "repair what Batch names, or remove it with `spotblock down --all` and run `spotblock up` again",
+    )
 }

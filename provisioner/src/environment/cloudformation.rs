@@ -125,7 +125,7 @@ fn role_with(name: &str, trust: Value, document: Value, tags: &BTreeMap<String, 
 fn resolved(value: Value) -> Value {
     match value {
         Value::String(text) => {
-            let filled = PSEUDO.iter().fold(text.clone(), |text, (ours, theirs)| text.replace(ours, theirs));
+            let filled = PSEUDO.iter().fold(text.clone(), |text, (owned, theirs)| text.replace(owned, theirs));
             if filled == text { Value::String(text) } else { json!({"Fn::Sub": filled}) }
         }
         Value::Array(all) => all.into_iter().map(resolved).collect(),
@@ -234,8 +234,7 @@ fn rule(rule: &RetryRule) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::job_definition::tests::hello_world;
-    use crate::testing::settings;
+    use crate::testing::{hello_world, settings};
 
     #[test]
     fn what_is_given_is_not_made_and_stands_by_its_arn() {

@@ -8,7 +8,7 @@ use crate::aws::Aws;
 use crate::aws::batch::Registered;
 use crate::aws::ec2::Image;
 use crate::aws::iam::{Profile, Role};
-use crate::aws::scheduler::Group;
+use crate::aws::scheduler::ScheduleGroup;
 use crate::environment::desired::{Choice, Desired, Scheduler};
 use crate::environment::policy;
 use crate::model::batch::{ComputeEnvironment, Queue};
@@ -34,7 +34,7 @@ pub struct Observed {
     /// Its policy of ours.
     pub instance_policy: Option<Value>,
     /// The group of schedules; looked at only where there are to be some, like the next two.
-    pub schedule_group: Option<Group>,
+    pub schedule_group: Option<ScheduleGroup>,
     /// The role of schedules; looked at only where it is made.
     pub scheduler_role: Option<Role>,
     /// Its policy of ours.
@@ -82,10 +82,10 @@ pub async fn observe(aws: &Aws, desired: &Desired) -> Result<Observed> {
         Choice::Existing(name) => match &observed.profile {
             None => return Err(not_there("instance profile", name, "[block] instance-profile")),
             Some(profile) if profile.roles.is_empty() => {
-                return Err(Error::State {
-                    what: format!("instance profile {name} has no role: its instances could not join a cluster"),
-                    next: "add a role to it, or leave [block] instance-profile out and one is made".to_owned(),
-                });
+                return Err(Error::state(
+                    format!("instance profile {name} has no role: its instances could not join a cluster"),
+                    "add a role to it, or leave [block] instance-profile out and one is made",
+                ));
             }
             Some(_) => {}
         },
@@ -138,10 +138,10 @@ pub async fn given_role(aws: &Aws, what: &str, name: &str, key: &str) -> Result<
 }
 
 fn not_there(what: &str, name: &str, key: &str) -> Error {
-    Error::State {
-        what: format!("{what} {name} is not there"),
-        next: format!("create it, or change {key} in spotblock.toml (left out, one that fits is made where it can be)"),
-    }
+    Error::state(
+        format!("{what} {name} is not there"),
+        format!("create it, or change {key} in spotblock.toml (left out, one that fits is made where it can be)"),
+    )
 }
 
 /// Looks at where a new block would be launched: the image, and whether subnets, zone and security groups agree.
@@ -154,19 +154,19 @@ pub async fn site(aws: &Aws, settings: &Settings) -> Result<Site> {
     if let (Some(zone), Some(other)) =
         (&block.zone, subnets.iter().find(|subnet| block.zone.as_ref().is_some_and(|zone| *zone != subnet.zone)))
     {
-        return Err(Error::Usage {
-            what: format!("[block] zone is {zone}, but subnet {} is in {}", other.id, other.zone),
-            next: "leave zone out, or give subnets of that zone".to_owned(),
-        });
+        return Err(Error::usage(
+            format!("[block] zone is {zone}, but subnet {} is in {}", other.id, other.zone),
+            "leave zone out, or give subnets of that zone",
+        ));
     }
     let groups = aws.ec2.groups(&block.security_groups).await?;
     for subnet in &subnets {
         if let Some(group) = groups.iter().find(|group| group.vpc != subnet.vpc) {
             let (id, vpc) = (&group.id, &group.vpc);
-            return Err(Error::Usage {
-                what: format!("security group {id} is in {vpc}, but subnet {} is in {}", subnet.id, subnet.vpc),
-                next: "give security groups and subnets of one VPC".to_owned(),
-            });
+            return Err(Error::usage(
+                format!("security group {id} is in {vpc}, but subnet {} is in {}", subnet.id, subnet.vpc),
+                "give security groups and subnets of one VPC",
+            ));
         }
     }
     let id = match &block.image {

@@ -104,11 +104,11 @@ impl Plan {
     /// The plan, if nothing in it is refused.
     ///
     /// # Errors
-    /// [`Error::State`] with the first step that is.
+    /// [`Error::state`] with the first step that is.
     pub fn possible(self) -> Result<Self> {
         let refused = self.steps.iter().find_map(|step| match &step.verdict {
             Verdict::Refuse { why, next } => {
-                Some(Error::State { what: format!("{} {} {why}", step.resource, step.name), next: next.clone() })
+                Some(Error::state(format!("{} {} {why}", step.resource, step.name), next.clone()))
             }
             _ => None,
         });

@@ -14,20 +14,20 @@ use crate::runtime::interrupt::Interrupt;
 pub struct Clock {
     time: SharedTimeSource,
     sleep: SharedAsyncSleep,
-    brake: Interrupt,
+    interrupt: Interrupt,
 }
 
 impl Clock {
     /// A clock on these, whose sleeps end for ever when the brake is pulled.
     #[must_use]
-    pub fn new(time: SharedTimeSource, sleep: SharedAsyncSleep, brake: Interrupt) -> Self {
-        Self { time, sleep, brake }
+    pub fn new(time: SharedTimeSource, sleep: SharedAsyncSleep, interrupt: Interrupt) -> Self {
+        Self { time, sleep, interrupt }
     }
 
     /// Whether the user wants to stop.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        self.brake.is_pulled()
+        self.interrupt.is_requested()
     }
 
     /// The time now. A clock outside of what a timestamp can hold (years -9999 to 9999) counts as its minimum.
@@ -40,7 +40,7 @@ impl Clock {
     pub async fn unless_stopped<T>(&self, wait: impl Future<Output = T>) -> T {
         tokio::select! {
             outcome = wait => outcome,
-            () = self.brake.pulled() => self.brake.halt().await,
+            () = self.interrupt.requested() => self.interrupt.block_forever().await,
         }
     }
 
@@ -49,7 +49,7 @@ impl Clock {
         tokio::select! {
             // Before the watch's own waits, which would halt.
             biased;
-            () = self.brake.pulled() => None,
+            () = self.interrupt.requested() => None,
             outcome = watch => Some(outcome),
         }
     }

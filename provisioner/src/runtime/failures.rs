@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use crate::block::find::Unread;
 use crate::model::error::{Error, Result};
 use crate::terminal::Ui;
 
@@ -36,19 +35,19 @@ impl Failures {
     ///
     /// # Errors
     /// As [`Self::note`].
-    pub fn keep<T>(&mut self, ui: &Ui, result: Result<T>, left: impl Into<String>) -> Result<Option<T>> {
+    pub fn ok_or_note<T>(&mut self, ui: &Ui, result: Result<T>, left: impl Into<String>) -> Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(error) => self.note(ui, error, left).map(|()| None),
         }
     }
 
-    /// Notes what a look couldn't read.
+    /// Notes several failures, each with what may be left by it.
     ///
     /// # Errors
     /// As [`Self::note`].
-    pub fn note_unread(&mut self, ui: &Ui, unread: Unread) -> Result<()> {
-        unread.into_iter().try_for_each(|(part, error)| self.note(ui, error, part.left()))
+    pub fn note_all<T: Into<String>>(&mut self, ui: &Ui, failures: impl IntoIterator<Item = (T, Error)>) -> Result<()> {
+        failures.into_iter().try_for_each(|(left, error)| self.note(ui, error, left))
     }
 
     /// Notes more of what may be left by a failure.
@@ -65,17 +64,17 @@ impl Failures {
     /// The end of the run.
     ///
     /// # Errors
-    /// [`Error::Unfinished`] when something went wrong.
-    pub fn verdict(self, next: &str) -> Result<()> {
+    /// [`Error::unfinished`] when something went wrong.
+    pub fn into_result(self, next: &str) -> Result<()> {
         if self.failed.is_empty() {
             return Ok(());
         }
         let left: Vec<String> = self.left.into_iter().collect();
-        Err(Error::Unfinished {
-            failed: self.failed,
-            what: format!("not everything could be looked at and ended. There may be left: {}", left.join("; ")),
-            next: next.to_owned(),
-        })
+        Err(Error::unfinished(
+            self.failed,
+            format!("not everything could be looked at and ended. There may be left: {}", left.join("; ")),
+            next.to_owned(),
+        ))
     }
 }
 
@@ -90,32 +89,32 @@ fn is_same(one: &Error, other: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::error::{AwsFailure, Kind};
+    use crate::model::error::{AwsError, AwsErrorKind};
 
-    fn failure(action: &'static str, resource: &str, kind: Kind) -> Error {
+    fn failure(action: &'static str, resource: &str, kind: AwsErrorKind) -> Error {
         let (resource, message, request_id) = (resource.to_owned(), String::new(), Some("r-1".to_owned()));
-        Box::new(AwsFailure { action, resource, kind, code: Some("X".into()), message, request_id }).into()
+        Box::new(AwsError { action, resource, kind, code: Some("X".into()), message, request_id }).into()
     }
 
     /// Catches: a denial told once for each of a hundred blocks, and one that is told of nobody.
     #[test]
     fn each_calls_failure_is_told_once_and_all_that_may_be_left() {
-        let (ui, mut troubles) = (Ui::silent(), Failures::default());
+        let (ui, mut failures) = (Ui::silent(), Failures::default());
         for (action, block) in [("ec2:A", "sb-1"), ("ec2:A", "sb-2"), ("ec2:B", "sb-1")] {
-            troubles.note(&ui, failure(action, block, Kind::Denied), block).expect("it goes on");
+            failures.note(&ui, failure(action, block, AwsErrorKind::Denied), block).expect("it goes on");
         }
-        let Err(Error::Unfinished { failed, what, .. }) = troubles.verdict("again") else { panic!("it failed") };
-        assert_eq!(failed.len(), 2);
-        assert!(what.ends_with("sb-1; sb-2"), "{what}");
-        assert!(Failures::default().verdict("again").is_ok());
+        let error = failures.into_result("again").expect_err("it failed");
+        assert_eq!(error.failures().len(), 2);
+        assert!(error.to_string().ends_with("sb-1; sb-2"), "{error}");
+        assert!(Failures::default().into_result("again").is_ok());
     }
 
     /// Catches: minutes of calls with credentials that have expired.
     #[test]
     fn what_every_call_would_meet_ends_the_run() {
-        for kind in [Kind::Expired, Kind::BadCredentials, Kind::NoCredentials] {
+        for kind in [AwsErrorKind::Expired, AwsErrorKind::BadCredentials, AwsErrorKind::NoCredentials] {
             let error = Failures::default().note(&Ui::silent(), failure("ec2:A", "x", kind), "all");
-            assert!(error.expect_err("at once").is(kind));
+            assert!(error.expect_err("at once").is_aws(kind));
         }
     }
 }

@@ -19,66 +19,66 @@ pub struct Interrupt(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    pulled: AtomicBool,
-    pull: Notify,
-    halted: Notify,
+    requested: AtomicBool,
+    request: Notify,
+    blocked: Notify,
 }
 
 impl Interrupt {
     /// Pulls it.
-    pub fn pull(&self) {
-        self.0.pulled.store(true, Ordering::Relaxed);
-        self.0.pull.notify_waiters();
+    pub fn request(&self) {
+        self.0.requested.store(true, Ordering::Relaxed);
+        self.0.request.notify_waiters();
     }
 
     /// Whether it was pulled.
     #[must_use]
-    pub fn is_pulled(&self) -> bool {
-        self.0.pulled.load(Ordering::Relaxed)
+    pub fn is_requested(&self) -> bool {
+        self.0.requested.load(Ordering::Relaxed)
     }
 
     /// Completes when it is pulled.
-    pub async fn pulled(&self) {
+    pub async fn requested(&self) {
         // Registered before looking, or a pull between both would be missed.
-        let pull = self.0.pull.notified();
-        if !self.is_pulled() {
-            pull.await;
+        let request = self.0.request.notified();
+        if !self.is_requested() {
+            request.await;
         }
     }
 
     /// Completes when something would have begun after the pull: the run has come to a halt.
-    pub async fn halted(&self) {
-        self.0.halted.notified().await;
+    pub async fn blocked(&self) {
+        self.0.blocked.notified().await;
     }
 
     /// What the next step does instead of beginning.
-    pub async fn halt<T>(&self) -> T {
-        self.0.halted.notify_one();
+    pub async fn block_forever<T>(&self) -> T {
+        self.0.blocked.notify_one();
         pending().await
     }
 
     /// The same HTTP client with the brake before each request.
     #[must_use]
-    pub fn over(&self, http: &SharedHttpClient) -> SharedHttpClient {
-        let (http, brake) = (http.clone(), self.clone());
+    pub fn guard(&self, http: &SharedHttpClient) -> SharedHttpClient {
+        let (http, interrupt) = (http.clone(), self.clone());
         http_client_fn(move |settings, components| {
             let inner = http.http_connector(settings, components);
-            SharedHttpConnector::new(Braked { inner, brake: brake.clone() })
+            SharedHttpConnector::new(Guarded { inner, interrupt: interrupt.clone() })
         })
     }
 }
 
 #[derive(Debug)]
-struct Braked {
+struct Guarded {
     inner: SharedHttpConnector,
-    brake: Interrupt,
+    interrupt: Interrupt,
 }
 
-impl HttpConnector for Braked {
+impl HttpConnector for Guarded {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        if self.brake.is_pulled() {
-            let brake = self.brake.clone();
-            return HttpConnectorFuture::new(async move { brake.halt().await });
+        if self.interrupt.is_requested() {
+            let interrupt = self.interrupt.clone();
+            return HttpConnectorFuture::new(async move { interrupt.block_forever().await });
         }
         self.inner.call(request)
     }

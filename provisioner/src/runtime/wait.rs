@@ -68,7 +68,7 @@ impl Waits {
     /// Looks until the thing is there. A look that fails in a way that may pass is another "not yet".
     ///
     /// # Errors
-    /// [`Error::TimedOut`] at the bound, with what was seen last; any failure that will not pass, at once.
+    /// [`Error::timed_out`] at the bound, with what was seen last; any failure that will not pass, at once.
     pub async fn until<T>(&self, ui: &Ui, bound: WaitSpec, look: impl AsyncFnMut() -> Result<Poll<T>>) -> Result<T> {
         self.until_all(ui, bound, 1, look).await
     }
@@ -105,7 +105,7 @@ impl Waits {
             if left.is_zero() {
                 ui.waited();
                 let WaitSpec { what, limit, next } = bound;
-                return Err(Error::TimedOut { what, limit, last: seen, next });
+                return Err(Error::timed_out(what, limit, seen, next));
             }
             ui.waiting(&bound.what, &seen, since(start, self.clock.now()).max(slept));
             let this = self.jittered(pause).min(left);
@@ -127,17 +127,17 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::model::error::{AwsFailure, Kind};
+    use crate::model::error::{AwsError, AwsErrorKind, ErrorKind};
     use crate::testing;
 
     fn bound() -> WaitSpec {
         WaitSpec { what: "a thing".into(), limit: Duration::from_secs(120), next: "look".into() }
     }
 
-    fn failure(kind: Kind) -> Error {
+    fn failure(kind: AwsErrorKind) -> Error {
         let message = "down".to_owned();
         let (resource, code, request_id) = ("r".to_owned(), None, None);
-        Box::new(AwsFailure { action: "ec2:X", resource, kind, code, message, request_id }).into()
+        Box::new(AwsError { action: "ec2:X", resource, kind, code, message, request_id }).into()
     }
 
     #[tokio::test(start_paused = true)]
@@ -151,8 +151,8 @@ mod tests {
                 Ok(Poll::NotYet("CREATING".into()))
             })
             .await;
-        let Err(Error::TimedOut { last, .. }) = result else { panic!("{result:?}") };
-        assert_eq!(last, "CREATING");
+        let error = result.expect_err("it never came");
+        assert_eq!((error.kind(), error.last_seen()), (ErrorKind::TimedOut, Some("CREATING")));
         let took = since(start, clock.now()).as_secs();
         assert!((119..=121).contains(&took), "{took}");
         // 1 s, then ever longer: neither a busy loop nor a minute's silence.
@@ -166,11 +166,11 @@ mod tests {
         let done = waits
             .until(&Ui::silent(), bound(), async || {
                 looks.set(looks.get() + 1);
-                if looks.get() < 3 { Err(failure(Kind::Throttled)) } else { Ok(Poll::Done(looks.get())) }
+                if looks.get() < 3 { Err(failure(AwsErrorKind::Throttled)) } else { Ok(Poll::Done(looks.get())) }
             })
             .await;
         assert_eq!(done.expect("it came"), 3);
-        let denied: Result<()> = waits.until(&Ui::silent(), bound(), async || Err(failure(Kind::Denied))).await;
-        assert!(denied.expect_err("at once").is(Kind::Denied));
+        let denied: Result<()> = waits.until(&Ui::silent(), bound(), async || Err(failure(AwsErrorKind::Denied))).await;
+        assert!(denied.expect_err("at once").is_aws(AwsErrorKind::Denied));
     }
 }

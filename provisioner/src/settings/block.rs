@@ -4,11 +4,11 @@ use jiff::SignedDuration;
 use node_contract::{MIN_RELEASE_SECS, Source};
 
 use super::check::{Check, Given};
-use super::needs::RawNeeds;
+use super::instance_requirements::RawRequirements;
 use super::raw::{RawBlock, Scalar};
-use super::{Block, Image, units};
+use super::{BlockSettings, Image, units};
 use crate::args::BlockFlags;
-use crate::model::instance_type::{Arch, Needs};
+use crate::model::instance_type::{Arch, InstanceRequirements};
 use crate::model::record::TAG_VALUE;
 use crate::model::source;
 
@@ -22,7 +22,7 @@ impl Check<'_> {
         flags: &BlockFlags,
         gpus: bool,
         region: Option<&str>,
-    ) -> Option<Block> {
+    ) -> Option<BlockSettings> {
         let sources = self.sources(self.pick(flags.sources.clone(), "--source", "[block] sources", raw.sources));
         let instances = self.pick(flags.instances.map(i64::from), "--instances", "[block] instances", raw.instances);
         let instances = self.instances(instances, sources.as_deref().unwrap_or_default());
@@ -30,9 +30,9 @@ impl Check<'_> {
         let duration = self.pick(duration, "--duration", "[block] duration", raw.duration);
         let duration = self.duration(duration, sources.as_deref().unwrap_or_default());
         let RawBlock { instance_types: types, vcpus, memory, gpus: gpus_needed, arch, .. } = raw;
-        let wanted = self.wanted(flags, types, RawNeeds { vcpus, memory, gpus: gpus_needed, arch });
-        let (instance_types, needs) = wanted.unzip();
-        let needs = needs.flatten();
+        let wanted = self.wanted(flags, types, RawRequirements { vcpus, memory, gpus: gpus_needed, arch });
+        let (instance_types, requirements) = wanted.unzip();
+        let requirements = requirements.flatten();
         let subnets = self.pick(flags.subnets.clone(), "--subnet", "[block] subnets", raw.subnets);
         let subnets = self.some(subnets, "subnets", "--subnet", "subnet", "subnet-");
         let partial = self.pick(flags.partial.map(i64::from), "--partial", "[block] partial", raw.partial);
@@ -62,8 +62,11 @@ impl Check<'_> {
         let idle = raw.release_when_idle.map(|idle| self.here("[block] release-when-idle", idle));
         let release_when_idle = idle.and_then(|idle| self.release_when_idle(idle));
         let zone = self.zone(self.pick(flags.zone.clone(), "--zone", "[block] zone", raw.zone), region);
-        let image =
-            self.image(self.pick(flags.image.clone(), "--image", "[block] image", raw.image), gpus, needs.as_ref());
+        let image = self.image(
+            self.pick(flags.image.clone(), "--image", "[block] image", raw.image),
+            gpus,
+            requirements.as_ref(),
+        );
         let profile = self.pick(
             flags.instance_profile.clone(),
             "--instance-profile",
@@ -79,11 +82,11 @@ impl Check<'_> {
             );
         }
         let key_name = self.pick(flags.key_name.clone(), "--key-name", "[block] key-name", raw.key_name);
-        Some(Block {
+        Some(BlockSettings {
             instances: instances?,
             duration: duration?,
             instance_types: instance_types?,
-            needs,
+            requirements,
             sources: sources?,
             partial,
             mix: mix.is_some_and(|mix| mix.value),
@@ -244,10 +247,15 @@ impl Check<'_> {
 
     /// Left out, it is the ECS image that AWS recommends: the one for GPUs when a job definition or the block needs some,
     /// the one for ARM when the block does.
-    fn image(&mut self, given: Option<Given<String>>, gpus: bool, needs: Option<&Needs>) -> Option<Image> {
+    fn image(
+        &mut self,
+        given: Option<Given<String>>,
+        gpus: bool,
+        requirements: Option<&InstanceRequirements>,
+    ) -> Option<Image> {
         let Some(given) = given else {
-            let gpus = gpus || needs.is_some_and(|needs| needs.gpus > 0);
-            let kind = match (gpus, needs.map(|needs| needs.arch)) {
+            let gpus = gpus || requirements.is_some_and(|requirements| requirements.gpus > 0);
+            let kind = match (gpus, requirements.map(|requirements| requirements.arch)) {
                 (true, Some(Arch::Arm64)) => {
                     let place = self.path();
                     let problem = "AWS recommends no ECS image for GPUs beside ARM: give one of yours";

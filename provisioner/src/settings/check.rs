@@ -7,12 +7,12 @@ use node_contract::{MIN_STOP_LEAD_SECS, Source};
 use toml::Spanned;
 
 use super::raw::{Raw, RawAgent, RawArtifact, RawEnvironment, RawFrom, Scalar};
-use super::{Agent, AgentFrom, Block, Environment, Settings, jobs, line_of, units};
+use super::{AgentFrom, AgentSettings, BlockSettings, EnvironmentSettings, Settings, jobs, line_of, units};
 use crate::args::BlockFlags;
-use crate::block::user_data;
 use crate::model::error::{Error, Result};
 use crate::model::job_definition::JobDefinition;
 use crate::model::names;
+use crate::model::text::cloud_init_type;
 
 /// The drain lead when no job definition has a timeout to derive it from.
 const DRAIN_LEAD: SignedDuration = SignedDuration::from_mins(15);
@@ -94,14 +94,13 @@ impl<'a> Check<'a> {
             (Some(environment), Some(block), Some(agent)) if self.problems.is_empty() => {
                 let warnings = self.warnings;
                 let settings = Settings { region, environment, job_definitions, block, agent, warnings };
-                user_data::preview(&settings)?;
                 Ok(settings)
             }
-            _ => Err(Error::Settings(self.problems)),
+            _ => Err(Error::settings(&self.problems)),
         }
     }
 
-    fn environment(&mut self, raw: RawEnvironment) -> Option<Environment> {
+    fn environment(&mut self, raw: RawEnvironment) -> Option<EnvironmentSettings> {
         let name = self.here("[environment] name", raw.name);
         let schedules = raw.schedules.is_none_or(Spanned::into_inner);
         let longest = match (&raw.service_role, schedules, &raw.scheduler_role) {
@@ -127,7 +126,7 @@ impl<'a> Check<'a> {
             self.problem(&priority.place, format!("{} is not a number from 0 up", priority.value));
         }
         let tags = raw.tags.into_iter().map(|(key, value)| self.tag(key, value)).collect();
-        Some(Environment {
+        Some(EnvironmentSettings {
             name: name.value,
             service_role: raw.service_role.map(Spanned::into_inner),
             schedules,
@@ -161,7 +160,12 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn agent(&mut self, raw: RawAgent, block: Option<&Block>, jobs: &[Given<JobDefinition>]) -> Option<Agent> {
+    fn agent(
+        &mut self,
+        raw: RawAgent,
+        block: Option<&BlockSettings>,
+        jobs: &[Given<JobDefinition>],
+    ) -> Option<AgentSettings> {
         let from = self.from(raw.from);
         let stop = raw.stop_lead.map(|lead| self.here("[agent] stop-lead", lead));
         let stop_place = stop.as_ref().map(|lead| lead.place.clone()).unwrap_or_default();
@@ -199,7 +203,7 @@ impl<'a> Check<'a> {
             let whole = block.duration;
             self.problem(&stop_place, format!("{stop_lead:#} leaves no time in a block of {whole:#}"));
         }
-        Some(Agent { from: from?, drain_lead, drain_lead_auto, stop_lead, extra_user_data })
+        Some(AgentSettings { from: from?, drain_lead, drain_lead_auto, stop_lead, extra_user_data })
     }
 
     fn from(&mut self, raw: Option<Spanned<RawFrom>>) -> Option<AgentFrom> {
@@ -242,7 +246,7 @@ impl<'a> Check<'a> {
         let given = self.here("[agent] extra-user-data", file);
         let path = self.path.parent().unwrap_or(Path::new("")).join(&given.value);
         match std::fs::read_to_string(&path) {
-            Ok(text) if user_data::content_type(&text).is_some() => Some(text),
+            Ok(text) if cloud_init_type(&text).is_some() => Some(text),
             Ok(_) => {
                 let kinds = "`#!`, `#cloud-config` or `#cloud-boothook`";
                 self.problem(&given.place, format!("{} does not begin with {kinds}", path.display()));

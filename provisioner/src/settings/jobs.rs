@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::check::{Check, Given};
 use super::raw::RawJob;
-use super::{Agent, Block, longest_job, units};
+use super::{AgentSettings, BlockSettings, longest_job, units};
 use crate::model::job_definition::{JobDefinition, Log, Mount, retry_rules};
 
 /// Batch refuses shorter timeouts `[V]`.
@@ -115,7 +115,7 @@ fn parse_mount(text: &str) -> Result<Mount, String> {
 }
 
 /// A timeout that fits no fresh block is refused; one that outlasts the drain is warned about.
-pub(super) fn fit(check: &mut Check<'_>, jobs: &[Given<JobDefinition>], block: &Block, agent: &Agent) {
+pub(super) fn fit(check: &mut Check<'_>, jobs: &[Given<JobDefinition>], block: &BlockSettings, agent: &AgentSettings) {
     for job in jobs {
         let Some(secs) = job.value.timeout_secs else { continue };
         let timeout = SignedDuration::from_secs(secs.into());

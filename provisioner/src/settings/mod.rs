@@ -4,7 +4,7 @@
 //! - `settings/raw.rs`: the file's shape
 //! - `settings/units.rs`: durations, sizes, prices
 //! - `settings/check.rs`: the rules, each with the line it is broken on; those of `[block]` in `settings/block.rs`
-//!   and `settings/needs.rs`
+//!   and `settings/instance_requirements.rs`
 //! - `settings/jobs.rs`: the rules of job definitions
 
 use std::collections::BTreeMap;
@@ -15,13 +15,13 @@ use node_contract::Source;
 
 use crate::args::{BlockFlags, Global};
 use crate::model::error::{Error, Result};
-use crate::model::instance_type::Needs;
+use crate::model::instance_type::InstanceRequirements;
 use crate::model::job_definition::JobDefinition;
 
 mod block;
 mod check;
+mod instance_requirements;
 mod jobs;
-mod needs;
 mod raw;
 mod units;
 
@@ -34,20 +34,20 @@ pub struct Settings {
     /// The region, where it was given here.
     pub region: Option<String>,
     /// Batch's side.
-    pub environment: Environment,
+    pub environment: EnvironmentSettings,
     /// The job definitions.
     pub job_definitions: Vec<JobDefinition>,
     /// The block.
-    pub block: Block,
+    pub block: BlockSettings,
     /// The agent on its instances.
-    pub agent: Agent,
+    pub agent: AgentSettings,
     /// What is allowed but may surprise.
     pub warnings: Vec<String>,
 }
 
 /// Batch's side.
 #[derive(Clone, Debug)]
-pub struct Environment {
+pub struct EnvironmentSettings {
     /// The compute environment's name.
     pub name: String,
     /// Batch's service role, by name or ARN; left out, one is made.
@@ -66,7 +66,7 @@ pub struct Environment {
 
 /// The block.
 #[derive(Clone, Debug)]
-pub struct Block {
+pub struct BlockSettings {
     /// How many instances.
     pub instances: u32,
     /// How long.
@@ -74,7 +74,7 @@ pub struct Block {
     /// The instance types, the preferred first; none where they follow from `needs`.
     pub instance_types: Vec<String>,
     /// What an instance needs, where no types were given.
-    pub needs: Option<Needs>,
+    pub requirements: Option<InstanceRequirements>,
     /// Where to buy it: the first that has it.
     pub sources: Vec<Source>,
     /// So many instances are enough; left out, all of them are needed.
@@ -109,7 +109,7 @@ pub struct Block {
     pub image: Image,
 }
 
-impl Block {
+impl BlockSettings {
     /// The source that is tried first.
     #[must_use]
     pub fn first_source(&self) -> Source {
@@ -128,7 +128,7 @@ pub enum Image {
 
 /// The agent.
 #[derive(Clone, Debug)]
-pub struct Agent {
+pub struct AgentSettings {
     /// How it gets onto the instance.
     pub from: AgentFrom,
     /// How long before the end no new job is taken.
@@ -177,7 +177,7 @@ impl Settings {
     /// Reads and checks everything.
     ///
     /// # Errors
-    /// [`Error::Usage`] or [`Error::File`] without a file; [`Error::Settings`] with every problem there is.
+    /// [`Error::usage`] or [`Error::file`] without a file; [`Error::settings`] with every problem there is.
     pub fn load(global: &Global, flags: &BlockFlags) -> Result<Self> {
         let path = global.config.clone().unwrap_or_else(|| PathBuf::from("spotblock.toml"));
         let text = std::fs::read_to_string(&path).map_err(|source| no_file(&path, source))?;
@@ -187,9 +187,9 @@ impl Settings {
     /// Checks a file's text together with the flags; `region` beats the file's.
     ///
     /// # Errors
-    /// [`Error::Settings`] with every problem there is.
+    /// [`Error::settings`] with every problem there is.
     pub fn parse(path: &Path, text: &str, flags: &BlockFlags, region: Option<&str>) -> Result<Self> {
-        let raw = toml::from_str(text).map_err(|error| Error::Settings(vec![syntax(path, text, &error)]))?;
+        let raw = toml::from_str(text).map_err(|error| Error::settings(&[syntax(path, text, &error)]))?;
         check::Check::new(path, text).settings(raw, flags, region)
     }
 }
@@ -202,9 +202,9 @@ fn no_file(path: &Path, source: std::io::Error) -> Error {
     if source.kind() == std::io::ErrorKind::NotFound {
         let what = format!("there is no {}", path.display());
         let next = "write one with `spotblock init`, or name one with --config (SPOTBLOCK_CONFIG)".to_owned();
-        return Error::Usage { what, next };
+        return Error::usage(what, next);
     }
-    Error::File { what: format!("reading {}", path.display()), source }
+    Error::file(format!("reading {}", path.display()), source)
 }
 
 /// The number of the line at this byte.

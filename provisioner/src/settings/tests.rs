@@ -1,17 +1,24 @@
 use jiff::SignedDuration;
 
 use super::*;
+use crate::model::error::ErrorKind;
 use crate::testing::{EXAMPLE, settings};
 
 fn parse(text: &str) -> Result<Settings> {
     Settings::parse(Path::new("spotblock.toml"), text, &BlockFlags::default(), None)
 }
 
+/// An error's problems, each a line.
+fn lines(error: &Error) -> Vec<String> {
+    assert_eq!(error.kind(), ErrorKind::Settings, "{error}");
+    error.to_string().lines().map(str::to_owned).collect()
+}
+
 /// The problems of the example after one replacement.
 fn problems(from: &str, to: &str) -> Vec<String> {
     assert!(EXAMPLE.contains(from), "the example has {from:?}");
     match parse(&EXAMPLE.replacen(from, to, 1)) {
-        Err(Error::Settings(problems)) => problems,
+        Err(error) if error.kind() == ErrorKind::Settings => lines(&error),
         other => panic!("{from:?} -> {to:?}: {other:?}"),
     }
 }
@@ -73,9 +80,8 @@ fn flags_beat_the_file() {
     assert_eq!((settings.block.instances, settings.block.duration), (20, SignedDuration::from_hours(3)));
     assert_eq!((settings.block.max_price.as_deref(), settings.block.subnets[0].as_str()), (Some("0.05"), "subnet-1"));
     let flags = BlockFlags { duration: Some("61m".into()), ..BlockFlags::default() };
-    let Err(Error::Settings(problems)) = Settings::parse(Path::new("f"), EXAMPLE, &flags, None) else {
-        panic!("61 minutes")
-    };
+    let error = Settings::parse(Path::new("f"), EXAMPLE, &flags, None).expect_err("61 minutes");
+    let problems = lines(&error);
     assert!(problems[0].starts_with("--duration (or its variable): "), "{problems:?}");
 }
 
@@ -188,7 +194,7 @@ fn each_bad_input_is_named_with_its_line_and_what_would_be_right() {
 #[test]
 fn bad_settings_of_the_agent_are_named() {
     let problems_of = |agent: &str| match parse(&format!("{EXAMPLE}\n[agent]\n{agent}\n")) {
-        Err(Error::Settings(problems)) => problems.join("\n"),
+        Err(error) if error.kind() == ErrorKind::Settings => error.to_string(),
         other => panic!("{agent}: {other:?}"),
     };
     for (agent, expected) in [
@@ -221,7 +227,7 @@ fn bad_settings_of_the_agent_are_named() {
 #[test]
 fn all_problems_are_told_at_once() {
     let text = EXAMPLE.replace("\"60m\"", "\"61m\"").replace("instances = 1", "instances = 0").replace("256MiB", "256");
-    let Err(Error::Settings(problems)) = parse(&text) else { panic!("three problems") };
+    let problems = lines(&parse(&text).expect_err("three problems"));
     assert_eq!(problems.len(), 3, "{problems:?}");
 }
 
@@ -260,8 +266,8 @@ fn tags_that_instances_can_not_read_in_their_metadata_are_refused_where_they_wou
 
 #[test]
 fn arm_with_gpus_needs_an_image_of_ones_own() {
-    let needs = "gpus = 1\narch = \"arm64\"";
-    let text = EXAMPLE.replace("instance-types = [\"t2.micro\"]", needs);
+    let requirements = "gpus = 1\narch = \"arm64\"";
+    let text = EXAMPLE.replace("instance-types = [\"t2.micro\"]", requirements);
     parse(&text).expect("it has an image");
     let error = parse(&text.replace("image = \"ami-a7a242da\"\n", "")).expect_err("no image").to_string();
     assert!(error.contains("AWS recommends no ECS image for GPUs beside ARM"), "{error}");

@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::args::Output;
-use crate::model::error::{Error, Result};
+use crate::model::error::{Error, ErrorKind, Result};
 
 use harmless::harmless;
 use screen::{COLUMNS, Look, Size};
@@ -96,8 +96,7 @@ impl Ui {
         let Some(answers) = &self.answers else { return Ok(None) };
         self.tell_calls();
         let put = |err: &mut Box<dyn Write>| write!(err, "{question}").and_then(|()| err.flush());
-        put(&mut self.err.borrow_mut())
-            .map_err(|source| Error::File { what: "asking on stderr".to_owned(), source })?;
+        put(&mut self.err.borrow_mut()).map_err(|source| Error::file("asking on stderr", source))?;
         Ok(Some(answers().await))
     }
 
@@ -274,20 +273,16 @@ impl Ui {
                 self.is_unread.set(true);
                 Ok(())
             }
-            written => {
-                written.map_err(|source| Error::File { what: "writing the result to stdout".to_owned(), source })
-            }
+            written => written.map_err(|source| Error::file("writing the result to stdout", source)),
         }
     }
 
     /// An error: what, its causes once each, what was seen last, what to do.
     pub fn error(&self, error: &Error) {
         self.waited();
-        if let Error::Unfinished { failed, .. } = error {
-            failed.iter().for_each(|each| self.error(each));
-        }
+        error.failures().iter().for_each(|each| self.error(each));
         // Each problem of the settings is an error of its own; any other text is one, however many lines AWS makes it.
-        let each = matches!(error, Error::Settings(_));
+        let each = error.kind() == ErrorKind::Settings;
         for (n, line) in error.to_string().lines().enumerate() {
             let prefix = if n == 0 || each { "error: " } else { "  " };
             self.say(format_args!("{prefix}{line}"));
@@ -297,7 +292,7 @@ impl Ui {
             self.say(format_args!("  cause: {source}"));
             cause = source.source();
         }
-        if let Error::TimedOut { last, .. } = error {
+        if let Some(last) = error.last_seen() {
             self.say(format_args!("  seen last: {last}"));
         }
         let next = error.next();

@@ -1,6 +1,6 @@
 //! `up` asks before it makes, changes or buys anything.
 
-use localcloud::core::Options;
+use localcloud_core::Options;
 
 use super::{World, example_with};
 

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use localcloud::core::faults::Effect;
-use localcloud::core::{Caller, Fault, Options};
+use localcloud_core::cloud::faults::Effect;
+use localcloud_core::{Caller, Fault, Options};
 
 use super::end_state::EndState;
 use super::{World, example_with};
@@ -53,7 +53,7 @@ async fn whichever_is_denied(prepare: impl AsyncFn() -> World, command: &[&str],
         assert!(run.stderr.contains(&format!("error: {service}:{operation} for ")), "{operation}: {told}");
         assert!(run.stderr.contains("(request id "), "{operation}: {told}");
         assert!(run.stderr.contains(&format!("next: the permission {service}:{operation} on ")), "{operation}: {told}");
-        world.cloud(localcloud::core::Cloud::clear_faults);
+        world.cloud(localcloud_core::Cloud::clear_faults);
         let again = world.run(command).await;
         assert_eq!(again.code, 0, "{operation}: {}", again.stderr);
         assert_eq!(EndState::of(&world).await, wanted, "{operation}: {}", again.stderr);

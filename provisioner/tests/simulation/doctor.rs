@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use localcloud::core::Options;
+use localcloud_core::Options;
 use serde_json::json;
 use spotblock::diagnosis::Cause;
 
@@ -218,15 +218,15 @@ async fn stuck(changes: &[(&str, &str)]) -> (World, String) {
 async fn what_the_console_says_of_a_failed_boot_is_told_also_when_the_instance_is_gone() {
     let (world, instance) = stuck(&[]).await;
     let said = "spotblock: can't fetch https://x/agent.tgz: powering off";
-    world.cloud(|cloud| localcloud::core::ec2::console_says(cloud, &instance, said));
+    world.cloud(|cloud| localcloud_core::ec2::console_says(cloud, &instance, said));
     says(&world.run(&["doctor"]).await, &["its user data failed", said, "check [agent] from"]);
     let (world, instance) = stuck(&[("ami-a7a242da", "ami-000a9e4700000f00d")]).await;
     says(&world.run(&["doctor", &instance]).await, &["its console has no line of spotblock-agent"]);
     let said = "spotblock: this image has no spotblock-agent: powering off";
     let now = world.now();
     world.cloud(|cloud| {
-        localcloud::core::ec2::console_says(cloud, &instance, said);
-        localcloud::core::ec2::power_off(cloud, now, &instance);
+        localcloud_core::ec2::console_says(cloud, &instance, said);
+        localcloud_core::ec2::power_off(cloud, now, &instance);
     });
     world.pass(Duration::from_secs(5)).await;
     says(&world.run(&["doctor", &instance]).await, &["its image has no spotblock-agent", said]);

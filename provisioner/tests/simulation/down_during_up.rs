@@ -1,7 +1,7 @@
 //! A whole `down` in the middle of an `up`, at each of its calls in turn.
 
-use localcloud::core::Options;
-use localcloud::core::options::SpotBlock;
+use localcloud_core::Options;
+use localcloud_core::protocol::options::SpotBlock;
 
 use super::fallback::{config, today};
 use super::killed::after;

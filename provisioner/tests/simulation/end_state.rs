@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use localcloud::core::{Call, ec2};
+use localcloud_core::{Call, ec2};
 use node_contract::names::tag;
 use serde_json::Value;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use localcloud::core::{Options, ec2};
+use localcloud_core::{Options, ec2};
 use node_contract::names::tag;
 use serde_json::Value;
 

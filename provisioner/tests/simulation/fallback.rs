@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use localcloud::core::faults::Effect;
-use localcloud::core::options::SpotBlock;
-use localcloud::core::{Fault, Options, ec2};
+use localcloud_core::cloud::faults::Effect;
+use localcloud_core::protocol::options::SpotBlock;
+use localcloud_core::{Fault, Options, ec2};
 use node_contract::Source;
 use serde_json::Value;
 

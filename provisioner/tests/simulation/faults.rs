@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use localcloud::core::faults::Effect;
-use localcloud::core::{Fault, Options};
+use localcloud_core::cloud::faults::Effect;
+use localcloud_core::{Fault, Options};
 
 use super::World;
 use super::end_state::EndState;

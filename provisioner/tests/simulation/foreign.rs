@@ -1,6 +1,6 @@
 //! Foreign look-alikes beside ours: none is tagged, changed or ended.
 
-use localcloud::core::{Options, ec2};
+use localcloud_core::{Options, ec2};
 use node_contract::names::tag;
 use serde_json::json;
 

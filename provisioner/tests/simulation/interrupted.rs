@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use localcloud::core::faults::Effect;
-use localcloud::core::{Fault, Options};
+use localcloud_core::cloud::faults::Effect;
+use localcloud_core::{Fault, Options};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{Run, World};

@@ -1,6 +1,6 @@
 //! Jobs: what `submit` sends and refuses, what `jobs` shows.
 
-use localcloud::core::Options;
+use localcloud_core::Options;
 use serde_json::{Value, json};
 
 use super::{World, example_with};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use localcloud::core::Options;
+use localcloud_core::Options;
 use serde_json::{Value, json};
 
 use super::{Run, World, capacity_block, doctor, example_with, fallback};

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use localcloud::core::Options;
-use localcloud::core::options::SpotBlock;
+use localcloud_core::Options;
+use localcloud_core::protocol::options::SpotBlock;
 
 use super::end_state::EndState;
 use super::{Kill, World, example_with};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use localcloud::core::options::SpotBlock;
-use localcloud::core::record::What;
-use localcloud::core::{Event, Options};
+use localcloud_core::journal::record::What;
+use localcloud_core::protocol::options::SpotBlock;
+use localcloud_core::{Event, Options};
 use node_contract::names::tag;
 use serde_json::Value;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use localcloud::core::Options;
+use localcloud_core::Options;
 use serde_json::Value;
 use tokio::sync::mpsc::unbounded_channel;
 

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use localcloud::core::faults::Effect;
-use localcloud::core::options::SpotBlock;
-use localcloud::core::{Fault, Options};
+use localcloud_core::cloud::faults::Effect;
+use localcloud_core::protocol::options::SpotBlock;
+use localcloud_core::{Fault, Options};
 
 use super::{World, example_with};
 

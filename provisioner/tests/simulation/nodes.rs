@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use localcloud::core::{Effect, Request, agent_calls, ec2};
+use localcloud_core::{Effect, Request, agent_calls, ec2};
 use serde_json::json;
 
 use super::world::{State, World};

@@ -1,7 +1,7 @@
 //! Whether a user who has the policies of `spotblock iam` and nothing else can do all that is done here: IAM's side of it,
-//! by action, resource and condition, is the local cloud's (`tests/localcloud/src/core/iam`).
+//! by action, resource and condition, is the local cloud's (`tests/localcloud/core/src/services/iam`).
 
-use localcloud::core::{Caller, Options};
+use localcloud_core::{Caller, Options};
 use serde_json::Value;
 
 use super::{World, example_with};

@@ -1,9 +1,9 @@
 //! What is known of prices before anything is bought, the limit on what a block may cost, and types that follow from
 //! needs.
 
-use localcloud::core::faults::Effect;
-use localcloud::core::options::SpotBlock;
-use localcloud::core::{Fault, Options};
+use localcloud_core::cloud::faults::Effect;
+use localcloud_core::protocol::options::SpotBlock;
+use localcloud_core::{Fault, Options};
 use serde_json::{Value, json};
 
 use super::fallback::{config, today};

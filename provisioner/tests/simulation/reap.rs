@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use localcloud::core::faults::Effect;
-use localcloud::core::{Fault, Options, ec2};
+use localcloud_core::cloud::faults::Effect;
+use localcloud_core::{Fault, Options, ec2};
 use node_contract::names::tag;
 use serde_json::Value;
 

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use aws_smithy_async::rt::sleep::SharedAsyncSleep;
 use harness::{Answered, Call, Kill, LATENCY, Network, Program, Unanswered, account, deliver};
-use localcloud::core::Request;
+use localcloud_core::Request;
 use spotblock::terminal::Answers;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -74,12 +74,12 @@ impl World {
         let seed = self.seed.fetch_add(1, Ordering::Relaxed);
         let core = Core { world: self.clone(), pause: pause.clone() };
         let mut program = Program::new(core, self.time, seed, kill);
-        program.ports.sleep = SharedAsyncSleep::new(pause);
+        program.ports.connection.sleep = SharedAsyncSleep::new(pause);
         program.ports.stdout = Box::new(Head { left: self.reads, to: program.stdout.clone() });
         program.ports.terminal = self.terminal;
         program.ports.answers = self.asks.and_then(answers);
         if let Some(credentials) = &self.credentials {
-            program.ports.account = account(credentials.clone());
+            program.ports.connection.account = account(credentials.clone());
         }
         program
     }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use localcloud::core::Caller;
-use localcloud::core::options::SpotBlock;
+use localcloud_core::Caller;
+use localcloud_core::protocol::options::SpotBlock;
 
 use super::fallback::today;
 use super::{World, example_with};

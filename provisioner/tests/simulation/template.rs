@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use localcloud::core::{Call, Options};
+use localcloud_core::{Call, Options};
 use serde_json::{Map, Value, json};
 
 use super::World;

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use localcloud::core::Options;
-use localcloud::core::record::What;
+use localcloud_core::Options;
+use localcloud_core::journal::record::What;
 
 use super::{World, example_with};
 
 /// What became of schedules that fired: their change, and why they failed.
 fn fired(world: &World) -> Vec<(String, Option<String>)> {
     world.cloud(|cloud| {
-        let of = |event: &localcloud::core::Event| match &event.what {
+        let of = |event: &localcloud_core::Event| match &event.what {
             What::Schedule { change, error, .. } => Some((change.clone(), error.clone())),
             _ => None,
         };

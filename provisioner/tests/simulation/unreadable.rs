@@ -1,8 +1,8 @@
 //! Each read of what ends blocks, denied or failing in turn: what all the others show is ended, what may be left keeps
 //! what is to end it, nothing foreign is touched, and the run fails and says so.
 
-use localcloud::core::faults::Effect;
-use localcloud::core::{Cloud, Fault, Options, ec2};
+use localcloud_core::cloud::faults::Effect;
+use localcloud_core::{Cloud, Fault, Options, ec2};
 use node_contract::names::tag;
 
 use super::denied::{deny, operations};
@@ -20,7 +20,7 @@ struct Before {
 /// A block of this source, and look-alikes: instances of a spot request and of none that carry both of its marks, a
 /// reservation and an open request that carry one. With a fleet there is a job, too.
 async fn prepared(source: &str) -> (World, Before) {
-    let options = Options { spot_block: localcloud::core::options::SpotBlock::Grant, ..today(&[]) };
+    let options = Options { spot_block: localcloud_core::protocol::options::SpotBlock::Grant, ..today(&[]) };
     let world = World::with_config(options, &config(&[source]));
     assert_eq!(world.run(&["env", "apply"]).await.code, 0);
     if source == "on-demand" {

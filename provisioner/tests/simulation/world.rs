@@ -7,8 +7,9 @@ use std::time::Duration;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use harness::SimulatedTime;
 use jiff::Timestamp;
-use localcloud::core::record::What;
-use localcloud::core::{Answer, Call, Caller, Cloud, Options, Request, ec2};
+use localcloud_core::cloud::Answer;
+use localcloud_core::journal::record::What;
+use localcloud_core::{Call, Caller, Cloud, Options, Request, ec2};
 
 use super::EXAMPLE;
 use super::runs::NOBODY;
@@ -142,7 +143,7 @@ impl World {
 
     fn instance(&self, id: &str) -> Option<String> {
         self.cloud(|cloud| {
-            let joined = |event: &&localcloud::core::Event| matches!(&event.what, What::Joined { instance, .. } if instance == id);
+            let joined = |event: &&localcloud_core::Event| matches!(&event.what, What::Joined { instance, .. } if instance == id);
             let joined = cloud.events().iter().filter(joined).count();
             let it = ec2::instance(cloud, id)?;
             let placed = it.placed();
@@ -155,7 +156,7 @@ impl World {
 
     /// The ids of all instances that were ever launched, in order.
     pub(crate) fn launched(&self) -> Vec<String> {
-        let of = |event: &localcloud::core::Event| match &event.what {
+        let of = |event: &localcloud_core::Event| match &event.what {
             What::Launched { instance, .. } => Some(instance.clone()),
             _ => None,
         };

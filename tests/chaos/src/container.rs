@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use jiff::{SignedDuration, Timestamp};
-use localcloud::core::behaviour::{Behaviour, OnTerm};
-use localcloud::core::effect::Container as Wanted;
+use localcloud_core::hosts::behaviour::{Behaviour, OnTerm};
+use localcloud_core::journal::effect::Container as Wanted;
 
 /// How long a container takes from its task's arrival to its start.
 const CREATION: SignedDuration = SignedDuration::from_millis(100);

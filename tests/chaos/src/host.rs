@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use localcloud::core::{Cloud, Fault, agent_calls, ec2, faults};
+use localcloud_core::{Cloud, Fault, agent_calls, ec2, faults};
 use serde_json::{Value, json};
 
 use crate::container::{Container, Life};
@@ -281,7 +281,7 @@ impl Host {
     }
 
     /// ECS gives it a task.
-    pub fn run_task(&mut self, now: Timestamp, task: String, wanted: &localcloud::core::effect::Container) {
+    pub fn run_task(&mut self, now: Timestamp, task: String, wanted: &localcloud_core::journal::effect::Container) {
         if self.up && !self.gone {
             self.containers.entry(task).or_insert_with(|| Container::new(now, wanted));
         }

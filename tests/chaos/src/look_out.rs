@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use localcloud::core::{Request, ec2};
+use localcloud_core::{Request, ec2};
 use node_contract::names::tag;
-use spotblock::model::record;
+use provisioner_model::record;
 
 use crate::trouble::Caller;
 use crate::world::State;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use fastrand::Rng;
 use harness::Kill;
 use jiff::SignedDuration;
-use localcloud::core::Options;
-use localcloud::core::options::SpotBlock;
+use localcloud_core::Options;
+use localcloud_core::protocol::options::SpotBlock;
 
 use crate::host::{Ill, Lie};
 use crate::other::{self, Other};

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use localcloud::core::ec2;
+use localcloud_core::ec2;
 use spotblock_agent::adapters::timer;
 use spotblock_agent::boot::{Boot, Found};
 use spotblock_agent::clock::{BootClock, HostClocks};
+use spotblock_agent::event_loop::{self, Node};
 use spotblock_agent::lifecycle::{self, Rules};
 use spotblock_agent::ports::{Identity, Ports, SAVED_VERSION, Saved};
-use spotblock_agent::run::{self, Node};
 use tokio::sync::Notify;
 
 use crate::mutant;
@@ -25,7 +25,7 @@ const BOOT: Duration = Duration::from_secs(3);
 const IDLE_SETTLE: SignedDuration = SignedDuration::from_secs(6);
 
 /// How long the guard is given, what it takes for its work, and what for finding out how things are: as in its unit and in
-/// the agent's `guard.rs`.
+/// the agent's `commands/found_host.rs`.
 const GUARD: Duration = Duration::from_secs(90);
 const WITHIN: SignedDuration = SignedDuration::from_secs(80);
 const LOOK: Duration = Duration::from_secs(3);
@@ -143,7 +143,7 @@ pub async fn goes_down(world: Arc<World>, number: usize, back: Option<i64>) {
     world.poke();
 }
 
-/// What `spotblock-agent guard --stop` does, as the agent's `guard.rs` puts it together.
+/// What `spotblock-agent guard --stop` does, as the agent's `commands/guard.rs` puts it together.
 async fn guard(world: Arc<World>, number: usize, process: Arc<Process>) {
     if world.mutant == Some(mutant::Mutant::Unguarded) {
         return;
@@ -171,10 +171,10 @@ async fn guard(world: Arc<World>, number: usize, process: Arc<Process>) {
     saved.state.registration = registered.or(saved.state.registration);
     agent.knows(&saved.identity, &saved.config);
     let rules = rules(&saved.identity, &saved.config);
-    spotblock_agent::guard::guarded(saved, rules, ports, WITHIN).await;
+    spotblock_agent::commands::guard::guarded(saved, rules, ports, WITHIN).await;
 }
 
-/// From the process's start to its end, as the agent's `lib.rs` puts it together.
+/// From the process's start to its end, as the agent's `commands/run.rs` puts it together.
 async fn live(world: Arc<World>, number: usize, process: Arc<Process>) {
     let clock = Arc::new(BootClock::on(Box::new(Clocks { world: Arc::clone(&world), number })));
     let agent = Arc::new(Agent::new(Arc::clone(&world), number, process, Arc::clone(&clock)));
@@ -183,7 +183,7 @@ async fn live(world: Arc<World>, number: usize, process: Arc<Process>) {
     agent.knows(&identity, &config);
     agent.set_timer(timer::moment(&state));
     let rules = rules(&identity, &config);
-    run::run(Node { identity, config, rules }, state, ports, std::future::pending()).await;
+    event_loop::run(Node { identity, config, rules }, state, ports, std::future::pending()).await;
 }
 
 fn boot<'a>(ports: &'a Ports, clock: &'a BootClock) -> Boot<'a> {

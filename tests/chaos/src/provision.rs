@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fastrand::Rng;
 use harness::{Answered, Call, Ended, Kill, Network, Program};
 use jiff::Timestamp;
-use localcloud::core::Request;
+use localcloud_core::Request;
 
 use crate::mutant::{self, Mutant};
 use crate::trouble::{Caller, Kind};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use localcloud::core::ec2;
+use localcloud_core::ec2;
 use serde_json::json;
 
 use crate::host::{Host, Ill, Lie};
@@ -196,7 +196,7 @@ fn is_cut_off(world: &World) -> bool {
 /// more and says who has to.
 fn is_undecided(world: &World, run: &Run) -> bool {
     let state = world.state();
-    let bought = |call: &localcloud::core::Call| call.operation == "PurchaseCapacityBlock" && call.error.is_none();
+    let bought = |call: &localcloud_core::Call| call.operation == "PurchaseCapacityBlock" && call.error.is_none();
     run.stderr.contains("let go of it with `spotblock down") && !state.cloud.calls().iter().any(bought)
 }
 
@@ -347,7 +347,7 @@ fn strike(world: &Arc<World>, blow: &Blow) {
             drop(state);
             let body = json!({"cluster": cluster, "containerInstances": [arn], "status": status});
             let request =
-                localcloud::core::agent_calls::request("us-east-1", "i-", "UpdateContainerInstancesState", &body);
+                localcloud_core::agent_calls::request("us-east-1", "i-", "UpdateContainerInstancesState", &body);
             world.state().cloud.handle(&request, now);
         }
     }
@@ -373,7 +373,7 @@ pub(crate) fn number(blow: &Blow) -> Option<usize> {
 /// What happened, and if wanted who called what.
 fn log(state: &State, calls: bool) -> Vec<String> {
     let mut all: Vec<(Timestamp, String)> = state.notes.clone();
-    let told = |event: &localcloud::core::Event| {
+    let told = |event: &localcloud_core::Event| {
         (event.at, serde_json::to_value(&event.what).map(|what| what.to_string()).unwrap_or_default())
     };
     all.extend(state.cloud.events().iter().map(told));

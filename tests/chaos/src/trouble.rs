@@ -2,8 +2,8 @@
 
 use fastrand::Rng;
 use jiff::Timestamp;
-use localcloud::core::Fault;
-use localcloud::core::faults::{Effect, Who};
+use localcloud_core::Fault;
+use localcloud_core::cloud::faults::{Effect, Who};
 
 /// Who calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

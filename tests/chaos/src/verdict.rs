@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use localcloud::core::record::What;
-use localcloud::core::{Caller as By, ec2};
+use localcloud_core::journal::record::What;
+use localcloud_core::{Caller as By, ec2};
 
 mod jobs;
 mod runs;
@@ -139,7 +139,7 @@ fn killed(state: &State, host: &Host) -> bool {
 /// Nothing is bought twice: each record is for so many instances.
 fn bought_too_much(state: &State, plan: &Plan) -> Option<String> {
     let calls = |name: &str| {
-        let taken = |call: &&localcloud::core::Call| call.operation == name && call.error.is_none();
+        let taken = |call: &&localcloud_core::Call| call.operation == name && call.error.is_none();
         state.cloud.calls().iter().filter(taken).count()
     };
     let (records, purchases) = (calls("CreateLaunchTemplate"), calls("PurchaseCapacityBlock"));
@@ -168,12 +168,12 @@ fn touched(state: &State, foreign: &[String]) -> Vec<String> {
 /// Draining never returns to serving: no agent sets its instance ACTIVE.
 fn undrained(state: &State) -> Vec<String> {
     let own: BTreeSet<&String> = state.hosts.iter().map(|host| &host.instance).collect();
-    let sets = |call: &&localcloud::core::Call| {
+    let sets = |call: &&localcloud_core::Call| {
         matches!(&call.caller, By::Instance(id) if own.contains(id))
             && call.operation == "UpdateContainerInstancesState"
             && call.parameters["status"] != "DRAINING"
     };
-    let told = |call: &localcloud::core::Call| format!("undrained: {:?} set ACTIVE at {}", call.caller, call.at);
+    let told = |call: &localcloud_core::Call| format!("undrained: {:?} set ACTIVE at {}", call.caller, call.at);
     state.cloud.calls().iter().filter(sets).map(told).collect()
 }
 

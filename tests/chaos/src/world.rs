@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use harness::{Answered, LATENCY, SimulatedTime, Unanswered, deliver};
 use jiff::{SignedDuration, Timestamp};
-use localcloud::core::faults::Who;
-use localcloud::core::record::What;
-use localcloud::core::{Cloud, Effect, Options, Request, ec2};
+use localcloud_core::cloud::faults::Who;
+use localcloud_core::journal::record::What;
+use localcloud_core::{Cloud, Effect, Options, Request, ec2};
 use tokio::sync::Notify;
 
 use crate::host::{Host, Outside};

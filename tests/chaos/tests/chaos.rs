@@ -7,7 +7,7 @@ use chaos::mutant::Mutant;
 use chaos::other::{At, Other};
 use chaos::plan::{Blow, Job, Plan};
 use chaos::story;
-use localcloud::core::options::SpotBlock;
+use localcloud_core::protocol::options::SpotBlock;
 
 /// In how many blocks that have what it takes a broken program has to be caught.
 const WITHIN: usize = 4;

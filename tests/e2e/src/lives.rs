@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use localcloud::core::record::What;
-use localcloud::core::{Call, Caller, Event};
+use localcloud_core::journal::record::What;
+use localcloud_core::{Call, Caller, Event};
 use serde_json::Value;
 
 /// What was bought, as the test knows it, not as the programs under test computed it.

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use localcloud::core::record::What;
-use localcloud::core::{Call, Event};
+use localcloud_core::journal::record::What;
+use localcloud_core::{Call, Event};
 
 use crate::lives::{self, Job, Node, Terms};
 

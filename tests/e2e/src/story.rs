@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use localcloud::core::record::What;
-use localcloud::core::{Call, Event};
+use localcloud_core::journal::record::What;
+use localcloud_core::{Call, Event};
 
 use crate::lives::{self, Attempt, Job, Terms};
 

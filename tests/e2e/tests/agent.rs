@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use localcloud::core::record::What;
+use localcloud_core::journal::record::What;
 use serde_json::Value;
 
 use crate::host::Host;

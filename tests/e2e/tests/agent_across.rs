@@ -52,6 +52,6 @@ async fn a_job_placed_across_the_draining_is_waited_for_or_stopped() {
 }
 
 async fn sleep_until(moment: Timestamp) {
-    let left = localcloud::shell::clock::now().duration_until(moment);
+    let left = localcloud::clock::now().duration_until(moment);
     tokio::time::sleep(left.try_into().unwrap_or_default()).await;
 }

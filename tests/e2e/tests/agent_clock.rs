@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use e2e::lives::{self, Terms};
 use jiff::SignedDuration;
-use localcloud::core::Event;
-use localcloud::core::record::What;
+use localcloud_core::Event;
+use localcloud_core::journal::record::What;
 use serde_json::Value;
 
 use crate::fleet::Fleet;

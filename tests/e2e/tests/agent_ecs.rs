@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use e2e::lives::Terms;
 use jiff::{SignedDuration, Timestamp};
-use localcloud::core::Event;
-use localcloud::core::record::What;
+use localcloud_core::Event;
+use localcloud_core::journal::record::What;
 use serde_json::{Value, json};
 
 use crate::fleet::Fleet;

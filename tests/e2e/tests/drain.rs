@@ -1,6 +1,6 @@
 //! Ending a block with a job on it.
 
-use localcloud::core::record::What;
+use localcloud_core::journal::record::What;
 
 use crate::world::{World, accepted, any_gone, job_is};
 
@@ -19,7 +19,7 @@ async fn down_stops_a_job_with_a_reason_that_its_retry_rule_knows() {
     let down = world.spotblock(&["down"]).await.success().expect("down");
     assert!(down.stderr.contains("stopping 1 jobs"), "{}", down.stderr);
     world.until("the instance's end", any_gone).await;
-    let waits = |events: &[localcloud::core::Event]| {
+    let waits = |events: &[localcloud_core::Event]| {
         let held = e2e::lives::jobs(events).into_values().find(|job| job.name == "held").expect("the job");
         held.status == "RUNNABLE"
             && held.attempts[0].reason.as_deref().is_some_and(|it| it.starts_with("Host EC2 (instance i-"))

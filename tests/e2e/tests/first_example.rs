@@ -1,6 +1,6 @@
 //! The two examples this project began with, as given.
 
-use localcloud::core::record::What;
+use localcloud_core::journal::record::What;
 use serde_json::Value;
 
 use crate::world::{World, accepted, any_gone, job_is};
@@ -91,7 +91,7 @@ async fn again_changes_nothing(world: &World) {
     world.spotblock(&["plan", "--detailed-exitcode"]).await.success().expect("no changes");
     world.spotblock(&["up"]).await.success().expect("up again");
     let calls = world.calls().await;
-    let user = |call: &&localcloud::core::Call| call.caller == localcloud::core::Caller::User;
+    let user = |call: &&localcloud_core::Call| call.caller == localcloud_core::Caller::User;
     let changing: Vec<&str> = calls[before..]
         .iter()
         .filter(|call| user(call) && !call.only_reads())

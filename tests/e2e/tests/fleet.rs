@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use e2e::lives::{self, Terms};
 use e2e::promises;
-use localcloud::core::Event;
-use localcloud::core::record::What;
+use localcloud_core::Event;
+use localcloud_core::journal::record::What;
 use serde_json::{Value, json};
 
 use crate::host::Host;

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use e2e::{cli, guard};
 use localcloud::client::NodeInfo;
-use localcloud::core::record::What;
+use localcloud_core::journal::record::What;
 use serde_json::Value;
 use tokio::process::Command;
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use e2e::lives::{self, Job, Terms};
 use e2e::promises;
 use jiff::SignedDuration;
-use localcloud::core::Event;
-use localcloud::core::record::What;
+use localcloud_core::Event;
+use localcloud_core::journal::record::What;
 use serde_json::json;
 
 use crate::world::{World, any_gone, job_is};

@@ -1,8 +1,8 @@
 //! What AWS refuses, source by source: a lack of capacity, price, quota or offer leads on to the next source, a bad
 //! request never does. Everything is asked of one local cloud with the real program, and judged by the cloud's records.
 
-use localcloud::core::Call;
-use localcloud::core::record::What;
+use localcloud_core::Call;
+use localcloud_core::journal::record::What;
 use serde_json::{Value, json};
 
 use crate::world::World;

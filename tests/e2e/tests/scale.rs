@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use localcloud::client::NodeInfo;
-use localcloud::core::record::What;
-use localcloud::core::{Call, Caller, Event};
+use localcloud_core::journal::record::What;
+use localcloud_core::{Call, Caller, Event};
 
 use crate::world::World;
 

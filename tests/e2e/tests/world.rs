@@ -6,8 +6,8 @@ use std::time::Duration;
 use e2e::binaries::Binaries;
 use e2e::cli::{self, Run};
 use e2e::cloud::LocalCloud;
-use localcloud::core::record::What;
-use localcloud::core::{Call, Event};
+use localcloud_core::journal::record::What;
+use localcloud_core::{Call, Event};
 use serde_json::json;
 use tempfile::TempDir;
 

@@ -10,9 +10,10 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use localcloud::core::faults::Delivery;
-use localcloud::core::{Answer, Request, Response};
-use localcloud::sdk;
+use localcloud_core::cloud::Answer;
+use localcloud_core::cloud::faults::Delivery;
+use localcloud_core::protocol::sdk;
+use localcloud_core::{Request, Response};
 
 use crate::kill::{Kill, KillPoint};
 

@@ -7,8 +7,8 @@ use aws_smithy_async::time::{SharedTimeSource, TimeSource};
 use clap::Parser as _;
 use spotblock::Ports;
 use spotblock::args::Cli;
-use spotblock::aws::Account;
 use spotblock::aws::calls::CallLog;
+use spotblock::aws::{Account, Connection};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::kill::{Kill, KillPoint};
@@ -49,11 +49,13 @@ impl Program {
         let kill = KillPoint::new(kill);
         let credentials = Credentials::new("AKIASIMULATION", "secret", None, None, "sim");
         let ports = Ports {
-            http: network::client(network, kill.clone()),
-            sleep: SharedAsyncSleep::new(TokioSleep::new()),
-            time: SharedTimeSource::new(time),
-            account: account(SharedCredentialsProvider::new(credentials)),
-            calls: CallLog::default(),
+            connection: Connection {
+                http: network::client(network, kill.clone()),
+                sleep: SharedAsyncSleep::new(TokioSleep::new()),
+                time: SharedTimeSource::new(time),
+                account: account(SharedCredentialsProvider::new(credentials)),
+                calls: CallLog::default(),
+            },
             stdout: Box::new(stdout.clone()),
             stderr: Box::new(stderr.clone()),
             terminal: false,

@@ -1,6 +1,6 @@
 //! Calls that somebody makes beside the program.
 
-use localcloud::core::Request;
+use localcloud_core::Request;
 
 /// A request that somebody makes by hand, as a user of the account.
 #[must_use]

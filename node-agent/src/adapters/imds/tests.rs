@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
-use crate::clock::AnchorSource;
+use crate::ports::AnchorSource;
 use crate::testing::http::{self, Reply, Request};
 
 const DOCUMENT: &str = r#"{"accountId":"123456789012","instanceId":"i-0a1b","instanceType":"t2.micro","marketplaceProductCodes":null,"new":{"a":[1]},

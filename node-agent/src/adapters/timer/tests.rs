@@ -11,7 +11,10 @@ fn timer(folder: PathBuf, arm: Vec<String>) -> PowerOffTimer {
     PowerOffTimer {
         folder,
         arm,
-        ladder: vec![words(&["systemctl", "poweroff"]), words(&["sh", "-c", "echo 100% \"$o\" > /dev/null"])],
+        power_off_commands: vec![
+            words(&["systemctl", "poweroff"]),
+            words(&["sh", "-c", "echo 100% \"$o\" > /dev/null"]),
+        ],
         instance: "i-0a1b".into(),
         due: words(&["/usr/bin/spotblock-agent", "due"]),
     }
@@ -65,7 +68,7 @@ impl Clock for Set {
         *self.0.lock().expect("no panic")
     }
 
-    fn anchored(&self) -> crate::clock::Anchor {
+    fn anchored(&self) -> crate::ports::Anchor {
         crate::testing::anchor()
     }
 }
@@ -112,7 +115,7 @@ async fn the_timer_is_early_only_where_the_agents_own_clock_says_so() {
     assert!(is_due(&store, &clock, None).await, "no state");
     store.save(&saved).await.expect("saved");
     assert!(!is_due(&store, &clock, None).await, "the block goes on");
-    saved.state.timeline.end = clock.now() - GRACE;
+    saved.state.timeline.end = clock.now() - POWER_OFF_GRACE;
     store.save(&saved).await.expect("saved");
     assert!(is_due(&store, &clock, None).await, "it is over");
     saved.state.timeline.end = clock.now() + SignedDuration::from_mins(10);

@@ -13,9 +13,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
-use crate::clock::Anchor;
 use crate::lifecycle::Registration;
-use crate::ports::{self, Clock, Details, Hooks, Moment, Ports, Saved, StateStore, StoreError, Supervisor};
+use crate::ports::{self, Anchor, Clock, Details, Hooks, Moment, Ports, Saved, StateStore, StoreError, Supervisor};
 
 use facts::Said;
 pub(crate) use facts::{Facts, FakeTask, Trouble};

@@ -69,9 +69,9 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn deregister(&self, ours: &Owned) -> Result<()> {
-        let call = self.client.deregister_job_definition().job_definition(ours.id());
-        call.send().await.map(|_| ()).map_err(failed("batch:DeregisterJobDefinition", ours.id()))
+    pub async fn deregister(&self, owned: &Owned) -> Result<()> {
+        let call = self.client.deregister_job_definition().job_definition(owned.id());
+        call.send().await.map(|_| ()).map_err(failed("batch:DeregisterJobDefinition", owned.id()))
     }
 }
 
@@ -146,7 +146,7 @@ fn registered(has: &aws_sdk_batch::types::JobDefinition) -> Registered {
 fn definition(has: &aws_sdk_batch::types::JobDefinition) -> JobDefinition {
     let empty = ContainerProperties::builder().build();
     let container = has.container_properties().unwrap_or(&empty);
-    let needs = |kind: ResourceType| {
+    let requirements = |kind: ResourceType| {
         let found = container.resource_requirements().iter().find(|it| it.r#type() == Some(&kind));
         found.and_then(|it| it.value()).and_then(|value| value.parse().ok()).unwrap_or_default()
     };
@@ -155,9 +155,9 @@ fn definition(has: &aws_sdk_batch::types::JobDefinition) -> JobDefinition {
     JobDefinition {
         name: text(has.job_definition_name()),
         image: text(container.image()),
-        vcpus: needs(ResourceType::Vcpu),
-        memory_mib: needs(ResourceType::Memory),
-        gpus: needs(ResourceType::Gpu),
+        vcpus: requirements(ResourceType::Vcpu),
+        memory_mib: requirements(ResourceType::Memory),
+        gpus: requirements(ResourceType::Gpu),
         timeout_secs: has.timeout().and_then(|it| it.attempt_duration_seconds()).and_then(|it| it.try_into().ok()),
         command: container.command().to_vec(),
         environment: pairs.collect(),
@@ -202,7 +202,7 @@ fn rule(rule: &EvaluateOnExit) -> RetryRule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::job_definition::tests::hello_world;
+    use crate::testing::hello_world;
 
     fn as_aws(wanted: &JobDefinition) -> aws_sdk_batch::types::JobDefinition {
         let timeout = wanted.timeout_secs.map(|secs| JobTimeout::builder().attempt_duration_seconds(int(secs)).build());

@@ -74,7 +74,7 @@ pub struct Detail {
     /// When it ended.
     pub stopped: Option<Timestamp>,
     /// Its attempts that are over.
-    pub attempts: Vec<Attempt>,
+    pub attempts: Vec<JobAttempt>,
     /// How many children it has and how many of them are in which state, if it is an array.
     pub array: Option<Children>,
     /// The jobs that have to succeed first.
@@ -97,7 +97,7 @@ pub struct Detail {
 
 /// An attempt that is over.
 #[derive(Clone, Debug, Serialize)]
-pub struct Attempt {
+pub struct JobAttempt {
     /// The container's exit code, if it ended by itself.
     pub exit_code: Option<i32>,
     /// What Docker or ECS says.
@@ -302,9 +302,9 @@ fn detail(job: &aws_sdk_batch::types::JobDetail) -> Detail {
     }
 }
 
-fn attempt(attempt: &aws_sdk_batch::types::AttemptDetail) -> Attempt {
+fn attempt(attempt: &aws_sdk_batch::types::AttemptDetail) -> JobAttempt {
     let container = attempt.container();
-    Attempt {
+    JobAttempt {
         exit_code: container.and_then(|it| it.exit_code()),
         reason: container.and_then(|it| it.reason()).map(str::to_owned),
         status_reason: attempt.status_reason().map(str::to_owned),

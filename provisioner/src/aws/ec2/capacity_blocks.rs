@@ -12,7 +12,7 @@ use super::{Ec2, filter, our_tags, specification};
 use crate::aws::classify::failed;
 use crate::aws::{text, time, to_sdk_time};
 use crate::model::error::Result;
-use crate::model::record::{Attempt, Record};
+use crate::model::record::{PurchaseAttempt, Record};
 
 mod extensions;
 
@@ -41,7 +41,7 @@ pub struct Offering {
 
 /// A capacity block's reservation.
 #[derive(Clone, Debug)]
-pub struct Reservation {
+pub struct CapacityBlockReservation {
     /// Its id.
     pub id: String,
     /// Its instance type.
@@ -109,7 +109,7 @@ impl Ec2 {
         &self,
         offering: &str,
         tags: &BTreeMap<String, String>,
-    ) -> Result<Option<Reservation>> {
+    ) -> Result<Option<CapacityBlockReservation>> {
         let answer = self
             .client
             .purchase_capacity_block()
@@ -128,12 +128,12 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn capacity_blocks_tagged(&self, tag: &str, value: &str) -> Result<Vec<Reservation>> {
+    pub async fn capacity_blocks_tagged(&self, tag: &str, value: &str) -> Result<Vec<CapacityBlockReservation>> {
         let found = self.capacity_blocks_by(filter(&format!("tag:{tag}"), [value.to_owned()])).await?;
         Ok(found.into_iter().filter(|it| it.is_block).collect())
     }
 
-    async fn capacity_blocks_by(&self, by: Filter) -> Result<Vec<Reservation>> {
+    async fn capacity_blocks_by(&self, by: Filter) -> Result<Vec<CapacityBlockReservation>> {
         Ok(self.described_reservations(by).await?.iter().map(reservation).collect())
     }
 
@@ -141,23 +141,23 @@ impl Ec2 {
     ///
     /// # Errors
     /// When it isn't there.
-    pub async fn capacity_block(&self, id: &str) -> Result<Reservation> {
+    pub async fn capacity_block(&self, id: &str) -> Result<CapacityBlockReservation> {
         self.described_reservation(id).await.map(|it| reservation(&it))
     }
 
     /// Launches all of an attempt's instances into a capacity block, or none. Everything in the request follows from the
-    /// record: asked again, AWS gives the same instances.
+    /// record: asked again, AWS gives the same instances. Gives their ids.
     ///
     /// # Errors
     /// AWS's refusal among others.
     pub async fn run_in_capacity_block(
         &self,
         record: &Record,
-        attempt: &Attempt,
+        attempt: &PurchaseAttempt,
         reservation: &str,
         version: i64,
         asked: u32,
-    ) -> Result<usize> {
+    ) -> Result<Vec<String>> {
         let market = InstanceMarketOptionsRequest::builder().market_type(MarketType::CapacityBlock).build();
         let call = self
             .run_into(record, attempt, asked, reservation, &version.to_string())
@@ -165,7 +165,7 @@ impl Ec2 {
             .set_subnet_id(attempt.pool.subnets.first().cloned())
             .instance_market_options(market);
         let answer = call.send().await.map_err(failed("ec2:RunInstances", format!("block {}", record.spec.block)))?;
-        Ok(answer.instances().len())
+        Ok(answer.instances().iter().map(|instance| text(instance.instance_id())).collect())
     }
 
     /// How many GPUs instances of this type have; none where AWS doesn't say.
@@ -195,8 +195,8 @@ fn offering(it: &CapacityBlockOffering) -> Option<Offering> {
     })
 }
 
-fn reservation(it: &CapacityReservation) -> Reservation {
-    Reservation {
+fn reservation(it: &CapacityReservation) -> CapacityBlockReservation {
+    CapacityBlockReservation {
         id: text(it.capacity_reservation_id()),
         instance_type: text(it.instance_type()),
         zone: text(it.availability_zone()),

@@ -12,7 +12,7 @@ use super::{Ec2, specification};
 use crate::aws::classify::failed;
 use crate::aws::text;
 use crate::model::error::{Error, Result};
-use crate::model::record::{Attempt, BlockSpec, LaunchData, Record};
+use crate::model::record::{BlockSpec, LaunchData, PurchaseAttempt, Record};
 
 /// Spot or on-demand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Order<'a> {
     /// The template's version.
     pub version: i64,
     /// Which types in which subnets.
-    pub attempt: &'a Attempt,
+    pub attempt: &'a PurchaseAttempt,
     /// How many instances.
     pub asked: u32,
     /// In which market.
@@ -124,9 +124,11 @@ impl Ec2 {
             .await
             .map_err(failed("ec2:CreateLaunchTemplateVersion", &record.name))?;
         let number = made.launch_template_version().and_then(|version| version.version_number());
-        number.ok_or_else(|| Error::State {
-            what: format!("launch template {} got a version without a number", record.name),
-            next: "run the same command again".to_owned(),
+        number.ok_or_else(|| {
+            Error::state(
+                format!("launch template {} got a version without a number", record.name),
+                "run the same command again",
+            )
         })
     }
 }

@@ -18,7 +18,7 @@ pub struct Subnet {
 
 /// A security group.
 #[derive(Clone, Debug)]
-pub struct Group {
+pub struct SecurityGroup {
     /// Its id.
     pub id: String,
     /// Its VPC.
@@ -35,10 +35,10 @@ pub struct Image {
 }
 
 fn nothing_described(what: &str, id: &str) -> Error {
-    Error::State {
-        what: format!("{what} {id} is not there"),
-        next: format!("check that {id} exists in this region and account, and that you may see it"),
-    }
+    Error::state(
+        format!("{what} {id} is not there"),
+        format!("check that {id} exists in this region and account, and that you may see it"),
+    )
 }
 
 impl Ec2 {
@@ -61,11 +61,11 @@ impl Ec2 {
     ///
     /// # Errors
     /// When one isn't there.
-    pub async fn groups(&self, ids: &[String]) -> Result<Vec<Group>> {
+    pub async fn groups(&self, ids: &[String]) -> Result<Vec<SecurityGroup>> {
         let call = self.client.describe_security_groups().set_group_ids(Some(ids.to_vec()));
         let answer = call.send().await.map_err(failed("ec2:DescribeSecurityGroups", ids.join(", ")))?;
         let groups = answer.security_groups().iter();
-        Ok(groups.map(|group| Group { id: text(group.group_id()), vpc: text(group.vpc_id()) }).collect())
+        Ok(groups.map(|group| SecurityGroup { id: text(group.group_id()), vpc: text(group.vpc_id()) }).collect())
     }
 
     /// One image.

@@ -14,7 +14,7 @@ use node_contract::names::tag;
 use super::{Ec2, filter, our_tags, specification};
 use crate::aws::classify::failed;
 use crate::aws::{text, time};
-use crate::model::error::{Error, Kind, Result};
+use crate::model::error::{AwsErrorKind, Error, Result};
 use crate::model::names;
 use crate::model::ownership::Marks;
 use crate::model::record::{
@@ -48,7 +48,7 @@ impl Ec2 {
     pub async fn named(&self, environment: &str, name: &str) -> Result<Named> {
         let call = self.client.describe_launch_templates().launch_template_names(name);
         let answer = match call.send().await.map_err(failed("ec2:DescribeLaunchTemplates", name)) {
-            Err(error) if error.is(Kind::NotFound) => return Ok(Named::Absent),
+            Err(error) if error.is_aws(AwsErrorKind::NotFound) => return Ok(Named::Absent),
             answer => answer?,
         };
         let Some(template) = answer.launch_templates().first() else { return Ok(Named::Absent) };
@@ -75,7 +75,7 @@ impl Ec2 {
             .map_err(failed("ec2:CreateLaunchTemplate", name));
         match result {
             Ok(_) => Ok(true),
-            Err(error) if error.is(Kind::Exists) => Ok(false),
+            Err(error) if error.is_aws(AwsErrorKind::Exists) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -94,9 +94,11 @@ impl Ec2 {
             .await
             .map_err(failed("ec2:DescribeLaunchTemplateVersions", &record.name))?;
         let version = answer.launch_template_versions().first();
-        version.and_then(|version| version.launch_template_data()).map(response_data).ok_or_else(|| Error::State {
-            what: format!("launch template {} has no version 1", record.name),
-            next: "end the block with `spotblock down`".to_owned(),
+        version.and_then(|version| version.launch_template_data()).map(response_data).ok_or_else(|| {
+            Error::state(
+                format!("launch template {} has no version 1", record.name),
+                "end the block with `spotblock down`",
+            )
         })
     }
 
@@ -180,7 +182,7 @@ impl Ec2 {
     pub async fn delete_record(&self, record: &Record) -> Result<()> {
         let call = self.client.delete_launch_template().launch_template_id(record.template.id());
         match call.send().await.map_err(failed("ec2:DeleteLaunchTemplate", &record.name)) {
-            Err(error) if error.is(Kind::NotFound) => Ok(()),
+            Err(error) if error.is_aws(AwsErrorKind::NotFound) => Ok(()),
             result => result.map(|_| ()),
         }
     }

@@ -13,7 +13,7 @@ use crate::aws::{text, time, to_sdk_time};
 use crate::model::capacity_reservation::CapacityReservation;
 use crate::model::error::{Error, Result};
 use crate::model::ownership::Owned;
-use crate::model::record::{Attempt, BlockSpec, LaunchData, Record};
+use crate::model::record::{BlockSpec, LaunchData, PurchaseAttempt, Record};
 
 /// A launch into a reservation.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,7 @@ pub struct LaunchInto<'a> {
     /// The block's record, whose template is launched.
     pub record: &'a Record,
     /// The attempt.
-    pub attempt: &'a Attempt,
+    pub attempt: &'a PurchaseAttempt,
     /// How many instances: all or none.
     pub asked: u32,
     /// What is launched; its user data is this source's.
@@ -43,7 +43,7 @@ impl Ec2 {
     pub async fn reserve(
         &self,
         spec: &BlockSpec,
-        attempt: &Attempt,
+        attempt: &PurchaseAttempt,
         asked: u32,
         zone: &str,
     ) -> Result<CapacityReservation> {
@@ -63,9 +63,11 @@ impl Ec2 {
             .send()
             .await
             .map_err(failed("ec2:CreateCapacityReservation", format!("block {}", spec.block)))?;
-        answer.capacity_reservation().map(reservation).ok_or_else(|| Error::State {
-            what: format!("AWS reserved capacity for block {} and did not say what", spec.block),
-            next: "run the same command again".to_owned(),
+        answer.capacity_reservation().map(reservation).ok_or_else(|| {
+            Error::state(
+                format!("AWS reserved capacity for block {} and did not say what", spec.block),
+                "run the same command again",
+            )
         })
     }
 
@@ -102,9 +104,11 @@ impl Ec2 {
     pub(super) async fn described_reservation(&self, id: &str) -> Result<types::CapacityReservation> {
         let call = self.client.describe_capacity_reservations().capacity_reservation_ids(id);
         let answer = call.send().await.map_err(failed("ec2:DescribeCapacityReservations", id))?;
-        answer.capacity_reservations().first().cloned().ok_or_else(|| Error::State {
-            what: format!("capacity reservation {id} is not there"),
-            next: "check that [block] names one of this region and account; then run the same command again".to_owned(),
+        answer.capacity_reservations().first().cloned().ok_or_else(|| {
+            Error::state(
+                format!("capacity reservation {id} is not there"),
+                "check that [block] names one of this region and account; then run the same command again",
+            )
         })
     }
 
@@ -132,7 +136,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// AWS's refusal among others.
-    pub async fn launch_into(&self, into: LaunchInto<'_>) -> Result<()> {
+    pub async fn launch_into(&self, into: LaunchInto<'_>) -> Result<Vec<String>> {
         let LaunchInto { record, attempt, asked, launch, reservation, instance_type, subnet } = into;
         let call = self
             .run_into(record, attempt, asked, reservation, "1")
@@ -140,7 +144,8 @@ impl Ec2 {
             .subnet_id(subnet)
             .user_data(&launch.user_data);
         let of = format!("block {} in {reservation}", record.spec.block);
-        call.send().await.map(|_| ()).map_err(failed("ec2:RunInstances", of))
+        let answer = call.send().await.map_err(failed("ec2:RunInstances", of))?;
+        Ok(answer.instances().iter().map(|instance| text(instance.instance_id())).collect())
     }
 
     /// A launch of all of an attempt's instances into a reservation, or of none, from a version of the record's template.
@@ -148,7 +153,7 @@ impl Ec2 {
     pub(super) fn run_into(
         &self,
         record: &Record,
-        attempt: &Attempt,
+        attempt: &PurchaseAttempt,
         asked: u32,
         reservation: &str,
         version: &str,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_ec2::types::{Filter, InstanceType, InstanceTypeInfo, LocationType};
+use aws_sdk_ec2::types::{self, Filter, InstanceTypeInfo, LocationType};
 use jiff::Timestamp;
 
 use super::Ec2;
@@ -10,18 +10,18 @@ use crate::aws::classify::failed;
 use crate::aws::{text, time, to_sdk_time};
 use crate::model::cost::Dollars;
 use crate::model::error::Result;
-use crate::model::instance_type::{Arch, Kind};
+use crate::model::instance_type::{Arch, InstanceType};
 
 fn filter(name: &str, values: impl IntoIterator<Item = impl Into<String>>) -> Filter {
     Filter::builder().name(name).set_values(Some(values.into_iter().map(Into::into).collect())).build()
 }
 
 /// An instance type, as far as needs go. GPUs are NVIDIA's alone: the ECS image for GPUs drives no others `[V]`.
-fn kind(info: &InstanceTypeInfo) -> Option<Kind> {
+fn kind(info: &InstanceTypeInfo) -> Option<InstanceType> {
     let number = |it: i64| u32::try_from(it).ok();
     let gpus = info.gpu_info().map(|it| it.gpus()).unwrap_or_default();
     let nvidia = gpus.iter().filter(|it| it.manufacturer() == Some("NVIDIA")).filter_map(|it| it.count()).sum::<i32>();
-    Some(Kind {
+    Some(InstanceType {
         name: info.instance_type()?.as_str().to_owned(),
         vcpus: number(info.v_cpu_info()?.default_v_cpus()?.into())?,
         memory_mib: number(info.memory_info()?.size_in_mib()?)?,
@@ -37,7 +37,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn types(&self, arch: Arch, usage_classes: &[&str]) -> Result<Vec<Kind>> {
+    pub async fn types(&self, arch: Arch, usage_classes: &[&str]) -> Result<Vec<InstanceType>> {
         let call = self
             .client
             .describe_instance_types()
@@ -89,7 +89,7 @@ impl Ec2 {
         let call = self
             .client
             .describe_spot_price_history()
-            .set_instance_types(Some(types.iter().map(|it| InstanceType::from(it.as_str())).collect()))
+            .set_instance_types(Some(types.iter().map(|it| types::InstanceType::from(it.as_str())).collect()))
             .product_descriptions("Linux/UNIX")
             .filters(filter("availability-zone", zones))
             // From now on is the price of now `[V]`.

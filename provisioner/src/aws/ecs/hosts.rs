@@ -5,7 +5,7 @@ use std::fmt;
 use super::{DESCRIBE_LIMIT, Ecs};
 use crate::aws::classify::failed;
 use crate::aws::text;
-use crate::model::error::{Kind, Result};
+use crate::model::error::{AwsErrorKind, Result};
 
 /// CPU, memory and GPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Ecs {
         while let Some(arn) = pages.next().await {
             match arn.map_err(failed("ecs:ListContainerInstances", cluster)) {
                 Ok(arn) => arns.push(arn),
-                Err(error) if error.is(Kind::NotFound) => break,
+                Err(error) if error.is_aws(AwsErrorKind::NotFound) => break,
                 Err(error) => return Err(error),
             }
         }

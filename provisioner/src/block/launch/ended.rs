@@ -14,7 +14,7 @@ use crate::block::drain::Members;
 use crate::block::{find, termination_schedules};
 use crate::environment::desired::Desired;
 use crate::model::block;
-use crate::model::error::{Error, Result};
+use crate::model::error::{Error, ErrorKind, Result};
 use crate::model::record::Record;
 use crate::runtime::wait::since;
 use crate::session::Session;
@@ -33,15 +33,15 @@ pub(super) fn is_ended(record: &Record, now: &Named) -> bool {
 
 /// The error of a run whose block was ended, and what is known besides.
 pub(super) fn ended(record: &Record, besides: &str) -> Error {
-    Error::State {
-        what: format!("block {} was ended by `spotblock down` while this run brought it{besides}", record.spec.block),
-        next: "run the same command again for another block".to_owned(),
-    }
+    Error::state(
+        format!("block {} was ended by `spotblock down` while this run brought it{besides}", record.spec.block),
+        "run the same command again for another block",
+    )
 }
 
 /// Whether a failure may be that somebody ended the block. A refusal of the capacity leaves nothing to be ended.
 fn may_be_its_end(error: &Error) -> bool {
-    !error.is_transient() && !error.is_about_the_caller() && !matches!(error, Error::Capacity { .. })
+    !error.is_transient() && !error.is_about_the_caller() && error.kind() != ErrorKind::Capacity
 }
 
 /// What came of bringing a block, unless it was ended meanwhile: then what this run bought of it is ended as well.

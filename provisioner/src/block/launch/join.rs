@@ -5,24 +5,48 @@ use std::time::Duration;
 
 use crate::aws::ecs::Member;
 use crate::block::find;
+use crate::block::purchase::Bought;
 use crate::block::termination_schedules::TerminationSchedules;
-use crate::commands;
-use crate::diagnosis::Cause;
 use crate::model::block::Block;
-use crate::model::error::{Error, Result};
+use crate::model::error::{Error, ErrorKind, Result};
 use crate::model::instance::Instance;
-use crate::model::ownership::{Marks, Owned};
+use crate::model::ownership::Owned;
 use crate::model::record::Record;
 use crate::runtime::wait::{Poll, WaitSpec};
 use crate::session::Session;
-use crate::settings::AgentFrom;
 
-/// What came of the wait.
+/// What was seen of the wait.
+#[derive(Default)]
 pub(super) struct Joined {
     /// How many are connected container instances.
     pub(super) joined: usize,
     /// Those that ended meanwhile.
-    pub(super) gone: Vec<Instance>,
+    gone: Vec<Instance>,
+}
+
+/// Why a wait for instances to join ended without them.
+#[derive(Debug)]
+pub enum Reason {
+    /// Instances ended before the block was whole.
+    Ended,
+    /// The wait came to its end.
+    TimedOut {
+        /// An instance that is up and hasn't joined.
+        absent: Option<String>,
+    },
+}
+
+/// How a wait for instances to join can fail.
+pub(super) enum JoinError {
+    /// They did not all join.
+    NotJoined {
+        /// What the user is told.
+        error: Error,
+        /// What happened.
+        reason: Reason,
+    },
+    /// It is not known whether they did.
+    Failed(Error),
 }
 
 /// What is waited for.
@@ -32,14 +56,16 @@ pub(super) struct Expected<'a> {
     /// How many instances.
     pub(super) instances: usize,
     /// What ends them if all else fails.
-    pub(super) defence: Option<&'a TerminationSchedules>,
+    pub(super) schedules: Option<&'a TerminationSchedules>,
     /// How long.
     pub(super) limit: Duration,
+    /// What AWS's answers to this run's purchases named, by the number of the attempt.
+    pub(super) bought: &'a [(u32, Bought)],
 }
 
 /// Marks instances of ours that are not marked yet: a spot request's tags don't reach them `[V]`.
 async fn mark(session: &Session<'_>, record: &Record, block: &Block) -> Result<()> {
-    let marks = Marks::of_block(session.environment(), &record.spec.block).of_template(Some(record.template.id()));
+    let marks = block.marks(session.environment());
     let mut unmarked: BTreeMap<u32, Vec<Owned>> = BTreeMap::new();
     for instance in block.instances.iter().filter(|it| it.is_up() && !marks.are_on(&it.tags)) {
         let attempt = block.attempt_of(instance).unwrap_or_default();
@@ -51,14 +77,32 @@ async fn mark(session: &Session<'_>, record: &Record, block: &Block) -> Result<(
     Ok(())
 }
 
+/// Marks what AWS's answers named and the look by tag doesn't show: a tag that never came loses nothing.
+async fn mark_named(session: &Session<'_>, record: &Record, block: &Block, bought: &[(u32, Bought)]) -> Result<()> {
+    let ec2 = &session.aws.ec2;
+    for (attempt, Bought { instances, requests }) in bought {
+        let unshown = |id: &&String| block.instances.iter().all(|shown| shown.id != **id);
+        let instances: Vec<String> = instances.iter().filter(unshown).cloned().collect();
+        let unshown = |id: &&String| block.requests.iter().all(|shown| shown.id != **id);
+        let requests: Vec<String> = requests.iter().filter(unshown).cloned().collect();
+        // Those that AWS shows at all: one that it doesn't know yet can't be tagged.
+        let mut ids: Vec<String> = Vec::new();
+        ids.extend(ec2.instances_with_ids(&instances).await?.into_iter().map(|shown| shown.id));
+        ids.extend(ec2.spot_requests_of(&requests).await?.into_iter().map(|shown| shown.id));
+        let owned: Vec<Owned> = ids.iter().map(|id| Owned::created(id)).collect();
+        ec2.tag(&owned, &record.spec.tags_of(*attempt)).await?;
+    }
+    Ok(())
+}
+
 /// Waits until each instance is a connected container instance of the cluster; `seen` is what was seen of it last.
 pub(super) async fn join(
     session: &Session<'_>,
     record: &Record,
     expected: Expected<'_>,
     seen: &mut Joined,
-) -> Result<()> {
-    let Expected { cluster, instances: expected, defence, limit } = expected;
+) -> std::result::Result<(), JoinError> {
+    let Expected { cluster, instances: expected, schedules, limit, bought } = expected;
     let bound = WaitSpec {
         what: format!("the instances of block {} to join the cluster", record.spec.block),
         limit,
@@ -66,17 +110,18 @@ pub(super) async fn join(
     };
     let mut absent = None;
     let mut members = BTreeMap::new();
-    let mut unsecured = defence;
+    let mut unsecured = schedules;
     let look = async || {
         let block = find::refresh(session.aws, session.environment(), &record.spec.block, Some(record.clone())).await?;
         mark(session, record, &block).await?;
+        mark_named(session, record, &block, bought).await?;
         let kept = |it: &&Instance| block.attempt_of(it).is_none_or(|attempt| record.keeps(attempt));
         let instances: Vec<&Instance> = block.instances.iter().filter(kept).collect();
         if instances.len() < expected {
             return Ok(Poll::NotYet(format!("{} of {expected} instances shown so far", instances.len())));
         }
-        if let Some(defence) = unsecured {
-            defence.secure(session, &block).await?;
+        if let Some(schedules) = unsecured {
+            schedules.secure(session, &block).await?;
             unsecured = None;
         }
         session.aws.ecs.update_members(cluster, &mut members).await?;
@@ -91,59 +136,33 @@ pub(super) async fn join(
         let rest = if missing.len() > 5 { ", ..." } else { "" };
         Ok(Poll::NotYet(format!("{here} of {} joined; not yet: {}{rest}", instances.len(), named.join(", "))))
     };
-    match session.waits.until_all(session.ui, bound, expected, look).await {
-        Err(Error::TimedOut { what, limit, last, .. }) => {
-            let next = why_not_joined(session, record, absent.as_deref().unwrap_or("INSTANCE")).await?;
-            Err(Error::TimedOut { what, limit, last, next })
-        }
-        result => result,
-    }
+    let waited = session.waits.until_all(session.ui, bound, expected, look).await;
+    let error = match waited {
+        Ok(()) => match ended_early(record, &seen.gone) {
+            Some(error) => error,
+            None => return Ok(()),
+        },
+        Err(error) => error,
+    };
+    Err(match error.kind() {
+        ErrorKind::TimedOut => JoinError::NotJoined { error, reason: Reason::TimedOut { absent } },
+        ErrorKind::State => JoinError::NotJoined { error, reason: Reason::Ended },
+        _ => JoinError::Failed(error),
+    })
 }
 
-/// What keeps an instance from joining, in the order of likelihood.
-async fn why_not_joined(session: &Session<'_>, record: &Record, instance: &str) -> Result<String> {
-    let launch = session.aws.ec2.launch_data(record).await?;
-    let agent = match &session.settings.agent.from {
-        AgentFrom::Ami => format!("image {} carries spotblock-agent ([agent] from = \"ami\")", launch.image),
-        AgentFrom::Url { url, .. } => format!("the instance can fetch {url}"),
-        AgentFrom::S3 { object, .. } => {
-            format!("the instance's role may s3:GetObject s3://{object}, and the bucket is in the block's region")
-        }
-    };
-    let found = match commands::doctor::of_instance(session, instance).await {
-        Ok(found) => found.filter(|it| !matches!(it.cause, Cause::Booting | Cause::NeverJoined)),
-        // The time-out is what is told; this only explains it.
-        Err(_) => None,
-    };
-    let cause = match found {
-        Some(it) => format!("Instance {instance}: {} ({}); {}", it.finding, it.evidence, it.next),
-        None => format!(
-            "Check with `spotblock doctor {instance}`, which can read its console for some time yet, that {agent}, that ECS \
-             can be reached from {}, and that the role of {} has the policy of the agent",
-            record.spec.subnets.join(" and "),
-            launch.instance_profile
-        ),
-    };
-    Ok(format!(
-        "it is all or nothing: idle instances were ended, those with jobs leave when they are done (--partial K keeps K or \
-         more; --timeout waits longer). {cause}. Then run the same command again"
-    ))
-}
-
-pub(super) fn ended_early(record: &Record, gone: &[Instance]) -> Option<Error> {
+fn ended_early(record: &Record, gone: &[Instance]) -> Option<Error> {
     let first = gone.first()?;
     let (block, wanted) = (&record.spec.block, record.spec.instances);
-    Some(Error::State {
-        what: format!(
+    Some(Error::state(
+        format!(
             "{} of {wanted} instances of block {block} have ended: {} is {} ({})",
             gone.len(),
             first.id,
             first.state,
             first.reason
         ),
-        next:
-            "it is all or nothing: idle instances were ended, those with jobs leave when they are done (--partial K keeps K \
-             or more); run the same command again for another block"
-                .to_owned(),
-    })
+        "it is all or nothing: idle instances were ended, those with jobs leave when they are done (--partial K keeps K \
+             or more); run the same command again for another block",
+    ))
 }

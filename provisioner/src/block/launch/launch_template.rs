@@ -1,13 +1,10 @@
 //! What the record's launch template says, and what of it each source launches.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use node_contract::Source;
 
 use crate::block::user_data;
-use crate::model::error::{Error, Kind, Result};
+use crate::model::error::{AwsErrorKind, Result};
 use crate::model::record::{BlockSpec, LaunchData, Record};
-use crate::model::source;
 use crate::runtime::wait::{Poll, SETTLE_LIMIT, WaitSpec};
 use crate::session::Session;
 
@@ -26,7 +23,7 @@ impl Template {
             next: "look whether `spotblock down` was run at the same time; then run the same command again".to_owned(),
         };
         let look = async || match session.aws.ec2.launch_data(record).await {
-            Err(error) if error.is(Kind::NotFound) => Ok(Poll::NotYet(error.to_string())),
+            Err(error) if error.is_aws(AwsErrorKind::NotFound) => Ok(Poll::NotYet(error.to_string())),
             result => result.map(Poll::Done),
         };
         let launch = session.waits.until(session.ui, bound, look).await?;
@@ -35,20 +32,6 @@ impl Template {
 
     /// What this source launches: the same, but for what its agents are told. It follows from the record alone.
     pub(super) fn launch_of(&self, source: Source, spec: &BlockSpec) -> Result<LaunchData> {
-        told(&self.launch, source, spec, &self.name)
+        user_data::launch_for_source(&self.launch, source, spec, &self.name)
     }
-}
-
-/// What a source launches of a record's launch template of this name.
-pub(crate) fn told(launch: &LaunchData, source: Source, spec: &BlockSpec, name: &str) -> Result<LaunchData> {
-    let spoiled = || Error::State {
-        what: format!("launch template {name} holds no user data of spotblock's"),
-        next: "end the block with `spotblock down`".to_owned(),
-    };
-    let bytes = BASE64_STANDARD.decode(&launch.user_data).map_err(|_| spoiled())?;
-    let text = String::from_utf8(bytes).map_err(|_| spoiled())?;
-    let mut config = node_contract::user_data::extract(&text).map_err(|_| spoiled())?;
-    source::rules(source).configure(&mut config, spec);
-    let text = user_data::told(&text, &config).ok_or_else(spoiled)?;
-    Ok(LaunchData { user_data: BASE64_STANDARD.encode(text), ..launch.clone() })
 }

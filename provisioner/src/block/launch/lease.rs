@@ -17,7 +17,7 @@ use crate::aws::ec2::Named;
 use crate::block::find;
 use crate::model::block::Block;
 use crate::model::error::Result;
-use crate::model::record::{Attempt, Record, attempt_of};
+use crate::model::record::{PurchaseAttempt, Record, attempt_of};
 use crate::runtime::wait::since;
 use crate::session::Session;
 
@@ -50,7 +50,7 @@ impl Lease {
         session: &Session<'_>,
         record: &mut Record,
         block: &mut Block,
-        attempt: &Attempt,
+        attempt: &PurchaseAttempt,
     ) -> Result<bool> {
         let before = record.clone();
         let (mut quiet, mut pause) = (Duration::ZERO, FIRST_PAUSE);
@@ -108,7 +108,7 @@ impl Lease {
 }
 
 /// How many instances this attempt has brought, or asked for in requests.
-fn made(block: &Block, attempt: &Attempt) -> usize {
+fn made(block: &Block, attempt: &PurchaseAttempt) -> usize {
     let of_it = |made: Option<u32>| made == Some(attempt.number);
     let requests = block.requests.iter().filter(|it| of_it(attempt_of(&it.tags))).count();
     let instances = block.instances.iter().filter(|it| of_it(block.attempt_of(it))).count();

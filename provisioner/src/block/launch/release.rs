@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::block::drain::Members;
+use crate::block::end::Ender;
 use crate::block::find;
 use crate::model::block::Block;
 use crate::model::capacity_reservation::CapacityReservation;
 use crate::model::error::Result;
 use crate::model::instance::Instance;
-use crate::model::ownership::{Marks, Owned, ids};
+use crate::model::ownership::Owned;
 use crate::model::record::{Record, attempt_of};
 use crate::model::spot_request::{SpotRequest, SpotRequestStatus};
 use crate::runtime::wait::{Poll, WaitSpec};
@@ -87,17 +88,9 @@ pub(super) async fn idle(session: &Session<'_>, block: &Block, record: &Record) 
     run(session, block, record, Chosen::Idle(&busy)).await
 }
 
-fn may_come(block: &Block, request: &SpotRequest) -> bool {
-    match request.status() {
-        SpotRequestStatus::Holding => true,
-        SpotRequestStatus::Live => !block.instances.iter().any(|it| Some(&it.id) == request.instance.as_ref()),
-        SpotRequestStatus::Failed | SpotRequestStatus::Over => false,
-    }
-}
-
 /// What is left of it, in words.
 fn left(block: &Block, record: &Record, chosen: Chosen<'_>) -> Option<String> {
-    let request = |it: &&SpotRequest| chosen.attempt(record, attempt_of(&it.tags)) && may_come(block, it);
+    let request = |it: &&SpotRequest| chosen.attempt(record, attempt_of(&it.tags)) && block.may_come(it);
     let requests = block.requests.iter().filter(request).count();
     let instances = instances(block, record, chosen).len();
     let reservations = block.reservations.iter().filter(|it| chosen.reservation(record, it)).count();
@@ -119,29 +112,16 @@ async fn give_back(
     chosen: Chosen<'_>,
     asked: &mut Vec<String>,
 ) -> Result<()> {
-    let marks = Marks::of_block(session.environment(), &block.id).of_template(Some(record.template.id()));
-    let open = |it: &&SpotRequest| {
-        chosen.attempt(record, attempt_of(&it.tags)) && matches!(it.state.as_str(), "open" | "active" | "disabled")
-    };
+    let marks = block.marks(session.environment());
+    let ender = Ender::new(session.aws, Some(session.ui), marks);
+    let of_chosen = |it: &&SpotRequest| it.is_open() && chosen.attempt(record, attempt_of(&it.tags));
     let cancelled = |it: &&SpotRequest| chosen.instances() || it.status() == SpotRequestStatus::Holding;
-    let requests = block.requests.iter().filter(open).filter(cancelled);
-    let requests: Vec<Owned> = requests.filter_map(|it| marks.claim(&it.id, &it.tags)).collect();
-    session.aws.ec2.cancel_spot_requests(&requests).await?;
+    ender.cancel_requests(block.requests.iter().filter(of_chosen).filter(cancelled)).await?;
     let reserved = block.reservations.iter().filter(|it| it.is_active() && chosen.reservation(record, it));
-    for it in reserved.filter_map(|it| marks.claim(&it.id, &it.tags)) {
-        session.ui.say(format_args!("cancelling capacity reservation {}", it.id()));
-        session.aws.ec2.cancel_reservation(&it).await?;
-    }
-    let all: Vec<&Instance> =
-        instances(block, record, chosen).into_iter().filter(|it| !asked.contains(&it.id)).collect();
-    let unmarked = all.iter().filter(|it| !marks.are_on(&it.tags));
-    let unmarked: Vec<Owned> = unmarked.filter_map(|it| marks.claim_instance(it, &block.requests)).collect();
-    session.aws.ec2.tag(&unmarked, &marks.tags()).await?;
-    let end: Vec<Owned> = all.iter().filter_map(|it| marks.claim_instance(it, &block.requests)).collect();
-    if !end.is_empty() {
-        session.ui.say(format_args!("terminating {}", ids(&end).join(", ")));
-        session.aws.ec2.terminate(&end).await?;
-        asked.extend(ids(&end));
-    }
-    Ok(())
+    ender.cancel_reservations(reserved, &mut Vec::new()).await?;
+    let new = instances(block, record, chosen).into_iter().filter(|it| !asked.contains(&it.id));
+    let new: Vec<&Instance> = new.collect();
+    ender.mark(&new, &block.requests).await?;
+    let owned: Vec<Owned> = new.iter().filter_map(|it| marks.claim_instance(it, &block.requests)).collect();
+    ender.terminate(&owned, asked).await
 }

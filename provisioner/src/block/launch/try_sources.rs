@@ -8,12 +8,13 @@ use super::NOT_JOINED;
 use super::launch_template::Template;
 use super::lease::{self, Lease};
 use super::release::{self, Chosen};
+use crate::aws::refusal::Refusal;
 use crate::block::find;
-use crate::block::purchase::{self, PurchaseOutcome, PurchaseRequest, Refusal, Shortfall};
+use crate::block::purchase::{self, Bought, PurchaseOutcome, PurchaseRequest, Shortfall};
 use crate::model::block::Block;
 use crate::model::error::{Error, Result};
 use crate::model::instance::Instance;
-use crate::model::record::{Attempt, Record, Refused};
+use crate::model::record::{PurchaseAttempt, Record, Refused};
 use crate::model::source;
 use crate::model::text::human;
 use crate::session::Session;
@@ -24,6 +25,8 @@ pub(super) struct Purchased {
     pub(super) record: Record,
     /// How many instances are there, or on their way.
     pub(super) instances: u32,
+    /// What AWS's answers to this run's purchases named, by the number of the attempt.
+    pub(super) bought: Vec<(u32, Bought)>,
 }
 
 /// Climbs until enough instances are there.
@@ -44,16 +47,16 @@ pub(super) async fn try_sources(
             let (wanted, id) = (record.spec.instances, &record.spec.block);
             session.ui.warn(format_args!("block {id} has {instances} of {wanted} instances"));
         }
-        return Ok(Purchased { record, instances });
+        return Ok(Purchased { record, instances, bought: Vec::new() });
     }
     let several = record.spec.attempts().len() > 1;
     let template = Template::of(session, &record).await?;
     let mut last = None;
-    let mut brought = false;
+    let (mut brought, mut bought) = (false, Vec::new());
     loop {
         release::run(session, &block, &record, Chosen::Strays).await?;
         let Some(attempt) = record.attempt().filter(|_| record.outcome.is_none()) else {
-            return exhausted(session, &block, record, last, brought).await;
+            return exhausted(session, &block, (record, bought), last, brought).await;
         };
         let source = source::rules(attempt.source);
         let turns = several || source.takes_turns(&record.spec);
@@ -66,7 +69,8 @@ pub(super) async fn try_sources(
         let (before, launch) = (&record, &launch);
         let buying =
             PurchaseRequest { session, record: before, attempt: &attempt, asked, launch, block: &block, consent };
-        let came = purchase::buy(buying).await?;
+        let outcome = purchase::buy(buying).await?;
+        bought.push((attempt.number, outcome.bought.clone()));
         // It may have been a long time: others may have ended the block, or, where runs take turns, have gone on.
         let mut now = record.clone();
         lease::read(session, &mut now).await?;
@@ -78,11 +82,11 @@ pub(super) async fn try_sources(
                 continue;
             }
         }
-        let Some(short) = came.short else {
-            let instances = record.got() + came.instances;
-            return Ok(Purchased { record, instances });
+        let Some(short) = outcome.short else {
+            let instances = record.got() + outcome.instances;
+            return Ok(Purchased { record, instances, bought });
         };
-        brought |= came.instances > 0;
+        brought |= outcome.instances > 0;
         block = find::refresh(session.aws, session.environment(), &block.id, Some(record.clone())).await?;
         let kept = if record.spec.fills_gaps() {
             release::run(session, &block, &record, Chosen::OpenRequests(attempt.number)).await?;
@@ -92,14 +96,14 @@ pub(super) async fn try_sources(
         } else {
             0
         };
-        let came = PurchaseOutcome { instances: kept, short: None };
-        written_down(session, &mut record, &attempt, &came, &short).await?;
+        let outcome = PurchaseOutcome::of(kept);
+        written_down(session, &mut record, &attempt, &outcome, &short).await?;
         block.record = Some(record.clone());
         last = Some(short);
     }
 }
 
-fn announce(session: &Session<'_>, record: &Record, attempt: &Attempt, asked: u32, block: &Block) {
+fn announce(session: &Session<'_>, record: &Record, attempt: &PurchaseAttempt, asked: u32, block: &Block) {
     let spec = &record.spec;
     let made = block.requests.iter().map(|it| &it.tags).chain(block.instances.iter().map(|it| &it.tags));
     if made.into_iter().any(|tags| crate::model::record::attempt_of(tags) == Some(attempt.number)) {
@@ -118,8 +122,8 @@ fn announce(session: &Session<'_>, record: &Record, attempt: &Attempt, asked: u3
 async fn written_down(
     session: &Session<'_>,
     record: &mut Record,
-    attempt: &Attempt,
-    came: &PurchaseOutcome,
+    attempt: &PurchaseAttempt,
+    outcome: &PurchaseOutcome,
     short: &Shortfall,
 ) -> Result<()> {
     let known = record.refused.iter().position(|it| it.source == attempt.source);
@@ -129,7 +133,7 @@ async fn written_down(
     };
     // What isn't sold at all isn't in another pool either.
     refused.through = if short.refusal == Refusal::NotSold { attempt.last } else { attempt.number };
-    refused.got += came.instances;
+    refused.got += outcome.instances;
     if !refused.codes.contains(&short.code) {
         refused.codes.push(short.code.clone());
     }
@@ -141,7 +145,7 @@ async fn written_down(
     }
     session.aws.ec2.set_refused(record, &refused, record.outcome.as_deref()).await?;
     if let Some(next) = record.attempt().filter(|_| record.outcome.is_none()) {
-        let brought = if came.instances > 0 { format!(" brought {} and", came.instances) } else { String::new() };
+        let brought = if outcome.instances > 0 { format!(" brought {} and", outcome.instances) } else { String::new() };
         let id = short.failure.as_ref().and_then(|failure| failure.request_id.as_ref());
         session.ui.say(format_args!(
             "{}{brought} refused {}: {}: {}{}; trying {} ({})",
@@ -161,7 +165,7 @@ async fn written_down(
 async fn exhausted(
     session: &Session<'_>,
     block: &Block,
-    record: Record,
+    (record, bought): (Record, Vec<(u32, Bought)>),
     last: Option<Shortfall>,
     brought: bool,
 ) -> Result<Purchased> {
@@ -169,7 +173,7 @@ async fn exhausted(
         let instances = record.got();
         let (wanted, id) = (record.spec.instances, &record.spec.block);
         session.ui.warn(format_args!("block {id} has {instances} of {wanted} instances: no source has more"));
-        return Ok(Purchased { record, instances });
+        return Ok(Purchased { record, instances, bought });
     }
     // Where nothing ever came, nothing is left, and the refusal that was just written down is the run's last call.
     if brought || last.is_none() {
@@ -190,35 +194,31 @@ fn refused(record: &Record, last: Option<Shortfall>, brought: bool) -> Error {
         let left = if brought { "what came was given back" } else { "nothing was bought" };
         format!("{left}. {advice}; then run the same command again")
     };
-    let came = if brought { "too few instances" } else { "no instance" };
+    let outcome = if brought { "too few instances" } else { "no instance" };
     if record.outcome.as_deref() == Some(NOT_JOINED) {
-        return Error::State {
-            what: format!("too few instances of block {} joined the cluster: what there was is given back", spec.block),
-            next: "run the same command again for another block".to_owned(),
-        };
+        return Error::state(
+            format!("too few instances of block {} joined the cluster: what there was is given back", spec.block),
+            "run the same command again for another block",
+        );
     }
     let Some(short) = last else {
-        return Error::Capacity {
-            what: format!("AWS refused block {}: {}", spec.block, sources(record)),
-            source: None,
-            next: next(None),
-        };
+        return Error::capacity(format!("AWS refused block {}: {}", spec.block, sources(record)), None, next(None));
     };
     match (short.refusal.leads_on(), short.failure) {
-        (false, Some(failure)) => Error::Aws(failure),
-        (false, None) => Error::State {
-            what: format!("{came} came for block {}: {}", spec.block, short.why),
-            next: next(Some("Change what AWS names")),
-        },
+        (false, Some(failure)) => failure.into(),
+        (false, None) => Error::state(
+            format!("{outcome} came for block {}: {}", spec.block, short.why),
+            next(Some("Change what AWS names")),
+        ),
         (true, source) => {
             let several = spec.attempts().len() > 1;
             let all = if several { format!(" (refused by {})", sources(record)) } else { String::new() };
             let what = match &source {
                 Some(_) if short.refusal == Refusal::NotSold => format!("{}{all}", short.why),
                 Some(_) => format!("AWS has no capacity for block {} on these terms{all}", spec.block),
-                None => format!("{came} came for block {}: {}{all}", spec.block, short.why),
+                None => format!("{outcome} came for block {}: {}{all}", spec.block, short.why),
             };
-            Error::Capacity { what, source, next: next(short.next) }
+            Error::capacity(what, source, next(short.next))
         }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! The purchase has no client token: asked for twice, AWS sells twice. So
 //!
-//! 1. only the run whose turn it is buys (`bring/lease.rs`), also where the block has one attempt
+//! 1. only the run whose turn it is buys (`launch/lease.rs`), also where the block has one attempt
 //! 2. what carries the block's tags is looked for first
 //! 3. that an offering is about to be bought is written on the record; then the record is read again: another run that
 //!    took over meanwhile either sees this mark, or this run sees its name
@@ -17,9 +17,10 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::refusal::{self, Refusal, Shortfall};
-use super::{PurchaseOutcome, PurchaseRequest, with_profile};
-use crate::aws::ec2::Reservation;
+use super::{Bought, PurchaseOutcome, PurchaseRequest, Shortfall, outcome, with_profile};
+use crate::aws::ec2::CapacityBlockReservation;
+use crate::aws::refusal::{self, Refusal};
+use crate::block::user_data;
 use crate::model::error::{Error, Result};
 use crate::model::record::{BlockSpec, Reserved};
 use crate::runtime::wait::{Poll, WaitSpec, since};
@@ -46,11 +47,13 @@ const FAR_PAUSE: Duration = Duration::from_secs(5 * 60);
 const OVER: [&str; 6] = ["expired", "cancelled", "failed", "payment-failed", "unsupported", "unavailable"];
 
 /// What is frozen of a capacity block.
-fn frozen(it: &Reservation) -> Result<Reserved> {
+fn frozen(it: &CapacityBlockReservation) -> Result<Reserved> {
     let of_ultraserver = OF_ULTRASERVERS.iter().any(|family| it.instance_type.starts_with(family));
-    let end = it.end.ok_or_else(|| Error::State {
-        what: format!("capacity block {} has no end", it.id),
-        next: "look at it with `aws ec2 describe-capacity-reservations`".to_owned(),
+    let end = it.end.ok_or_else(|| {
+        Error::state(
+            format!("capacity block {} has no end", it.id),
+            "look at it with `aws ec2 describe-capacity-reservations`",
+        )
     })?;
     let reclaim_secs = if of_ultraserver { RECLAIM_SECS_OF_ULTRASERVERS } else { RECLAIM_SECS };
     Ok(Reserved { id: it.id.clone(), end, reclaim_secs })
@@ -59,12 +62,12 @@ fn frozen(it: &Reservation) -> Result<Reserved> {
 /// The capacity block that the settings name, held against them.
 ///
 /// # Errors
-/// [`Error::Usage`] when it doesn't fit; when a call fails.
+/// [`Error::usage`] when it doesn't fit; when a call fails.
 pub async fn existing(session: &Session<'_>, id: &str) -> Result<Reserved> {
     let block = &session.settings.block;
     let it = session.aws.ec2.capacity_block(id).await?;
     let zones: Vec<String> = session.aws.ec2.subnets(&block.subnets).await?.into_iter().map(|it| it.zone).collect();
-    let wrong = |what: String, next: &str| Err(Error::Usage { what, next: next.to_owned() });
+    let wrong = |what: String, next: &str| Err(Error::usage(what, next.to_owned()));
     if !it.is_block {
         return wrong(format!("{id} is a capacity reservation, but no capacity block"), "give a capacity block's id");
     }
@@ -89,28 +92,31 @@ pub async fn existing(session: &Session<'_>, id: &str) -> Result<Reserved> {
     Ok(reserved)
 }
 
-pub(super) async fn buy(buying: PurchaseRequest<'_>) -> Result<PurchaseOutcome> {
-    let PurchaseRequest { session, record, attempt, asked, .. } = buying;
-    let made = buying.made();
+pub(super) async fn buy(request: PurchaseRequest<'_>) -> Result<PurchaseOutcome> {
+    let PurchaseRequest { session, record, attempt, asked, .. } = request;
+    let made = request.made();
     if made >= asked {
-        return Ok(PurchaseOutcome { instances: made, short: None });
+        return Ok(PurchaseOutcome::of(made));
     }
-    let reserved = match purchase::secured(buying).await? {
+    let reserved = match purchase::secured(request).await? {
         Ok(reserved) => reserved,
-        Err(short) => return Ok(PurchaseOutcome { instances: made, short: Some(short) }),
+        Err(short) => return Ok(PurchaseOutcome::short(made, short)),
     };
-    if let Some(short) = active(buying, &reserved).await? {
-        return Ok(PurchaseOutcome { instances: made, short: Some(short) });
+    if let Some(short) = active(request, &reserved).await? {
+        return Ok(PurchaseOutcome::short(made, short));
     }
     let spec = BlockSpec { reserved: Some(reserved.clone()), ..record.spec.clone() };
-    let launch = crate::block::launch::told(buying.launch, attempt.source, &spec, &record.name)?;
+    let launch = user_data::launch_for_source(request.launch, attempt.source, &spec, &record.name)?;
     let run = async || {
         let version = session.aws.ec2.version_for(record, &attempt.source.to_string(), &launch).await?;
         session.aws.ec2.run_in_capacity_block(record, attempt, &reserved.id, version, asked).await
     };
     match with_profile(session, &launch, run).await {
-        Ok(launched) => Ok(PurchaseOutcome { instances: u32::try_from(launched).unwrap_or(u32::MAX), short: None }),
-        Err(error) => refusal::outcome(error, refusal::of_call),
+        Ok(instances) => {
+            let count = u32::try_from(instances.len()).unwrap_or(u32::MAX);
+            Ok(PurchaseOutcome::of(count).naming(Bought { instances, ..Bought::default() }))
+        }
+        Err(error) => outcome(error, refusal::of_call),
     }
 }
 
@@ -119,12 +125,12 @@ fn short(refusal: Refusal, code: &str, why: String, next: &'static str) -> Short
 }
 
 /// Waits until the capacity block can be launched into, however long that is; says why it can't, where it never will.
-async fn active(buying: PurchaseRequest<'_>, reserved: &Reserved) -> Result<Option<Shortfall>> {
-    let PurchaseRequest { session, record, .. } = buying;
+async fn active(request: PurchaseRequest<'_>, reserved: &Reserved) -> Result<Option<Shortfall>> {
+    let PurchaseRequest { session, record, .. } = request;
     let began = session.now();
     loop {
         let it = session.aws.ec2.capacity_block(&reserved.id).await?;
-        if let Some(short) = unfit(buying, &it, reserved).await? {
+        if let Some(short) = unfit(request, &it, reserved).await? {
             return Ok(Some(short));
         }
         let left = session.now().duration_until(it.start) - EARLY;
@@ -153,8 +159,12 @@ async fn active(buying: PurchaseRequest<'_>, reserved: &Reserved) -> Result<Opti
 }
 
 /// Why this attempt can't be launched into this capacity block.
-async fn unfit(buying: PurchaseRequest<'_>, it: &Reservation, reserved: &Reserved) -> Result<Option<Shortfall>> {
-    let PurchaseRequest { session, attempt, .. } = buying;
+async fn unfit(
+    request: PurchaseRequest<'_>,
+    it: &CapacityBlockReservation,
+    reserved: &Reserved,
+) -> Result<Option<Shortfall>> {
+    let PurchaseRequest { session, attempt, .. } = request;
     if OVER.contains(&it.state.as_str()) {
         return Ok(Some(over(it)));
     }
@@ -169,7 +179,7 @@ async fn unfit(buying: PurchaseRequest<'_>, it: &Reservation, reserved: &Reserve
     }))
 }
 
-fn over(it: &Reservation) -> Shortfall {
+fn over(it: &CapacityBlockReservation) -> Shortfall {
     let why = format!("capacity block {} is {}", it.id, it.state);
     short(Refusal::Never, &it.state, why, "Look at it with `aws ec2 describe-capacity-reservations`")
 }

@@ -5,32 +5,33 @@
 
 use std::collections::BTreeSet;
 
-use super::refusal::{self, Refusal, Shortfall};
-use super::{PurchaseOutcome, PurchaseRequest};
+use super::{Bought, PurchaseOutcome, PurchaseRequest, Shortfall, outcome};
 use crate::aws::ec2::{Fleet, Market, Order};
+use crate::aws::refusal::{self, Refusal};
 use crate::model::error::Result;
 use crate::runtime::wait::{Poll, SETTLE_LIMIT, WaitSpec};
 
 /// Launches the fleet, or finds what it launched before.
-pub(super) async fn buy(buying: PurchaseRequest<'_>, market: Market) -> Result<PurchaseOutcome> {
-    let asked = buying.asked;
-    if let Some(came) = buying.decided() {
-        return Ok(came);
+pub(super) async fn buy(request: PurchaseRequest<'_>, market: Market) -> Result<PurchaseOutcome> {
+    let asked = request.asked;
+    if let Some(outcome) = request.decided() {
+        return Ok(outcome);
     }
-    let fleet = match launched(buying, market).await {
+    let fleet = match launched(request, market).await {
         Ok(fleet) => fleet,
-        Err(error) => return refusal::outcome(error, refusal::of_call),
+        Err(error) => return outcome(error, refusal::of_call),
     };
     let instances = u32::try_from(fleet.instances.len()).unwrap_or(u32::MAX);
     let short = (instances < asked).then(|| why(&fleet, instances, asked));
-    Ok(PurchaseOutcome { instances, short })
+    let bought = Bought { instances: fleet.instances, ..Bought::default() };
+    Ok(PurchaseOutcome { instances, short, bought })
 }
 
 /// A fleet that a too new instance profile kept from launching anything is asked for again under the next token: under
 /// the same one AWS would give the same answer. Whoever repeats this goes through the same tokens, and finds the one
 /// that worked.
-async fn launched(buying: PurchaseRequest<'_>, market: Market) -> Result<Fleet> {
-    let PurchaseRequest { session, record, attempt, asked, launch, .. } = buying;
+async fn launched(request: PurchaseRequest<'_>, market: Market) -> Result<Fleet> {
+    let PurchaseRequest { session, record, attempt, asked, launch, .. } = request;
     let version = session.aws.ec2.version_for(record, &attempt.source.to_string(), launch).await?;
     let bound = WaitSpec {
         what: format!("instance profile {} to be usable", launch.instance_profile),

@@ -1,29 +1,31 @@
-//! Where the capacity comes from: one file a source, each a [`Capacity`]. Nothing else knows how a source is bought.
+//! How capacity is bought: one file a source. Nothing else knows how a source is bought.
 //!
-//! - `refusal.rs`: what AWS's refusals mean, and which of them lead on to the next source
+//! - `outcome.rs`: what came of an attempt, and why it may have brought too little
 //! - `spot_block.rs`: spot instances with a defined duration
-//! - `capacity_block.rs`: capacity blocks, bought or there already
-//! - `spot.rs`, `on_demand.rs`: what they have in common is in `fleet.rs`
+//! - `fleet.rs`: spot and on-demand instances, launched by a fleet of type instant
 //! - `reservation.rs`: a capacity reservation, made for the block or the user's own, and launches into it
+//! - `capacity_block.rs`: capacity blocks, bought or there already
 //!
-//! `bring/ladder.rs` climbs from one to the next.
+//! `launch/try_sources.rs` goes from one to the next. What a source sells and promises is told in
+//! `model/src/source/`; what AWS's refusals mean, in `aws/refusal.rs`.
 
 use node_contract::Source;
 
 use crate::aws::ec2::Market;
+use crate::aws::refusal;
 use crate::model::block::Block;
 use crate::model::error::Result;
-use crate::model::record::{Attempt, LaunchData, Record};
+use crate::model::record::{LaunchData, PurchaseAttempt, Record};
 use crate::runtime::wait::{Poll, SETTLE_LIMIT, WaitSpec};
 use crate::session::Session;
 
 pub mod capacity_block;
 mod fleet;
-pub mod refusal;
+mod outcome;
 mod reservation;
 mod spot_block;
 
-pub use refusal::{Refusal, Shortfall};
+pub use outcome::{Bought, PurchaseOutcome, Shortfall, outcome};
 
 /// One attempt that is to be made.
 #[derive(Clone, Copy)]
@@ -33,7 +35,7 @@ pub struct PurchaseRequest<'a> {
     /// The block's record.
     pub record: &'a Record,
     /// The attempt.
-    pub attempt: &'a Attempt,
+    pub attempt: &'a PurchaseAttempt,
     /// How many instances it is asked for.
     pub asked: u32,
     /// What is launched; its user data is this source's.
@@ -56,19 +58,10 @@ impl PurchaseRequest<'_> {
         let made = self.made();
         let over = self.session.now() >= self.record.spec.closes();
         if made >= self.asked || over && made > 0 {
-            return Some(PurchaseOutcome { instances: made, short: None });
+            return Some(PurchaseOutcome::of(made));
         }
-        over.then(|| PurchaseOutcome { instances: 0, short: Some(Shortfall::too_late()) })
+        over.then(|| PurchaseOutcome::short(0, Shortfall::too_late()))
     }
-}
-
-/// What came of an attempt.
-#[derive(Debug, Default)]
-pub struct PurchaseOutcome {
-    /// How many instances are there, or on their way.
-    pub instances: u32,
-    /// Why there are fewer than asked for.
-    pub short: Option<Shortfall>,
 }
 
 /// Buys what the attempt says, or finds that it was bought already, and waits until it is known what came. Asked for
@@ -77,13 +70,13 @@ pub struct PurchaseOutcome {
 /// # Errors
 /// What says nothing about the capacity: credentials, network, a wait that came to its end. A refusal is no error
 /// but in [`PurchaseOutcome::short`].
-pub async fn buy(buying: PurchaseRequest<'_>) -> Result<PurchaseOutcome> {
-    match buying.attempt.source {
-        Source::SpotBlock => Box::pin(spot_block::buy(buying)).await,
-        Source::Spot => Box::pin(fleet::buy(buying, Market::Spot)).await,
-        Source::OnDemand => Box::pin(fleet::buy(buying, Market::OnDemand)).await,
-        Source::Reservation => Box::pin(reservation::buy(buying)).await,
-        Source::CapacityBlock => Box::pin(capacity_block::buy(buying)).await,
+pub async fn buy(request: PurchaseRequest<'_>) -> Result<PurchaseOutcome> {
+    match request.attempt.source {
+        Source::SpotBlock => Box::pin(spot_block::buy(request)).await,
+        Source::Spot => Box::pin(fleet::buy(request, Market::Spot)).await,
+        Source::OnDemand => Box::pin(fleet::buy(request, Market::OnDemand)).await,
+        Source::Reservation => Box::pin(reservation::buy(request)).await,
+        Source::CapacityBlock => Box::pin(capacity_block::buy(request)).await,
     }
 }
 

@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
-use super::refusal::{self, Refusal, Shortfall};
-use super::{PurchaseOutcome, PurchaseRequest};
+use super::{Bought, PurchaseOutcome, PurchaseRequest, Shortfall, outcome};
 use crate::aws::ec2::LaunchInto;
+use crate::aws::refusal::{self, Refusal};
 use crate::model::capacity_reservation::CapacityReservation;
-use crate::model::error::{Error, Result};
+use crate::model::error::Result;
 use crate::model::ownership::Marks;
 use crate::model::record::attempt_of;
 use crate::runtime::wait::{Poll, SETTLE_LIMIT, WaitSpec};
@@ -19,35 +19,35 @@ use crate::runtime::wait::{Poll, SETTLE_LIMIT, WaitSpec};
 const ACTIVE_LIMIT: Duration = Duration::from_secs(300);
 
 /// A reservation to launch into: its id, the type, the subnet.
-struct Place {
+struct LaunchTarget {
     reservation: String,
     instance_type: String,
     subnet: String,
 }
 
 /// Reserves and launches, or finds what was reserved and launched before.
-pub(super) async fn buy(buying: PurchaseRequest<'_>) -> Result<PurchaseOutcome> {
-    let PurchaseRequest { record, asked, .. } = buying;
-    if let Some(came) = buying.decided() {
-        return Ok(came);
+pub(super) async fn buy(request: PurchaseRequest<'_>) -> Result<PurchaseOutcome> {
+    let PurchaseRequest { record, asked, .. } = request;
+    if let Some(outcome) = request.decided() {
+        return Ok(outcome);
     }
     let place = match &record.spec.reservation {
-        Some(id) => given(buying, id).await,
-        None => own(buying).await,
+        Some(id) => given(request, id).await,
+        None => own(request).await,
     };
     let place = match place {
         Ok(Ok(place)) => place,
         Ok(Err(short)) => return Ok(refused(short)),
-        Err(error) => return refusal::outcome(error, refusal::of_call),
+        Err(error) => return outcome(error, refusal::of_call),
     };
-    match launched(buying, &place).await {
-        Ok(()) => Ok(PurchaseOutcome { instances: asked, short: None }),
-        Err(error) => refusal::outcome(error, refusal::of_call),
+    match launched(request, &place).await {
+        Ok(instances) => Ok(PurchaseOutcome::of(asked).naming(Bought { instances, ..Bought::default() })),
+        Err(error) => outcome(error, refusal::of_call),
     }
 }
 
 fn refused(short: Shortfall) -> PurchaseOutcome {
-    PurchaseOutcome { instances: 0, short: Some(short) }
+    PurchaseOutcome::short(0, short)
 }
 
 fn short(refusal: Refusal, code: String, why: String) -> Shortfall {
@@ -55,8 +55,8 @@ fn short(refusal: Refusal, code: String, why: String) -> Shortfall {
 }
 
 /// The user's reservation, if the block fits into it. Whether there is room in it, AWS says when it is launched into.
-async fn given(buying: PurchaseRequest<'_>, id: &str) -> Result<std::result::Result<Place, Shortfall>> {
-    let PurchaseRequest { session, attempt, .. } = buying;
+async fn given(request: PurchaseRequest<'_>, id: &str) -> Result<std::result::Result<LaunchTarget, Shortfall>> {
+    let PurchaseRequest { session, attempt, .. } = request;
     let found = session.aws.ec2.reservation(id).await?;
     if !found.is_active() {
         return Ok(Err(over(&found)));
@@ -73,12 +73,12 @@ async fn given(buying: PurchaseRequest<'_>, id: &str) -> Result<std::result::Res
         );
         return Ok(Err(short(Refusal::Never, "reservation-mismatch".to_owned(), why)));
     };
-    Ok(Ok(Place { reservation: found.id, instance_type: found.instance_type, subnet: subnet.id }))
+    Ok(Ok(LaunchTarget { reservation: found.id, instance_type: found.instance_type, subnet: subnet.id }))
 }
 
 /// The attempt's own reservation, once it is active.
-async fn own(buying: PurchaseRequest<'_>) -> Result<std::result::Result<Place, Shortfall>> {
-    let PurchaseRequest { session, record, attempt, asked, block, .. } = buying;
+async fn own(request: PurchaseRequest<'_>) -> Result<std::result::Result<LaunchTarget, Shortfall>> {
+    let PurchaseRequest { session, record, attempt, asked, block, .. } = request;
     let known = block.reservations.iter().find(|it| attempt_of(&it.tags) == Some(attempt.number)).cloned();
     let first = match known {
         Some(known) => known,
@@ -88,17 +88,17 @@ async fn own(buying: PurchaseRequest<'_>) -> Result<std::result::Result<Place, S
             session.aws.ec2.reserve(&record.spec, attempt, asked, zone).await?
         }
     };
-    let found = if first.is_active() { first } else { settled(buying, first).await? };
+    let found = if first.is_active() { first } else { settled(request, first).await? };
     if !found.is_active() {
         return Ok(Err(over(&found)));
     }
     let subnet = attempt.pool.subnets.first().cloned().unwrap_or_default();
-    Ok(Ok(Place { reservation: found.id, instance_type: found.instance_type, subnet }))
+    Ok(Ok(LaunchTarget { reservation: found.id, instance_type: found.instance_type, subnet }))
 }
 
 /// Waits until a reservation is no longer on its way.
-async fn settled(buying: PurchaseRequest<'_>, first: CapacityReservation) -> Result<CapacityReservation> {
-    let PurchaseRequest { session, record, .. } = buying;
+async fn settled(request: PurchaseRequest<'_>, first: CapacityReservation) -> Result<CapacityReservation> {
+    let PurchaseRequest { session, record, .. } = request;
     let spec = &record.spec;
     let marks = Marks::of_block(session.environment(), &spec.block);
     let bound = WaitSpec {
@@ -132,8 +132,8 @@ fn over(found: &CapacityReservation) -> Shortfall {
 }
 
 /// Launches into the reservation; what was made a moment ago may not be known everywhere yet.
-async fn launched(buying: PurchaseRequest<'_>, place: &Place) -> Result<()> {
-    let PurchaseRequest { session, record, attempt, asked, launch, .. } = buying;
+async fn launched(request: PurchaseRequest<'_>, place: &LaunchTarget) -> Result<Vec<String>> {
+    let PurchaseRequest { session, record, attempt, asked, launch, .. } = request;
     let into = LaunchInto {
         record,
         attempt,
@@ -156,12 +156,10 @@ async fn launched(buying: PurchaseRequest<'_>, place: &Place) -> Result<()> {
         ),
     };
     let look = async || match session.aws.ec2.launch_into(into).await {
-        Err(error) if refusal::profile_too_new(&error) || not_known_yet(&error) => Ok(Poll::NotYet(error.to_string())),
+        Err(error) if refusal::profile_too_new(&error) || refusal::is_reservation_too_new(&error) => {
+            Ok(Poll::NotYet(error.to_string()))
+        }
         result => result.map(Poll::Done),
     };
     session.waits.until(session.ui, bound, look).await
-}
-
-fn not_known_yet(error: &Error) -> bool {
-    error.aws().is_some_and(|it| it.code.as_deref() == Some("InvalidCapacityReservationId.NotFound"))
 }

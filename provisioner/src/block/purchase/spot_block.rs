@@ -5,29 +5,16 @@ use std::time::Duration;
 
 use node_contract::names::tag;
 
-use super::refusal::{self, Refusal, Shortfall};
-use super::{PurchaseOutcome, PurchaseRequest, with_profile};
-use crate::model::error::{AwsFailure, Result};
+use super::{Bought, PurchaseOutcome, PurchaseRequest, Shortfall, outcome, with_profile};
+use crate::aws::refusal::{self, Refusal};
+use crate::model::error::Result;
 use crate::model::ownership::Marks;
-use crate::model::record::{Attempt, attempt_of};
+use crate::model::record::{PurchaseAttempt, attempt_of};
 use crate::model::spot_request::{SpotRequest, SpotRequestStatus};
 use crate::runtime::wait::{Poll, WaitSpec};
 
 /// How long after ValidUntil a request may still be shown open.
 const GRACE: Duration = Duration::from_secs(60);
-
-/// What a refusal of RequestSpotInstances means. The wording of AWS's refusal of a duration may have changed, so it is
-/// told by the parameter's name `[A]`.
-#[must_use]
-pub(super) fn refusal(failure: &AwsFailure) -> Refusal {
-    let message = failure.message.to_lowercase();
-    let of_duration = message.contains("blockduration") || message.contains("defined duration");
-    match refusal::of_call(failure) {
-        Refusal::Passing => Refusal::Passing,
-        _ if of_duration => Refusal::NotSold,
-        refusal => refusal,
-    }
-}
 
 /// What it means that a request was not fulfilled.
 fn unfulfilled(request: &SpotRequest, held: Option<&str>) -> Refusal {
@@ -40,29 +27,29 @@ fn unfulfilled(request: &SpotRequest, held: Option<&str>) -> Refusal {
 }
 
 /// The requests of one attempt.
-fn of_attempt(requests: &[SpotRequest], attempt: &Attempt) -> Vec<SpotRequest> {
+fn of_attempt(requests: &[SpotRequest], attempt: &PurchaseAttempt) -> Vec<SpotRequest> {
     requests.iter().filter(|it| attempt_of(&it.tags) == Some(attempt.number)).cloned().collect()
 }
 
 /// Where AWS doesn't show all requests, the purchase is repeated: under the same token it gives those that were made.
-pub(super) async fn buy(buying: PurchaseRequest<'_>) -> Result<PurchaseOutcome> {
-    let requests = of_attempt(&buying.block.requests, buying.attempt);
-    let asked = usize::try_from(buying.asked).unwrap_or(usize::MAX);
-    let mut expected = requests.len();
+pub(super) async fn buy(request: PurchaseRequest<'_>) -> Result<PurchaseOutcome> {
+    let requests = of_attempt(&request.block.requests, request.attempt);
+    let asked = usize::try_from(request.asked).unwrap_or(usize::MAX);
+    let (mut expected, mut named) = (requests.len(), Vec::new());
     if requests.len() < asked {
-        if buying.session.now() < buying.attempt.valid_until {
-            match purchase(buying).await {
-                Ok(()) => expected = asked,
-                Err(error) => return refusal::outcome(error, refusal).map(|came| explained(buying, came)),
+        if request.session.now() < request.attempt.valid_until {
+            match purchase(request).await {
+                Ok(requests) => (expected, named) = (asked, requests),
+                Err(error) => return outcome(error, refusal::of_spot_block).map(|outcome| explained(request, outcome)),
             }
         } else if requests.is_empty() {
-            return Ok(PurchaseOutcome { instances: 0, short: Some(Shortfall::too_late()) });
+            return Ok(PurchaseOutcome::short(0, Shortfall::too_late()));
         }
     }
-    let fulfilment = fulfilment(buying, expected).await?;
+    let fulfilment = fulfilment(request, expected, &named).await?;
     let is_failed = |it: &&SpotRequest| it.status() == SpotRequestStatus::Failed;
     let failed: Vec<&SpotRequest> = fulfilment.requests.iter().filter(is_failed).collect();
-    let came = fulfilment.requests.len() - failed.len();
+    let outcome = fulfilment.requests.len() - failed.len();
     let short = failed.first().map(|first| Shortfall {
         refusal: unfulfilled(first, fulfilment.held.as_deref()),
         code: first.code.clone(),
@@ -78,13 +65,15 @@ pub(super) async fn buy(buying: PurchaseRequest<'_>) -> Result<PurchaseOutcome> 
             "Raise [block] max-price, or ask for fewer instances, another type or subnet; --valid-for waits longer",
         ),
     });
-    Ok(PurchaseOutcome { instances: u32::try_from(came).unwrap_or(u32::MAX), short })
+    let instances = u32::try_from(outcome).unwrap_or(u32::MAX);
+    let bought = Bought { requests: named, ..Bought::default() };
+    Ok(PurchaseOutcome { instances, short, bought })
 }
 
 /// What the user is told of a refusal.
-fn explained(buying: PurchaseRequest<'_>, mut came: PurchaseOutcome) -> PurchaseOutcome {
-    let block = &buying.record.spec.block;
-    if let Some(short) = came.short.as_mut().filter(|short| short.refusal == Refusal::NotSold) {
+fn explained(request: PurchaseRequest<'_>, mut outcome: PurchaseOutcome) -> PurchaseOutcome {
+    let block = &request.record.spec.block;
+    if let Some(short) = outcome.short.as_mut().filter(|short| short.refusal == Refusal::NotSold) {
         short.why = format!(
             "AWS refuses to sell block {block} as a spot block: EC2 has sold no spot instances with a defined duration \
              since the end of 2022"
@@ -95,11 +84,11 @@ fn explained(buying: PurchaseRequest<'_>, mut came: PurchaseOutcome) -> Purchase
              user-data` join it",
         );
     }
-    came
+    outcome
 }
 
-async fn purchase(buying: PurchaseRequest<'_>) -> Result<()> {
-    let PurchaseRequest { session, record, attempt, asked, launch, .. } = buying;
+async fn purchase(request: PurchaseRequest<'_>) -> Result<Vec<String>> {
+    let PurchaseRequest { session, record, attempt, asked, launch, .. } = request;
     let ask = async || session.aws.ec2.request_spot_block(&record.spec, attempt, asked, launch).await;
     with_profile(session, launch, ask).await
 }
@@ -112,9 +101,9 @@ struct Fulfilment {
 }
 
 /// Waits until no request may still be fulfilled that isn't. All of a purchase are made at once, and AWS may show some of
-/// them later.
-async fn fulfilment(buying: PurchaseRequest<'_>, expected: usize) -> Result<Fulfilment> {
-    let PurchaseRequest { session, record, attempt, .. } = buying;
+/// them later; `named` are the ids that its answer gave.
+async fn fulfilment(request: PurchaseRequest<'_>, expected: usize, named: &[String]) -> Result<Fulfilment> {
+    let PurchaseRequest { session, record, attempt, .. } = request;
     let mut held = None;
     let spec = &record.spec;
     let marks = Marks::of_block(session.environment(), &spec.block);
@@ -126,21 +115,25 @@ async fn fulfilment(buying: PurchaseRequest<'_>, expected: usize) -> Result<Fulf
     };
     let look = async || {
         let seen = session.aws.ec2.spot_requests(tag::BLOCK, &spec.block).await?;
-        let ours: Vec<SpotRequest> = seen.into_iter().filter(|it| marks.are_on(&it.tags)).collect();
-        let ours = of_attempt(&ours, attempt);
-        if ours.len() < expected {
-            return Ok(Poll::NotYet(format!("{} shown so far", ours.len())));
+        let owned: Vec<SpotRequest> = seen.into_iter().filter(|it| marks.are_on(&it.tags)).collect();
+        let mut owned = of_attempt(&owned, attempt);
+        // What AWS's answer named is this attempt's, whether its tags show or not.
+        let unshown = |id: &&String| owned.iter().all(|request| request.id != **id);
+        let unshown: Vec<String> = named.iter().filter(unshown).cloned().collect();
+        owned.extend(session.aws.ec2.spot_requests_of(&unshown).await?);
+        if owned.len() < expected {
+            return Ok(Poll::NotYet(format!("{} shown so far", owned.len())));
         }
-        let holding = ours.iter().filter(|it| match it.status() {
+        let holding = owned.iter().filter(|it| match it.status() {
             SpotRequestStatus::Holding => true,
             SpotRequestStatus::Live => it.instance.is_none(),
             SpotRequestStatus::Failed | SpotRequestStatus::Over => false,
         });
         match holding.clone().next() {
-            None => Ok(Poll::Done(Fulfilment { requests: ours, held: held.take() })),
+            None => Ok(Poll::Done(Fulfilment { requests: owned, held: held.take() })),
             Some(first) => {
                 held = Some(format!("{} ({})", first.code, first.message));
-                let done = ours.len() - holding.count();
+                let done = owned.len() - holding.count();
                 Ok(Poll::NotYet(format!("{done} fulfilled; {} is {}", first.id, first.code)))
             }
         }
@@ -151,33 +144,9 @@ async fn fulfilment(buying: PurchaseRequest<'_>, expected: usize) -> Result<Fulf
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::block::tests::request;
-    use crate::model::error::Kind;
 
-    #[test]
-    fn a_refused_duration_is_told_from_other_refusals() {
-        let failure = |kind, code: &str, message: &str| AwsFailure {
-            action: "ec2:RequestSpotInstances",
-            resource: "block".into(),
-            kind,
-            code: Some(code.into()),
-            message: message.into(),
-            request_id: None,
-        };
-        for (kind, code, message, expected) in [
-            (
-                Kind::Rejected,
-                "InvalidParameterValue",
-                "BlockDurationMinutes is not a valid parameter",
-                Refusal::NotSold,
-            ),
-            (Kind::Rejected, "UnsupportedOperation", "Spot with a defined duration is not supported", Refusal::NotSold),
-            (Kind::Throttled, "RequestLimitExceeded", "BlockDurationMinutes", Refusal::Passing),
-            (Kind::Rejected, "InvalidParameterValue", "Invalid zone", Refusal::Never),
-            (Kind::Rejected, "SpotMaxPriceTooLow", "", Refusal::Price),
-        ] {
-            assert_eq!(refusal(&failure(kind, code, message)), expected, "{code}: {message}");
-        }
+    fn request(id: &str, state: &str, code: &str) -> SpotRequest {
+        SpotRequest { id: id.into(), state: state.into(), code: code.into(), ..SpotRequest::default() }
     }
 
     #[test]
@@ -190,7 +159,7 @@ mod tests {
             ("bad-parameters", None, Refusal::Never),
             ("canceled-before-fulfillment", None, Refusal::Never),
         ] {
-            assert_eq!(unfulfilled(&request("sir-1", "closed", code, None), held), expected, "{code} {held:?}");
+            assert_eq!(unfulfilled(&request("sir-1", "closed", code), held), expected, "{code} {held:?}");
         }
     }
 }

@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// Deleting a queue loses the jobs in it.
 ///
 /// # Errors
-/// [`Error::State`] when there are some, unless `discard`.
+/// [`Error::state`] when there are some, unless `discard`.
 pub(super) async fn refuse_to_lose_jobs(session: &Session<'_>, discard: bool) -> Result<()> {
     let queue = &session.settings.environment.queue;
     if discard || session.aws.batch.queue(queue).await?.is_none() {
@@ -34,56 +34,55 @@ pub(super) async fn refuse_to_lose_jobs(session: &Session<'_>, discard: bool) ->
     if waiting.is_empty() {
         return Ok(());
     }
-    Err(Error::State {
-        what: format!("queue {queue} has jobs that would be lost: {}", waiting.join(", ")),
-        next: "wait for them, cancel them, end the block alone with `spotblock down`, or give --discard-jobs"
-            .to_owned(),
-    })
+    Err(Error::state(
+        format!("queue {queue} has jobs that would be lost: {}", waiting.join(", ")),
+        "wait for them, cancel them, end the block alone with `spotblock down`, or give --discard-jobs",
+    ))
 }
 
 /// What a CloudFormation stack made, only that stack can take back: its next update would fail on what is missing.
 ///
 /// # Errors
-/// [`Error::State`] when the queue is a stack's.
+/// [`Error::state`] when the queue is a stack's.
 pub(super) async fn refuse_a_stacks(session: &Session<'_>) -> Result<()> {
     let queue = &session.settings.environment.queue;
     let Some(has) = session.aws.batch.queue(queue).await? else { return Ok(()) };
     // Batch's compute environments don't get this tag, its queues do `[V, resource specification]`.
     let Some(stack) = has.tags.get("aws:cloudformation:stack-name") else { return Ok(()) };
-    Err(Error::State {
-        what: format!("queue {queue} was made by CloudFormation stack {stack}"),
-        next: format!(
+    Err(Error::state(
+        format!("queue {queue} was made by CloudFormation stack {stack}"),
+        format!(
             "end the blocks with `spotblock down`, then remove the rest with `aws cloudformation delete-stack \
              --stack-name {stack}`"
         ),
-    })
+    ))
 }
 
 /// Removes what carries the environment's mark, as far as it can. What fails is noted.
 ///
 /// # Errors
 /// As [`Failures::note`].
-pub(super) async fn remove(session: &Session<'_>, ended: &mut Ended, troubles: &mut Failures) -> Result<()> {
+pub(super) async fn remove(session: &Session<'_>, ended: &mut Ended, failures: &mut Failures) -> Result<()> {
     let (desired, ui) = (Desired::new(session.settings), session.ui);
     let queue_is_gone = queue(session, &desired, ended).await;
-    let queue_is_gone = troubles.keep(ui, queue_is_gone, format!("job queue {}", desired.queue))?;
+    let queue_is_gone = failures.ok_or_note(ui, queue_is_gone, format!("job queue {}", desired.queue))?;
     let mut batch_is_done = queue_is_gone.is_some();
     if queue_is_gone == Some(true) {
         let removed = compute_environment(session, &desired, ended).await;
         let name = format!("compute environment {}", desired.environment);
-        batch_is_done = troubles.keep(ui, removed, name)?.is_some();
+        batch_is_done = failures.ok_or_note(ui, removed, name)?.is_some();
     }
     let removed = definitions(session, &desired, ended).await;
-    troubles.keep(ui, removed, "job definitions")?;
+    failures.ok_or_note(ui, removed, "job definitions")?;
     if let Choice::Made(name) = &desired.profile {
         let removed = profile(session, &desired, name, ended).await;
-        troubles.keep(ui, removed, format!("instance profile and role {name}"))?;
+        failures.ok_or_note(ui, removed, format!("instance profile and role {name}"))?;
     } else {
         ended.kept.push(format!("instance profile {}, which is yours", desired.profile.name()));
     }
     if let Some(scheduler) = &desired.scheduler {
         let removed = schedules(session, &desired, scheduler, ended).await;
-        troubles.keep(ui, removed, format!("schedule group {} and its role", scheduler.group))?;
+        failures.ok_or_note(ui, removed, format!("schedule group {} and its role", scheduler.group))?;
     }
     match &desired.service_role {
         // Batch works with it to delete the environment.
@@ -92,7 +91,7 @@ pub(super) async fn remove(session: &Session<'_>, ended: &mut Ended, troubles: &
         }
         Choice::Made(name) => {
             let removed = service_role(session, &desired, name, ended).await;
-            troubles.keep(ui, removed, format!("service role {name}"))?;
+            failures.ok_or_note(ui, removed, format!("service role {name}"))?;
         }
         Choice::Existing(_) => {
             ended.kept.push(format!("service role {}, which is yours", desired.service_role.name()));
@@ -108,7 +107,7 @@ fn foreign(kind: &str, name: &str) -> String {
 async fn queue(session: &Session<'_>, desired: &Desired, ended: &mut Ended) -> Result<bool> {
     let (batch, name) = (&session.aws.batch, &desired.queue);
     let Some(has) = batch.queue(name).await? else { return Ok(true) };
-    let Some(ours) = desired.marks().claim(name, &has.tags) else {
+    let Some(owned) = desired.marks().claim(name, &has.tags) else {
         ended.kept.push(foreign("job queue", name));
         return Ok(!has.environments.contains(&desired.environment));
     };
@@ -117,7 +116,7 @@ async fn queue(session: &Session<'_>, desired: &Desired, ended: &mut Ended) -> R
     let what = |what: &str| bound(format!("{of} to be {what}"));
     if has.status != "DELETING" {
         if has.state != "DISABLED" {
-            session.change(&of, async || batch.disable_queue(&ours).await).await?;
+            session.change(&of, async || batch.disable_queue(&owned).await).await?;
         }
         session
             .waits
@@ -129,7 +128,7 @@ async fn queue(session: &Session<'_>, desired: &Desired, ended: &mut Ended) -> R
                 None => Ok(Poll::Done(())),
             })
             .await?;
-        session.change(&of, async || batch.delete_queue(&ours).await).await?;
+        session.change(&of, async || batch.delete_queue(&owned).await).await?;
     }
     session
         .waits
@@ -145,7 +144,7 @@ async fn queue(session: &Session<'_>, desired: &Desired, ended: &mut Ended) -> R
 async fn compute_environment(session: &Session<'_>, desired: &Desired, ended: &mut Ended) -> Result<()> {
     let (batch, name) = (&session.aws.batch, &desired.environment);
     let Some(has) = batch.environment(name).await? else { return Ok(()) };
-    let Some(ours) = desired.marks().claim(name, &has.tags) else {
+    let Some(owned) = desired.marks().claim(name, &has.tags) else {
         ended.kept.push(foreign("compute environment", name));
         return Ok(());
     };
@@ -154,7 +153,7 @@ async fn compute_environment(session: &Session<'_>, desired: &Desired, ended: &m
     let what = |what: &str| bound(format!("{of} to be {what}"));
     if has.status != "DELETING" {
         if has.state != "DISABLED" {
-            session.change(&of, async || batch.update_environment(&ours, false, None).await).await?;
+            session.change(&of, async || batch.update_environment(&owned, false, None).await).await?;
         }
         session
             .waits
@@ -166,15 +165,15 @@ async fn compute_environment(session: &Session<'_>, desired: &Desired, ended: &m
                 None => Ok(Poll::Done(())),
             })
             .await?;
-        session.change(&of, async || batch.delete_environment(&ours).await).await?;
+        session.change(&of, async || batch.delete_environment(&owned).await).await?;
     }
     session
         .waits
         .until(session.ui, what("gone"), async || match batch.environment(name).await? {
-            Some(has) if has.status == "INVALID" => Err(Error::State {
-                what: format!("compute environment {name} can't be deleted: {}", has.reason),
-                next: "repair what Batch names, then run the same command again".to_owned(),
-            }),
+            Some(has) if has.status == "INVALID" => Err(Error::state(
+                format!("compute environment {name} can't be deleted: {}", has.reason),
+                "repair what Batch names, then run the same command again",
+            )),
             Some(has) => Ok(Poll::NotYet(has.status)),
             None => Ok(Poll::Done(())),
         })
@@ -191,8 +190,8 @@ async fn definitions(session: &Session<'_>, desired: &Desired, ended: &mut Ended
     for wanted in &desired.definitions {
         for revision in session.aws.batch.definitions(&wanted.name).await? {
             let name = format!("{}:{}", wanted.name, revision.revision);
-            if let Some(ours) = desired.marks().claim(&revision.arn, &revision.tags) {
-                session.aws.batch.deregister(&ours).await?;
+            if let Some(owned) = desired.marks().claim(&revision.arn, &revision.tags) {
+                session.aws.batch.deregister(&owned).await?;
                 ended.removed.push(format!("job definition {name}"));
             } else {
                 ended.kept.push(foreign("job definition", &name));
@@ -205,11 +204,11 @@ async fn definitions(session: &Session<'_>, desired: &Desired, ended: &mut Ended
 async fn profile(session: &Session<'_>, desired: &Desired, name: &str, ended: &mut Ended) -> Result<()> {
     let iam = &session.aws.iam;
     if let Some(profile) = iam.profile(name).await? {
-        if let Some(ours) = desired.marks().claim(name, &profile.tags) {
+        if let Some(owned) = desired.marks().claim(name, &profile.tags) {
             for role in &profile.roles {
-                iam.remove_role(&ours, role).await?;
+                iam.remove_role(&owned, role).await?;
             }
-            iam.delete_profile(&ours).await?;
+            iam.delete_profile(&owned).await?;
             ended.removed.push(format!("instance profile {name}"));
         } else {
             ended.kept.push(foreign("instance profile", name));
@@ -226,12 +225,12 @@ async fn profile(session: &Session<'_>, desired: &Desired, name: &str, ended: &m
 async fn role_with_policy(session: &Session<'_>, desired: &Desired, name: &str, ended: &mut Ended) -> Result<()> {
     let iam = &session.aws.iam;
     let Some(role) = iam.role(name).await? else { return Ok(()) };
-    let Some(ours) = desired.marks().claim(name, &role.tags) else {
+    let Some(owned) = desired.marks().claim(name, &role.tags) else {
         ended.kept.push(foreign("role", name));
         return Ok(());
     };
-    iam.delete_policy(&ours).await?;
-    iam.delete_role(&ours).await?;
+    iam.delete_policy(&owned).await?;
+    iam.delete_role(&owned).await?;
     ended.removed.push(format!("role {name}"));
     Ok(())
 }
@@ -239,8 +238,8 @@ async fn role_with_policy(session: &Session<'_>, desired: &Desired, name: &str, 
 async fn schedules(session: &Session<'_>, desired: &Desired, scheduler: &Scheduler, ended: &mut Ended) -> Result<()> {
     let (aws, name) = (&session.aws.scheduler, &scheduler.group);
     if let Some(group) = aws.group(name).await? {
-        if let Some(ours) = desired.marks().claim(name, &group.tags) {
-            aws.delete_group(&ours).await?;
+        if let Some(owned) = desired.marks().claim(name, &group.tags) {
+            aws.delete_group(&owned).await?;
             let what = bound(format!("schedule group {name} to be gone"));
             session
                 .waits
@@ -266,12 +265,12 @@ async fn schedules(session: &Session<'_>, desired: &Desired, scheduler: &Schedul
 async fn service_role(session: &Session<'_>, desired: &Desired, name: &str, ended: &mut Ended) -> Result<()> {
     let iam = &session.aws.iam;
     let Some(role) = iam.role(name).await? else { return Ok(()) };
-    let Some(ours) = desired.marks().claim(name, &role.tags) else {
+    let Some(owned) = desired.marks().claim(name, &role.tags) else {
         ended.kept.push(foreign("role", name));
         return Ok(());
     };
-    iam.detach(&ours, &policy::batch_service_policy(names::partition(&session.aws.region))).await?;
-    iam.delete_role(&ours).await?;
+    iam.detach(&owned, &policy::batch_service_policy(names::partition(&session.aws.region))).await?;
+    iam.delete_role(&owned).await?;
     ended.removed.push(format!("role {name}"));
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::session::Session;
 /// Asks for the prices and gives the worst case of the whole block, with what it has used; none where a price is unknown.
 ///
 /// # Errors
-/// [`Error::Capacity`] when it is above `max-cost`, or nobody knows.
+/// [`Error::capacity`] when it is above `max-cost`, or nobody knows.
 pub(super) async fn within_limit(session: &Session<'_>, block: &Block, end: Timestamp) -> Result<Option<Dollars>> {
     let mut bounds = Bounds::default();
     if let Err(error) = bounds.learn(session.aws, std::slice::from_ref(block)).await {
@@ -38,11 +38,7 @@ pub(super) async fn within_limit(session: &Session<'_>, block: &Block, end: Time
             format!("block {} could cost more than max-cost, {limit}{which}", block.id)
         }
     };
-    Err(Error::Capacity {
-        what,
-        source: None,
-        next: "nothing was changed. To go on, raise [block] max-cost or extend it by less".to_owned(),
-    })
+    Err(Error::capacity(what, None, "nothing was changed. To go on, raise [block] max-cost or extend it by less"))
 }
 
 /// Every instance from its launch to its end, at its bound: those that are up to the new one, also where it isn't sure that

@@ -17,7 +17,7 @@ pub(super) struct Answers {
 /// Asks, where somebody can answer.
 ///
 /// # Errors
-/// [`Error::Interrupted`] on Ctrl-C.
+/// [`Error::interrupted`] on Ctrl-C.
 pub(super) async fn ask(ui: &Ui, waits: &Waits) -> Result<Answers> {
     let is_name = |it: &str| is_batch_name(it).then_some(()).ok_or("1 to 128 letters, digits, - and _");
     let is_image = |it: &str| (!it.contains(char::is_whitespace)).then_some(()).ok_or("an image's name has no blanks");
@@ -37,7 +37,7 @@ async fn one(
     loop {
         let Some(answer) = waits.clock().until_stopped(ui.ask(question)).await else {
             ui.after_ctrl_c();
-            return Err(Error::Interrupted { next: "no file was written".to_owned() });
+            return Err(Error::interrupted("no file was written"));
         };
         let Some(answer) = answer? else { return Ok(None) };
         match answer.trim() {

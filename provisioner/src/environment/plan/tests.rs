@@ -5,13 +5,13 @@ use node_contract::names::tag;
 use super::*;
 use crate::aws::batch::Registered;
 use crate::aws::iam::{Profile, Role};
-use crate::aws::scheduler::Group;
+use crate::aws::scheduler::ScheduleGroup;
 use crate::testing::settings;
 
 const CLUSTER: &str = "arn:aws:ecs:us-east-1:123456789012:cluster/c";
 const ROLE: &str = "arn:aws:iam::123456789012:role/BatchServiceRole";
 
-fn ours() -> BTreeMap<String, String> {
+fn owned() -> BTreeMap<String, String> {
     BTreeMap::from([(tag::ENVIRONMENT.to_owned(), "spot-block-test".to_owned())])
 }
 
@@ -26,7 +26,7 @@ fn right() -> Observed {
         arn: format!("{}:1", definition.name),
         revision: 1,
         definition: definition.clone(),
-        tags: ours(),
+        tags: owned(),
     };
     Observed {
         environment: Some(ComputeEnvironment {
@@ -38,7 +38,7 @@ fn right() -> Observed {
             reason: String::new(),
             service_role: ROLE.into(),
             cluster: CLUSTER.into(),
-            tags: ours(),
+            tags: owned(),
         }),
         queue: Some(Queue {
             name: "SpotBlockQueue".into(),
@@ -47,7 +47,7 @@ fn right() -> Observed {
             reason: String::new(),
             priority: 1,
             environments: vec!["spot-block-test".into()],
-            tags: ours(),
+            tags: owned(),
         }),
         definitions: desired.definitions.iter().map(|it| (it.name.clone(), registered(it))).collect(),
         service_role: Some(Role { name: "BatchServiceRole".into(), arn: ROLE.into(), tags: BTreeMap::new() }),
@@ -57,11 +57,11 @@ fn right() -> Observed {
             role_arn: None,
             tags: BTreeMap::new(),
         }),
-        schedule_group: Some(Group { name: "spotblock-spot-block-test".into(), active: true, tags: ours() }),
+        schedule_group: Some(ScheduleGroup { name: "spotblock-spot-block-test".into(), active: true, tags: owned() }),
         scheduler_role: Some(Role {
             name: "spotblock-spot-block-test-scheduler".into(),
             arn: "arn:aws:iam::123456789012:role/spotblock-spot-block-test-scheduler".into(),
-            tags: ours(),
+            tags: owned(),
         }),
         scheduler_policy: Some(policy::scheduler("aws", "123456789012", "spot-block-test")),
         ..Observed::default()
@@ -186,8 +186,8 @@ fn a_made_profile_follows_the_cluster() {
     let name = "spotblock-spot-block-test-instance".to_owned();
     desired.profile = Choice::Made(name.clone());
     let mut observed = right();
-    observed.instance_role = Some(Role { name: name.clone(), arn: "arn".into(), tags: ours() });
-    observed.profile = Some(Profile { name: name.clone(), roles: vec![name], role_arn: None, tags: ours() });
+    observed.instance_role = Some(Role { name: name.clone(), arn: "arn".into(), tags: owned() });
+    observed.profile = Some(Profile { name: name.clone(), roles: vec![name], role_arn: None, tags: owned() });
     observed.instance_policy = Some(policy::instance(&[CLUSTER], None));
     assert!(!environment(&desired, &observed).has_changes());
     observed.instance_policy = Some(policy::instance(&[CLUSTER], None));
@@ -196,7 +196,7 @@ fn a_made_profile_follows_the_cluster() {
     observed.profile = observed.profile.map(|it| Profile { roles: vec!["another".into()], ..it });
     let plan = environment(&desired, &observed);
     assert!(matches!(verdicts(&plan)[4], ("instance profile", Verdict::Refuse { .. })), "somebody else's: {plan:?}");
-    observed.profile = observed.profile.map(|it| Profile { tags: ours(), ..it });
+    observed.profile = observed.profile.map(|it| Profile { tags: owned(), ..it });
     observed.instance_policy = Some(policy::instance(&["another"], None));
     let plan = environment(&desired, &observed);
     assert!(matches!(verdicts(&plan)[4], ("instance profile", Verdict::Change { .. })), "{plan:?}");
@@ -209,7 +209,7 @@ fn a_stacks_policy_is_kept_as_long_as_it_covers_the_cluster() {
     let name = "spotblock-spot-block-test-instance".to_owned();
     desired.profile = Choice::Made(name.clone());
     let mut observed = right();
-    observed.instance_role = Some(Role { name: name.clone(), arn: "arn".into(), tags: ours() });
+    observed.instance_role = Some(Role { name: name.clone(), arn: "arn".into(), tags: owned() });
     observed.profile = Some(Profile { name: name.clone(), roles: vec![name], role_arn: None, tags: BTreeMap::new() });
     let patterns = policy::clusters("aws", "us-east-1", "123456789012", "spot-block-test");
     observed.instance_policy = Some(policy::instance(&patterns, None));

@@ -12,7 +12,7 @@ use crate::model::names;
 
 /// Where the environment is.
 #[derive(Clone, Debug)]
-pub struct Place<'a> {
+pub struct PolicyScope<'a> {
     /// The partition.
     pub partition: &'a str,
     /// The region.
@@ -23,7 +23,7 @@ pub struct Place<'a> {
     pub clusters: &'a [String],
 }
 
-impl Place<'_> {
+impl PolicyScope<'_> {
     fn arn(&self, service: &str, resource: &str) -> String {
         format!("arn:{}:{service}:{}:{}:{resource}", self.partition, self.region, self.account)
     }
@@ -50,7 +50,7 @@ fn when(mut statement: Value, condition: Value) -> Value {
 /// What `env apply` and `down --all` need: environment, queue, job definitions, roles. What is given by name in the
 /// settings is looked at and passed on, never changed.
 #[must_use]
-pub fn environment(desired: &Desired, place: &Place<'_>) -> Value {
+pub fn environment(desired: &Desired, place: &PolicyScope<'_>) -> Value {
     let mut statements = vec![look()];
     statements.extend(batch(desired, place));
     statements.extend(roles(desired, place));
@@ -59,7 +59,7 @@ pub fn environment(desired: &Desired, place: &Place<'_>) -> Value {
 
 /// What everything else needs on top. One policy with both would be longer than IAM takes (6,144 characters `[V]`).
 #[must_use]
-pub fn blocks(desired: &Desired, place: &Place<'_>) -> Value {
+pub fn blocks(desired: &Desired, place: &PolicyScope<'_>) -> Value {
     let mut statements = vec![image(place), consoles(desired, place), output(desired, place)];
     statements.extend(capacity(desired, place));
     statements.extend(capacity_blocks(desired, place));
@@ -101,19 +101,19 @@ fn look() -> Value {
 }
 
 /// The parameters that name an image: AWS's own, and those of the account.
-fn image(place: &Place<'_>) -> Value {
+fn image(place: &PolicyScope<'_>) -> Value {
     let amazon = format!("arn:{}:ssm:{}::parameter/aws/service/ecs/*", place.partition, place.region);
     statement("FindTheImage", &["ssm:GetParameter"], json!([amazon, place.arn("ssm", "parameter/*")]))
 }
 
 /// What the doctor reads of instances that don't join.
-fn consoles(desired: &Desired, place: &Place<'_>) -> Value {
-    let ours = json!({"StringEquals": {format!("aws:ResourceTag/{}", tag::ENVIRONMENT): desired.environment}});
-    when(statement("ReadConsoles", &["ec2:GetConsoleOutput"], place.arn("ec2", "instance/*")), ours)
+fn consoles(desired: &Desired, place: &PolicyScope<'_>) -> Value {
+    let owned = json!({"StringEquals": {format!("aws:ResourceTag/{}", tag::ENVIRONMENT): desired.environment}});
+    when(statement("ReadConsoles", &["ec2:GetConsoleOutput"], place.arn("ec2", "instance/*")), owned)
 }
 
 /// What jobs wrote: where Batch puts it, and where job definitions say otherwise.
-fn output(desired: &Desired, place: &Place<'_>) -> Value {
+fn output(desired: &Desired, place: &PolicyScope<'_>) -> Value {
     let logs = desired.definitions.iter().filter_map(|it| it.log.as_ref()).filter(|it| it.driver == "awslogs");
     let given = logs.filter_map(|it| it.options.get("awslogs-group")).map(String::as_str);
     let groups: BTreeSet<&str> = std::iter::once("/aws/batch/job").chain(given).collect();
@@ -121,7 +121,7 @@ fn output(desired: &Desired, place: &Place<'_>) -> Value {
     statement("ReadJobLogs", &["logs:GetLogEvents"], streams.collect::<Vec<_>>())
 }
 
-fn batch(desired: &Desired, place: &Place<'_>) -> [Value; 2] {
+fn batch(desired: &Desired, place: &PolicyScope<'_>) -> [Value; 2] {
     let environment = place.arn("batch", &format!("compute-environment/{}", desired.environment));
     let queue = place.arn("batch", &format!("job-queue/{}", desired.queue));
     let definitions: Vec<String> =
@@ -149,8 +149,8 @@ fn batch(desired: &Desired, place: &Place<'_>) -> [Value; 2] {
     ]
 }
 
-fn roles(desired: &Desired, place: &Place<'_>) -> Vec<Value> {
-    let ours = |kind: &str| place.iam(&format!("{kind}/spotblock-{}-*", desired.environment));
+fn roles(desired: &Desired, place: &PolicyScope<'_>) -> Vec<Value> {
+    let owned = |kind: &str| place.iam(&format!("{kind}/spotblock-{}-*", desired.environment));
     let profile = place.iam(&format!("instance-profile/{}", desired.profile.name()));
     let scheduler = desired.scheduler.as_ref().map(|it| &it.role);
     let mut passed: Vec<String> = [Some(&desired.service_role), scheduler]
@@ -164,7 +164,7 @@ fn roles(desired: &Desired, place: &Place<'_>) -> Vec<Value> {
     // A profile's role can have any name; usually it has the profile's.
     passed.push(place.role(desired.profile.name()));
     let job_roles = desired.definitions.iter().filter_map(|it| it.job_role.as_deref()).map(|it| place.role(it));
-    let seen: Vec<String> = passed.iter().cloned().chain(job_roles.clone()).chain([ours("role")]).collect();
+    let seen: Vec<String> = passed.iter().cloned().chain(job_roles.clone()).chain([owned("role")]).collect();
     let services = ["batch.amazonaws.com", "ec2.amazonaws.com", "ecs-tasks.amazonaws.com", "scheduler.amazonaws.com"];
     vec![
         statement(
@@ -175,10 +175,10 @@ fn roles(desired: &Desired, place: &Place<'_>) -> Vec<Value> {
         statement(
             "KeepRoles",
             &["iam:CreateRole", "iam:DeleteRole", "iam:DeleteRolePolicy", "iam:PutRolePolicy", "iam:TagRole"],
-            ours("role"),
+            owned("role"),
         ),
         when(
-            statement("KeepBatchsPolicy", &["iam:AttachRolePolicy", "iam:DetachRolePolicy"], ours("role")),
+            statement("KeepBatchsPolicy", &["iam:AttachRolePolicy", "iam:DetachRolePolicy"], owned("role")),
             json!({"ArnEquals": {"iam:PolicyARN": batch_service_policy(place.partition)}}),
         ),
         statement("SeeTheProfile", &["iam:GetInstanceProfile"], json!([profile])),
@@ -191,7 +191,7 @@ fn roles(desired: &Desired, place: &Place<'_>) -> Vec<Value> {
                 "iam:RemoveRoleFromInstanceProfile",
                 "iam:TagInstanceProfile",
             ],
-            ours("instance-profile"),
+            owned("instance-profile"),
         ),
         when(
             statement("PassRoles", &["iam:PassRole"], passed.into_iter().chain(job_roles).collect::<Vec<_>>()),
@@ -204,7 +204,7 @@ fn roles(desired: &Desired, place: &Place<'_>) -> Vec<Value> {
 const MARKED: [&str; 6] =
     ["capacity-reservation", "fleet", "instance", "launch-template", "spot-instances-request", "volume"];
 
-fn capacity(desired: &Desired, place: &Place<'_>) -> Vec<Value> {
+fn capacity(desired: &Desired, place: &PolicyScope<'_>) -> Vec<Value> {
     let asked = json!({"StringEquals": {format!("aws:RequestTag/{}", tag::ENVIRONMENT): desired.environment}});
     let marked = json!({"StringEquals": {format!("aws:ResourceTag/{}", tag::ENVIRONMENT): desired.environment}});
     let profile = place.iam(&format!("instance-profile/{}", desired.profile.name()));
@@ -262,7 +262,7 @@ fn capacity(desired: &Desired, place: &Place<'_>) -> Vec<Value> {
 
 /// Nothing where the settings have no capacity blocks. The right to buy them, which costs much at once, is there only
 /// where they say how much.
-fn capacity_blocks(desired: &Desired, place: &Place<'_>) -> Vec<Value> {
+fn capacity_blocks(desired: &Desired, place: &PolicyScope<'_>) -> Vec<Value> {
     let Some(buys) = &desired.capacity_blocks else { return Vec::new() };
     let reservations = place.arn("ec2", "capacity-reservation/*");
     let mut statements = vec![
@@ -284,8 +284,8 @@ fn capacity_blocks(desired: &Desired, place: &Place<'_>) -> Vec<Value> {
         statements.push(extend(place.arn("ec2", &format!("capacity-reservation/{id}"))));
     }
     if *buys == Buys::Yes {
-        let ours = json!({"StringEquals": {format!("aws:ResourceTag/{}", tag::ENVIRONMENT): desired.environment}});
-        statements.push(when(extend(reservations), ours));
+        let owned = json!({"StringEquals": {format!("aws:ResourceTag/{}", tag::ENVIRONMENT): desired.environment}});
+        statements.push(when(extend(reservations), owned));
         let asked = json!({"StringEquals": {format!("aws:RequestTag/{}", tag::ENVIRONMENT): desired.environment}});
         // Which kinds of resources AWS holds the purchase to is [A].
         let kinds = ["capacity-block", "capacity-reservation"].map(|kind| place.arn("ec2", &format!("{kind}/*")));
@@ -295,7 +295,7 @@ fn capacity_blocks(desired: &Desired, place: &Place<'_>) -> Vec<Value> {
     statements
 }
 
-fn ecs(place: &Place<'_>) -> Vec<Value> {
+fn ecs(place: &PolicyScope<'_>) -> Vec<Value> {
     let default = place.arn("ecs", "cluster/default");
     let names = || place.clusters.iter().map(|cluster| cluster.rsplit('/').next().unwrap_or("*"));
     let inside = |kind: &str| names().map(|name| place.arn("ecs", &format!("{kind}/{name}/*"))).collect::<Vec<_>>();
@@ -321,7 +321,7 @@ fn ecs(place: &Place<'_>) -> Vec<Value> {
 }
 
 /// Nothing where the settings want no schedules.
-fn schedules(desired: &Desired, place: &Place<'_>) -> Option<Value> {
+fn schedules(desired: &Desired, place: &PolicyScope<'_>) -> Option<Value> {
     desired.scheduler.as_ref()?;
     let group = names::schedule_group(&desired.environment);
     let resources = [format!("schedule-group/{group}"), format!("schedule/{group}/*")];
@@ -355,7 +355,7 @@ mod tests {
         settings.block.sources.push(node_contract::Source::CapacityBlock);
         settings.block.max_cost = Some(500.0);
         let clusters = ["arn:aws:ecs:us-east-1:123456789012:cluster/c".to_owned()];
-        let place = Place { partition: "aws", region: "us-east-1", account: "123456789012", clusters: &clusters };
+        let place = PolicyScope { partition: "aws", region: "us-east-1", account: "123456789012", clusters: &clusters };
         let desired = Desired::new(&settings);
         let both = [environment(&desired, &place), blocks(&desired, &place)];
         let statements = both.iter().flat_map(|it| it["Statement"].as_array().cloned().unwrap_or_default());
@@ -408,7 +408,7 @@ mod tests {
         job.log = Some(crate::model::job_definition::Log { driver: "awslogs".to_owned(), options: [group].into() });
         settings.job_definitions.push(job);
         let clusters = ["arn:aws:ecs:us-east-1:1:cluster/c".to_owned()];
-        let place = Place { partition: "aws", region: "us-east-1", account: "1", clusters: &clusters };
+        let place = PolicyScope { partition: "aws", region: "us-east-1", account: "1", clusters: &clusters };
         let streams = output(&Desired::new(&settings), &place)["Resource"].clone();
         let of = |group: &str| format!("arn:aws:logs:us-east-1:1:log-group:{group}:log-stream:*");
         assert_eq!(streams, json!([of("/aws/batch/job"), of("/jobs")]));

@@ -2,8 +2,8 @@
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
-use localcloud::core::faults::Effect;
-use localcloud::core::{Fault, Options};
+use localcloud_core::cloud::faults::Effect;
+use localcloud_core::{Fault, Options};
 
 use super::super::World;
 use super::says;
@@ -74,7 +74,7 @@ async fn what_aws_says_about_the_caller_is_said_with_what_to_do() {
         says(code, &run, 1, &[&format!(":{operation} for "), &format!(" failed: {code}: so it is (request id "), next]);
         assert_eq!(world.launched().len(), 0, "{code}");
         // It says nothing about the block: when it is repaired, the same one is bought.
-        world.cloud(localcloud::core::Cloud::clear_faults);
+        world.cloud(localcloud_core::Cloud::clear_faults);
         let again = world.run(&["up"]).await;
         assert_eq!(again.code, 0, "{code}: {}", again.stderr);
         assert_eq!(world.accepted("CreateLaunchTemplate").len(), 1, "{code}");

@@ -1,7 +1,7 @@
 //! Blocks of which AWS brings nothing, or a part.
 
-use localcloud::core::Options;
-use localcloud::core::options::{SpotBlock, SpotFailure};
+use localcloud_core::Options;
+use localcloud_core::protocol::options::{SpotBlock, SpotFailure};
 
 use super::super::{World, example_with};
 use super::says;

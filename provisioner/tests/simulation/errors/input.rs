@@ -1,6 +1,6 @@
 //! What is wrong in the file and the flags, by itself or beside what is in AWS: said before anything is bought.
 
-use localcloud::core::Options;
+use localcloud_core::Options;
 
 use super::super::{World, example_with};
 use super::says;

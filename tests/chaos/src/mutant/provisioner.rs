@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_smithy_async::time::TimeSource;
 use harness::SimulatedTime;
-use localcloud::core::{Request, Response};
+use localcloud_core::{Request, Response};
 
 use super::Mutant;
 use crate::world::World;

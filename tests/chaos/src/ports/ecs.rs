@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use localcloud::core::agent_calls;
+use localcloud_core::agent_calls;
 use node_contract::names::attribute;
 use serde_json::{Value, json};
 use spotblock_agent::lifecycle::{ExtensionAnswer, InstanceStatus, Outcome, Registration, Survey};

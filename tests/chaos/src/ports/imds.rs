@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use localcloud::core::ec2;
+use localcloud_core::ec2;
 use node_contract::names::tag;
 use spotblock_agent::ports::{Answer, Identity, Metadata, MetadataError, Signal};
 

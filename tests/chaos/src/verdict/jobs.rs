@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use localcloud::core::record::What;
+use localcloud_core::journal::record::What;
 
 use crate::container::How;
 use crate::host::Host;

@@ -18,8 +18,8 @@ use e2e::lives::{self, Terms};
 use e2e::story::Story;
 use e2e::{cli, promises};
 use jiff::SignedDuration;
-use localcloud::core::Event;
-use localcloud::core::record::What;
+use localcloud_core::Event;
+use localcloud_core::journal::record::What;
 use serde_json::json;
 
 /// demo.toml's terms once more, so that the judge doesn't rely on the accused.

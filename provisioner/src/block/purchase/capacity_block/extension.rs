@@ -4,7 +4,7 @@
 //!    and what follows is gone on with, and buys nothing
 //! 2. the mark of a purchase without anything to show for it stands: nothing more is bought
 //! 3. the mark is written, with this run's name, soon after that look; a while later the record is read again: of several
-//!    runs at once the last to write finds its own name, and it alone buys (`bring/lease.rs` tells of the same)
+//!    runs at once the last to write finds its own name, and it alone buys (`launch/lease.rs` tells of the same)
 //! 4. the purchase is sent once, without the SDK's repetitions, and looked for where its answer is lost
 //! 5. it is paid, and the capacity block's end has moved; only then is anybody told
 //!
@@ -17,7 +17,7 @@ use node_contract::Source;
 
 use super::purchase::is_unsure;
 use crate::aws::ec2::{BoughtExtension, ExtensionOffering, Named};
-use crate::model::error::{Error, Result};
+use crate::model::error::{Error, ErrorKind, Result};
 use crate::model::record::{Extension, Record, Reserved};
 use crate::model::source;
 use crate::runtime::wait::{Poll, SETTLE_LIMIT, WaitSpec};
@@ -96,24 +96,24 @@ async fn chosen(
     let Extending { session, reserved, consent, .. } = extending;
     let id = &reserved.id;
     if session.now() > end - EXTENDABLE {
-        return Err(Error::State {
-            what: format!("capacity block {id} ends at {end}, and can be extended until an hour before that"),
-            next: "nothing was changed. `spotblock up --new` starts another block".to_owned(),
-        });
+        return Err(Error::state(
+            format!("capacity block {id} ends at {end}, and can be extended until an hour before that"),
+            "nothing was changed. `spotblock up --new` starts another block",
+        ));
     }
     let by = SignedDuration::from_secs(end.duration_until(wanted).as_secs());
     if let Some(rule) = source::rules(Source::CapacityBlock).impossible(by) {
-        return Err(Error::Usage {
-            what: format!("capacity block {id} can't be extended by {by:#}: {rule}"),
-            next: "give such a length with --by: an extension has the same lengths".to_owned(),
-        });
+        return Err(Error::usage(
+            format!("capacity block {id} can't be extended by {by:#}: {rule}"),
+            "give such a length with --by: an extension has the same lengths",
+        ));
     }
     let mut found = session.aws.ec2.extension_offerings(id, by).await?;
     found.retain(|it| it.end == wanted && it.currency == "USD");
     found.sort_by(|a, b| a.fee.total_cmp(&b.fee));
     let refused = |what: String, next: &str| {
         let next = format!("nothing was bought. {next}; then run the same command again");
-        Err(Error::Capacity { what, source: None, next })
+        Err(Error::capacity(what, None, next))
     };
     let Some(cheapest) = found.into_iter().next() else {
         return refused(
@@ -146,9 +146,11 @@ async fn chosen(
 /// Writes the mark, and gives up where another run has written its own.
 async fn marked(extending: Extending<'_>, mark: &Extension, looked: Timestamp) -> Result<()> {
     let Extending { session, record, .. } = extending;
-    let other = || Error::State {
-        what: format!("another run extends block {}, so this one buys nothing", record.spec.block),
-        next: "run the same command again to follow it".to_owned(),
+    let other = || {
+        Error::state(
+            format!("another run extends block {}, so this one buys nothing", record.spec.block),
+            "run the same command again to follow it",
+        )
     };
     match read(extending).await? {
         Some(now) if now == record.extension => {}
@@ -159,10 +161,10 @@ async fn marked(extending: Extending<'_>, mark: &Extension, looked: Timestamp) -
     if took > HASTE {
         // Others may have looked, and seen nothing, since. The mark says that nothing was sent.
         session.aws.ec2.set_extension(record, mark, true).await?;
-        return Err(Error::State {
-            what: format!("AWS took {} s to answer, too long to buy the extension safely", took.as_secs()),
-            next: "nothing was bought; run the same command again".to_owned(),
-        });
+        return Err(Error::state(
+            format!("AWS took {} s to answer, too long to buy the extension safely", took.as_secs()),
+            "nothing was bought; run the same command again",
+        ));
     }
     session.waits.clock().sleep(SETTLE).await;
     match read(extending).await? {
@@ -185,8 +187,8 @@ async fn sent(extending: Extending<'_>, mark: &Extension) -> Result<()> {
     let Extending { session, record, reserved, .. } = extending;
     match session.aws.ec2.purchase_extension(&reserved.id, &mark.offering).await {
         Ok(_) => Ok(()),
-        Err(Error::Aws(failure)) if is_unsure(&failure) => {
-            session.ui.warn(format_args!("whether the purchase was made is not known, so it is looked for: {failure}"));
+        Err(error) if is_unsure(&error) => {
+            session.ui.warn(format_args!("whether the purchase was made is not known, so it is looked for: {error}"));
             bought_soon(extending, mark).await.map(|_| ())
         }
         Err(error) => {
@@ -213,17 +215,17 @@ async fn bought_soon(extending: Extending<'_>, mark: &Extension) -> Result<Bough
         })
     };
     match session.waits.until(session.ui, bound, look).await {
-        Err(Error::TimedOut { .. }) => Err(Error::State {
-            what: format!(
+        Err(error) if error.kind() == ErrorKind::TimedOut => Err(Error::state(
+            format!(
                 "extension {offering} of capacity block {id} may have been bought, and AWS shows none: nothing more is bought"
             ),
-            next: format!(
+            format!(
                 "run the same command again later: it looks again. If `aws ec2 describe-capacity-block-extension-history` and \
                  the bill show none, take the mark away with `aws ec2 delete-tags --resources {} --tags \
                  Key=spotblock:extension`, and run it again",
                 record.template.id()
             ),
-        }),
+        )),
         result => result,
     }
 }
@@ -253,12 +255,12 @@ async fn paid(extending: Extending<'_>, offering: &str) -> Result<Reserved> {
     };
     match session.waits.until(session.ui, bound, look).await? {
         Some(end) => Ok(Reserved { end, ..reserved.clone() }),
-        None => Err(Error::State {
-            what: format!("the payment of extension {offering} of capacity block {id} failed"),
-            next: format!(
+        None => Err(Error::state(
+            format!("the payment of extension {offering} of capacity block {id} failed"),
+            format!(
                 "block {} ends as before. See to the account's payment, then run the same command again",
                 record.spec.block
             ),
-        }),
+        )),
     }
 }

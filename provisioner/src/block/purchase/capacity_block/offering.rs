@@ -2,16 +2,16 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::PurchaseRequest;
-use super::super::refusal::{self, Refusal, Shortfall};
+use super::super::{PurchaseRequest, Shortfall, outcome};
 use super::short;
 use crate::aws::ec2::{Offering, Search};
-use crate::model::error::{AwsFailure, Error, Result};
+use crate::aws::refusal::{self, Refusal};
+use crate::model::error::Result;
 use crate::session::Session;
 
 /// The cheapest offering that fits, if it may be bought.
-pub(super) async fn chosen(buying: PurchaseRequest<'_>) -> Result<std::result::Result<Offering, Shortfall>> {
-    let PurchaseRequest { session, record, attempt, asked, .. } = buying;
+pub(super) async fn chosen(request: PurchaseRequest<'_>) -> Result<std::result::Result<Offering, Shortfall>> {
+    let PurchaseRequest { session, record, attempt, asked, .. } = request;
     let spec = &record.spec;
     if session.now() >= spec.valid_until {
         return Ok(Err(Shortfall::too_late()));
@@ -19,11 +19,11 @@ pub(super) async fn chosen(buying: PurchaseRequest<'_>) -> Result<std::result::R
     let kind = attempt.pool.types.first().map(String::as_str).unwrap_or_default();
     let found = offerings(session, kind, asked, spec.duration, spec.start_by, &attempt.pool.subnets).await;
     let found = match found {
-        Err(Error::Aws(failure)) => {
-            let came = refusal::outcome(Error::Aws(failure), of_search)?;
-            return Ok(Err(came.short.unwrap_or_else(Shortfall::too_late)));
+        Err(error) => {
+            let outcome = outcome(error, refusal::of_offerings)?;
+            return Ok(Err(outcome.short.unwrap_or_else(Shortfall::too_late)));
         }
-        found => found?,
+        Ok(found) => found,
     };
     let Some(cheapest) = found.into_iter().next() else {
         let why = format!("no capacity block of {asked} x {kind} for {:#} begins by {}", spec.duration, spec.start_by);
@@ -36,7 +36,7 @@ pub(super) async fn chosen(buying: PurchaseRequest<'_>) -> Result<std::result::R
                 format!("the cheapest capacity block costs {}, more than max-cost ${most:.2}", shown_fee(&cheapest));
             Err(short(Refusal::Price, "too-dear", why, "Raise [block] max-cost, or ask for less"))
         }
-        Some(_) if buying.consent => Ok(cheapest),
+        Some(_) if request.consent => Ok(cheapest),
         _ => {
             let why = format!(
                 "a capacity block would cost {} at once and for good, which takes --yes-purchase and [block] max-cost",
@@ -47,14 +47,6 @@ pub(super) async fn chosen(buying: PurchaseRequest<'_>) -> Result<std::result::R
             Err(short(Refusal::Price, "no-consent", why, next))
         }
     })
-}
-
-/// A type that isn't sold so is told by the parameter that AWS names `[A]`.
-fn of_search(failure: &AwsFailure) -> Refusal {
-    match refusal::of_call(failure) {
-        Refusal::Never if failure.message.to_lowercase().contains("instancetype") => Refusal::NotOffered,
-        refusal => refusal,
-    }
 }
 
 /// The offerings that fit, the cheapest first, and of those the earliest.
