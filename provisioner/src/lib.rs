@@ -91,6 +91,7 @@ mod testing;
 
 use args::{BlockFlags, Cli, Command, Global};
 use aws::calls::CallLog;
+use aws::partition::Partition;
 use aws::{Aws, Connection, Location};
 use model::error::{Error, Result};
 use runtime::clock::Clock;
@@ -313,8 +314,16 @@ async fn print_user_data(
             (commands::user_data::cluster(&aws, settings).await?, aws.region.clone())
         }
     };
-    let id = format!("sb-{}", waits.hex(10));
-    ui.print(&commands::user_data::render(settings, args, &cluster, &region, id)?)?;
+    let id = args.block_id.clone().unwrap_or_else(|| format!("sb-{}", waits.hex(10)));
+    let partition = Partition::of(&region).await;
+    let block = block::user_data::BlockIdentity {
+        id: &id,
+        region: &region,
+        dns_suffix: &partition.dns_suffix,
+        cluster: &cluster,
+        source: settings.block.first_source(),
+    };
+    ui.print(&commands::user_data::render(settings, args, block)?)?;
     Ok(0)
 }
 

@@ -48,22 +48,6 @@ pub fn record_number(environment: &str, name: &str) -> Option<u32> {
     name.strip_prefix("spotblock-")?.strip_prefix(environment)?.strip_prefix('-')?.parse().ok()
 }
 
-/// The partition of a region, for ARNs.
-#[must_use]
-pub fn partition(region: &str) -> &'static str {
-    match region {
-        region if region.starts_with("cn-") => "aws-cn",
-        region if region.starts_with("us-gov-") => "aws-us-gov",
-        _ => "aws",
-    }
-}
-
-/// What the names of AWS's services in a region end with.
-#[must_use]
-pub fn domain(region: &str) -> &'static str {
-    if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

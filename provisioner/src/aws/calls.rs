@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use aws_config::SdkConfig;
+use aws_sdk_ec2::operation::RequestId as _;
 use aws_smithy_async::time::SharedTimeSource;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::{
@@ -112,7 +113,7 @@ fn action(bag: &ConfigBag) -> String {
         .map_or_else(|| "a call".to_owned(), |call| format!("{}:{}", prefix(call.service()), call.name()))
 }
 
-/// The service's prefix in permissions, from the name that its model has.
+/// The service's prefix in permissions, from the name that its model has. By hand: the SDKs don't know permissions.
 fn prefix(service: &str) -> String {
     match service {
         "CloudWatch Logs" => "logs".to_owned(),
@@ -120,10 +121,9 @@ fn prefix(service: &str) -> String {
     }
 }
 
-/// From the header that all services send, else from EC2's or IAM's body.
+/// From the header that all services send, else from EC2's or IAM's body, where the SDKs don't look.
 fn request_id(response: &HttpResponse) -> String {
-    let header = ["x-amzn-requestid", "x-amz-request-id"].iter().find_map(|name| response.headers().get(*name));
-    let id = header.map(str::to_owned).or_else(|| {
+    let id = response.request_id().map(str::to_owned).or_else(|| {
         let body = std::str::from_utf8(response.body().bytes()?).ok()?;
         ["requestId", "RequestId", "RequestID"].iter().find_map(|tag| {
             let after = body.split_once(&format!("<{tag}>"))?.1;

@@ -54,7 +54,8 @@ fn or_server(kind: AwsErrorKind, status: u16) -> AwsErrorKind {
     if kind == AwsErrorKind::Rejected && status >= 500 { AwsErrorKind::Server } else { kind }
 }
 
-/// What AWS's code means. Services differ in how they name the same thing.
+/// What AWS's code means. Services differ in how they name the same thing, and the SDKs' own lists say only
+/// what to try again.
 fn kind_of_code(code: &str, message: &str) -> AwsErrorKind {
     const DENIED: [&str; 4] = ["AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"];
     const EXPIRED: [&str; 4] = ["ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"];

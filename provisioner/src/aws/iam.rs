@@ -151,7 +151,7 @@ impl Iam {
     pub async fn policy(&self, role: &str) -> Result<Option<Value>> {
         let call = self.client.get_role_policy().role_name(role).policy_name(names::POLICY);
         let answer = if_there(call.send().await.map_err(failed("iam:GetRolePolicy", role)))?;
-        // IAM gives documents percent-encoded.
+        // IAM gives documents percent-encoded, and the SDK leaves them so.
         Ok(answer.map(|answer| {
             let document = percent_encoding::percent_decode_str(answer.policy_document()).decode_utf8_lossy();
             serde_json::from_str(&document).unwrap_or_default()

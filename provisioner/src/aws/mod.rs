@@ -26,6 +26,7 @@ pub mod ec2;
 pub mod ecs;
 pub mod iam;
 pub mod logs;
+pub(crate) mod partition;
 pub mod pricing;
 pub mod refusal;
 pub mod scheduler;
@@ -93,6 +94,8 @@ pub struct Aws {
     pub ssm: ssm::Ssm,
     /// The region.
     pub region: String,
+    /// Its partition.
+    pub(crate) partition: partition::Partition,
 }
 
 impl Aws {
@@ -115,10 +118,11 @@ impl Aws {
             batch: batch::Batch::new(&base),
             ecs: ecs::Ecs::new(&base),
             iam: iam::Iam::new(&base),
-            logs: logs::Logs::new(&base, &region),
+            logs: logs::Logs::new(&base),
             pricing: pricing::Pricing::new(&base),
             scheduler: scheduler::Scheduler::new(&base),
             ssm: ssm::Ssm::new(&base),
+            partition: partition::Partition::of(&region).await,
             region,
         })
     }
@@ -212,7 +216,7 @@ fn given(ports: &Connection, place: Location, credentials: SharedCredentialsProv
     builder.build()
 }
 
-/// An SDK time as ours; AWS leaves some out, and those count as the earliest.
+/// An SDK time as ours, which the SDKs can't convert to; AWS leaves some out, and those count as the earliest.
 fn time(at: Option<&aws_sdk_ec2::primitives::DateTime>) -> Timestamp {
     at.and_then(|at| Timestamp::new(at.secs(), at.subsec_nanos().try_into().ok()?).ok()).unwrap_or(Timestamp::MIN)
 }

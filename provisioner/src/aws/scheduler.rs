@@ -238,7 +238,7 @@ fn on_time() -> Option<FlexibleTimeWindow> {
     FlexibleTimeWindow::builder().mode(FlexibleTimeWindowMode::Off).build().ok()
 }
 
-/// A moment as a one-time schedule has it, in UTC.
+/// A moment as a one-time schedule has it, in UTC. To the SDK it is any text.
 fn expression(at: Timestamp) -> String {
     format!("at({})", at.strftime("%Y-%m-%dT%H:%M:%S"))
 }

@@ -7,7 +7,8 @@ pub(super) fn describe(error: &dyn Error) -> String {
     plain(&whole_chain(error))
 }
 
-/// An error's text with those of its sources, each said once.
+/// An error's text with those of its sources, each said once. The SDKs' `DisplayErrorContext` adds how all of it
+/// looks to a debugger.
 fn whole_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut at = error.source();

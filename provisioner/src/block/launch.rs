@@ -435,6 +435,7 @@ async fn new_block(
     let of = user_data::BlockIdentity {
         id: &spec.block,
         region: &session.aws.region,
+        dns_suffix: &session.aws.partition.dns_suffix,
         cluster: &environment.cluster,
         source: settings.block.first_source(),
     };

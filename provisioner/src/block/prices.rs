@@ -5,7 +5,6 @@ use node_contract::Source;
 use crate::aws::Aws;
 use crate::model::cost::{Cost, Dollars, Known, is_bound_by_list, quotes, worst_case};
 use crate::model::error::Result;
-use crate::model::names;
 use crate::session::Session;
 use crate::terminal::Ui;
 
@@ -44,7 +43,7 @@ pub async fn on_demand(aws: &Aws, ui: &Ui, types: &[String]) -> Vec<(String, Dol
 /// When the call fails.
 pub async fn list(aws: &Aws, types: &[String]) -> Result<Vec<(String, Dollars)>> {
     // The price list of the other partitions is neither in dollars nor to be asked with these credentials.
-    if names::partition(&aws.region) != "aws" {
+    if aws.partition.id != "aws" {
         return Ok(Vec::new());
     }
     aws.pricing.on_demand(types, &aws.region).await

@@ -36,6 +36,8 @@ pub struct BlockIdentity<'a> {
     pub id: &'a str,
     /// The region.
     pub region: &'a str,
+    /// What the names of AWS's services end with there.
+    pub dns_suffix: &'a str,
     /// The ECS cluster's ARN.
     pub cluster: &'a str,
     /// Where it is bought.
@@ -79,9 +81,9 @@ fn secs(duration: SignedDuration) -> u32 {
     duration.as_secs().try_into().unwrap_or(u32::MAX)
 }
 
-/// The script alone.
+/// The script alone, for a region where the names of AWS's services end with this suffix.
 #[must_use]
-pub fn script(config: &NodeConfig, from: &AgentFrom) -> String {
+pub fn script(config: &NodeConfig, from: &AgentFrom, dns_suffix: &str) -> String {
     let settings = node_contract::user_data::embed(config);
     let mut script = format!("#!/bin/sh\n{settings}");
     let common = COMMON.replace("@AT@", &power_off_at(config));
@@ -91,7 +93,8 @@ pub fn script(config: &NodeConfig, from: &AgentFrom) -> String {
             FETCH.replace("@GET@", GET_URL).replace("@SHA256@", sha256).replace("@URL@", url)
         }
         AgentFrom::S3 { object, endpoint, sha256 } => {
-            let public = || format!("https://s3.{}.{}", config.region, names::domain(&config.region));
+            // By hand, since aws-sdk-s3 would come for this address alone.
+            let public = || format!("https://s3.{}.{}", config.region, dns_suffix);
             let url = format!("{}/{object}", endpoint.clone().unwrap_or_else(public).trim_end_matches('/'));
             let script = FETCH.replace("@GET@", GET_S3).replace("@SHA256@", sha256);
             script.replace("@REGION@", &config.region).replace("@URL@", &url)
@@ -145,7 +148,7 @@ pub fn mime(script: &str, extra: Option<&str>) -> String {
 /// # Errors
 /// [`Error::usage`] when it is over EC2's 16 KiB.
 pub fn whole(settings: &Settings, block: BlockIdentity<'_>) -> Result<String> {
-    let script = script(&node_config(settings, block)?, &settings.agent.from);
+    let script = script(&node_config(settings, block)?, &settings.agent.from, block.dns_suffix);
     let text = match &settings.agent.extra_user_data {
         None => script,
         Some(extra) => mime(&script, Some(extra)),
@@ -166,8 +169,13 @@ pub fn whole(settings: &Settings, block: BlockIdentity<'_>) -> Result<String> {
 /// As [`whole`].
 pub fn preview(settings: &Settings) -> Result<()> {
     let cluster = "c".repeat(400);
-    let block =
-        BlockIdentity { id: "sb-0123456789", region: "ap-northeast-1", cluster: &cluster, source: Source::SpotBlock };
+    let block = BlockIdentity {
+        id: "sb-0123456789",
+        region: "ap-northeast-1",
+        dns_suffix: "amazonaws.com",
+        cluster: &cluster,
+        source: Source::SpotBlock,
+    };
     whole(settings, block).map(|_| ())
 }
 
@@ -206,7 +214,17 @@ mod tests {
 
     fn block() -> BlockIdentity<'static> {
         let cluster = "arn:aws:ecs:us-east-1:123456789012:cluster/spot-block-test_Batch_1f2c";
-        BlockIdentity { id: "sb-0123456789", region: "us-east-1", cluster, source: Source::SpotBlock }
+        BlockIdentity {
+            id: "sb-0123456789",
+            region: "us-east-1",
+            dns_suffix: "amazonaws.com",
+            cluster,
+            source: Source::SpotBlock,
+        }
+    }
+
+    fn script(config: &NodeConfig, from: &AgentFrom) -> String {
+        super::script(config, from, "amazonaws.com")
     }
 
     #[test]
@@ -300,7 +318,7 @@ mod tests {
         assert!(text.contains(&format!("u='https://s3.us-east-1.amazonaws.com/{object}'")), "{text}");
         assert!(text.contains("--aws-sigv4 aws:amz:us-east-1:s3"), "{text}");
         config.region = "cn-north-1".into();
-        let text = script(&config, &from_s3(None));
+        let text = super::script(&config, &from_s3(None), "amazonaws.com.cn");
         assert!(text.contains("u='https://s3.cn-north-1.amazonaws.com.cn/"), "{text}");
         let text = script(&config, &from_s3(Some("http://minio.example.org:9000/")));
         assert!(text.contains(&format!("u='http://minio.example.org:9000/{object}'")), "{text}");

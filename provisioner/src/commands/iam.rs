@@ -16,7 +16,7 @@ use crate::session::Session;
 pub async fn run(session: &Session<'_>, args: &args::Iam) -> Result<u8> {
     let desired = Desired::new(session.settings);
     let region = &session.aws.region;
-    let partition = names::partition(region);
+    let partition = session.aws.partition.id;
     let environment = session.aws.batch.environment(&desired.environment).await?;
     let account = match (&args.account, &environment) {
         (Some(account), _) => account.clone(),

@@ -157,7 +157,13 @@ pub async fn look(session: &Session<'_>, desired: &Desired, new: bool) -> Result
 
 fn timeline(session: &Session<'_>) -> Result<Timeline> {
     let source = session.settings.block.first_source();
-    let of = user_data::BlockIdentity { id: "sb-0000", region: &session.aws.region, cluster: "c", source };
+    let of = user_data::BlockIdentity {
+        id: "sb-0000",
+        region: &session.aws.region,
+        dns_suffix: &session.aws.partition.dns_suffix,
+        cluster: "c",
+        source,
+    };
     Ok(Timeline::new(&user_data::node_config(session.settings, of)?, session.now()))
 }
 

@@ -9,16 +9,14 @@ use crate::environment::desired::Desired;
 use crate::model::error::{Error, Result};
 use crate::settings::Settings;
 
-/// The text to print, for this cluster in this region; `id` is the block's unless the user gave one.
+/// The text to print.
 ///
 /// # Errors
 /// When a rule is broken or it is too long.
-pub fn render(settings: &Settings, args: &args::UserData, cluster: &str, region: &str, id: String) -> Result<String> {
-    let id = args.block_id.clone().unwrap_or(id);
-    let block = BlockIdentity { id: &id, region, cluster, source: settings.block.first_source() };
+pub fn render(settings: &Settings, args: &args::UserData, block: BlockIdentity<'_>) -> Result<String> {
     let whole = user_data::whole(settings, block)?;
     let extra = settings.agent.extra_user_data.as_deref();
-    let script = user_data::script(&user_data::node_config(settings, block)?, &settings.agent.from);
+    let script = user_data::script(&user_data::node_config(settings, block)?, &settings.agent.from, block.dns_suffix);
     Ok(match args.format {
         None => whole,
         Some(Format::Script) => script,

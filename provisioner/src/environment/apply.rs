@@ -52,7 +52,7 @@ async fn perform(session: &Session<'_>, desired: &Desired, action: &Action) -> R
         Action::Nothing | Action::StartBlock => Ok(()),
         Action::ServiceRole(name) => {
             let role = role_of_ours(session, desired, name, &policy::trust("batch.amazonaws.com")).await?;
-            aws.iam.attach(&role, &policy::batch_service_policy(names::partition(&aws.region))).await
+            aws.iam.attach(&role, &policy::batch_service_policy(aws.partition.id)).await
         }
         Action::CreateEnvironment => {
             create_environment(session, desired).await?;
@@ -177,7 +177,7 @@ async fn scheduler_role(session: &Session<'_>, desired: &Desired, name: &str) ->
     // Of all that a user writes or AWS gives, only the cluster's ARN has the account for certain.
     let environment = environment_valid(session, &desired.environment).await?;
     let account = policy::account(&environment.cluster);
-    let partition = names::partition(&session.aws.region);
+    let partition = session.aws.partition.id;
     let trust = policy::trust_schedules(partition, account, &names::schedule_group(&desired.environment));
     let role = role_of_ours(session, desired, name, &trust).await?;
     session.aws.iam.put_policy(&role, &policy::scheduler(partition, account, &desired.environment)).await

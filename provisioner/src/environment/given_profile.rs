@@ -4,7 +4,6 @@
 use crate::environment::desired::{Choice, Desired};
 use crate::environment::observe::Observed;
 use crate::environment::policy;
-use crate::model::names;
 use crate::session::Session;
 
 /// What the instances can't join without.
@@ -26,7 +25,8 @@ pub async fn warning(session: &Session<'_>, desired: &Desired, observed: &Observ
     let Choice::Existing(name) = &desired.profile else { return None };
     let role = observed.profile.as_ref()?.role_arn.as_deref()?;
     let cluster = observed.environment.as_ref().map(|it| it.cluster.clone()).filter(|it| !it.is_empty());
-    let cluster = cluster.unwrap_or_else(|| to_be(role, &session.aws.region, &desired.environment));
+    let cluster =
+        cluster.unwrap_or_else(|| to_be(role, session.aws.partition.id, &session.aws.region, &desired.environment));
     let actions = [&JOIN[..], &AGENT].concat();
     // Whoever may not ask, or asks where nobody can tell, is not kept from anything by it.
     let lacking = session.aws.iam.denied(role, &actions, &resources(&cluster), &cluster).await.ok()?;
@@ -52,8 +52,8 @@ fn say(profile: &str, lacking: &[String]) -> Option<String> {
 }
 
 /// The ARN of a cluster as Batch would make it for the environment, in the account of this role.
-fn to_be(role: &str, region: &str, environment: &str) -> String {
-    let [pattern, _] = policy::clusters(names::partition(region), region, policy::account(role), environment);
+fn to_be(role: &str, partition: &str, region: &str, environment: &str) -> String {
+    let [pattern, _] = policy::clusters(partition, region, policy::account(role), environment);
     pattern.replace('?', "0")
 }
 
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn resources_are_those_of_the_cluster() {
-        let cluster = to_be("arn:aws:iam::123456789012:role/r", "us-east-1", "e");
+        let cluster = to_be("arn:aws:iam::123456789012:role/r", "aws", "us-east-1", "e");
         assert!(cluster.starts_with("arn:aws:ecs:us-east-1:123456789012:cluster/AWSBatch-e-0000"), "{cluster}");
         let [_, instance, task] = <[String; 3]>::try_from(resources(&cluster)).expect("three");
         assert!(instance.contains(":container-instance/AWSBatch-e-0000") && instance.ends_with("/0"), "{instance}");

@@ -13,7 +13,6 @@ use crate::environment::desired::{Choice, Desired, Scheduler};
 use crate::environment::policy;
 use crate::model::batch::{ComputeEnvironment, Queue};
 use crate::model::error::{Error, Result};
-use crate::model::names;
 use crate::settings::{self, Settings};
 
 /// The resources around a block, as they are.
@@ -75,7 +74,7 @@ pub async fn observe(aws: &Aws, desired: &Desired) -> Result<Observed> {
         }
     }
     if let (Choice::Made(name), Some(_)) = (&desired.service_role, &observed.service_role) {
-        let wanted = policy::batch_service_policy(names::partition(&aws.region));
+        let wanted = policy::batch_service_policy(aws.partition.id);
         observed.service_policy = aws.iam.attached(name).await?.contains(&wanted);
     }
     match &desired.profile {

@@ -44,7 +44,7 @@ pub fn scheduler(partition: &str, account: &str, environment: &str) -> Value {
     })
 }
 
-/// The account in an ARN.
+/// The account in an ARN, for which the SDKs have no type.
 #[must_use]
 pub fn account(arn: &str) -> &str {
     arn.split(':').nth(4).unwrap_or_default()

@@ -61,7 +61,7 @@ async fn refused(world: &World) {
     assert!(run.stderr.contains("< logs:GetLogEvents: 200, request id "), "{}", run.stderr);
 }
 
-/// Catches: a client made by hand that looks elsewhere than the SDKs' own ones. Nobody listens where everything else is.
+/// Catches: a client that looks elsewhere than the others. Nobody listens where everything else is.
 #[tokio::test]
 async fn an_endpoint_of_its_own_is_honoured_as_that_of_any_service_is() {
     let world = World::new("spot-block-test.toml", &[]).await;

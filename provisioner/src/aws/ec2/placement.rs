@@ -95,6 +95,7 @@ impl Ec2 {
             Err(error) if error.is_aws(AwsErrorKind::Rejected) => ask(false).await?,
             answer => answer?,
         };
+        // The SDK leaves it in base64.
         let bytes = BASE64_STANDARD.decode(answer.output().unwrap_or_default()).unwrap_or_default();
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }

@@ -8,7 +8,6 @@ use crate::environment::desired::{Choice, Desired, Scheduler};
 use crate::environment::policy;
 use crate::model::batch::JOB_STATES;
 use crate::model::error::{Error, Result};
-use crate::model::names;
 use crate::runtime::failures::Failures;
 use crate::runtime::wait::{Poll, WaitSpec};
 use crate::session::Session;
@@ -269,7 +268,7 @@ async fn service_role(session: &Session<'_>, desired: &Desired, name: &str, ende
         ended.kept.push(foreign("role", name));
         return Ok(());
     };
-    iam.detach(&owned, &policy::batch_service_policy(names::partition(&session.aws.region))).await?;
+    iam.detach(&owned, &policy::batch_service_policy(session.aws.partition.id)).await?;
     iam.delete_role(&owned).await?;
     ended.removed.push(format!("role {name}"));
     Ok(())
