@@ -75,24 +75,31 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use provisioner_model as model;
 
-pub mod args;
-pub mod aws;
-pub mod block;
-pub mod commands;
-pub mod diagnosis;
-pub mod environment;
-pub mod runtime;
-pub mod session;
-pub mod settings;
-pub mod terminal;
+mod args;
+mod aws;
+mod block;
+mod commands;
+mod diagnosis;
+mod environment;
+mod runtime;
+mod session;
+mod settings;
+mod terminal;
 
 #[cfg(test)]
 mod testing;
 
-use args::{BlockFlags, Cli, Command, Global};
-use aws::calls::CallLog;
+// What `main.rs` needs, and whoever drives the program in a test.
+pub use args::{Cli, command, parse};
+pub use aws::calls::CallLog;
+pub use aws::{Account, Connection};
+pub use diagnosis::Cause;
+pub use terminal::Answers;
+pub use terminal::screen::Size;
+
+use args::{BlockFlags, Command, Global};
 use aws::partition::Partition;
-use aws::{Aws, Connection, Location};
+use aws::{Aws, Location};
 use model::error::{Error, Result};
 use runtime::clock::Clock;
 use runtime::interrupt::Interrupt;
@@ -112,11 +119,11 @@ pub struct Ports {
     /// Whether stderr is a terminal.
     pub terminal: bool,
     /// Somebody who answers questions, if stdin and stderr are a terminal.
-    pub answers: Option<terminal::Answers>,
+    pub answers: Option<Answers>,
     /// How large a terminal stdout is.
-    pub screen: terminal::screen::Size,
+    pub screen: Size,
     /// How large a terminal stderr is.
-    pub progress: terminal::screen::Size,
+    pub progress: Size,
     /// New blocks' ids and the jitter of waits follow from it.
     pub seed: u64,
     /// One message each time the user wants to stop (Ctrl-C, SIGTERM).

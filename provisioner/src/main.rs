@@ -8,15 +8,14 @@ use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use spotblock::Ports;
-use spotblock::args;
-use spotblock::aws::calls::CallLog;
-use spotblock::aws::{Account, Connection};
-use spotblock::terminal::Answers;
+use spotblock::CallLog;
+use spotblock::{Account, Connection};
+use spotblock::Answers;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 fn main() -> std::io::Result<ExitCode> {
-    let cli = args::parse();
+    let cli = spotblock::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let code = runtime.block_on(async { spotblock::run(cli, ports(interrupts())).await });
     // Not waited for: after an interrupt a name look-up may still be under way in a thread, for as long as it likes.

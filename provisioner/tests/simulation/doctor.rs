@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use localcloud_core::Options;
 use serde_json::json;
-use spotblock::diagnosis::Cause;
+use spotblock::Cause;
 
 use super::{Run, World, example_with};
 use scenes::scene;

@@ -57,7 +57,7 @@ async fn live(sources: &[&str]) -> World {
 fn each_command_has_a_section_or_prints_what_is_not_ours() {
     let sections = PAGE.lines().filter_map(|line| line.strip_prefix("## "));
     let told: BTreeSet<&str> = sections.flat_map(|line| line.split('`').skip(1).step_by(2)).collect();
-    let commands = leaves(&spotblock::args::command(), "");
+    let commands = leaves(&spotblock::command(), "");
     let ours: BTreeSet<&str> = commands.iter().map(String::as_str).filter(|path| !OTHERS.contains(path)).collect();
     assert_eq!(told, ours);
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use aws_smithy_async::rt::sleep::SharedAsyncSleep;
 use harness::{Answered, Call, Kill, LATENCY, Network, Program, Unanswered, account, deliver};
 use localcloud_core::Request;
-use spotblock::terminal::Answers;
+use spotblock::Answers;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::World;

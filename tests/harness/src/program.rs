@@ -6,9 +6,9 @@ use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::{SharedTimeSource, TimeSource};
 use clap::Parser as _;
 use spotblock::Ports;
-use spotblock::args::Cli;
-use spotblock::aws::calls::CallLog;
-use spotblock::aws::{Account, Connection};
+use spotblock::Cli;
+use spotblock::CallLog;
+use spotblock::{Account, Connection};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::kill::{Kill, KillPoint};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use localcloud_core::{Options, ec2};
 use serde_json::{Value, json};
-use spotblock::diagnosis::Cause;
+use spotblock::Cause;
 
 use super::super::{World, example_with};
 use super::{environment, live, stuck, submitted};
