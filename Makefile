@@ -1,5 +1,5 @@
 # What people run. Each target sets up what it needs; everything it makes is below target/.
-.PHONY: bench chaos demo fuzz goodput house test lint build snapshots dist dist-provisioner boot peers clean help
+.PHONY: bench chaos check demo fuzz goodput house test lint build snapshots dist dist-provisioner boot peers clean help
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 16
@@ -23,6 +23,13 @@ test: lint build target/venv/.ready  ## everything: lints, wire protocols, unit 
 	@# One more than there are processors: whole lives mostly wait.
 	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --workspace --test-threads $$(($$(nproc) + 1)); \
 	else cargo test --locked --workspace; fi
+
+# Tests that go through each point of a run take every eighth here, another one each time: `make test` takes all.
+check:  ## the quick loop: format, clippy, every test that runs in process; 2 minutes on two cores once all is built
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- --deny warnings
+	SPOTBLOCK_EVERY_NTH=8 cargo nextest run --locked --workspace --lib --bins --test simulation --test chaos \
+		--test rules --test crates --test units --test docs
 
 # Up to 1000 blocks take less time than a build that is optimised for more of them.
 chaos:  ## whole blocks under every fault there is, on simulated time: BLOCKS=1000 of them, or SEED=n to see one again

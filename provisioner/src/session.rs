@@ -12,7 +12,7 @@ use crate::terminal::Ui;
 const BUSY_LIMIT: Duration = Duration::from_secs(120);
 
 /// Everything a command works with.
-pub struct Session<'a> {
+pub(crate) struct Session<'a> {
     /// What the user wants.
     pub settings: &'a Settings,
     /// AWS.
@@ -26,7 +26,7 @@ pub struct Session<'a> {
 impl Session<'_> {
     /// The environment's name.
     #[must_use]
-    pub fn environment(&self) -> &str {
+    pub(crate) fn environment(&self) -> &str {
         &self.settings.environment.name
     }
 
@@ -35,7 +35,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// When the change fails for good, or the thing stays busy.
-    pub async fn change(&self, what: &str, mut change: impl AsyncFnMut() -> Result<()>) -> Result<()> {
+    pub(crate) async fn change(&self, what: &str, mut change: impl AsyncFnMut() -> Result<()>) -> Result<()> {
         let bound = WaitSpec {
             what: format!("{what} to take a change"),
             limit: BUSY_LIMIT,
@@ -46,7 +46,7 @@ impl Session<'_> {
 
     /// The time now.
     #[must_use]
-    pub fn now(&self) -> jiff::Timestamp {
+    pub(crate) fn now(&self) -> jiff::Timestamp {
         self.waits.clock().now()
     }
 }

@@ -9,18 +9,18 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod block;
 #[cfg(test)]
 mod docs;
-pub mod help;
+pub(crate) mod help;
 mod jobs;
 mod life;
 mod more;
 mod setup;
 
-pub use block::{BlockFlags, Format, Plan, Request, Up, UserData, Waiting};
+pub(crate) use block::{BlockFlags, Format, Plan, Request, Up, UserData, Waiting};
 pub use help::{command, parse};
-pub use jobs::Submit;
-pub use life::{Down, Drain, Extend, Reap, Status};
-pub use more::{Completions, Doctor, Iam, Jobs, Logs, Man, Shell, Who};
-pub use setup::{Env, Init};
+pub(crate) use jobs::Submit;
+pub(crate) use life::{Down, Drain, Extend, Reap, Status};
+pub(crate) use more::{Completions, Doctor, Iam, Jobs, Logs, Man, Shell, Who};
+pub(crate) use setup::{Env, Init};
 
 /// Brings fixed-length blocks of EC2 capacity to AWS Batch, and ends them.
 #[derive(Clone, Debug, Parser)]

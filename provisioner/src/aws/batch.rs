@@ -14,11 +14,11 @@ use crate::model::ownership::Owned;
 mod definitions;
 mod jobs;
 
-pub use definitions::Registered;
-pub use jobs::{Children, Detail, Job, JobAttempt, Listed};
+pub(crate) use definitions::Registered;
+pub(crate) use jobs::{Children, Detail, Job, JobAttempt, Listed};
 
 /// The client.
-pub struct Batch {
+pub(crate) struct Batch {
     client: Client,
 }
 
@@ -48,7 +48,7 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn environment(&self, name: &str) -> Result<Option<ComputeEnvironment>> {
+    pub(crate) async fn environment(&self, name: &str) -> Result<Option<ComputeEnvironment>> {
         let call = self.client.describe_compute_environments().compute_environments(name);
         let answer = call.send().await.map_err(failed("batch:DescribeComputeEnvironments", name))?;
         let found = answer.compute_environments().first().map(|it| ComputeEnvironment {
@@ -69,7 +69,7 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn create_environment(&self, name: &str, role: &str, tags: &BTreeMap<String, String>) -> Result<()> {
+    pub(crate) async fn create_environment(&self, name: &str, role: &str, tags: &BTreeMap<String, String>) -> Result<()> {
         self.client
             .create_compute_environment()
             .compute_environment_name(name)
@@ -87,7 +87,7 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn update_environment(&self, owned: &Owned, enabled: bool, role: Option<&str>) -> Result<()> {
+    pub(crate) async fn update_environment(&self, owned: &Owned, enabled: bool, role: Option<&str>) -> Result<()> {
         self.client
             .update_compute_environment()
             .compute_environment(owned.id())
@@ -103,7 +103,7 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn delete_environment(&self, owned: &Owned) -> Result<()> {
+    pub(crate) async fn delete_environment(&self, owned: &Owned) -> Result<()> {
         let call = self.client.delete_compute_environment().compute_environment(owned.id());
         call.send().await.map(|_| ()).map_err(failed("batch:DeleteComputeEnvironment", owned.id()))
     }
@@ -112,7 +112,7 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn queue(&self, name: &str) -> Result<Option<Queue>> {
+    pub(crate) async fn queue(&self, name: &str) -> Result<Option<Queue>> {
         let call = self.client.describe_job_queues().job_queues(name);
         let answer = call.send().await.map_err(failed("batch:DescribeJobQueues", name))?;
         let found = answer.job_queues().first().map(|it| {
@@ -138,7 +138,7 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn create_queue(
+    pub(crate) async fn create_queue(
         &self,
         name: &str,
         priority: i32,
@@ -162,7 +162,7 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn update_queue(&self, owned: &Owned, priority: i32) -> Result<()> {
+    pub(crate) async fn update_queue(&self, owned: &Owned, priority: i32) -> Result<()> {
         let call = self.client.update_job_queue().job_queue(owned.id()).state(JqState::Enabled).priority(priority);
         call.send().await.map(|_| ()).map_err(failed("batch:UpdateJobQueue", owned.id()))
     }
@@ -171,7 +171,7 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn disable_queue(&self, owned: &Owned) -> Result<()> {
+    pub(crate) async fn disable_queue(&self, owned: &Owned) -> Result<()> {
         let call = self.client.update_job_queue().job_queue(owned.id()).state(JqState::Disabled);
         call.send().await.map(|_| ()).map_err(failed("batch:UpdateJobQueue", owned.id()))
     }
@@ -180,7 +180,7 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn delete_queue(&self, owned: &Owned) -> Result<()> {
+    pub(crate) async fn delete_queue(&self, owned: &Owned) -> Result<()> {
         let call = self.client.delete_job_queue().job_queue(owned.id());
         call.send().await.map(|_| ()).map_err(failed("batch:DeleteJobQueue", owned.id()))
     }
@@ -189,7 +189,7 @@ impl Batch {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn count_jobs(&self, queue: &str, state: &str) -> Result<usize> {
+    pub(crate) async fn count_jobs(&self, queue: &str, state: &str) -> Result<usize> {
         let call = self.client.list_jobs().job_queue(queue).job_status(JobStatus::from(state));
         let mut jobs = call.into_paginator().items().send();
         let mut count = 0;

@@ -134,7 +134,7 @@ fn request_id(response: &HttpResponse) -> String {
 }
 
 /// What all clients are built from.
-pub struct Base {
+pub(crate) struct Base {
     pub(super) sdk: SdkConfig,
     pub(super) calls: CallLog,
 }

@@ -93,7 +93,7 @@ fn kind_of_code(code: &str, message: &str) -> AwsErrorKind {
 /// Whether Batch refuses a service role that is too new to be assumed. Batch has no code for this; the
 /// texts are those that its users report `[V, terraform-provider-aws#34145]`.
 #[must_use]
-pub fn is_batch_role_too_new(error: &Error) -> bool {
+pub(crate) fn is_batch_role_too_new(error: &Error) -> bool {
     let says = |text: &str| says(error, text);
     says("role") && (says("assume") || says("authorized"))
 }
@@ -101,7 +101,7 @@ pub fn is_batch_role_too_new(error: &Error) -> bool {
 /// Whether EventBridge Scheduler refuses a role that is too new to be assumed. A caller without iam:PassRole
 /// is "not authorized", which lasts, so that word doesn't count here.
 #[must_use]
-pub fn is_scheduler_role_too_new(error: &Error) -> bool {
+pub(crate) fn is_scheduler_role_too_new(error: &Error) -> bool {
     says(error, "role") && says(error, "assume")
 }
 

@@ -26,18 +26,18 @@ mod records;
 mod reservations;
 mod types;
 
-pub use capacity_blocks::{BoughtExtension, CapacityBlockReservation, ExtensionOffering, Offering, Search};
-pub use fleets::{Fleet, Market, Order};
-pub use network::{Image, SecurityGroup, Subnet};
-pub use placement::{InstancePlacement, Way};
-pub use records::Named;
-pub use reservations::LaunchInto;
+pub(crate) use capacity_blocks::{BoughtExtension, CapacityBlockReservation, ExtensionOffering, Offering, Search};
+pub(crate) use fleets::{Fleet, Market, Order};
+pub(crate) use network::Image;
+pub(crate) use placement::{InstancePlacement, Way};
+pub(crate) use records::Named;
+pub(crate) use reservations::LaunchInto;
 
 /// EC2 takes up to 200 values in a filter.
 const FILTER_VALUES: usize = 200;
 
 /// The client.
-pub struct Ec2 {
+pub(crate) struct Ec2 {
     client: Client,
 }
 
@@ -51,7 +51,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// AWS's refusal among others.
-    pub async fn request_spot_block(
+    pub(crate) async fn request_spot_block(
         &self,
         spec: &BlockSpec,
         attempt: &PurchaseAttempt,
@@ -81,7 +81,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn spot_requests(&self, tag: &str, value: &str) -> Result<Vec<SpotRequest>> {
+    pub(crate) async fn spot_requests(&self, tag: &str, value: &str) -> Result<Vec<SpotRequest>> {
         self.described(filter(&format!("tag:{tag}"), [value.to_owned()])).await
     }
 
@@ -89,7 +89,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn spot_requests_of(&self, ids: &[String]) -> Result<Vec<SpotRequest>> {
+    pub(crate) async fn spot_requests_of(&self, ids: &[String]) -> Result<Vec<SpotRequest>> {
         let mut requests = Vec::new();
         for some in ids.chunks(FILTER_VALUES) {
             requests.extend(self.described(filter("spot-instance-request-id", some.to_vec())).await?);
@@ -112,7 +112,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn cancel_spot_requests(&self, requests: &[Owned]) -> Result<()> {
+    pub(crate) async fn cancel_spot_requests(&self, requests: &[Owned]) -> Result<()> {
         for some in ids(requests).chunks(FILTER_VALUES) {
             self.client
                 .cancel_spot_instance_requests()
@@ -129,7 +129,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn instances_of_requests(&self, requests: &[SpotRequest]) -> Result<Vec<Instance>> {
+    pub(crate) async fn instances_of_requests(&self, requests: &[SpotRequest]) -> Result<Vec<Instance>> {
         let ids: Vec<String> = requests.iter().filter_map(|request| request.instance.clone()).collect();
         self.instances_with_ids(&ids).await
     }
@@ -138,7 +138,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn instances_with_ids(&self, ids: &[String]) -> Result<Vec<Instance>> {
+    pub(crate) async fn instances_with_ids(&self, ids: &[String]) -> Result<Vec<Instance>> {
         let mut instances = Vec::new();
         for some in ids.chunks(FILTER_VALUES) {
             instances.extend(self.instances(filter("instance-id", some.to_vec())).await?);
@@ -150,13 +150,13 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn instances_tagged(&self, tag: &str, value: &str) -> Result<Vec<Instance>> {
+    pub(crate) async fn instances_tagged(&self, tag: &str, value: &str) -> Result<Vec<Instance>> {
         self.instances(filter(&format!("tag:{tag}"), [value.to_owned()])).await
     }
 
     /// All values of this tag on instances, spot requests, capacity reservations and launch templates: a result for each
     /// kind, since one can be denied and the others not.
-    pub async fn values_of_tag(&self, tag: &str) -> [Result<BTreeSet<String>>; 4] {
+    pub(crate) async fn values_of_tag(&self, tag: &str) -> [Result<BTreeSet<String>>; 4] {
         type Tags = BTreeMap<String, String>;
         let by = || filter("tag-key", [tag.to_owned()]);
         let values = |all: Vec<Tags>| all.into_iter().filter_map(|mut tags| tags.remove(tag)).collect();
@@ -193,7 +193,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn terminate(&self, instances: &[Owned]) -> Result<()> {
+    pub(crate) async fn terminate(&self, instances: &[Owned]) -> Result<()> {
         for some in ids(instances).chunks(FILTER_VALUES) {
             match self.terminate_some(some).await {
                 Err(error) if error.is_aws(AwsErrorKind::NotFound) && some.len() > 1 => {
@@ -216,7 +216,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn tag(&self, things: &[Owned], tags: &BTreeMap<String, String>) -> Result<()> {
+    pub(crate) async fn tag(&self, things: &[Owned], tags: &BTreeMap<String, String>) -> Result<()> {
         for some in ids(things).chunks(FILTER_VALUES) {
             self.client
                 .create_tags()

@@ -16,7 +16,7 @@ use crate::model::ownership::{Owned, ids};
 
 mod hosts;
 
-pub use hosts::{Host, Room};
+pub(crate) use hosts::{Host, Room};
 
 /// DescribeContainerInstances takes up to 100 `[V]`.
 const DESCRIBE_LIMIT: usize = 100;
@@ -26,7 +26,7 @@ const UPDATE_LIMIT: usize = 10;
 
 /// A task that has not ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Task {
+pub(crate) struct Task {
     /// Its ARN.
     pub arn: String,
     /// The ARN of the container instance that it is on.
@@ -36,13 +36,13 @@ pub struct Task {
 }
 
 /// The client.
-pub struct Ecs {
+pub(crate) struct Ecs {
     client: Client,
 }
 
 /// A container instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Member {
+pub(crate) struct Member {
     /// Its ARN.
     pub arn: String,
     /// Its status, such as ACTIVE.
@@ -65,7 +65,7 @@ pub struct Member {
 
 impl Member {
     /// All container instances of the EC2 instance.
-    pub fn arns(&self) -> impl Iterator<Item = &String> {
+    pub(crate) fn arns(&self) -> impl Iterator<Item = &String> {
         std::iter::once(&self.arn).chain(&self.others)
     }
 
@@ -79,7 +79,7 @@ impl Member {
 
     /// Whether it takes jobs, or did: one that drains has joined before.
     #[must_use]
-    pub fn has_joined(&self) -> bool {
+    pub(crate) fn has_joined(&self) -> bool {
         self.connected && matches!(self.status.as_str(), "ACTIVE" | "DRAINING")
     }
 }
@@ -99,7 +99,7 @@ impl Ecs {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn members(&self, cluster: &str) -> Result<BTreeMap<String, Member>> {
+    pub(crate) async fn members(&self, cluster: &str) -> Result<BTreeMap<String, Member>> {
         let mut members = BTreeMap::new();
         self.update_members(cluster, &mut members).await?;
         Ok(members)
@@ -110,7 +110,7 @@ impl Ecs {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn update_members(&self, cluster: &str, members: &mut BTreeMap<String, Member>) -> Result<()> {
+    pub(crate) async fn update_members(&self, cluster: &str, members: &mut BTreeMap<String, Member>) -> Result<()> {
         let arns = self.member_arns(cluster).await?;
         let listed: BTreeSet<&String> = arns.iter().collect();
         members.retain(|_, member| member.has_joined() && listed.contains(&member.arn));
@@ -170,7 +170,7 @@ impl Ecs {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn drain(&self, cluster: &str, members: &[Owned]) -> Result<()> {
+    pub(crate) async fn drain(&self, cluster: &str, members: &[Owned]) -> Result<()> {
         for some in ids(members).chunks(UPDATE_LIMIT) {
             let call = self.client.update_container_instances_state().cluster(cluster);
             let call = call.set_container_instances(Some(some.to_vec())).status(ContainerInstanceStatus::Draining);
@@ -184,7 +184,7 @@ impl Ecs {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn live_tasks(&self, cluster: &str) -> Result<Vec<Task>> {
+    pub(crate) async fn live_tasks(&self, cluster: &str) -> Result<Vec<Task>> {
         let mut arns = Vec::new();
         for status in [DesiredStatus::Running, DesiredStatus::Stopped] {
             let call = self.client.list_tasks().cluster(cluster).desired_status(status);
@@ -211,7 +211,7 @@ impl Ecs {
     ///
     /// # Errors
     /// When the call fails otherwise.
-    pub async fn stop(&self, cluster: &str, task: &Owned, reason: &str) -> Result<()> {
+    pub(crate) async fn stop(&self, cluster: &str, task: &Owned, reason: &str) -> Result<()> {
         let call = self.client.stop_task().cluster(cluster).task(task.id()).reason(reason);
         match call.send().await.map_err(failed("ecs:StopTask", task.id())) {
             Err(error) if error.aws().is_some_and(|it| it.message.contains("not found")) => Ok(()),

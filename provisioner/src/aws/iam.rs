@@ -12,15 +12,13 @@ use crate::model::names;
 use crate::model::ownership::Owned;
 
 /// The client.
-pub struct Iam {
+pub(crate) struct Iam {
     client: Client,
 }
 
 /// A role.
 #[derive(Clone, Debug)]
-pub struct Role {
-    /// Its name.
-    pub name: String,
+pub(crate) struct Role {
     /// Its ARN.
     pub arn: String,
     /// Its tags.
@@ -29,9 +27,7 @@ pub struct Role {
 
 /// An instance profile.
 #[derive(Clone, Debug)]
-pub struct Profile {
-    /// Its name.
-    pub name: String,
+pub(crate) struct Profile {
     /// The names of its roles; one at most.
     pub roles: Vec<String>,
     /// The ARN of its role.
@@ -84,12 +80,12 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn role(&self, name: &str) -> Result<Option<Role>> {
+    pub(crate) async fn role(&self, name: &str) -> Result<Option<Role>> {
         let result = self.client.get_role().role_name(name).send().await.map_err(failed("iam:GetRole", name));
         Ok(if_there(result)?.and_then(|answer| {
             let role = answer.role()?;
             let tags = our_tags(role.tags());
-            Some(Role { name: role.role_name().to_owned(), arn: role.arn().to_owned(), tags })
+            Some(Role { arn: role.arn().to_owned(), tags })
         }))
     }
 
@@ -97,7 +93,7 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails otherwise.
-    pub async fn create_role(
+    pub(crate) async fn create_role(
         &self,
         name: &str,
         trust: &Value,
@@ -120,7 +116,7 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn attach(&self, role: &Owned, policy: &str) -> Result<()> {
+    pub(crate) async fn attach(&self, role: &Owned, policy: &str) -> Result<()> {
         let call = self.client.attach_role_policy().role_name(role.id()).policy_arn(policy);
         call.send().await.map(|_| ()).map_err(failed("iam:AttachRolePolicy", role.id()))
     }
@@ -129,7 +125,7 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn attached(&self, role: &str) -> Result<Vec<String>> {
+    pub(crate) async fn attached(&self, role: &str) -> Result<Vec<String>> {
         let call = self.client.list_attached_role_policies().role_name(role);
         let answer = call.send().await.map_err(failed("iam:ListAttachedRolePolicies", role))?;
         Ok(answer.attached_policies().iter().filter_map(|it| it.policy_arn().map(str::to_owned)).collect())
@@ -139,7 +135,7 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn detach(&self, role: &Owned, policy: &str) -> Result<()> {
+    pub(crate) async fn detach(&self, role: &Owned, policy: &str) -> Result<()> {
         let call = self.client.detach_role_policy().role_name(role.id()).policy_arn(policy);
         gone_is_gone(call.send().await.map_err(failed("iam:DetachRolePolicy", role.id())))
     }
@@ -148,7 +144,7 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn policy(&self, role: &str) -> Result<Option<Value>> {
+    pub(crate) async fn policy(&self, role: &str) -> Result<Option<Value>> {
         let call = self.client.get_role_policy().role_name(role).policy_name(names::POLICY);
         let answer = if_there(call.send().await.map_err(failed("iam:GetRolePolicy", role)))?;
         // IAM gives documents percent-encoded, and the SDK leaves them so.
@@ -162,7 +158,7 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn denied(
+    pub(crate) async fn denied(
         &self,
         role: &str,
         actions: &[&str],
@@ -189,7 +185,7 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn put_policy(&self, role: &Owned, document: &Value) -> Result<()> {
+    pub(crate) async fn put_policy(&self, role: &Owned, document: &Value) -> Result<()> {
         let call = self.client.put_role_policy().role_name(role.id()).policy_name(names::POLICY);
         let call = call.policy_document(document.to_string());
         call.send().await.map(|_| ()).map_err(failed("iam:PutRolePolicy", role.id()))
@@ -199,7 +195,7 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn delete_policy(&self, role: &Owned) -> Result<()> {
+    pub(crate) async fn delete_policy(&self, role: &Owned) -> Result<()> {
         let call = self.client.delete_role_policy().role_name(role.id()).policy_name(names::POLICY);
         gone_is_gone(call.send().await.map_err(failed("iam:DeleteRolePolicy", role.id())))
     }
@@ -208,7 +204,7 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn delete_role(&self, role: &Owned) -> Result<()> {
+    pub(crate) async fn delete_role(&self, role: &Owned) -> Result<()> {
         let call = self.client.delete_role().role_name(role.id());
         gone_is_gone(call.send().await.map_err(failed("iam:DeleteRole", role.id())))
     }
@@ -217,14 +213,13 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn profile(&self, name: &str) -> Result<Option<Profile>> {
+    pub(crate) async fn profile(&self, name: &str) -> Result<Option<Profile>> {
         let call = self.client.get_instance_profile().instance_profile_name(name);
         let answer = if_there(call.send().await.map_err(failed("iam:GetInstanceProfile", name)))?;
         Ok(answer.and_then(|answer| {
             let profile = answer.instance_profile()?;
             Some(Profile {
-                name: profile.instance_profile_name().to_owned(),
-                roles: profile.roles().iter().map(|role| role.role_name().to_owned()).collect(),
+                    roles: profile.roles().iter().map(|role| role.role_name().to_owned()).collect(),
                 role_arn: profile.roles().first().map(|role| role.arn().to_owned()),
                 tags: our_tags(profile.tags()),
             })
@@ -235,7 +230,7 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails otherwise.
-    pub async fn create_profile(&self, name: &str, tags: &BTreeMap<String, String>) -> Result<Option<Owned>> {
+    pub(crate) async fn create_profile(&self, name: &str, tags: &BTreeMap<String, String>) -> Result<Option<Owned>> {
         let call = self.client.create_instance_profile().instance_profile_name(name).set_tags(Some(sdk_tags(tags)));
         made_unless_there(call.send().await.map_err(failed("iam:CreateInstanceProfile", name)), name)
     }
@@ -244,7 +239,7 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn add_role(&self, profile: &Owned, role: &str) -> Result<()> {
+    pub(crate) async fn add_role(&self, profile: &Owned, role: &str) -> Result<()> {
         let call = self.client.add_role_to_instance_profile().instance_profile_name(profile.id()).role_name(role);
         call.send().await.map(|_| ()).map_err(failed("iam:AddRoleToInstanceProfile", profile.id()))
     }
@@ -253,7 +248,7 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn remove_role(&self, profile: &Owned, role: &str) -> Result<()> {
+    pub(crate) async fn remove_role(&self, profile: &Owned, role: &str) -> Result<()> {
         let call = self.client.remove_role_from_instance_profile().instance_profile_name(profile.id()).role_name(role);
         gone_is_gone(call.send().await.map_err(failed("iam:RemoveRoleFromInstanceProfile", profile.id())))
     }
@@ -262,7 +257,7 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn delete_profile(&self, profile: &Owned) -> Result<()> {
+    pub(crate) async fn delete_profile(&self, profile: &Owned) -> Result<()> {
         let call = self.client.delete_instance_profile().instance_profile_name(profile.id());
         gone_is_gone(call.send().await.map_err(failed("iam:DeleteInstanceProfile", profile.id())))
     }

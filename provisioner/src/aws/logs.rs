@@ -13,13 +13,13 @@ use crate::aws::classify::failed;
 use crate::model::error::{AwsErrorKind, Error, Result};
 
 /// The client.
-pub struct Logs {
+pub(crate) struct Logs {
     client: Client,
 }
 
 /// A line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Line {
+pub(crate) struct Line {
     /// When it was written.
     pub at: Option<Timestamp>,
     /// What.
@@ -28,7 +28,7 @@ pub struct Line {
 
 /// A part of a stream.
 #[derive(Clone, Debug)]
-pub struct Page {
+pub(crate) struct Page {
     /// Its lines.
     pub lines: Vec<Line>,
     /// Goes on behind it; the one that was given comes back when there is nothing more for now `[V]`.
@@ -46,7 +46,7 @@ impl Logs {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn page(&self, group: &str, stream: &str, token: Option<&str>) -> Result<Option<Page>> {
+    pub(crate) async fn page(&self, group: &str, stream: &str, token: Option<&str>) -> Result<Option<Page>> {
         let token = token.map(str::to_owned);
         self.ask(group, stream, |call| call.start_from_head(true).set_next_token(token)).await
     }
@@ -55,7 +55,7 @@ impl Logs {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn tail(&self, group: &str, stream: &str, most: u32) -> Result<Vec<Line>> {
+    pub(crate) async fn tail(&self, group: &str, stream: &str, most: u32) -> Result<Vec<Line>> {
         let most = i32::try_from(most).unwrap_or(i32::MAX);
         let page = self.ask(group, stream, |call| call.start_from_head(false).limit(most)).await?;
         Ok(page.map(|page| page.lines).unwrap_or_default())

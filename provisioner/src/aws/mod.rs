@@ -19,18 +19,18 @@ use jiff::Timestamp;
 use self::calls::CallLog;
 use crate::model::error::{Error, Result};
 
-pub mod batch;
-pub mod calls;
-pub mod classify;
-pub mod ec2;
-pub mod ecs;
-pub mod iam;
-pub mod logs;
+pub(crate) mod batch;
+pub(crate) mod calls;
+pub(crate) mod classify;
+pub(crate) mod ec2;
+pub(crate) mod ecs;
+pub(crate) mod iam;
+pub(crate) mod logs;
 pub(crate) mod partition;
-pub mod pricing;
-pub mod refusal;
-pub mod scheduler;
-pub mod ssm;
+pub(crate) mod pricing;
+pub(crate) mod refusal;
+pub(crate) mod scheduler;
+pub(crate) mod ssm;
 mod unanswered;
 
 /// Where credentials, region and endpoint come from.
@@ -65,7 +65,7 @@ pub struct Connection {
 
 /// What the user said about where AWS is.
 #[derive(Clone, Debug, Default)]
-pub struct Location {
+pub(crate) struct Location {
     /// The region.
     pub region: Option<String>,
     /// The profile.
@@ -75,7 +75,7 @@ pub struct Location {
 }
 
 /// The clients.
-pub struct Aws {
+pub(crate) struct Aws {
     /// EC2.
     pub ec2: ec2::Ec2,
     /// Batch.
@@ -103,7 +103,7 @@ impl Aws {
     ///
     /// # Errors
     /// [`Error::usage`] without a region, or with an endpoint that is no URL.
-    pub async fn connect(ports: &Connection, place: Location) -> Result<Self> {
+    pub(crate) async fn connect(ports: &Connection, place: Location) -> Result<Self> {
         let config = match &ports.account {
             Account::Chain => from_chain(ports, place).await,
             Account::Given { credentials, endpoint } => given(ports, place, credentials.clone(), endpoint),

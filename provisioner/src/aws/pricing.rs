@@ -19,7 +19,7 @@ const REGION: &str = "us-east-1";
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// The client.
-pub struct Pricing {
+pub(crate) struct Pricing {
     client: Client,
 }
 
@@ -40,7 +40,7 @@ impl Pricing {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn on_demand(&self, types: &[String], region: &str) -> Result<Vec<(String, Dollars)>> {
+    pub(crate) async fn on_demand(&self, types: &[String], region: &str) -> Result<Vec<(String, Dollars)>> {
         let mut filters = vec![filter(FilterType::AnyOf, "instanceType", &types.join(","))];
         filters.extend(
             [

@@ -5,7 +5,7 @@ use crate::model::error::{AwsError, AwsErrorKind, Error};
 
 /// What a refused purchase means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// EC2 doesn't sell this at all, in no pool.
     NotSold,
     /// There is none now.
@@ -27,20 +27,20 @@ pub enum Refusal {
 impl Refusal {
     /// Whether the next attempt may have what this one lacked.
     #[must_use]
-    pub fn leads_on(self) -> bool {
+    pub(crate) fn leads_on(self) -> bool {
         matches!(self, Self::NotSold | Self::NoCapacity | Self::Price | Self::Quota | Self::NotOffered)
     }
 }
 
 /// Whether an error is the refusal of an instance profile that is too new.
 #[must_use]
-pub fn profile_too_new(error: &Error) -> bool {
+pub(crate) fn profile_too_new(error: &Error) -> bool {
     error.aws().is_some_and(|failure| of_call(failure) == Refusal::ProfileTooNew)
 }
 
 /// What the refusal of a call to EC2 means.
 #[must_use]
-pub fn of_call(failure: &AwsError) -> Refusal {
+pub(crate) fn of_call(failure: &AwsError) -> Refusal {
     let code = failure.code.as_deref().unwrap_or_default();
     // AWS counts a lack of capacity among its own failures (status 500) `[A]`; it lasts longer than a repetition.
     if matches!(failure.kind, AwsErrorKind::Server | AwsErrorKind::Rejected) && of_code(code, "") == Refusal::NoCapacity
@@ -60,7 +60,7 @@ pub fn of_call(failure: &AwsError) -> Refusal {
 
 /// What a code of EC2 means, be it of a refused call or of an answer's list of errors.
 #[must_use]
-pub fn of_code(code: &str, message: &str) -> Refusal {
+pub(crate) fn of_code(code: &str, message: &str) -> Refusal {
     let message = message.to_lowercase();
     match code {
         "InsufficientInstanceCapacity"
@@ -94,14 +94,14 @@ fn not_offered(message: &str, code: &str) -> bool {
 
 /// Whether a launch names a capacity reservation that was made a moment ago, and that EC2 doesn't know everywhere yet.
 #[must_use]
-pub fn is_reservation_too_new(error: &Error) -> bool {
+pub(crate) fn is_reservation_too_new(error: &Error) -> bool {
     error.aws().is_some_and(|failure| failure.is("InvalidCapacityReservationId.NotFound"))
 }
 
 /// What a refusal of RequestSpotInstances means. The wording of AWS's refusal of a duration may have changed, so it is
 /// told by the parameter's name `[A]`.
 #[must_use]
-pub fn of_spot_block(failure: &AwsError) -> Refusal {
+pub(crate) fn of_spot_block(failure: &AwsError) -> Refusal {
     let message = failure.message.to_lowercase();
     let of_duration = message.contains("blockduration") || message.contains("defined duration");
     match of_call(failure) {
@@ -113,7 +113,7 @@ pub fn of_spot_block(failure: &AwsError) -> Refusal {
 
 /// A type that isn't sold so is told by the parameter that AWS names `[A]`.
 #[must_use]
-pub fn of_offerings(failure: &AwsError) -> Refusal {
+pub(crate) fn of_offerings(failure: &AwsError) -> Refusal {
     match of_call(failure) {
         Refusal::Never if failure.message.to_lowercase().contains("instancetype") => Refusal::NotOffered,
         refusal => refusal,
@@ -122,7 +122,7 @@ pub fn of_offerings(failure: &AwsError) -> Refusal {
 
 /// An offering that is gone was somebody else's luck.
 #[must_use]
-pub fn of_capacity_block_purchase(failure: &AwsError) -> Refusal {
+pub(crate) fn of_capacity_block_purchase(failure: &AwsError) -> Refusal {
     match of_call(failure) {
         Refusal::Never if failure.kind == AwsErrorKind::NotFound => Refusal::NoCapacity,
         refusal => refusal,

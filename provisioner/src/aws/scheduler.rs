@@ -23,15 +23,13 @@ const RETRIED_FOR: i32 = 6 * 3600;
 const RETRIES: i32 = 185;
 
 /// The client.
-pub struct Scheduler {
+pub(crate) struct Scheduler {
     client: Client,
 }
 
 /// A group of schedules.
 #[derive(Clone, Debug)]
-pub struct ScheduleGroup {
-    /// Its name.
-    pub name: String,
+pub(crate) struct ScheduleGroup {
     /// Whether it takes schedules; it doesn't while it is being deleted.
     pub active: bool,
     /// Its tags.
@@ -40,7 +38,7 @@ pub struct ScheduleGroup {
 
 /// A one-time schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     /// Its name, up to 64 characters.
     pub name: String,
     /// What it is for, in words.
@@ -64,7 +62,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn group(&self, name: &str) -> Result<Option<ScheduleGroup>> {
+    pub(crate) async fn group(&self, name: &str) -> Result<Option<ScheduleGroup>> {
         let call = self.client.get_schedule_group().name(name);
         let answer = match call.send().await.map_err(failed("scheduler:GetScheduleGroup", name)) {
             Err(error) if error.is_aws(AwsErrorKind::NotFound) => return Ok(None),
@@ -72,21 +70,21 @@ impl Scheduler {
         };
         let active = answer.state() != Some(&ScheduleGroupState::Deleting);
         let tags = self.tags(name, answer.arn().unwrap_or_default()).await?;
-        Ok(tags.map(|tags| ScheduleGroup { name: name.to_owned(), active, tags }))
+        Ok(tags.map(|tags| ScheduleGroup { active, tags }))
     }
 
     /// The groups whose names begin like this.
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn groups(&self, prefix: &str) -> Result<Vec<ScheduleGroup>> {
+    pub(crate) async fn groups(&self, prefix: &str) -> Result<Vec<ScheduleGroup>> {
         let mut pages = self.client.list_schedule_groups().name_prefix(prefix).into_paginator().items().send();
         let mut groups = Vec::new();
         while let Some(group) = pages.next().await {
             let group = group.map_err(failed("scheduler:ListScheduleGroups", prefix))?;
             let (name, active) = (text(group.name()), group.state() != Some(&ScheduleGroupState::Deleting));
             if let Some(tags) = self.tags(&name, group.arn().unwrap_or_default()).await? {
-                groups.push(ScheduleGroup { name, active, tags });
+                groups.push(ScheduleGroup { active, tags });
             }
         }
         Ok(groups)
@@ -108,7 +106,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// When the call fails otherwise.
-    pub async fn create_group(&self, name: &str, tags: &BTreeMap<String, String>) -> Result<Option<Owned>> {
+    pub(crate) async fn create_group(&self, name: &str, tags: &BTreeMap<String, String>) -> Result<Option<Owned>> {
         // Key and value are the only required fields, and both are set.
         let tags = tags.iter().filter_map(|(key, value)| Tag::builder().key(key).value(value).build().ok()).collect();
         let call = self.client.create_schedule_group().name(name).set_tags(Some(tags));
@@ -123,7 +121,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// When the call fails; one that is gone, or going, is what was wanted.
-    pub async fn delete_group(&self, group: &Owned) -> Result<()> {
+    pub(crate) async fn delete_group(&self, group: &Owned) -> Result<()> {
         let call = self.client.delete_schedule_group().name(group.id());
         match call.send().await.map_err(failed("scheduler:DeleteScheduleGroup", group.id())) {
             Err(error) if error.is_aws(AwsErrorKind::NotFound) => Ok(()),
@@ -136,7 +134,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn names(&self, group: &str, prefix: &str) -> Result<Vec<String>> {
+    pub(crate) async fn names(&self, group: &str, prefix: &str) -> Result<Vec<String>> {
         let call = self.client.list_schedules().group_name(group);
         let call = if prefix.is_empty() { call } else { call.name_prefix(prefix) };
         let mut pages = call.into_paginator().items().send();
@@ -155,7 +153,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn schedule(&self, group: &Owned, name: &str) -> Result<Option<Schedule>> {
+    pub(crate) async fn schedule(&self, group: &Owned, name: &str) -> Result<Option<Schedule>> {
         let call = self.client.get_schedule().group_name(group.id()).name(name);
         match call.send().await.map_err(failed("scheduler:GetSchedule", name)) {
             Err(error) if error.is_aws(AwsErrorKind::NotFound) => Ok(None),
@@ -167,7 +165,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// When the call fails otherwise.
-    pub async fn create(&self, group: &Owned, schedule: &Schedule) -> Result<bool> {
+    pub(crate) async fn create(&self, group: &Owned, schedule: &Schedule) -> Result<bool> {
         let result = self
             .client
             .create_schedule()
@@ -194,7 +192,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn replace(&self, group: &Owned, schedule: &Schedule) -> Result<()> {
+    pub(crate) async fn replace(&self, group: &Owned, schedule: &Schedule) -> Result<()> {
         let call = self
             .client
             .update_schedule()
@@ -212,7 +210,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// When the call fails otherwise.
-    pub async fn delete(&self, group: &Owned, name: &str) -> Result<()> {
+    pub(crate) async fn delete(&self, group: &Owned, name: &str) -> Result<()> {
         let call = self.client.delete_schedule().group_name(group.id()).name(name);
         match call.send().await.map_err(failed("scheduler:DeleteSchedule", name)) {
             Err(error) if error.is_aws(AwsErrorKind::NotFound) => Ok(()),

@@ -7,7 +7,7 @@ use crate::aws::classify::failed;
 use crate::model::error::Result;
 
 /// The client.
-pub struct Ssm {
+pub(crate) struct Ssm {
     client: Client,
 }
 
@@ -20,7 +20,7 @@ impl Ssm {
     ///
     /// # Errors
     /// When it isn't there.
-    pub async fn parameter(&self, name: &str) -> Result<String> {
+    pub(crate) async fn parameter(&self, name: &str) -> Result<String> {
         let answer = self.client.get_parameter().name(name).send().await.map_err(failed("ssm:GetParameter", name))?;
         Ok(text(answer.parameter().and_then(|parameter| parameter.value())))
     }

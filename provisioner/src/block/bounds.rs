@@ -12,7 +12,7 @@ use crate::session::Session;
 
 /// What is known of it.
 #[derive(Debug, Default)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// The on-demand price of the types that were asked for; none where it can't be had.
     list: BTreeMap<String, Option<Dollars>>,
 }
@@ -20,7 +20,7 @@ pub struct Bounds {
 impl Bounds {
     /// What is known of these blocks' prices. A price list that can't be read, for lack of a right for instance, leaves
     /// them unknown, which shows.
-    pub async fn of_blocks(session: &Session<'_>, blocks: &[Block]) -> Self {
+    pub(crate) async fn of_blocks(session: &Session<'_>, blocks: &[Block]) -> Self {
         let mut bounds = Self::default();
         let _ = bounds.learn(session.aws, blocks).await;
         bounds
@@ -31,7 +31,7 @@ impl Bounds {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn learn(&mut self, aws: &Aws, blocks: &[Block]) -> Result<()> {
+    pub(crate) async fn learn(&mut self, aws: &Aws, blocks: &[Block]) -> Result<()> {
         let mut types = BTreeSet::new();
         for block in blocks {
             let max_price = max_price(block);
@@ -51,7 +51,7 @@ impl Bounds {
 
     /// What an hour of this instance can cost at most; none where nothing bounds it, or it is paid already.
     #[must_use]
-    pub fn of(&self, block: &Block, it: &Instance) -> Option<Dollars> {
+    pub(crate) fn of(&self, block: &Block, it: &Instance) -> Option<Dollars> {
         at_most(block.source_of(it)?, max_price(block), self.list.get(&it.instance_type).copied().flatten())
     }
 }

@@ -17,7 +17,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(180);
 
 /// The container instances of blocks.
 #[derive(Debug, Default)]
-pub struct Members {
+pub(crate) struct Members {
     cluster: String,
     /// By their ARN: their EC2 instance.
     members: BTreeMap<String, Owned>,
@@ -28,7 +28,7 @@ impl Members {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn drain(session: &Session<'_>, blocks: &[&Block]) -> Result<Self> {
+    pub(crate) async fn drain(session: &Session<'_>, blocks: &[&Block]) -> Result<Self> {
         let instances: Vec<(Owned, &Instance)> = blocks.iter().flat_map(|block| up(session, block)).collect();
         if instances.is_empty() {
             return Ok(Self::default());
@@ -54,7 +54,7 @@ impl Members {
 
     /// Their EC2 instances.
     #[must_use]
-    pub fn instances(&self) -> Vec<String> {
+    pub(crate) fn instances(&self) -> Vec<String> {
         self.members.values().map(|it| it.id().to_owned()).collect()
     }
 
@@ -62,7 +62,7 @@ impl Members {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn busy(&self, session: &Session<'_>) -> Result<BTreeSet<String>> {
+    pub(crate) async fn busy(&self, session: &Session<'_>) -> Result<BTreeSet<String>> {
         if self.members.is_empty() {
             return Ok(BTreeSet::new());
         }
@@ -74,7 +74,7 @@ impl Members {
     ///
     /// # Errors
     /// When a call fails. A task that doesn't stop is warned about, for the instance has to go.
-    pub async fn empty(&self, session: &Session<'_>, limit: Duration, why: &str) -> Result<usize> {
+    pub(crate) async fn empty(&self, session: &Session<'_>, limit: Duration, why: &str) -> Result<usize> {
         if self.members.is_empty() {
             return Ok(0);
         }

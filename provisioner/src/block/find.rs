@@ -13,10 +13,10 @@ use crate::model::record::Record;
 use crate::model::spot_request::SpotRequest;
 
 /// The parts that couldn't be read, each with the reason.
-pub type Unread = BTreeMap<Part, Error>;
+pub(crate) type Unread = BTreeMap<Part, Error>;
 
 /// What may be left by each part that couldn't be read, with the reason.
-pub fn left_by(unread: Unread) -> impl Iterator<Item = (&'static str, Error)> {
+pub(crate) fn left_by(unread: Unread) -> impl Iterator<Item = (&'static str, Error)> {
     unread.into_iter().map(|(part, error)| (part.left(), error))
 }
 
@@ -24,7 +24,7 @@ pub fn left_by(unread: Unread) -> impl Iterator<Item = (&'static str, Error)> {
 ///
 /// # Errors
 /// When a call fails.
-pub async fn all(aws: &Aws, environment: &str) -> Result<Vec<Block>> {
+pub(crate) async fn all(aws: &Aws, environment: &str) -> Result<Vec<Block>> {
     let mut reads = Reads { goes_on: false, unread: Unread::new() };
     blocks(aws, environment, false, &mut reads).await
 }
@@ -34,7 +34,7 @@ pub async fn all(aws: &Aws, environment: &str) -> Result<Vec<Block>> {
 ///
 /// # Errors
 /// When a call fails in a way that all others would: the credentials.
-pub async fn all_tolerant(aws: &Aws, environment: &str, reserved: bool) -> Result<(Vec<Block>, Unread)> {
+pub(crate) async fn all_tolerant(aws: &Aws, environment: &str, reserved: bool) -> Result<(Vec<Block>, Unread)> {
     let mut reads = Reads { goes_on: true, unread: Unread::new() };
     let blocks = blocks(aws, environment, reserved, &mut reads).await?;
     Ok((blocks, reads.unread))
@@ -51,7 +51,7 @@ async fn blocks(aws: &Aws, environment: &str, reserves: bool, reads: &mut Reads)
 ///
 /// # Errors
 /// When a call fails.
-pub async fn refresh(aws: &Aws, environment: &str, id: &str, record: Option<Record>) -> Result<Block> {
+pub(crate) async fn refresh(aws: &Aws, environment: &str, id: &str, record: Option<Record>) -> Result<Block> {
     let mut reads = Reads { goes_on: false, unread: Unread::new() };
     one(aws, environment, (id, record), &mut reads).await
 }
@@ -60,7 +60,7 @@ pub async fn refresh(aws: &Aws, environment: &str, id: &str, record: Option<Reco
 ///
 /// # Errors
 /// As [`all_tolerant`].
-pub async fn refresh_tolerant(aws: &Aws, environment: &str, of: &Block) -> Result<(Block, Unread)> {
+pub(crate) async fn refresh_tolerant(aws: &Aws, environment: &str, of: &Block) -> Result<(Block, Unread)> {
     let mut reads = Reads { goes_on: true, unread: Unread::new() };
     let mut block = one(aws, environment, (&of.id, of.record.clone()), &mut reads).await?;
     // Why it has no record, only the first look knows.

@@ -15,7 +15,7 @@ const PRICED: usize = 40;
 ///
 /// # Errors
 /// When a call fails; [`Error::usage`] when nothing fits, or the zones have none of those that were given.
-pub async fn types(aws: &Aws, ui: &Ui, settings: &Settings, zones: &[String]) -> Result<Vec<String>> {
+pub(crate) async fn types(aws: &Aws, ui: &Ui, settings: &Settings, zones: &[String]) -> Result<Vec<String>> {
     let block = &settings.block;
     let Some(requirements) = block.requirements else { return listed(aws, ui, &block.instance_types, zones).await };
     let classes = usage_classes(&block.sources);

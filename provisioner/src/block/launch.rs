@@ -35,7 +35,7 @@ mod lease;
 mod release;
 mod try_sources;
 
-pub use join::Reason;
+pub(crate) use join::Reason;
 use join::{Expected, JoinError, Joined, join};
 use lease::Lease;
 
@@ -48,7 +48,7 @@ const NAMES: u32 = 20;
 
 /// How to launch a block.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// Another block even if one is live.
     pub new: bool,
     /// How long instances may take to join.
@@ -61,7 +61,7 @@ pub struct Options {
 
 /// What is found out about a new block before it is written down.
 #[derive(Clone, Debug)]
-pub struct Foreseen {
+pub(crate) struct Foreseen {
     /// What its instances are launched on.
     pub site: Site,
     /// Their types.
@@ -74,7 +74,7 @@ pub struct Foreseen {
 ///
 /// # Errors
 /// When a call fails, or a block can't be launched where the settings say.
-pub async fn foresee(session: &Session<'_>) -> Result<Foreseen> {
+pub(crate) async fn foresee(session: &Session<'_>) -> Result<Foreseen> {
     let site = observe::site(session.aws, session.settings).await?;
     let types = instance_types::types(session.aws, session.ui, session.settings, &site.zones).await?;
     let cost = prices::look(session, &types, &site.zones).await;
@@ -83,7 +83,7 @@ pub async fn foresee(session: &Session<'_>) -> Result<Foreseen> {
 
 /// A block whose instances have joined.
 #[derive(Debug)]
-pub struct Launched {
+pub(crate) struct Launched {
     /// Its record.
     pub record: Record,
     /// What it could cost, as it was shown before it was bought; none where it had been bought before.
@@ -93,7 +93,7 @@ pub struct Launched {
 /// Why a launch came to nothing, or to less than was asked for. Some of the block may stand; it is found again by the
 /// next run.
 #[derive(Debug)]
-pub enum LaunchError {
+pub(crate) enum LaunchError {
     /// It was bought, and its instances did not all join. Nothing is given back yet: whoever wants to know why looks at
     /// them first, and then calls [`settle`].
     NotJoined(Box<NotJoined>),
@@ -109,7 +109,7 @@ impl From<Error> for LaunchError {
 
 /// A block whose instances did not all join.
 #[derive(Debug)]
-pub struct NotJoined {
+pub(crate) struct NotJoined {
     bought: Launched,
     /// How many have joined.
     joined: usize,
@@ -122,13 +122,13 @@ pub struct NotJoined {
 impl NotJoined {
     /// The block's record.
     #[must_use]
-    pub fn record(&self) -> &Record {
+    pub(crate) fn record(&self) -> &Record {
         &self.bought.record
     }
 
     /// What happened.
     #[must_use]
-    pub fn reason(&self) -> &Reason {
+    pub(crate) fn reason(&self) -> &Reason {
         &self.reason
     }
 }
@@ -137,7 +137,7 @@ impl NotJoined {
 ///
 /// # Errors
 /// As [`LaunchError`] tells.
-pub async fn launch(
+pub(crate) async fn launch(
     session: &Session<'_>,
     desired: &Desired,
     environment: &ComputeEnvironment,
@@ -181,7 +181,7 @@ pub async fn launch(
 ///
 /// # Errors
 /// What the user is told of the block that is given back; what keeps it from being given back.
-pub async fn settle(
+pub(crate) async fn settle(
     session: &Session<'_>,
     desired: &Desired,
     not_joined: NotJoined,
@@ -208,7 +208,7 @@ pub async fn settle(
 
 /// Writes down that the user is told how the block came up: from now on `--new` means another. It is the last that a
 /// run does, for until then the same words must go on with this block.
-pub async fn report(session: &Session<'_>, record: &Record, how: &str) {
+pub(crate) async fn report(session: &Session<'_>, record: &Record, how: &str) {
     if record.reported.is_some() {
         return;
     }
@@ -375,13 +375,13 @@ async fn reread(session: &Session<'_>, name: &str) -> Result<Poll<Option<Block>>
 
 /// The name of a block's record.
 #[must_use]
-pub fn record_name(block: &Block) -> &str {
+pub(crate) fn record_name(block: &Block) -> &str {
     block.record.as_ref().map_or("no record", |record| &record.name)
 }
 
 /// The number of the next record.
 #[must_use]
-pub fn next_number(blocks: &[Block]) -> u32 {
+pub(crate) fn next_number(blocks: &[Block]) -> u32 {
     blocks.iter().filter_map(|block| block.record.as_ref()).map(|record| record.number).max().map_or(1, |n| n + 1)
 }
 

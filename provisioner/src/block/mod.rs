@@ -1,12 +1,12 @@
 //! A block's life: find, launch, purchase, join, drain, end.
 
-pub mod bounds;
-pub mod drain;
+pub(crate) mod bounds;
+pub(crate) mod drain;
 pub(crate) mod end;
-pub mod find;
-pub mod instance_types;
-pub mod launch;
-pub mod prices;
-pub mod purchase;
-pub mod termination_schedules;
-pub mod user_data;
+pub(crate) mod find;
+pub(crate) mod instance_types;
+pub(crate) mod launch;
+pub(crate) mod prices;
+pub(crate) mod purchase;
+pub(crate) mod termination_schedules;
+pub(crate) mod user_data;

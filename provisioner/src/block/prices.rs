@@ -9,7 +9,7 @@ use crate::session::Session;
 use crate::terminal::Ui;
 
 /// Asks for the prices of a block of these types in these zones. A price that can't be had is unknown, and no error.
-pub async fn look(session: &Session<'_>, types: &[String], zones: &[String]) -> Cost {
+pub(crate) async fn look(session: &Session<'_>, types: &[String], zones: &[String]) -> Cost {
     let (aws, ui, block) = (session.aws, session.ui, &session.settings.block);
     let max_price = block.max_price.as_deref().and_then(Dollars::parse);
     let listed = |source| block.sources.contains(&source);
@@ -30,7 +30,7 @@ pub async fn look(session: &Session<'_>, types: &[String], zones: &[String]) -> 
 }
 
 /// The on-demand prices of these types, as far as they can be had.
-pub async fn on_demand(aws: &Aws, ui: &Ui, types: &[String]) -> Vec<(String, Dollars)> {
+pub(crate) async fn on_demand(aws: &Aws, ui: &Ui, types: &[String]) -> Vec<(String, Dollars)> {
     list(aws, types).await.unwrap_or_else(|error| {
         ui.warn(format_args!("the on-demand prices are unknown: {error}"));
         Vec::new()
@@ -41,7 +41,7 @@ pub async fn on_demand(aws: &Aws, ui: &Ui, types: &[String]) -> Vec<(String, Dol
 ///
 /// # Errors
 /// When the call fails.
-pub async fn list(aws: &Aws, types: &[String]) -> Result<Vec<(String, Dollars)>> {
+pub(crate) async fn list(aws: &Aws, types: &[String]) -> Result<Vec<(String, Dollars)>> {
     // The price list of the other partitions is neither in dollars nor to be asked with these credentials.
     if aws.partition.id != "aws" {
         return Ok(Vec::new());

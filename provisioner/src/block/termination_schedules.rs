@@ -27,20 +27,20 @@ use crate::terminal::format;
 
 /// How long after a block's end its schedule fires: later than the agent, which is done by the end, and than the
 /// power-off timer, which comes two minutes after it.
-pub const GRACE: SignedDuration = SignedDuration::from_mins(5);
+pub(crate) const GRACE: SignedDuration = SignedDuration::from_mins(5);
 /// Up to so many instances each have a schedule of their own: TerminateInstances ends none of its list when one of it is
 /// unknown `[V]`, and an instance that left early is unknown an hour later.
 const EACH: usize = 50;
 /// How many share one in a larger block: each schedule is a call.
 const TOGETHER: usize = 40;
 /// The tag that EC2 puts on what a fleet launched `[V]`; nobody else can set one that begins with `aws:`.
-pub const FLEET: &str = "aws:ec2:fleet-id";
+pub(crate) const FLEET: &str = "aws:ec2:fleet-id";
 /// A new role takes seconds to be usable `[I]`.
 const ROLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// An instance of ours, and what a schedule for it has to know.
 #[derive(Clone, Debug)]
-pub struct Guarded {
+pub(crate) struct Guarded {
     /// The instance.
     pub instance: Owned,
     /// When its block ends.
@@ -51,7 +51,7 @@ pub struct Guarded {
 
 /// What schedules need.
 #[derive(Clone, Debug)]
-pub struct TerminationSchedules {
+pub(crate) struct TerminationSchedules {
     group: Owned,
     role: String,
 }
@@ -61,7 +61,7 @@ impl TerminationSchedules {
     ///
     /// # Errors
     /// When a call fails, or one of them isn't there.
-    pub async fn prepare(session: &Session<'_>, desired: &Desired) -> Result<Option<Self>> {
+    pub(crate) async fn prepare(session: &Session<'_>, desired: &Desired) -> Result<Option<Self>> {
         let Some(scheduler) = &desired.scheduler else { return Ok(None) };
         let absent = |what: &str| {
             Error::state(
@@ -93,7 +93,7 @@ impl TerminationSchedules {
     ///
     /// # Errors
     /// When a call fails for good.
-    pub async fn secure(&self, session: &Session<'_>, of: &Block) -> Result<()> {
+    pub(crate) async fn secure(&self, session: &Session<'_>, of: &Block) -> Result<()> {
         let block = &of.id;
         let wanted = schedules(block, &self.role, &guarded(session.environment(), of));
         let now = session.now();
@@ -127,7 +127,7 @@ impl TerminationSchedules {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn postpone(&self, session: &Session<'_>, block: &str, end: Timestamp) -> Result<usize> {
+    pub(crate) async fn postpone(&self, session: &Session<'_>, block: &str, end: Timestamp) -> Result<usize> {
         let (scheduler, at) = (&session.aws.scheduler, fires_at(end));
         let mut moved = 0;
         for name in scheduler.names(self.group.id(), &prefix(block)).await? {
@@ -161,7 +161,7 @@ impl TerminationSchedules {
 
 /// The block's instances that are up, as their schedules see them.
 #[must_use]
-pub fn guarded(environment: &str, block: &Block) -> Vec<Guarded> {
+pub(crate) fn guarded(environment: &str, block: &Block) -> Vec<Guarded> {
     let marks = block.marks(environment);
     let up = block.instances.iter().filter(|it| it.is_up());
     let guarded = |it: &Instance| {
@@ -173,7 +173,7 @@ pub fn guarded(environment: &str, block: &Block) -> Vec<Guarded> {
 
 /// What the names of a block's schedules begin with.
 #[must_use]
-pub fn prefix(block: &str) -> String {
+pub(crate) fn prefix(block: &str) -> String {
     format!("{block}-")
 }
 
@@ -181,7 +181,7 @@ pub fn prefix(block: &str) -> String {
 ///
 /// # Errors
 /// When a call fails.
-pub async fn forget(session: &Session<'_>, desired: &Desired, block: &str) -> Result<Vec<String>> {
+pub(crate) async fn forget(session: &Session<'_>, desired: &Desired, block: &str) -> Result<Vec<String>> {
     let Some(scheduler) = &desired.scheduler else { return Ok(Vec::new()) };
     let names = session.aws.scheduler.names(&scheduler.group, &prefix(block)).await?;
     let Some(group) = group_of(session, desired.marks(), &scheduler.group, &names).await? else {
@@ -205,7 +205,7 @@ async fn group_of(session: &Session<'_>, marks: Marks<'_>, name: &str, found: &[
 /// The schedules that end these instances: one a fleet, and for what no fleet brought one an instance, or where they are
 /// many one for some of them together.
 #[must_use]
-pub fn schedules(block: &str, role: &str, instances: &[Guarded]) -> Vec<Schedule> {
+pub(crate) fn schedules(block: &str, role: &str, instances: &[Guarded]) -> Vec<Schedule> {
     let mut fleets: BTreeMap<&str, Timestamp> = BTreeMap::new();
     let mut alone: Vec<&Guarded> = Vec::new();
     for instance in instances {

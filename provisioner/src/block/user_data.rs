@@ -18,7 +18,7 @@ use node_contract::{End, NodeConfig, Source, VERSION};
 use crate::model::error::{Error, Result};
 use crate::model::record::{BlockSpec, LaunchData};
 use crate::model::text::cloud_init_type;
-use crate::model::{names, source};
+use crate::model::source;
 use crate::settings::{AgentFrom, Settings};
 
 const COMMON: &str = include_str!("user_data/common.sh");
@@ -31,7 +31,7 @@ const BOUNDARY: &str = "spotblock-user-data-part";
 
 /// What tells one block's user data from another's.
 #[derive(Clone, Copy, Debug)]
-pub struct BlockIdentity<'a> {
+pub(crate) struct BlockIdentity<'a> {
     /// The block's id.
     pub id: &'a str,
     /// The region.
@@ -48,7 +48,7 @@ pub struct BlockIdentity<'a> {
 ///
 /// # Errors
 /// [`Error::settings`] when a rule of the agent's is broken.
-pub fn node_config(settings: &Settings, block: BlockIdentity<'_>) -> Result<NodeConfig> {
+pub(crate) fn node_config(settings: &Settings, block: BlockIdentity<'_>) -> Result<NodeConfig> {
     let config = NodeConfig {
         version: VERSION,
         block: block.id.to_owned(),
@@ -83,7 +83,7 @@ fn secs(duration: SignedDuration) -> u32 {
 
 /// The script alone, for a region where the names of AWS's services end with this suffix.
 #[must_use]
-pub fn script(config: &NodeConfig, from: &AgentFrom, dns_suffix: &str) -> String {
+pub(crate) fn script(config: &NodeConfig, from: &AgentFrom, dns_suffix: &str) -> String {
     let settings = node_contract::user_data::embed(config);
     let mut script = format!("#!/bin/sh\n{settings}");
     let common = COMMON.replace("@AT@", &power_off_at(config));
@@ -124,7 +124,7 @@ fn power_off_at(config: &NodeConfig) -> String {
 
 /// The same user data with other settings for the agent; none where the text has none to replace.
 #[must_use]
-pub fn with_node_config(text: &str, config: &NodeConfig) -> Option<String> {
+pub(crate) fn with_node_config(text: &str, config: &NodeConfig) -> Option<String> {
     let begin = text.find(node_contract::user_data::BEGIN)?;
     let end = begin + text.get(begin..)?.find(node_contract::user_data::END)? + node_contract::user_data::END.len();
     let settings = node_contract::user_data::embed(config);
@@ -133,7 +133,7 @@ pub fn with_node_config(text: &str, config: &NodeConfig) -> Option<String> {
 
 /// Everything as a MIME message.
 #[must_use]
-pub fn mime(script: &str, extra: Option<&str>) -> String {
+pub(crate) fn mime(script: &str, extra: Option<&str>) -> String {
     let mut message = format!("MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"{BOUNDARY}\"\n\n");
     for text in std::iter::once(script).chain(extra) {
         let kind = cloud_init_type(text).unwrap_or("text/x-shellscript");
@@ -147,7 +147,7 @@ pub fn mime(script: &str, extra: Option<&str>) -> String {
 ///
 /// # Errors
 /// [`Error::usage`] when it is over EC2's 16 KiB.
-pub fn whole(settings: &Settings, block: BlockIdentity<'_>) -> Result<String> {
+pub(crate) fn whole(settings: &Settings, block: BlockIdentity<'_>) -> Result<String> {
     let script = script(&node_config(settings, block)?, &settings.agent.from, block.dns_suffix);
     let text = match &settings.agent.extra_user_data {
         None => script,
@@ -167,7 +167,7 @@ pub fn whole(settings: &Settings, block: BlockIdentity<'_>) -> Result<String> {
 ///
 /// # Errors
 /// As [`whole`].
-pub fn preview(settings: &Settings) -> Result<()> {
+pub(crate) fn preview(settings: &Settings) -> Result<()> {
     let cluster = "c".repeat(400);
     let block = BlockIdentity {
         id: "sb-0123456789",

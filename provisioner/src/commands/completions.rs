@@ -14,7 +14,7 @@ use crate::terminal::Ui;
 ///
 /// # Errors
 /// When stdout can't be written.
-pub fn completions(ui: &Ui, shell: Shell) -> Result<u8> {
+pub(crate) fn completions(ui: &Ui, shell: Shell) -> Result<u8> {
     let generator = match shell {
         Shell::Bash => Generator::Bash,
         Shell::Zsh => Generator::Zsh,
@@ -30,7 +30,7 @@ pub fn completions(ui: &Ui, shell: Shell) -> Result<u8> {
 ///
 /// # Errors
 /// When stdout or a file can't be written.
-pub fn man(ui: &Ui, folder: Option<&Path>) -> Result<u8> {
+pub(crate) fn man(ui: &Ui, folder: Option<&Path>) -> Result<u8> {
     let mut whole = args::command().disable_help_subcommand(true);
     whole.build();
     let Some(folder) = folder else {

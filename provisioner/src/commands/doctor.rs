@@ -20,7 +20,7 @@ const FOUND: u8 = 1;
 ///
 /// # Errors
 /// When what is named isn't there, or a call fails.
-pub async fn run(session: &Session<'_>, args: &args::Doctor) -> Result<u8> {
+pub(crate) async fn run(session: &Session<'_>, args: &args::Doctor) -> Result<u8> {
     let about = args.about.as_deref();
     let mut facts = gather(session, about.filter(|id| id.starts_with("i-"))).await?;
     let found = match about {

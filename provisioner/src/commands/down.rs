@@ -53,7 +53,7 @@ pub(super) struct Ended {
 ///
 /// # Errors
 /// When jobs would be lost; after all else was ended, when a call failed or something didn't end in time.
-pub async fn run(session: &Session<'_>, args: &args::Down) -> Result<u8> {
+pub(crate) async fn run(session: &Session<'_>, args: &args::Down) -> Result<u8> {
     let limit = super::limit("--limit", args.limit.as_deref(), Duration::ZERO)?;
     let (mut ended, mut failures) = (Ended::default(), Failures::default());
     if args.all {

@@ -29,7 +29,7 @@ struct Drained {
 ///
 /// # Errors
 /// When there is no such block; when a call failed, after what the others show was drained.
-pub async fn run(session: &Session<'_>, args: &args::Drain) -> Result<u8> {
+pub(crate) async fn run(session: &Session<'_>, args: &args::Drain) -> Result<u8> {
     let limit = limit("--limit", args.limit.as_deref(), LONGEST)?;
     let mut failures = Failures::default();
     let (seen, unread) = find::all_tolerant(session.aws, session.environment(), false).await?;

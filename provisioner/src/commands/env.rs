@@ -27,7 +27,7 @@ struct Shown {
 ///
 /// # Errors
 /// When a call fails, or for `show` when there is no environment.
-pub async fn run(session: &Session<'_>, args: &args::Env) -> Result<u8> {
+pub(crate) async fn run(session: &Session<'_>, args: &args::Env) -> Result<u8> {
     let desired = Desired::new(session.settings);
     if matches!(args, args::Env::Apply) {
         warn(session);
@@ -64,7 +64,7 @@ async fn show(session: &Session<'_>, desired: &Desired) -> Result<u8> {
 
 /// The error of commands that need an environment.
 #[must_use]
-pub fn no_environment(desired: &Desired) -> Error {
+pub(crate) fn no_environment(desired: &Desired) -> Error {
     Error::state(
         format!("compute environment {} is not there", desired.environment),
         "make it with `spotblock env apply`, or with `spotblock up` together with a block",

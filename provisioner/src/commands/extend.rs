@@ -87,7 +87,7 @@ struct Extended {
 ///
 /// # Errors
 /// When the block's source can't, it is too late for all its instances, or a call fails.
-pub async fn run(session: &Session<'_>, args: &args::Extend) -> Result<u8> {
+pub(crate) async fn run(session: &Session<'_>, args: &args::Extend) -> Result<u8> {
     let desired = Desired::new(session.settings);
     let blocks = find::all(session.aws, session.environment()).await?;
     let block = the_one(session, &blocks, args)?;

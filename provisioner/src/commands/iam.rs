@@ -13,7 +13,7 @@ use crate::session::Session;
 ///
 /// # Errors
 /// When the environment can't be asked for, or stdout can't be written.
-pub async fn run(session: &Session<'_>, args: &args::Iam) -> Result<u8> {
+pub(crate) async fn run(session: &Session<'_>, args: &args::Iam) -> Result<u8> {
     let desired = Desired::new(session.settings);
     let region = &session.aws.region;
     let partition = session.aws.partition.id;

@@ -34,7 +34,7 @@ struct Found {
 ///
 /// # Errors
 /// When there is one already, unless forced; when it can't be written; Ctrl-C at a question.
-pub async fn run(
+pub(crate) async fn run(
     ui: &Ui,
     waits: &Waits,
     path: &Path,

@@ -15,7 +15,7 @@ use crate::terminal::{format, table};
 ///
 /// # Errors
 /// When a call fails.
-pub async fn run(session: &Session<'_>, args: &args::Jobs) -> Result<u8> {
+pub(crate) async fn run(session: &Session<'_>, args: &args::Jobs) -> Result<u8> {
     let states: Vec<&str> = JOB_STATES
         .into_iter()
         .filter(|state| args.states.is_empty() || args.states.iter().any(|it| it.eq_ignore_ascii_case(state)))

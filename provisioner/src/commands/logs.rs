@@ -17,7 +17,7 @@ const LEFT: u8 = 130;
 ///
 /// # Errors
 /// When the job or its log isn't there, or a call fails.
-pub async fn run(session: &Session<'_>, args: &args::Logs) -> Result<u8> {
+pub(crate) async fn run(session: &Session<'_>, args: &args::Logs) -> Result<u8> {
     let job = jobs::find(session, &args.job).await?;
     let group = group(&job)?;
     let attempt = args.attempt.and_then(|n| usize::try_from(n).ok());

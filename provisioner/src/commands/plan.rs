@@ -55,7 +55,7 @@ struct Promise {
 }
 
 /// What `up` would do, and what it is to know for it.
-pub struct Outlook {
+pub(crate) struct Outlook {
     shown: Shown,
     /// The steps around the block.
     pub environment: Plan,
@@ -68,13 +68,13 @@ pub struct Outlook {
 impl Outlook {
     /// Whether anything would be made, changed or bought.
     #[must_use]
-    pub fn changes_anything(&self) -> bool {
+    pub(crate) fn changes_anything(&self) -> bool {
         self.shown.changes || self.unfinished.is_some()
     }
 
     /// The plan as people read it.
     #[must_use]
-    pub fn text(&self, session: &Session<'_>, look: Look) -> String {
+    pub(crate) fn text(&self, session: &Session<'_>, look: Look) -> String {
         let begun = self.unfinished.as_ref();
         let begun = begun.map(|id| format!("block {id} was begun and is not complete: what it lacks is bought"));
         let summary = match (begun, self.shown.changes) {
@@ -85,7 +85,7 @@ impl Outlook {
     }
 
     /// Says what the settings allow but may surprise.
-    pub fn warn(&self, session: &Session<'_>) {
+    pub(crate) fn warn(&self, session: &Session<'_>) {
         for warning in &self.shown.warnings {
             session.ui.warn(warning);
         }
@@ -96,7 +96,7 @@ impl Outlook {
 ///
 /// # Errors
 /// When a call fails.
-pub async fn of_environment(session: &Session<'_>, desired: &Desired) -> Result<Plan> {
+pub(crate) async fn of_environment(session: &Session<'_>, desired: &Desired) -> Result<Plan> {
     Ok(plan::environment(desired, &observe(session.aws, desired).await?))
 }
 
@@ -104,7 +104,7 @@ pub async fn of_environment(session: &Session<'_>, desired: &Desired) -> Result<
 ///
 /// # Errors
 /// When a call fails, or the block could not be launched where the settings say.
-pub async fn show(session: &Session<'_>, new: bool, detailed: bool) -> Result<u8> {
+pub(crate) async fn show(session: &Session<'_>, new: bool, detailed: bool) -> Result<u8> {
     let outlook = look(session, &Desired::new(session.settings), new).await?;
     outlook.warn(session);
     session.ui.result(&outlook.shown, |_| outlook.text(session, session.ui.look()))?;
@@ -115,7 +115,7 @@ pub async fn show(session: &Session<'_>, new: bool, detailed: bool) -> Result<u8
 ///
 /// # Errors
 /// When a call fails, or the block could not be launched where the settings say.
-pub async fn look(session: &Session<'_>, desired: &Desired, new: bool) -> Result<Outlook> {
+pub(crate) async fn look(session: &Session<'_>, desired: &Desired, new: bool) -> Result<Outlook> {
     let settings = session.settings;
     let observed = observe(session.aws, desired).await?;
     let environment = plan::environment(desired, &observed);

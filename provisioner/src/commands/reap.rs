@@ -29,7 +29,7 @@ use crate::terminal::Ui;
 const GRACE: SignedDuration = SignedDuration::from_mins(10);
 
 /// What it works with: no settings, since it is for environments whose file nobody has any more, too.
-pub struct Reaper<'a> {
+pub(crate) struct Reaper<'a> {
     /// AWS.
     pub aws: &'a Aws,
     /// The outputs.
@@ -67,7 +67,7 @@ type Judged<T> = std::result::Result<(T, String), String>;
 
 /// The environments that it is for.
 #[derive(Clone, Debug)]
-pub enum Of {
+pub(crate) enum Of {
     /// The one of this name.
     One(String),
     /// Those that something in the account carries the mark of.
@@ -79,7 +79,7 @@ pub enum Of {
 /// # Errors
 /// When the credentials are none; after all else was ended, when something couldn't be looked at. What can't be ended is
 /// in the result.
-pub async fn run(reaper: &Reaper<'_>, of: Of, args: &args::Reap) -> Result<u8> {
+pub(crate) async fn run(reaper: &Reaper<'_>, of: Of, args: &args::Reap) -> Result<u8> {
     let older_than = args.older_than.as_deref().map(parse_duration).transpose();
     let older_than = older_than.map_err(|problem| Error::settings(&[format!("--older-than: {problem}")]))?;
     let now = reaper.waits.clock().now();

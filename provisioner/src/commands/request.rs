@@ -11,7 +11,7 @@ use crate::session::Session;
 ///
 /// # Errors
 /// When there is no environment; otherwise as `up`.
-pub async fn run(session: &Session<'_>, args: &args::Request) -> Result<u8> {
+pub(crate) async fn run(session: &Session<'_>, args: &args::Request) -> Result<u8> {
     let options = launch_options(args.new, args.yes_purchase, &args.waiting)?;
     warn(session);
     let desired = Desired::new(session.settings);

@@ -11,7 +11,7 @@ pub(crate) const SCHEMA: &str = include_str!("schema.json");
 ///
 /// # Errors
 /// When stdout can't be written.
-pub fn run(ui: &Ui) -> Result<u8> {
+pub(crate) fn run(ui: &Ui) -> Result<u8> {
     ui.print(SCHEMA)?;
     Ok(0)
 }

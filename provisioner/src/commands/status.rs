@@ -47,7 +47,7 @@ struct Queue {
 ///
 /// # Errors
 /// When a call fails. A watch survives failures that may pass, and is refused where it could neither draw nor print lines.
-pub async fn run(session: &Session<'_>, args: &args::Status) -> Result<u8> {
+pub(crate) async fn run(session: &Session<'_>, args: &args::Status) -> Result<u8> {
     if !args.watch {
         let status = look(session, &mut Bounds::default()).await?;
         session.ui.result(&status, |status| text(status, session.ui.look()))?;

@@ -36,7 +36,7 @@ struct Submitted {
 ///
 /// # Errors
 /// When the job could not run in a block, or a call fails.
-pub async fn run(session: &Session<'_>, args: &args::Submit) -> Result<u8> {
+pub(crate) async fn run(session: &Session<'_>, args: &args::Submit) -> Result<u8> {
     let names = job_names(args)?;
     let job = job(args)?;
     let definition = definition(session, &args.job_definition).await?;

@@ -11,7 +11,7 @@ use crate::terminal::Ui;
 
 /// Whether AWS has to be asked: roles that are given by name stand in the template by their ARNs, as `env apply` has them.
 #[must_use]
-pub fn needs_aws(settings: &Settings) -> bool {
+pub(crate) fn needs_aws(settings: &Settings) -> bool {
     !named_roles(&Desired::new(settings)).is_empty()
 }
 
@@ -30,7 +30,7 @@ fn named_roles(desired: &Desired) -> BTreeMap<&str, (&'static str, &'static str)
 ///
 /// # Errors
 /// When a role isn't there, or stdout can't be written.
-pub async fn run(ui: &Ui, settings: &Settings, aws: Option<&Aws>) -> Result<u8> {
+pub(crate) async fn run(ui: &Ui, settings: &Settings, aws: Option<&Aws>) -> Result<u8> {
     for warning in &settings.warnings {
         ui.warn(warning);
     }

@@ -34,7 +34,7 @@ struct Outcome {
 ///
 /// # Errors
 /// Whatever stops it; run again, it goes on there.
-pub async fn run(session: &Session<'_>, args: &args::Up) -> Result<u8> {
+pub(crate) async fn run(session: &Session<'_>, args: &args::Up) -> Result<u8> {
     if args.dry_run {
         return planning::show(session, args.new, false).await;
     }
@@ -80,7 +80,7 @@ async fn confirmed(session: &Session<'_>) -> Result<bool> {
 ///
 /// # Errors
 /// As [`launch`].
-pub async fn finish(
+pub(crate) async fn finish(
     session: &Session<'_>,
     desired: &Desired,
     environment: &ComputeEnvironment,

@@ -13,7 +13,7 @@ use crate::settings::Settings;
 ///
 /// # Errors
 /// When a rule is broken or it is too long.
-pub fn render(settings: &Settings, args: &args::UserData, block: BlockIdentity<'_>) -> Result<String> {
+pub(crate) fn render(settings: &Settings, args: &args::UserData, block: BlockIdentity<'_>) -> Result<String> {
     let whole = user_data::whole(settings, block)?;
     let extra = settings.agent.extra_user_data.as_deref();
     let script = user_data::script(&user_data::node_config(settings, block)?, &settings.agent.from, block.dns_suffix);
@@ -29,7 +29,7 @@ pub fn render(settings: &Settings, args: &args::UserData, block: BlockIdentity<'
 ///
 /// # Errors
 /// [`Error::usage`] when there is neither.
-pub fn region(settings: &Settings, cluster: &str) -> Result<String> {
+pub(crate) fn region(settings: &Settings, cluster: &str) -> Result<String> {
     let of_arn = || cluster.strip_prefix("arn:").and_then(|rest| rest.split(':').nth(2)).map(str::to_owned);
     settings.region.clone().or_else(of_arn).ok_or_else(|| {
         Error::usage("no region was found", "set `region` in spotblock.toml, or give --region or the cluster's ARN")
@@ -40,7 +40,7 @@ pub fn region(settings: &Settings, cluster: &str) -> Result<String> {
 ///
 /// # Errors
 /// When there is no environment, or it has no cluster yet.
-pub async fn cluster(aws: &crate::aws::Aws, settings: &Settings) -> Result<String> {
+pub(crate) async fn cluster(aws: &crate::aws::Aws, settings: &Settings) -> Result<String> {
     let desired = Desired::new(settings);
     let environment = aws.batch.environment(&desired.environment).await?;
     let cluster = environment.map(|it| it.cluster).filter(|cluster| !cluster.is_empty());

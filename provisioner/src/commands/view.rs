@@ -20,11 +20,11 @@ use crate::terminal::table;
 
 mod reservations;
 
-pub use reservations::{PurchaseView, ReservationView};
+pub(crate) use reservations::{PurchaseView, ReservationView};
 
 /// A block.
 #[derive(Clone, Debug, Serialize)]
-pub struct BlockView {
+pub(crate) struct BlockView {
     /// Its id.
     pub id: String,
     /// Its record's name.
@@ -65,7 +65,7 @@ pub struct BlockView {
 
 /// What a block has used, as far as can be told without AWS's bill: an estimate.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Used {
+pub(crate) struct Used {
     /// From each launch until now, or to the block's end for an instance that is gone: it may have gone before.
     pub instance_hours: f64,
     /// In dollars, at the most that an instance-hour can cost: `max-price`, or the on-demand price. None where one isn't
@@ -78,7 +78,7 @@ pub struct Used {
 
 /// What a source refused.
 #[derive(Clone, Debug, Serialize)]
-pub struct RefusedView {
+pub(crate) struct RefusedView {
     /// The source.
     pub source: String,
     /// AWS's codes, each once.
@@ -89,7 +89,7 @@ pub struct RefusedView {
 
 /// A spot request.
 #[derive(Clone, Debug, Serialize)]
-pub struct RequestView {
+pub(crate) struct RequestView {
     /// Its id.
     pub id: String,
     /// Its state.
@@ -102,7 +102,7 @@ pub struct RequestView {
 
 /// An instance.
 #[derive(Clone, Debug, Serialize)]
-pub struct InstanceView {
+pub(crate) struct InstanceView {
     /// Its id.
     pub id: String,
     /// Its state.
@@ -133,7 +133,7 @@ pub struct InstanceView {
 ///
 /// # Errors
 /// When the record's data can't be read.
-pub async fn of(
+pub(crate) async fn of(
     session: &Session<'_>,
     block: &Block,
     members: &std::collections::BTreeMap<String, Member>,
@@ -232,7 +232,7 @@ fn refused(block: &Block) -> Vec<RefusedView> {
 
 /// A block in text.
 #[must_use]
-pub fn text(block: &BlockView, now: Timestamp, look: Look) -> String {
+pub(crate) fn text(block: &BlockView, now: Timestamp, look: Look) -> String {
     let life = serde_json::to_value(block.life).ok().and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default();
     let tone = match block.life {
         Life::Live => Tone::Good,

@@ -20,7 +20,7 @@ const MOST_INSTANCES: usize = 5;
 ///
 /// # Errors
 /// When a call fails.
-pub async fn of_instance(session: &Session<'_>, id: &str) -> Result<Option<Finding>> {
+pub(crate) async fn of_instance(session: &Session<'_>, id: &str) -> Result<Option<Finding>> {
     let facts = gather(session, Some(id)).await?;
     Ok(facts.instances.iter().find(|it| it.id == id).and_then(|it| super::instance(&facts, it)))
 }
@@ -29,7 +29,7 @@ pub async fn of_instance(session: &Session<'_>, id: &str) -> Result<Option<Findi
 ///
 /// # Errors
 /// When a call fails.
-pub async fn gather(session: &Session<'_>, named: Option<&str>) -> Result<Surroundings> {
+pub(crate) async fn gather(session: &Session<'_>, named: Option<&str>) -> Result<Surroundings> {
     let (aws, settings) = (session.aws, &session.settings.environment);
     let environment = aws.batch.environment(&settings.name).await?;
     let hosts = match environment.as_ref().map(|it| it.cluster.as_str()).filter(|cluster| !cluster.is_empty()) {

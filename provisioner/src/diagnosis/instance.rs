@@ -15,7 +15,7 @@ const SCRIPT_FAILED: [&str; 2] = ["Failed to run module scripts-user", "Failed t
 
 /// Why an instance takes no jobs; nothing, if it does.
 #[must_use]
-pub fn instance(facts: &Surroundings, instance: &Instance) -> Option<Finding> {
+pub(crate) fn instance(facts: &Surroundings, instance: &Instance) -> Option<Finding> {
     let about = format!("instance {}", instance.id);
     let looked = facts.missing.get(&instance.id);
     let host = facts.hosts.iter().find(|host| host.instance == instance.id);

@@ -19,7 +19,7 @@ const SHOWN: usize = 160;
 
 /// Why a job is where it is.
 #[must_use]
-pub fn job(facts: &Surroundings, job: &Detail) -> Vec<Finding> {
+pub(crate) fn job(facts: &Surroundings, job: &Detail) -> Vec<Finding> {
     let about = format!("job {} ({})", job.name, job.id);
     let mut found: Vec<Finding> = stopped_before(job, &about).into_iter().collect();
     found.extend(other_processor(facts, job, &about));
@@ -124,7 +124,7 @@ fn stopped_by_host(attempt: Option<&JobAttempt>) -> bool {
 
 /// The log group and stream of a job whose last attempt ended badly by itself: there it may have said why.
 #[must_use]
-pub fn worth_reading(job: &Detail) -> Option<(&str, &str)> {
+pub(crate) fn worth_reading(job: &Detail) -> Option<(&str, &str)> {
     let last = job.attempts.last().filter(|it| it.exit_code.is_some_and(|code| code != 0))?;
     if stopped_by_host(Some(last)) || job.status == "SUCCEEDED" {
         return None;

@@ -14,19 +14,19 @@ use crate::model::batch::{ComputeEnvironment, Queue};
 use crate::model::instance::Instance;
 
 mod cause;
-pub mod gather;
+pub(crate) mod gather;
 mod instance;
 mod job;
 mod not_joined;
 
 pub use cause::Cause;
-pub use instance::instance;
-pub use job::{job, worth_reading};
-pub use not_joined::why_not_joined;
+pub(crate) use instance::instance;
+pub(crate) use job::{job, worth_reading};
+pub(crate) use not_joined::why_not_joined;
 
 /// What was found, on what grounds, and the command that helps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// What it is, in a word that stays.
     pub cause: Cause,
     /// The environment, queue, instance or job.
@@ -41,7 +41,7 @@ pub struct Finding {
 
 /// What stands around all instances and jobs.
 #[derive(Clone, Debug)]
-pub struct Surroundings {
+pub(crate) struct Surroundings {
     /// The environment's name.
     pub name: String,
     /// The queue's name.
@@ -70,7 +70,7 @@ pub struct Surroundings {
 
 /// What is known of an instance that is missing. What couldn't be looked up is left out.
 #[derive(Clone, Debug, Default)]
-pub struct Looked {
+pub(crate) struct Looked {
     /// Its console's text.
     pub console: Option<String>,
     /// What it was launched with.
@@ -83,7 +83,7 @@ pub struct Looked {
 
 /// How far an instance's rights reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rights {
+pub(crate) enum Rights {
     /// It has no profile, or the profile of this name is gone.
     NoProfile(Option<String>),
     /// Its profile has no role.
@@ -96,7 +96,7 @@ pub enum Rights {
 
 /// What is wrong with the environment and its queue.
 #[must_use]
-pub fn surroundings(facts: &Surroundings) -> Vec<Finding> {
+pub(crate) fn surroundings(facts: &Surroundings) -> Vec<Finding> {
     environment(facts).into_iter().chain(queue(facts)).collect()
 }
 

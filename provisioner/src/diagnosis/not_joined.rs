@@ -10,7 +10,7 @@ use crate::settings::AgentFrom;
 ///
 /// # Errors
 /// When the record's launch template can't be read.
-pub async fn why_not_joined(session: &Session<'_>, not_joined: &NotJoined) -> Result<Option<String>> {
+pub(crate) async fn why_not_joined(session: &Session<'_>, not_joined: &NotJoined) -> Result<Option<String>> {
     let Reason::TimedOut { absent } = not_joined.reason() else { return Ok(None) };
     let (record, instance) = (not_joined.record(), absent.as_deref().unwrap_or("INSTANCE"));
     let launch = session.aws.ec2.launch_data(record).await?;

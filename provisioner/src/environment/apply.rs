@@ -26,7 +26,7 @@ const ROLE_LIMIT: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// When a call fails for good, or something doesn't become VALID in time.
-pub async fn apply(session: &Session<'_>, desired: &Desired, plan: &Plan) -> Result<ComputeEnvironment> {
+pub(crate) async fn apply(session: &Session<'_>, desired: &Desired, plan: &Plan) -> Result<ComputeEnvironment> {
     for step in &plan.steps {
         announce(session, step);
         perform(session, desired, &step.action).await?;
@@ -207,7 +207,7 @@ async fn role_into_profile(session: &Session<'_>, profile: &Owned, role: &str) -
 ///
 /// # Errors
 /// When it becomes INVALID, or not in time.
-pub async fn environment_valid(session: &Session<'_>, name: &str) -> Result<ComputeEnvironment> {
+pub(crate) async fn environment_valid(session: &Session<'_>, name: &str) -> Result<ComputeEnvironment> {
     let bound = WaitSpec {
         what: format!("compute environment {name} to be VALID"),
         limit: BATCH_LIMIT,

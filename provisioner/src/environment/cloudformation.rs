@@ -20,7 +20,7 @@ const PSEUDO: [(&str, &str); 3] =
 
 /// The template. `arns` has the roles that the settings give by name.
 #[must_use]
-pub fn cloudformation(desired: &Desired, arns: &BTreeMap<String, String>) -> Value {
+pub(crate) fn cloudformation(desired: &Desired, arns: &BTreeMap<String, String>) -> Value {
     // All of it is named here, so that what is new can't be forgotten.
     let Desired {
         environment,

@@ -12,7 +12,7 @@ use crate::settings::{AgentFrom, Settings};
 
 /// A role or profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Choice {
+pub(crate) enum Choice {
     /// The user's own, by name or ARN.
     Existing(String),
     /// One that is made, of this name.
@@ -22,7 +22,7 @@ pub enum Choice {
 impl Choice {
     /// The name; for an ARN, the name in it.
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         let (Self::Existing(name) | Self::Made(name)) = self;
         name.rsplit('/').next().unwrap_or(name)
     }
@@ -30,7 +30,7 @@ impl Choice {
 
 /// What schedules need that end a block's instances.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scheduler {
+pub(crate) struct Scheduler {
     /// The group that they are in, which is made.
     pub group: String,
     /// The role as which they call EC2.
@@ -39,7 +39,7 @@ pub struct Scheduler {
 
 /// Whether capacity blocks may be bought.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Buys {
+pub(crate) enum Buys {
     /// One that is there already is used.
     No,
     /// Only extensions of this one, up to a cost.
@@ -50,7 +50,7 @@ pub enum Buys {
 
 /// The resources around a block.
 #[derive(Clone, Debug)]
-pub struct Desired {
+pub(crate) struct Desired {
     /// The compute environment's name.
     pub environment: String,
     /// Batch's service role.
@@ -76,7 +76,7 @@ pub struct Desired {
 impl Desired {
     /// What these settings want.
     #[must_use]
-    pub fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
         let environment = settings.environment.name.clone();
         let choice = |given: &Option<String>, made: String| given.clone().map_or(Choice::Made(made), Choice::Existing);
         let mut tags = settings.environment.tags.clone();
@@ -109,7 +109,7 @@ impl Desired {
 
     /// The marks of what was made for this environment.
     #[must_use]
-    pub fn marks(&self) -> Marks<'_> {
+    pub(crate) fn marks(&self) -> Marks<'_> {
         Marks::of_environment(&self.environment)
     }
 }

@@ -21,7 +21,7 @@ const AGENT: [&str; 7] = [
 ];
 
 /// What to tell of a profile whose role lacks rights. Nothing where it was made here, or where the caller may not know.
-pub async fn warning(session: &Session<'_>, desired: &Desired, observed: &Observed) -> Option<String> {
+pub(crate) async fn warning(session: &Session<'_>, desired: &Desired, observed: &Observed) -> Option<String> {
     let Choice::Existing(name) = &desired.profile else { return None };
     let role = observed.profile.as_ref()?.role_arn.as_deref()?;
     let cluster = observed.environment.as_ref().map(|it| it.cluster.clone()).filter(|it| !it.is_empty());

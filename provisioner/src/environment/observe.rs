@@ -17,7 +17,7 @@ use crate::settings::{self, Settings};
 
 /// The resources around a block, as they are.
 #[derive(Clone, Debug, Default)]
-pub struct Observed {
+pub(crate) struct Observed {
     /// The compute environment.
     pub environment: Option<ComputeEnvironment>,
     /// The queue.
@@ -46,7 +46,7 @@ pub struct Observed {
 
 /// What a new block is launched on.
 #[derive(Clone, Debug)]
-pub struct Site {
+pub(crate) struct Site {
     /// The image.
     pub image: Image,
     /// The subnets' Availability Zones, each once.
@@ -57,7 +57,7 @@ pub struct Site {
 ///
 /// # Errors
 /// When a call fails, or a role or profile that was given isn't there.
-pub async fn observe(aws: &Aws, desired: &Desired) -> Result<Observed> {
+pub(crate) async fn observe(aws: &Aws, desired: &Desired) -> Result<Observed> {
     let mut observed = Observed {
         environment: aws.batch.environment(&desired.environment).await?,
         queue: aws.batch.queue(&desired.queue).await?,
@@ -121,7 +121,7 @@ async fn observe_scheduler(aws: &Aws, scheduler: &Scheduler, observed: &mut Obse
 async fn service_role(aws: &Aws, choice: &Choice) -> Result<Option<Role>> {
     match choice {
         Choice::Existing(arn) if arn.starts_with("arn:") => {
-            Ok(Some(Role { name: choice.name().to_owned(), arn: arn.clone(), tags: BTreeMap::new() }))
+            Ok(Some(Role { arn: arn.clone(), tags: BTreeMap::new() }))
         }
         Choice::Existing(name) => given_role(aws, "service role", name, "[environment] service-role").await.map(Some),
         Choice::Made(name) => aws.iam.role(name).await,
@@ -132,7 +132,7 @@ async fn service_role(aws: &Aws, choice: &Choice) -> Result<Option<Role>> {
 ///
 /// # Errors
 /// When the call fails, or there is no such role.
-pub async fn given_role(aws: &Aws, what: &str, name: &str, key: &str) -> Result<Role> {
+pub(crate) async fn given_role(aws: &Aws, what: &str, name: &str, key: &str) -> Result<Role> {
     aws.iam.role(name).await?.ok_or_else(|| not_there(what, name, key))
 }
 
@@ -147,7 +147,7 @@ fn not_there(what: &str, name: &str, key: &str) -> Error {
 ///
 /// # Errors
 /// When a call fails, or they disagree.
-pub async fn site(aws: &Aws, settings: &Settings) -> Result<Site> {
+pub(crate) async fn site(aws: &Aws, settings: &Settings) -> Result<Site> {
     let block = &settings.block;
     let subnets = aws.ec2.subnets(&block.subnets).await?;
     if let (Some(zone), Some(other)) =

@@ -14,7 +14,7 @@ use crate::model::job_definition::JobDefinition;
 /// What is to happen to a resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It is right.
     Keep,
     /// It isn't there.
@@ -35,7 +35,7 @@ pub enum Verdict {
 
 /// What `apply` does for a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// Nothing.
     Nothing,
     /// Make Batch's service role, or what of it is missing.
@@ -62,7 +62,7 @@ pub enum Action {
 
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Step {
+pub(crate) struct Step {
     /// Which of the eight steps it belongs to.
     pub step: u8,
     /// What kind of resource.
@@ -89,7 +89,7 @@ impl Step {
 
 /// The steps, in the order in which they are done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The steps.
     pub steps: Vec<Step>,
 }
@@ -97,7 +97,7 @@ pub struct Plan {
 impl Plan {
     /// Whether there is anything to do.
     #[must_use]
-    pub fn has_changes(&self) -> bool {
+    pub(crate) fn has_changes(&self) -> bool {
         self.steps.iter().any(|step| step.verdict != Verdict::Keep)
     }
 
@@ -105,7 +105,7 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::state`] with the first step that is.
-    pub fn possible(self) -> Result<Self> {
+    pub(crate) fn possible(self) -> Result<Self> {
         let refused = self.steps.iter().find_map(|step| match &step.verdict {
             Verdict::Refuse { why, next } => {
                 Some(Error::state(format!("{} {} {why}", step.resource, step.name), next.clone()))
@@ -118,7 +118,7 @@ impl Plan {
 
 /// The steps around a block.
 #[must_use]
-pub fn environment(desired: &Desired, observed: &Observed) -> Plan {
+pub(crate) fn environment(desired: &Desired, observed: &Observed) -> Plan {
     let mut steps =
         vec![service_role(desired, observed), compute_environment(desired, observed), queue(desired, observed)];
     steps.extend(desired.definitions.iter().map(|wanted| definition(wanted, observed)));
@@ -132,7 +132,7 @@ pub fn environment(desired: &Desired, observed: &Observed) -> Plan {
 
 /// The step of the block itself: `live` is the record of the one that goes on, `next` the name of the next one's.
 #[must_use]
-pub fn block(live: Option<&str>, next: &str) -> Step {
+pub(crate) fn block(live: Option<&str>, next: &str) -> Step {
     match live {
         Some(name) => Step::keep(8, "block", name),
         None => Step::new(8, "block", next, Verdict::Create, Action::StartBlock),
@@ -142,7 +142,7 @@ pub fn block(live: Option<&str>, next: &str) -> Step {
 impl Step {
     /// The same step of a block that would cost too much.
     #[must_use]
-    pub fn too_dear(self, refusal: Option<(String, String)>) -> Self {
+    pub(crate) fn too_dear(self, refusal: Option<(String, String)>) -> Self {
         match refusal {
             Some((why, next)) => Self { verdict: refuse(why, next), action: Action::Nothing, ..self },
             None => self,

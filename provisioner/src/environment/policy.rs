@@ -4,11 +4,11 @@
 use node_contract::names::tag;
 use serde_json::{Value, json};
 
-pub mod workstation;
+pub(crate) mod workstation;
 
 /// Who may assume a role.
 #[must_use]
-pub fn trust(service: &str) -> Value {
+pub(crate) fn trust(service: &str) -> Value {
     json!({
         "Version": "2012-10-17",
         "Statement": [{"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}],
@@ -17,7 +17,7 @@ pub fn trust(service: &str) -> Value {
 
 /// Who may assume the scheduler's role: EventBridge Scheduler, for schedules of this group of this account.
 #[must_use]
-pub fn trust_schedules(partition: &str, account: &str, group: &str) -> Value {
+pub(crate) fn trust_schedules(partition: &str, account: &str, group: &str) -> Value {
     let mut trust = trust("scheduler.amazonaws.com");
     trust["Statement"][0]["Condition"] = json!({
         "StringEquals": {"aws:SourceAccount": account},
@@ -28,7 +28,7 @@ pub fn trust_schedules(partition: &str, account: &str, group: &str) -> Value {
 
 /// The scheduler's role: it ends instances and fleets that carry the environment's mark, and can do nothing else.
 #[must_use]
-pub fn scheduler(partition: &str, account: &str, environment: &str) -> Value {
+pub(crate) fn scheduler(partition: &str, account: &str, environment: &str) -> Value {
     json!({
         "Version": "2012-10-17",
         "Statement": [{
@@ -46,20 +46,20 @@ pub fn scheduler(partition: &str, account: &str, environment: &str) -> Value {
 
 /// The account in an ARN, for which the SDKs have no type.
 #[must_use]
-pub fn account(arn: &str) -> &str {
+pub(crate) fn account(arn: &str) -> &str {
     arn.split(':').nth(4).unwrap_or_default()
 }
 
 /// What AWS attaches to Batch's service role.
 #[must_use]
-pub fn batch_service_policy(partition: &str) -> String {
+pub(crate) fn batch_service_policy(partition: &str) -> String {
     format!("arn:{partition}:iam::aws:policy/service-role/AWSBatchServiceRole")
 }
 
 /// Patterns of the ARN of the cluster that Batch makes behind an environment, for who can't know it: its name ends in a
 /// UUID, and both forms occur `[V]`. In an ARN's pattern `?` is any one character `[V]`.
 #[must_use]
-pub fn clusters(partition: &str, region: &str, account: &str, environment: &str) -> [String; 2] {
+pub(crate) fn clusters(partition: &str, region: &str, account: &str, environment: &str) -> [String; 2] {
     let uuid = [8, 4, 4, 4, 12].map(|length| "?".repeat(length)).join("-");
     [format!("AWSBatch-{environment}-{uuid}"), format!("{environment}_Batch_{uuid}")]
         .map(|name| format!("arn:{partition}:ecs:{region}:{account}:cluster/{name}"))
@@ -72,7 +72,7 @@ fn covers(pattern: &str, arn: &str) -> bool {
 
 /// Whether a policy is the instance role's: the one for this cluster, or the one for patterns that cover it.
 #[must_use]
-pub fn is_instance(policy: &Value, environment: &str, cluster: &str, object: Option<&str>) -> bool {
+pub(crate) fn is_instance(policy: &Value, environment: &str, cluster: &str, object: Option<&str>) -> bool {
     let mut parts = cluster.split(':').skip(1);
     let (partition, region) = (parts.next().unwrap_or_default(), parts.nth(1).unwrap_or_default());
     let patterns = clusters(partition, region, account(cluster), environment);
@@ -84,7 +84,7 @@ pub fn is_instance(policy: &Value, environment: &str, cluster: &str, object: Opt
 /// ECS can (without ecs:CreateCluster: the cluster is Batch's), and what `spotblock-agent` does on top. Where it comes from
 /// S3, its `object` there (bucket and key) can be read.
 #[must_use]
-pub fn instance<S: AsRef<str>>(clusters: &[S], object: Option<&str>) -> Value {
+pub(crate) fn instance<S: AsRef<str>>(clusters: &[S], object: Option<&str>) -> Value {
     let first = clusters.first().map(AsRef::as_ref).unwrap_or_default();
     let mut policy = on_cluster(&match clusters {
         [_] => json!(first),

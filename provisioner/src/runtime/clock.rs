@@ -11,7 +11,7 @@ use crate::runtime::interrupt::Interrupt;
 
 /// The time, and sleeping.
 #[derive(Clone, Debug)]
-pub struct Clock {
+pub(crate) struct Clock {
     time: SharedTimeSource,
     sleep: SharedAsyncSleep,
     interrupt: Interrupt,
@@ -20,24 +20,24 @@ pub struct Clock {
 impl Clock {
     /// A clock on these, whose sleeps end for ever when the brake is pulled.
     #[must_use]
-    pub fn new(time: SharedTimeSource, sleep: SharedAsyncSleep, interrupt: Interrupt) -> Self {
+    pub(crate) fn new(time: SharedTimeSource, sleep: SharedAsyncSleep, interrupt: Interrupt) -> Self {
         Self { time, sleep, interrupt }
     }
 
     /// Whether the user wants to stop.
     #[must_use]
-    pub fn is_stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         self.interrupt.is_requested()
     }
 
     /// The time now. A clock outside of what a timestamp can hold (years -9999 to 9999) counts as its minimum.
     #[must_use]
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         Timestamp::try_from(self.time.now()).unwrap_or(Timestamp::MIN)
     }
 
     /// Waits for what is no work that could be lost, such as a user's answer: the brake ends it at once.
-    pub async fn unless_stopped<T>(&self, wait: impl Future<Output = T>) -> T {
+    pub(crate) async fn unless_stopped<T>(&self, wait: impl Future<Output = T>) -> T {
         tokio::select! {
             outcome = wait => outcome,
             () = self.interrupt.requested() => self.interrupt.block_forever().await,
@@ -45,7 +45,7 @@ impl Clock {
     }
 
     /// The outcome, or none once the user wants to stop: for what ends by that as it is meant to, such as a watch.
-    pub async fn until_stopped<T>(&self, watch: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn until_stopped<T>(&self, watch: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             // Before the watch's own waits, which would halt.
             biased;
@@ -55,7 +55,7 @@ impl Clock {
     }
 
     /// Sleeps. A wait is no work that could be lost: the brake ends it at once.
-    pub async fn sleep(&self, duration: Duration) {
+    pub(crate) async fn sleep(&self, duration: Duration) {
         self.unless_stopped(self.sleep.sleep(duration)).await;
     }
 }

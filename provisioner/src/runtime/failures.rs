@@ -8,7 +8,7 @@ use crate::terminal::Ui;
 
 /// What went wrong so far.
 #[derive(Debug, Default)]
-pub struct Failures {
+pub(crate) struct Failures {
     failed: Vec<Error>,
     left: BTreeSet<String>,
 }
@@ -19,7 +19,7 @@ impl Failures {
     ///
     /// # Errors
     /// The failure itself, where every other call would fail like it.
-    pub fn note(&mut self, ui: &Ui, error: Error, left: impl Into<String>) -> Result<()> {
+    pub(crate) fn note(&mut self, ui: &Ui, error: Error, left: impl Into<String>) -> Result<()> {
         if error.is_about_the_caller() {
             return Err(error);
         }
@@ -35,7 +35,7 @@ impl Failures {
     ///
     /// # Errors
     /// As [`Self::note`].
-    pub fn ok_or_note<T>(&mut self, ui: &Ui, result: Result<T>, left: impl Into<String>) -> Result<Option<T>> {
+    pub(crate) fn ok_or_note<T>(&mut self, ui: &Ui, result: Result<T>, left: impl Into<String>) -> Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(error) => self.note(ui, error, left).map(|()| None),
@@ -46,18 +46,18 @@ impl Failures {
     ///
     /// # Errors
     /// As [`Self::note`].
-    pub fn note_all<T: Into<String>>(&mut self, ui: &Ui, failures: impl IntoIterator<Item = (T, Error)>) -> Result<()> {
+    pub(crate) fn note_all<T: Into<String>>(&mut self, ui: &Ui, failures: impl IntoIterator<Item = (T, Error)>) -> Result<()> {
         failures.into_iter().try_for_each(|(left, error)| self.note(ui, error, left))
     }
 
     /// Notes more of what may be left by a failure.
-    pub fn may_be_left(&mut self, what: String) {
+    pub(crate) fn may_be_left(&mut self, what: String) {
         self.left.insert(what);
     }
 
     /// Whether nothing went wrong.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.failed.is_empty()
     }
 
@@ -65,7 +65,7 @@ impl Failures {
     ///
     /// # Errors
     /// [`Error::unfinished`] when something went wrong.
-    pub fn into_result(self, next: &str) -> Result<()> {
+    pub(crate) fn into_result(self, next: &str) -> Result<()> {
         if self.failed.is_empty() {
             return Ok(());
         }

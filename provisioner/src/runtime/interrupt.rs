@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 /// The brake of a run; its clones are the same brake.
 #[derive(Clone, Debug, Default)]
-pub struct Interrupt(Arc<State>);
+pub(crate) struct Interrupt(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -26,19 +26,19 @@ struct State {
 
 impl Interrupt {
     /// Pulls it.
-    pub fn request(&self) {
+    pub(crate) fn request(&self) {
         self.0.requested.store(true, Ordering::Relaxed);
         self.0.request.notify_waiters();
     }
 
     /// Whether it was pulled.
     #[must_use]
-    pub fn is_requested(&self) -> bool {
+    pub(crate) fn is_requested(&self) -> bool {
         self.0.requested.load(Ordering::Relaxed)
     }
 
     /// Completes when it is pulled.
-    pub async fn requested(&self) {
+    pub(crate) async fn requested(&self) {
         // Registered before looking, or a pull between both would be missed.
         let request = self.0.request.notified();
         if !self.is_requested() {
@@ -47,19 +47,19 @@ impl Interrupt {
     }
 
     /// Completes when something would have begun after the pull: the run has come to a halt.
-    pub async fn blocked(&self) {
+    pub(crate) async fn blocked(&self) {
         self.0.blocked.notified().await;
     }
 
     /// What the next step does instead of beginning.
-    pub async fn block_forever<T>(&self) -> T {
+    pub(crate) async fn block_forever<T>(&self) -> T {
         self.0.blocked.notify_one();
         pending().await
     }
 
     /// The same HTTP client with the brake before each request.
     #[must_use]
-    pub fn guard(&self, http: &SharedHttpClient) -> SharedHttpClient {
+    pub(crate) fn guard(&self, http: &SharedHttpClient) -> SharedHttpClient {
         let (http, interrupt) = (http.clone(), self.clone());
         http_client_fn(move |settings, components| {
             let inner = http.http_connector(settings, components);

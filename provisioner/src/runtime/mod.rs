@@ -1,6 +1,6 @@
 //! The clock, bounded waits, interruption, and failures collected on the way.
 
-pub mod clock;
-pub mod failures;
-pub mod interrupt;
-pub mod wait;
+pub(crate) mod clock;
+pub(crate) mod failures;
+pub(crate) mod interrupt;
+pub(crate) mod wait;

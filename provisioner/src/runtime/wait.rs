@@ -9,7 +9,7 @@ use crate::runtime::clock::Clock;
 use crate::terminal::Ui;
 
 /// A new profile takes seconds to be usable `[I]`; a describe after a creation, less.
-pub const SETTLE_LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const SETTLE_LIMIT: Duration = Duration::from_secs(120);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// How much longer the first pause is for each hundred things.
 const FOR_A_HUNDRED: Duration = Duration::from_millis(500);
@@ -17,7 +17,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// What a look at the awaited thing gave.
 #[derive(Debug)]
-pub enum Poll<T> {
+pub(crate) enum Poll<T> {
     /// It is there.
     Done(T),
     /// Not yet; the text says what was seen.
@@ -25,14 +25,14 @@ pub enum Poll<T> {
 }
 
 /// What every wait needs.
-pub struct Waits {
+pub(crate) struct Waits {
     clock: Clock,
     rng: RefCell<fastrand::Rng>,
 }
 
 /// One wait's description and bound.
 #[derive(Clone, Debug)]
-pub struct WaitSpec {
+pub(crate) struct WaitSpec {
     /// What is waited for, such as `compute environment x to be VALID`.
     pub what: String,
     /// How long.
@@ -44,24 +44,24 @@ pub struct WaitSpec {
 impl Waits {
     /// Waits on this clock, with jitter from this seed.
     #[must_use]
-    pub fn new(clock: Clock, seed: u64) -> Self {
+    pub(crate) fn new(clock: Clock, seed: u64) -> Self {
         Self { clock, rng: RefCell::new(fastrand::Rng::with_seed(seed)) }
     }
 
     /// The clock of the waits.
     #[must_use]
-    pub fn clock(&self) -> &Clock {
+    pub(crate) fn clock(&self) -> &Clock {
         &self.clock
     }
 
     /// `digits` random hexadecimal digits.
-    pub fn hex(&self, digits: usize) -> String {
+    pub(crate) fn hex(&self, digits: usize) -> String {
         let mut rng = self.rng.borrow_mut();
         (0..digits).map(|_| char::from_digit(rng.u32(0..16), 16).unwrap_or('0')).collect()
     }
 
     /// A pause of `base` more or less a fifth, so that many waiters don't ask in step.
-    pub fn jittered(&self, base: Duration) -> Duration {
+    pub(crate) fn jittered(&self, base: Duration) -> Duration {
         base.mul_f64(0.8 + 0.4 * self.rng.borrow_mut().f64())
     }
 
@@ -69,7 +69,7 @@ impl Waits {
     ///
     /// # Errors
     /// [`Error::timed_out`] at the bound, with what was seen last; any failure that will not pass, at once.
-    pub async fn until<T>(&self, ui: &Ui, bound: WaitSpec, look: impl AsyncFnMut() -> Result<Poll<T>>) -> Result<T> {
+    pub(crate) async fn until<T>(&self, ui: &Ui, bound: WaitSpec, look: impl AsyncFnMut() -> Result<Poll<T>>) -> Result<T> {
         self.until_all(ui, bound, 1, look).await
     }
 
@@ -77,7 +77,7 @@ impl Waits {
     ///
     /// # Errors
     /// As [`Self::until`].
-    pub async fn until_all<T>(
+    pub(crate) async fn until_all<T>(
         &self,
         ui: &Ui,
         bound: WaitSpec,
@@ -118,7 +118,7 @@ impl Waits {
 
 /// How long it is from then to now; nothing where the clock was set back.
 #[must_use]
-pub fn since(start: jiff::Timestamp, now: jiff::Timestamp) -> Duration {
+pub(crate) fn since(start: jiff::Timestamp, now: jiff::Timestamp) -> Duration {
     start.duration_until(now).try_into().unwrap_or_default()
 }
 

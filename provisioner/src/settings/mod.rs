@@ -30,7 +30,7 @@ pub(crate) use units::{parse_duration, parse_mebibytes};
 
 /// What the user wants, after all rules.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The region, where it was given here.
     pub region: Option<String>,
     /// Batch's side.
@@ -47,7 +47,7 @@ pub struct Settings {
 
 /// Batch's side.
 #[derive(Clone, Debug)]
-pub struct EnvironmentSettings {
+pub(crate) struct EnvironmentSettings {
     /// The compute environment's name.
     pub name: String,
     /// Batch's service role, by name or ARN; left out, one is made.
@@ -66,7 +66,7 @@ pub struct EnvironmentSettings {
 
 /// The block.
 #[derive(Clone, Debug)]
-pub struct BlockSettings {
+pub(crate) struct BlockSettings {
     /// How many instances.
     pub instances: u32,
     /// How long.
@@ -112,14 +112,14 @@ pub struct BlockSettings {
 impl BlockSettings {
     /// The source that is tried first.
     #[must_use]
-    pub fn first_source(&self) -> Source {
+    pub(crate) fn first_source(&self) -> Source {
         self.sources.first().copied().unwrap_or(Source::SpotBlock)
     }
 }
 
 /// An image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Image {
+pub(crate) enum Image {
     /// This one.
     Id(String),
     /// The one that this public or own parameter names.
@@ -128,7 +128,7 @@ pub enum Image {
 
 /// The agent.
 #[derive(Clone, Debug)]
-pub struct AgentSettings {
+pub(crate) struct AgentSettings {
     /// How it gets onto the instance.
     pub from: AgentFrom,
     /// How long before the end no new job is taken.
@@ -143,7 +143,7 @@ pub struct AgentSettings {
 
 /// How the agent gets onto an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AgentFrom {
+pub(crate) enum AgentFrom {
     /// It is on the image.
     Ami,
     /// The instance fetches it at boot.
@@ -165,12 +165,12 @@ pub enum AgentFrom {
 }
 
 /// How long an instance is given from its launch until it can take a job, when judging what fits into a block.
-pub const BOOT: SignedDuration = SignedDuration::from_mins(5);
+pub(crate) const BOOT: SignedDuration = SignedDuration::from_mins(5);
 
 impl Settings {
     /// The longest that a job can take in a fresh block without being stopped.
     #[must_use]
-    pub fn longest_job(&self) -> SignedDuration {
+    pub(crate) fn longest_job(&self) -> SignedDuration {
         longest_job(self.block.duration, self.agent.stop_lead)
     }
 
@@ -178,7 +178,7 @@ impl Settings {
     ///
     /// # Errors
     /// [`Error::usage`] or [`Error::file`] without a file; [`Error::settings`] with every problem there is.
-    pub fn load(global: &Global, flags: &BlockFlags) -> Result<Self> {
+    pub(crate) fn load(global: &Global, flags: &BlockFlags) -> Result<Self> {
         let path = global.config.clone().unwrap_or_else(|| PathBuf::from("spotblock.toml"));
         let text = std::fs::read_to_string(&path).map_err(|source| no_file(&path, source))?;
         Self::parse(&path, &text, flags, global.region.as_deref())
@@ -188,7 +188,7 @@ impl Settings {
     ///
     /// # Errors
     /// [`Error::settings`] with every problem there is.
-    pub fn parse(path: &Path, text: &str, flags: &BlockFlags, region: Option<&str>) -> Result<Self> {
+    pub(crate) fn parse(path: &Path, text: &str, flags: &BlockFlags, region: Option<&str>) -> Result<Self> {
         let raw = toml::from_str(text).map_err(|error| Error::settings(&[syntax(path, text, &error)]))?;
         check::Check::new(path, text).settings(raw, flags, region)
     }

@@ -7,7 +7,7 @@ use crate::model::text::human;
 
 /// How far away a moment is, in one unit: a column is narrow.
 #[must_use]
-pub fn away(at: Timestamp, now: Timestamp) -> String {
+pub(crate) fn away(at: Timestamp, now: Timestamp) -> String {
     let away = now.duration_until(at);
     let size = match away.abs().as_secs() {
         secs @ 0..120 => format!("{secs} s"),
@@ -19,7 +19,7 @@ pub fn away(at: Timestamp, now: Timestamp) -> String {
 
 /// A time of day, local.
 #[must_use]
-pub fn clock(at: Timestamp) -> String {
+pub(crate) fn clock(at: Timestamp) -> String {
     at.to_zoned_datetime(TimeZone::system()).strftime("%H:%M:%S").to_string()
 }
 
@@ -31,13 +31,13 @@ fn dated(at: Timestamp, now: Timestamp, zone: TimeZone) -> String {
 
 /// So many of a thing, such as `1 instance` and `2 instances`.
 #[must_use]
-pub fn many(count: usize, thing: &str) -> String {
+pub(crate) fn many(count: usize, thing: &str) -> String {
     format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 /// A moment, local and relative.
 #[must_use]
-pub fn moment(at: Timestamp, now: Timestamp) -> String {
+pub(crate) fn moment(at: Timestamp, now: Timestamp) -> String {
     let local = dated(at, now, TimeZone::system());
     let away = now.duration_until(at);
     let size = human(rounded(away.abs()).unsigned_abs());
@@ -46,7 +46,7 @@ pub fn moment(at: Timestamp, now: Timestamp) -> String {
 
 /// How long ago a moment was, such as `3 min`.
 #[must_use]
-pub fn ago(at: Timestamp, now: Timestamp) -> String {
+pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
     let away = at.duration_until(now).max(SignedDuration::ZERO);
     human(rounded(away).unsigned_abs())
 }

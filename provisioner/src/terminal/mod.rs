@@ -19,18 +19,18 @@ use crate::model::error::{Error, ErrorKind, Result};
 use harmless::harmless;
 use screen::{COLUMNS, Look, Size};
 
-pub mod format;
+pub(crate) mod format;
 mod harmless;
 mod progress;
-pub mod screen;
-pub mod table;
+pub(crate) mod screen;
+pub(crate) mod table;
 mod wrap;
 
 /// Reads a line of the user's answer, without its end; an error of reading is as good as none.
 pub type Answers = Box<dyn Fn() -> Pin<Box<dyn Future<Output = String>>>>;
 
 /// Both outputs.
-pub struct Ui {
+pub(crate) struct Ui {
     out: RefCell<Box<dyn Write>>,
     err: RefCell<Box<dyn Write>>,
     output: Output,
@@ -53,7 +53,7 @@ pub struct Ui {
 impl Ui {
     /// On these streams. `terminal` says that stderr is one and may be drawn on.
     #[must_use]
-    pub fn new(out: Box<dyn Write>, err: Box<dyn Write>, output: Output, terminal: bool) -> Self {
+    pub(crate) fn new(out: Box<dyn Write>, err: Box<dyn Write>, output: Output, terminal: bool) -> Self {
         Self {
             out: RefCell::new(out),
             err: RefCell::new(err),
@@ -72,19 +72,19 @@ impl Ui {
 
     /// With stdout on this terminal, where it is one.
     #[must_use]
-    pub fn on(self, screen: Size, colour: bool) -> Self {
+    pub(crate) fn on(self, screen: Size, colour: bool) -> Self {
         Self { screen, colour, ..self }
     }
 
     /// With stderr on a terminal of this size, where it is one: lines are broken between words.
     #[must_use]
-    pub fn telling_on(self, progress: Size) -> Self {
+    pub(crate) fn telling_on(self, progress: Size) -> Self {
         Self { progress, ..self }
     }
 
     /// With somebody who answers what is asked.
     #[must_use]
-    pub fn answered_by(self, answers: Option<Answers>) -> Self {
+    pub(crate) fn answered_by(self, answers: Option<Answers>) -> Self {
         Self { answers, ..self }
     }
 
@@ -92,7 +92,7 @@ impl Ui {
     ///
     /// # Errors
     /// When stderr can't be written: nobody has seen the question.
-    pub async fn ask(&self, question: &str) -> Result<Option<String>> {
+    pub(crate) async fn ask(&self, question: &str) -> Result<Option<String>> {
         let Some(answers) = &self.answers else { return Ok(None) };
         self.tell_calls();
         let put = |err: &mut Box<dyn Write>| write!(err, "{question}").and_then(|()| err.flush());
@@ -102,7 +102,7 @@ impl Ui {
 
     /// How results are made for stdout.
     #[must_use]
-    pub fn look(&self) -> Look {
+    pub(crate) fn look(&self) -> Look {
         match (self.screen)() {
             Some((columns, _)) => Look { columns: columns.into(), colour: self.colour },
             None => Look { columns: COLUMNS, colour: false },
@@ -111,26 +111,26 @@ impl Ui {
 
     /// How large the terminal is now that stdout is; none where it is none.
     #[must_use]
-    pub fn size(&self) -> Option<(u16, u16)> {
+    pub(crate) fn size(&self) -> Option<(u16, u16)> {
         (self.screen)()
     }
 
     /// How progress is made for stderr.
     #[must_use]
-    pub fn look_of_progress(&self) -> Look {
+    pub(crate) fn look_of_progress(&self) -> Look {
         let columns = (self.progress)().map_or(COLUMNS, |(columns, _)| columns.into());
         Look { columns, colour: self.terminal }
     }
 
     /// Whether stdout is a terminal that [`Ui::redraw`] can draw on.
     #[must_use]
-    pub fn can_redraw(&self) -> bool {
+    pub(crate) fn can_redraw(&self) -> bool {
         self.output == Output::Table && (self.screen)().is_some()
     }
 
     /// Whether results are JSON.
     #[must_use]
-    pub fn is_json(&self) -> bool {
+    pub(crate) fn is_json(&self) -> bool {
         self.output == Output::Json
     }
 
@@ -138,7 +138,7 @@ impl Ui {
     ///
     /// # Errors
     /// When stdout can't be written.
-    pub fn redraw(&self, text: impl FnOnce(Look) -> String) -> Result<()> {
+    pub(crate) fn redraw(&self, text: impl FnOnce(Look) -> String) -> Result<()> {
         let Some(size) = (self.screen)() else { return Ok(()) };
         self.put(&screen::frame(&harmless(&text(self.look())), size))
     }
@@ -147,7 +147,7 @@ impl Ui {
     ///
     /// # Errors
     /// When stdout can't be written.
-    pub fn line<T: Serialize>(&self, value: &T) -> Result<()> {
+    pub(crate) fn line<T: Serialize>(&self, value: &T) -> Result<()> {
         self.print(&serde_json::to_string(value).unwrap_or_default())
     }
 
@@ -158,12 +158,12 @@ impl Ui {
     }
 
     /// From now on these lines are said too, before whatever is said after them.
-    pub fn also_tell(&self, lines: UnboundedReceiver<String>) {
+    pub(crate) fn also_tell(&self, lines: UnboundedReceiver<String>) {
         *self.calls.borrow_mut() = Some(lines);
     }
 
     /// Says the lines that come while nothing else is said; never ends.
-    pub async fn telling(&self) -> Infallible {
+    pub(crate) async fn telling(&self) -> Infallible {
         std::future::poll_fn(|context| {
             loop {
                 let line = match self.calls.borrow_mut().as_mut() {
@@ -178,13 +178,13 @@ impl Ui {
     }
 
     /// A line of progress. A stderr that can't be written is nothing to stop for.
-    pub fn say(&self, line: impl Display) {
+    pub(crate) fn say(&self, line: impl Display) {
         self.tell_calls();
         self.write(&line);
     }
 
     /// Says what was not yet said about calls.
-    pub fn tell_calls(&self) {
+    pub(crate) fn tell_calls(&self) {
         while let Some(Ok(call)) = self.calls.borrow_mut().as_mut().map(UnboundedReceiver::try_recv) {
             self.write(&call);
         }
@@ -203,12 +203,12 @@ impl Ui {
     }
 
     /// Something that the user should know but that stops nothing.
-    pub fn warn(&self, line: impl Display) {
+    pub(crate) fn warn(&self, line: impl Display) {
         self.say(format_args!("warning: {line}"));
     }
 
     /// Shows what is waited for, what was seen, and for how long by now. Without a terminal it is one line a change.
-    pub fn waiting(&self, what: &str, seen: &str, since: Duration) {
+    pub(crate) fn waiting(&self, what: &str, seen: &str, since: Duration) {
         if self.terminal {
             let text = progress::fitted(&harmless(what), &harmless(seen), self.look_of_progress().columns);
             self.bar.borrow_mut().get_or_insert_with(progress::spinner).set_message(text);
@@ -222,7 +222,7 @@ impl Ui {
     }
 
     /// The wait is over.
-    pub fn waited(&self) {
+    pub(crate) fn waited(&self) {
         if let Some(bar) = self.bar.borrow_mut().take() {
             bar.finish_and_clear();
         }
@@ -232,7 +232,7 @@ impl Ui {
     ///
     /// # Errors
     /// When stdout can't be written.
-    pub fn result<T: Serialize>(&self, value: &T, table: impl FnOnce(&T) -> String) -> Result<()> {
+    pub(crate) fn result<T: Serialize>(&self, value: &T, table: impl FnOnce(&T) -> String) -> Result<()> {
         let text = match self.output {
             // Structs of strings, numbers and times have no way to fail.
             Output::Json => serde_json::to_string_pretty(value).unwrap_or_default(),
@@ -245,19 +245,19 @@ impl Ui {
     ///
     /// # Errors
     /// When stdout can't be written.
-    pub fn print(&self, text: &str) -> Result<()> {
+    pub(crate) fn print(&self, text: &str) -> Result<()> {
         let end = if text.ends_with('\n') { "" } else { "\n" };
         self.put(&format!("{text}{end}"))
     }
 
     /// Whether whoever read the results, such as `head`, has gone: what prints again and again may end.
     #[must_use]
-    pub fn is_unread(&self) -> bool {
+    pub(crate) fn is_unread(&self) -> bool {
         self.is_unread.get()
     }
 
     /// Begins a line where the terminal's own `^C` stands.
-    pub fn after_ctrl_c(&self) {
+    pub(crate) fn after_ctrl_c(&self) {
         if self.terminal {
             self.say("");
         }
@@ -278,7 +278,7 @@ impl Ui {
     }
 
     /// An error: what, its causes once each, what was seen last, what to do.
-    pub fn error(&self, error: &Error) {
+    pub(crate) fn error(&self, error: &Error) {
         self.waited();
         error.failures().iter().for_each(|each| self.error(each));
         // Each problem of the settings is an error of its own; any other text is one, however many lines AWS makes it.

@@ -3,13 +3,13 @@
 use jiff::Timestamp;
 
 /// How wide a text is made where nobody knows the terminal.
-pub const COLUMNS: usize = 80;
+pub(crate) const COLUMNS: usize = 80;
 /// Asked each time, since a terminal can be resized: columns and rows; none where stdout is no terminal.
 pub type Size = fn() -> Option<(u16, u16)>;
 
 /// What a part of a text means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tone {
+pub(crate) enum Tone {
     /// As it should be.
     Good,
     /// Soon over.
@@ -20,7 +20,7 @@ pub enum Tone {
 
 /// How texts are made for an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
+pub(crate) struct Look {
     /// How wide.
     pub columns: usize,
     /// Whether colours may be used.
@@ -36,7 +36,7 @@ impl Default for Look {
 impl Look {
     /// The text in the tone's colour.
     #[must_use]
-    pub fn paint(self, tone: Tone, text: &str) -> String {
+    pub(crate) fn paint(self, tone: Tone, text: &str) -> String {
         let code = match tone {
             Tone::Good => 32,
             Tone::Soon => 33,
@@ -48,7 +48,7 @@ impl Look {
 
 /// A block's moments on a line of `cells`: `=` has passed, `D` begins the drain, `S` stops the jobs.
 #[must_use]
-pub fn bar(cells: usize, span: (Timestamp, Timestamp), marks: &[(char, Timestamp)], now: Timestamp) -> String {
+pub(crate) fn bar(cells: usize, span: (Timestamp, Timestamp), marks: &[(char, Timestamp)], now: Timestamp) -> String {
     let (start, end) = span;
     let whole = start.duration_until(end).as_secs().max(1);
     let cell = |at: Timestamp| {
@@ -71,7 +71,7 @@ fn cells_of(cells: i64) -> usize {
 /// What draws a text over the one before, from the top of the screen: no line wraps, and none is off the screen, where it
 /// couldn't be drawn over. The text isn't erased first, so that nothing flickers.
 #[must_use]
-pub fn frame(text: &str, (columns, rows): (u16, u16)) -> String {
+pub(crate) fn frame(text: &str, (columns, rows): (u16, u16)) -> String {
     let room = usize::from(rows).saturating_sub(1).max(1);
     let lines: Vec<&str> = text.lines().collect();
     let shown = if lines.len() > room { room - 1 } else { lines.len() };

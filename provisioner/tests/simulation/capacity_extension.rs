@@ -129,7 +129,7 @@ async fn wherever_a_run_is_killed_the_extension_is_bought_once() {
     assert_eq!(first.run(&EXTEND).await.code, 0);
     let calls = first.calls_of_users() - before;
     let mut unsure = 0;
-    for nth in 1..=calls {
+    for nth in harness::points(calls) {
         let world = world().await;
         if world.run_until(&EXTEND, Some(Kill::After(nth))).await.is_some() || ends(&world).len() == 2 {
             continue;
@@ -144,7 +144,7 @@ async fn wherever_a_run_is_killed_the_extension_is_bought_once() {
         assert_eq!((run.code, bought(&world), ends(&world).len()), (0, 1, 2), "{nth}: {}", run.stderr);
     }
     // After the mark, and after the look at it.
-    assert_eq!(unsure, 2);
+    assert!(!harness::takes_all_points() || unsure == 2, "{unsure}");
 }
 
 /// Catches: the SDK's, or this program's, second try.

@@ -29,7 +29,8 @@ async fn at_each_call(sources: &[&str], consistency_ms: u64) {
     let recorded = calls.iter().position(|name| name == "CreateLaunchTemplate").expect("a record");
     let mut said = 0;
     // Before a call is after the one before; and before there is a record, `down` has nothing to end.
-    for at in (recorded..=calls.len()).map(Kill::After) {
+    let points = harness::points(calls.len()).filter(|point| *point >= recorded);
+    for at in points.map(Kill::After) {
         let world = prepared(sources, consistency_ms).await;
         let (up, down) = world.run_paused(&["request"], at, world.run(&["down"])).await;
         let told = format!("{sources:?} {at:?}: {}\n--- down: {:?}", up.stderr, down.as_ref().map(|it| &it.stderr));
@@ -48,7 +49,7 @@ async fn at_each_call(sources: &[&str], consistency_ms: u64) {
         }
         said += usize::from(up.stderr.contains("was ended by `spotblock down` while this run brought it"));
     }
-    assert!(said > 5, "{said}");
+    assert!(!harness::takes_all_points() || said > 5, "{said}");
 }
 
 /// Catches: what `up` buys behind the back of a `down` that has looked, left running with nobody who knows of it.

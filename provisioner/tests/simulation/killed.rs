@@ -32,7 +32,7 @@ pub(super) async fn at_every_call(
 ) -> Undisturbed {
     let wanted = undisturbed(&prepare().await, command).await;
     assert!(wanted.calls >= least, "{} calls are too few for {command:?}", wanted.calls);
-    for nth in 1..=wanted.calls {
+    for nth in harness::points(wanted.calls) {
         for kill in kinds.iter().map(|kind| kind(nth)) {
             let world = prepare().await;
             if world.run_until(command, Some(kill)).await.is_some() {
@@ -122,7 +122,7 @@ async fn a_refused_purchase_ends_with_3_wherever_it_was_killed() {
     let refusing = || World::new(Options { spot_block: SpotBlock::Refuse, ..Options::default() });
     let prepare = async || after(refusing(), &["env", "apply"], 0).await;
     let calls = undisturbed(&prepare().await, &["request"]).await.calls;
-    for kill in (1..=calls).map(Kill::After) {
+    for kill in harness::points(calls).map(Kill::After) {
         let world = prepare().await;
         assert!(world.run_until(&["request"], Some(kill)).await.is_none(), "{kill:?}");
         let run = world.run(&["request"]).await;
@@ -160,7 +160,7 @@ async fn whatever_a_killed_up_left_down_ends_it() {
     };
     let prepare = async || after(slow(), &["env", "apply"], 0).await;
     let calls = undisturbed(&prepare().await, &["request"]).await.calls;
-    for nth in 1..=calls {
+    for nth in harness::points(calls) {
         let world = prepare().await;
         let _ = world.run_until(&["request"], Some(Kill::After(nth))).await;
         let down = world.run(&["down"]).await;
@@ -227,7 +227,7 @@ async fn a_purchase_that_shows_only_after_valid_until_is_found_by_its_tag() {
 async fn run_again_after_valid_until_up_buys_once_wherever_it_was_killed() {
     let prepare = async || after(World::new(Options::default()), &["env", "apply"], 0).await;
     let calls = undisturbed(&prepare().await, &["request"]).await.calls;
-    for nth in 1..=calls {
+    for nth in harness::points(calls) {
         let world = prepare().await;
         if world.run_until(&["request"], Some(Kill::After(nth))).await.is_some() {
             continue;

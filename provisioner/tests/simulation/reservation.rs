@@ -206,7 +206,7 @@ async fn a_refused_block_leaves_no_reservation_wherever_it_was_killed() {
         world
     };
     let calls = super::killed::undisturbed(&prepare().await, &["request"]).await.calls;
-    for kill in (1..=calls).map(super::Kill::After) {
+    for kill in harness::points(calls).map(super::Kill::After) {
         let world = prepare().await;
         assert!(world.run_until(&["request"], Some(kill)).await.is_none(), "{kill:?}");
         let run = world.run(&["request"]).await;
@@ -235,7 +235,7 @@ async fn down_leaves_no_reservation_wherever_it_was_killed() {
 #[tokio::test(start_paused = true)]
 async fn whatever_a_killed_up_reserved_down_cancels() {
     let calls = super::killed::undisturbed(&prepared(&["reservation"]).await, &["request"]).await.calls;
-    for nth in 1..=calls {
+    for nth in harness::points(calls) {
         let world = prepared(&["reservation"]).await;
         let _ = world.run_until(&["request"], Some(super::Kill::After(nth))).await;
         let down = world.run(&["down"]).await;

@@ -16,7 +16,7 @@ use crate::model::ownership::Owned;
 
 /// A revision in AWS.
 #[derive(Clone, Debug)]
-pub struct Registered {
+pub(crate) struct Registered {
     /// Its ARN, with the revision.
     pub arn: String,
     /// The revision.
@@ -32,7 +32,7 @@ impl Batch {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn definitions(&self, name: &str) -> Result<Vec<Registered>> {
+    pub(crate) async fn definitions(&self, name: &str) -> Result<Vec<Registered>> {
         let call = self.client.describe_job_definitions().job_definition_name(name).status("ACTIVE");
         let mut pages = call.into_paginator().items().send();
         let mut found = Vec::new();
@@ -48,7 +48,7 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn register(&self, definition: &JobDefinition, tags: &BTreeMap<String, String>) -> Result<()> {
+    pub(crate) async fn register(&self, definition: &JobDefinition, tags: &BTreeMap<String, String>) -> Result<()> {
         let timeout =
             definition.timeout_secs.map(|secs| JobTimeout::builder().attempt_duration_seconds(int(secs)).build());
         self.client
@@ -69,7 +69,7 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn deregister(&self, owned: &Owned) -> Result<()> {
+    pub(crate) async fn deregister(&self, owned: &Owned) -> Result<()> {
         let call = self.client.deregister_job_definition().job_definition(owned.id());
         call.send().await.map(|_| ()).map_err(failed("batch:DeregisterJobDefinition", owned.id()))
     }

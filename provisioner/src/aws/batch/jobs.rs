@@ -23,7 +23,7 @@ const LOG_GROUP: &str = "/aws/batch/job";
 
 /// A job to submit.
 #[derive(Clone, Debug, Default)]
-pub struct Job {
+pub(crate) struct Job {
     /// Its name.
     pub name: String,
     /// The queue.
@@ -54,7 +54,7 @@ pub struct Job {
 
 /// A job that was submitted.
 #[derive(Clone, Debug, Serialize)]
-pub struct Detail {
+pub(crate) struct Detail {
     /// Its id.
     pub id: String,
     /// Its name.
@@ -97,7 +97,7 @@ pub struct Detail {
 
 /// An attempt that is over.
 #[derive(Clone, Debug, Serialize)]
-pub struct JobAttempt {
+pub(crate) struct JobAttempt {
     /// The container's exit code, if it ended by itself.
     pub exit_code: Option<i32>,
     /// What Docker or ECS says.
@@ -114,7 +114,7 @@ pub struct JobAttempt {
 
 /// A job as a list has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub(crate) struct Listed {
     /// Its id.
     pub id: String,
     /// Its status.
@@ -125,7 +125,7 @@ pub struct Listed {
 
 /// An array's children.
 #[derive(Clone, Debug, Serialize)]
-pub struct Children {
+pub(crate) struct Children {
     /// How many.
     pub size: i32,
     /// How many in each state.
@@ -135,13 +135,13 @@ pub struct Children {
 impl Detail {
     /// Whether it has ended.
     #[must_use]
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         matches!(self.status.as_str(), "SUCCEEDED" | "FAILED")
     }
 
     /// Why it is as it is: what ended the last attempt is nearer to the cause than what Batch sums up.
     #[must_use]
-    pub fn why(&self) -> String {
+    pub(crate) fn why(&self) -> String {
         let last = self.attempts.last();
         let exit = last.and_then(|it| it.exit_code).filter(|code| *code != 0).map(|code| format!("exit {code}"));
         let container = last.and_then(|it| it.reason.clone());
@@ -182,7 +182,7 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails; after a transient failure the job may have been submitted.
-    pub async fn submit(&self, job: &Job) -> Result<String> {
+    pub(crate) async fn submit(&self, job: &Job) -> Result<String> {
         let depends_on = job.depends_on.iter().map(|id| JobDependency::builder().job_id(id).build()).collect();
         let parameters = job.parameters.iter().cloned().collect();
         let answer = self
@@ -209,7 +209,7 @@ impl Batch {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn jobs(&self, ids: &[String]) -> Result<Vec<Detail>> {
+    pub(crate) async fn jobs(&self, ids: &[String]) -> Result<Vec<Detail>> {
         let mut found = Vec::new();
         for some in ids.chunks(DESCRIBE_LIMIT) {
             let call = self.client.describe_jobs().set_jobs(Some(some.to_vec()));
@@ -224,7 +224,7 @@ impl Batch {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn jobs_in_state(&self, queue: &str, state: &str, limit: usize) -> Result<Vec<Listed>> {
+    pub(crate) async fn jobs_in_state(&self, queue: &str, state: &str, limit: usize) -> Result<Vec<Listed>> {
         self.list(self.client.list_jobs().job_queue(queue).job_status(JobStatus::from(state)), queue, limit).await
     }
 
@@ -232,7 +232,7 @@ impl Batch {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn children_in_state(&self, array: &str, state: &str, limit: usize) -> Result<Vec<Listed>> {
+    pub(crate) async fn children_in_state(&self, array: &str, state: &str, limit: usize) -> Result<Vec<Listed>> {
         self.list(self.client.list_jobs().array_job_id(array).job_status(JobStatus::from(state)), array, limit).await
     }
 
@@ -240,7 +240,7 @@ impl Batch {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn jobs_named(&self, queue: &str, name: &str) -> Result<Vec<Listed>> {
+    pub(crate) async fn jobs_named(&self, queue: &str, name: &str) -> Result<Vec<Listed>> {
         let filter = KeyValuesPair::builder().name("JOB_NAME").values(name).build();
         self.list(self.client.list_jobs().job_queue(queue).filters(filter), queue, usize::MAX).await
     }

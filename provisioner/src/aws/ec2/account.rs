@@ -17,7 +17,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn default_vpc(&self) -> Result<Option<String>> {
+    pub(crate) async fn default_vpc(&self) -> Result<Option<String>> {
         let call = self.client.describe_vpcs().filters(filter("is-default", "true"));
         let answer = call.send().await.map_err(failed("ec2:DescribeVpcs", "the default VPC"))?;
         Ok(answer.vpcs().first().map(|vpc| text(vpc.vpc_id())))
@@ -27,7 +27,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn subnets_of(&self, vpc: &str) -> Result<Vec<Subnet>> {
+    pub(crate) async fn subnets_of(&self, vpc: &str) -> Result<Vec<Subnet>> {
         let call = self.client.describe_subnets().filters(filter("vpc-id", vpc));
         let answer = call.send().await.map_err(failed("ec2:DescribeSubnets", vpc))?;
         let mut subnets: Vec<Subnet> = answer
@@ -43,7 +43,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn groups_of(&self, vpc: &str) -> Result<Vec<(String, String)>> {
+    pub(crate) async fn groups_of(&self, vpc: &str) -> Result<Vec<(String, String)>> {
         let call = self.client.describe_security_groups().filters(filter("vpc-id", vpc));
         let answer = call.send().await.map_err(failed("ec2:DescribeSecurityGroups", vpc))?;
         let groups = answer.security_groups().iter();
@@ -56,7 +56,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn key_pairs(&self) -> Result<Vec<String>> {
+    pub(crate) async fn key_pairs(&self) -> Result<Vec<String>> {
         let answer = self.client.describe_key_pairs().send().await;
         let answer = answer.map_err(failed("ec2:DescribeKeyPairs", "this region"))?;
         Ok(answer.key_pairs().iter().map(|it| text(it.key_name())).collect())

@@ -16,11 +16,11 @@ use crate::model::record::{PurchaseAttempt, Record};
 
 mod extensions;
 
-pub use extensions::{BoughtExtension, ExtensionOffering};
+pub(crate) use extensions::{BoughtExtension, ExtensionOffering};
 
 /// A capacity block on offer.
 #[derive(Clone, Debug)]
-pub struct Offering {
+pub(crate) struct Offering {
     /// Its id.
     pub id: String,
     /// Its instance type.
@@ -41,7 +41,7 @@ pub struct Offering {
 
 /// A capacity block's reservation.
 #[derive(Clone, Debug)]
-pub struct CapacityBlockReservation {
+pub(crate) struct CapacityBlockReservation {
     /// Its id.
     pub id: String,
     /// Its instance type.
@@ -64,7 +64,7 @@ pub struct CapacityBlockReservation {
 
 /// What is searched for.
 #[derive(Clone, Copy, Debug)]
-pub struct Search<'a> {
+pub(crate) struct Search<'a> {
     /// The instance type.
     pub instance_type: &'a str,
     /// How many instances.
@@ -80,7 +80,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails, as it does for a type that is not sold so.
-    pub async fn capacity_block_offerings(&self, search: Search<'_>) -> Result<Vec<Offering>> {
+    pub(crate) async fn capacity_block_offerings(&self, search: Search<'_>) -> Result<Vec<Offering>> {
         let Search { instance_type, instances, duration, start_by } = search;
         let last = start_by.checked_add(duration).unwrap_or(start_by);
         let mut pages = self
@@ -105,7 +105,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// AWS's refusal among others; after an answer that was lost it may have been bought.
-    pub async fn purchase_capacity_block(
+    pub(crate) async fn purchase_capacity_block(
         &self,
         offering: &str,
         tags: &BTreeMap<String, String>,
@@ -128,7 +128,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn capacity_blocks_tagged(&self, tag: &str, value: &str) -> Result<Vec<CapacityBlockReservation>> {
+    pub(crate) async fn capacity_blocks_tagged(&self, tag: &str, value: &str) -> Result<Vec<CapacityBlockReservation>> {
         let found = self.capacity_blocks_by(filter(&format!("tag:{tag}"), [value.to_owned()])).await?;
         Ok(found.into_iter().filter(|it| it.is_block).collect())
     }
@@ -141,7 +141,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When it isn't there.
-    pub async fn capacity_block(&self, id: &str) -> Result<CapacityBlockReservation> {
+    pub(crate) async fn capacity_block(&self, id: &str) -> Result<CapacityBlockReservation> {
         self.described_reservation(id).await.map(|it| reservation(&it))
     }
 
@@ -150,7 +150,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// AWS's refusal among others.
-    pub async fn run_in_capacity_block(
+    pub(crate) async fn run_in_capacity_block(
         &self,
         record: &Record,
         attempt: &PurchaseAttempt,
@@ -172,7 +172,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn gpus(&self, instance_type: &str) -> Result<u32> {
+    pub(crate) async fn gpus(&self, instance_type: &str) -> Result<u32> {
         let call = self.client.describe_instance_types().instance_types(InstanceType::from(instance_type));
         let answer = call.send().await.map_err(failed("ec2:DescribeInstanceTypes", instance_type))?;
         let infos = answer.instance_types().iter().filter_map(|it| it.gpu_info());

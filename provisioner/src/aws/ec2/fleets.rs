@@ -16,7 +16,7 @@ use crate::model::record::{BlockSpec, LaunchData, PurchaseAttempt, Record};
 
 /// Spot or on-demand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Market {
+pub(crate) enum Market {
     /// At the spot price, while AWS can spare it.
     Spot,
     /// At the list price.
@@ -25,7 +25,7 @@ pub enum Market {
 
 /// A fleet to be launched.
 #[derive(Clone, Copy, Debug)]
-pub struct Order<'a> {
+pub(crate) struct Order<'a> {
     /// The block's record, whose template is launched.
     pub record: &'a Record,
     /// The template's version.
@@ -42,7 +42,7 @@ pub struct Order<'a> {
 
 /// What came of a fleet.
 #[derive(Clone, Debug, Default)]
-pub struct Fleet {
+pub(crate) struct Fleet {
     /// Its instances' ids.
     pub instances: Vec<String>,
     /// What its pools refused: code and message.
@@ -57,7 +57,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When AWS refuses the whole request. What its pools refuse is in the answer.
-    pub async fn create_fleet(&self, order: Order<'_>) -> Result<Fleet> {
+    pub(crate) async fn create_fleet(&self, order: Order<'_>) -> Result<Fleet> {
         let Order { record, attempt, asked, market, token, .. } = order;
         let spec = &record.spec;
         let count = i32::try_from(asked).unwrap_or(i32::MAX);
@@ -97,7 +97,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn version_for(&self, record: &Record, source: &str, launch: &LaunchData) -> Result<i64> {
+    pub(crate) async fn version_for(&self, record: &Record, source: &str, launch: &LaunchData) -> Result<i64> {
         let id = record.template.id();
         let mut pages = self.client.describe_launch_template_versions().launch_template_id(id).into_paginator().send();
         let mut known: Option<i64> = None;

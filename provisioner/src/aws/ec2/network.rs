@@ -7,7 +7,7 @@ use crate::model::error::{Error, Result};
 
 /// A subnet.
 #[derive(Clone, Debug)]
-pub struct Subnet {
+pub(crate) struct Subnet {
     /// Its id.
     pub id: String,
     /// Its Availability Zone.
@@ -18,7 +18,7 @@ pub struct Subnet {
 
 /// A security group.
 #[derive(Clone, Debug)]
-pub struct SecurityGroup {
+pub(crate) struct SecurityGroup {
     /// Its id.
     pub id: String,
     /// Its VPC.
@@ -27,7 +27,7 @@ pub struct SecurityGroup {
 
 /// An image.
 #[derive(Clone, Debug)]
-pub struct Image {
+pub(crate) struct Image {
     /// Its id.
     pub id: String,
     /// Its root device's name.
@@ -46,7 +46,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When one isn't there.
-    pub async fn subnets(&self, ids: &[String]) -> Result<Vec<Subnet>> {
+    pub(crate) async fn subnets(&self, ids: &[String]) -> Result<Vec<Subnet>> {
         let call = self.client.describe_subnets().set_subnet_ids(Some(ids.to_vec()));
         let answer = call.send().await.map_err(failed("ec2:DescribeSubnets", ids.join(", ")))?;
         let of = |id: &String| {
@@ -61,7 +61,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When one isn't there.
-    pub async fn groups(&self, ids: &[String]) -> Result<Vec<SecurityGroup>> {
+    pub(crate) async fn groups(&self, ids: &[String]) -> Result<Vec<SecurityGroup>> {
         let call = self.client.describe_security_groups().set_group_ids(Some(ids.to_vec()));
         let answer = call.send().await.map_err(failed("ec2:DescribeSecurityGroups", ids.join(", ")))?;
         let groups = answer.security_groups().iter();
@@ -72,7 +72,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When it isn't there.
-    pub async fn image(&self, id: &str) -> Result<Image> {
+    pub(crate) async fn image(&self, id: &str) -> Result<Image> {
         let call = self.client.describe_images().image_ids(id);
         let answer = call.send().await.map_err(failed("ec2:DescribeImages", id))?;
         let image = answer.images().first().ok_or_else(|| nothing_described("image", id))?;

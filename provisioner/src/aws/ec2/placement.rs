@@ -11,7 +11,7 @@ use crate::model::error::{AwsErrorKind, Result};
 
 /// What an instance was launched with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InstancePlacement {
+pub(crate) struct InstancePlacement {
     /// Its subnet.
     pub subnet: String,
     /// The subnet's VPC.
@@ -24,7 +24,7 @@ pub struct InstancePlacement {
 
 /// The route to everywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Way {
+pub(crate) struct Way {
     /// The route table.
     pub table: String,
     /// Where it leads: an internet or NAT gateway, an interface and so on.
@@ -38,7 +38,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn place(&self, instance: &str) -> Result<Option<InstancePlacement>> {
+    pub(crate) async fn place(&self, instance: &str) -> Result<Option<InstancePlacement>> {
         let by = filter("instance-id", [instance.to_owned()]);
         let answer = self.client.describe_instances().filters(by).send().await;
         let answer = answer.map_err(failed("ec2:DescribeInstances", instance))?;
@@ -60,7 +60,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn way_out(&self, place: &InstancePlacement) -> Result<Option<Way>> {
+    pub(crate) async fn way_out(&self, place: &InstancePlacement) -> Result<Option<Way>> {
         let own = self.route_tables(vec![filter("association.subnet-id", [place.subnet.clone()])]).await?;
         let tables = if own.is_empty() {
             let main = filter("association.main", ["true".to_owned()]);
@@ -86,7 +86,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn console(&self, instance: &str) -> Result<String> {
+    pub(crate) async fn console(&self, instance: &str) -> Result<String> {
         let ask = async |latest: bool| {
             let call = self.client.get_console_output().instance_id(instance).set_latest(latest.then_some(true));
             call.send().await.map_err(failed("ec2:GetConsoleOutput", instance))

@@ -27,7 +27,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails, or a record was tampered with.
-    pub async fn records(&self, environment: &str) -> Result<Vec<Record>> {
+    pub(crate) async fn records(&self, environment: &str) -> Result<Vec<Record>> {
         let by = filter(&format!("tag:{}", tag::ENVIRONMENT), [environment.to_owned()]);
         let mut pages = self.client.describe_launch_templates().filters(by).into_paginator().send();
         let mut records = Vec::new();
@@ -45,7 +45,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails, or it is a record that was tampered with.
-    pub async fn named(&self, environment: &str, name: &str) -> Result<Named> {
+    pub(crate) async fn named(&self, environment: &str, name: &str) -> Result<Named> {
         let call = self.client.describe_launch_templates().launch_template_names(name);
         let answer = match call.send().await.map_err(failed("ec2:DescribeLaunchTemplates", name)) {
             Err(error) if error.is_aws(AwsErrorKind::NotFound) => return Ok(Named::Absent),
@@ -59,7 +59,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails otherwise.
-    pub async fn create_record(&self, name: &str, spec: &BlockSpec, launch: &LaunchData, driver: &str) -> Result<bool> {
+    pub(crate) async fn create_record(&self, name: &str, spec: &BlockSpec, launch: &LaunchData, driver: &str) -> Result<bool> {
         let mut tags = spec.to_tags();
         tags.insert(DRIVER.to_owned(), driver.to_owned());
         let result = self
@@ -84,7 +84,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When it isn't there.
-    pub async fn launch_data(&self, record: &Record) -> Result<LaunchData> {
+    pub(crate) async fn launch_data(&self, record: &Record) -> Result<LaunchData> {
         let answer = self
             .client
             .describe_launch_template_versions()
@@ -106,7 +106,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn set_refused(&self, record: &Record, refused: &Refused, outcome: Option<&str>) -> Result<()> {
+    pub(crate) async fn set_refused(&self, record: &Record, refused: &Refused, outcome: Option<&str>) -> Result<()> {
         let outcome = outcome.map(|outcome| (OUTCOME.to_owned(), outcome.to_owned()));
         let tags = outcome.into_iter().chain([refused.to_tag()]).collect();
         self.tag(std::slice::from_ref(&record.template), &tags).await
@@ -116,7 +116,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn set_outcome(&self, record: &Record, outcome: &str) -> Result<()> {
+    pub(crate) async fn set_outcome(&self, record: &Record, outcome: &str) -> Result<()> {
         let tags = BTreeMap::from([(OUTCOME.to_owned(), outcome.to_owned())]);
         self.tag(std::slice::from_ref(&record.template), &tags).await
     }
@@ -125,7 +125,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn set_driver(&self, record: &Record, driver: &str) -> Result<()> {
+    pub(crate) async fn set_driver(&self, record: &Record, driver: &str) -> Result<()> {
         let tags = BTreeMap::from([(DRIVER.to_owned(), driver.to_owned())]);
         self.tag(std::slice::from_ref(&record.template), &tags).await
     }
@@ -134,7 +134,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn set_reported(&self, record: &Record, how: &str) -> Result<()> {
+    pub(crate) async fn set_reported(&self, record: &Record, how: &str) -> Result<()> {
         let tags = BTreeMap::from([(REPORTED.to_owned(), how.to_owned())]);
         self.tag(std::slice::from_ref(&record.template), &tags).await
     }
@@ -143,7 +143,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn set_ended(&self, record: &Record, at: jiff::Timestamp) -> Result<()> {
+    pub(crate) async fn set_ended(&self, record: &Record, at: jiff::Timestamp) -> Result<()> {
         let tags = BTreeMap::from([(ENDED.to_owned(), at.to_string())]);
         self.tag(std::slice::from_ref(&record.template), &tags).await
     }
@@ -152,7 +152,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn set_reserved(&self, record: &Record, reserved: &Reserved) -> Result<()> {
+    pub(crate) async fn set_reserved(&self, record: &Record, reserved: &Reserved) -> Result<()> {
         let tags = BTreeMap::from([(RESERVED.to_owned(), reserved.to_tag())]);
         self.tag(std::slice::from_ref(&record.template), &tags).await
     }
@@ -161,7 +161,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn set_purchase(&self, record: &Record, purchase: &Purchase, refused: bool) -> Result<()> {
+    pub(crate) async fn set_purchase(&self, record: &Record, purchase: &Purchase, refused: bool) -> Result<()> {
         let tags = BTreeMap::from([(PURCHASE.to_owned(), purchase.to_tag(refused))]);
         self.tag(std::slice::from_ref(&record.template), &tags).await
     }
@@ -170,7 +170,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn set_extension(&self, record: &Record, extension: &Extension, refused: bool) -> Result<()> {
+    pub(crate) async fn set_extension(&self, record: &Record, extension: &Extension, refused: bool) -> Result<()> {
         let tags = BTreeMap::from([(EXTENSION.to_owned(), extension.to_tag(refused))]);
         self.tag(std::slice::from_ref(&record.template), &tags).await
     }
@@ -179,7 +179,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails otherwise.
-    pub async fn delete_record(&self, record: &Record) -> Result<()> {
+    pub(crate) async fn delete_record(&self, record: &Record) -> Result<()> {
         let call = self.client.delete_launch_template().launch_template_id(record.template.id());
         match call.send().await.map_err(failed("ec2:DeleteLaunchTemplate", &record.name)) {
             Err(error) if error.is_aws(AwsErrorKind::NotFound) => Ok(()),
@@ -190,7 +190,7 @@ impl Ec2 {
 
 /// What a launch template of a record's name is.
 #[derive(Debug)]
-pub enum Named {
+pub(crate) enum Named {
     /// There is none, or it isn't shown yet.
     Absent,
     /// Somebody else's.

@@ -17,7 +17,7 @@ use crate::model::record::{BlockSpec, LaunchData, PurchaseAttempt, Record};
 
 /// A launch into a reservation.
 #[derive(Clone, Copy, Debug)]
-pub struct LaunchInto<'a> {
+pub(crate) struct LaunchInto<'a> {
     /// The block's record, whose template is launched.
     pub record: &'a Record,
     /// The attempt.
@@ -40,7 +40,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// AWS's refusal among others.
-    pub async fn reserve(
+    pub(crate) async fn reserve(
         &self,
         spec: &BlockSpec,
         attempt: &PurchaseAttempt,
@@ -75,7 +75,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn reservations_tagged(&self, tag: &str, value: &str) -> Result<Vec<CapacityReservation>> {
+    pub(crate) async fn reservations_tagged(&self, tag: &str, value: &str) -> Result<Vec<CapacityReservation>> {
         self.reservations(filter(&format!("tag:{tag}"), [value.to_owned()])).await
     }
 
@@ -116,7 +116,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails, or there is none.
-    pub async fn reservation(&self, id: &str) -> Result<CapacityReservation> {
+    pub(crate) async fn reservation(&self, id: &str) -> Result<CapacityReservation> {
         self.described_reservation(id).await.map(|it| reservation(&it))
     }
 
@@ -124,7 +124,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn cancel_reservation(&self, reservation: &Owned) -> Result<()> {
+    pub(crate) async fn cancel_reservation(&self, reservation: &Owned) -> Result<()> {
         let call = self.client.cancel_capacity_reservation().capacity_reservation_id(reservation.id());
         super::gone_is_fine(
             call.send().await.map(|_| ()).map_err(failed("ec2:CancelCapacityReservation", reservation.id())),
@@ -136,7 +136,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// AWS's refusal among others.
-    pub async fn launch_into(&self, into: LaunchInto<'_>) -> Result<Vec<String>> {
+    pub(crate) async fn launch_into(&self, into: LaunchInto<'_>) -> Result<Vec<String>> {
         let LaunchInto { record, attempt, asked, launch, reservation, instance_type, subnet } = into;
         let call = self
             .run_into(record, attempt, asked, reservation, "1")

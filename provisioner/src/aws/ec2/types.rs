@@ -37,7 +37,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn types(&self, arch: Arch, usage_classes: &[&str]) -> Result<Vec<InstanceType>> {
+    pub(crate) async fn types(&self, arch: Arch, usage_classes: &[&str]) -> Result<Vec<InstanceType>> {
         let call = self
             .client
             .describe_instance_types()
@@ -58,7 +58,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn offered(&self, zones: &[String], types: &[String]) -> Result<BTreeSet<(String, String)>> {
+    pub(crate) async fn offered(&self, zones: &[String], types: &[String]) -> Result<BTreeSet<(String, String)>> {
         let call = self
             .client
             .describe_instance_type_offerings()
@@ -80,7 +80,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn spot_prices(
+    pub(crate) async fn spot_prices(
         &self,
         types: &[String],
         zones: &[String],

@@ -9,7 +9,7 @@ use crate::model::error::{AwsErrorKind, Result};
 
 /// CPU, memory and GPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Room {
+pub(crate) struct Room {
     /// CPU units, 1024 a vCPU.
     pub cpu: u32,
     /// MiB.
@@ -21,7 +21,7 @@ pub struct Room {
 impl Room {
     /// Whether this has room for that.
     #[must_use]
-    pub fn holds(self, other: Self) -> bool {
+    pub(crate) fn holds(self, other: Self) -> bool {
         self.cpu >= other.cpu && self.memory_mib >= other.memory_mib && self.gpus >= other.gpus
     }
 }
@@ -37,7 +37,7 @@ impl fmt::Display for Room {
 
 /// A container instance and its room.
 #[derive(Clone, Debug)]
-pub struct Host {
+pub(crate) struct Host {
     /// The EC2 instance.
     pub instance: String,
     /// Its status, such as ACTIVE.
@@ -64,7 +64,7 @@ impl Ecs {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn hosts(&self, cluster: &str) -> Result<Vec<Host>> {
+    pub(crate) async fn hosts(&self, cluster: &str) -> Result<Vec<Host>> {
         let mut pages = self.client.list_container_instances().cluster(cluster).into_paginator().items().send();
         let mut arns = Vec::new();
         while let Some(arn) = pages.next().await {

@@ -26,7 +26,7 @@ pub(super) struct Joined {
 
 /// Why a wait for instances to join ended without them.
 #[derive(Debug)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// Instances ended before the block was whole.
     Ended,
     /// The wait came to its end.

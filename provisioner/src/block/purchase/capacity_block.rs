@@ -27,11 +27,11 @@ use crate::runtime::wait::{Poll, WaitSpec, since};
 use crate::session::Session;
 use crate::terminal::format;
 
-pub mod extension;
+pub(crate) mod extension;
 mod offering;
 mod purchase;
 
-pub use offering::{offerings, priced};
+pub(crate) use offering::{offerings, priced};
 
 /// How long before its end AWS begins to end a capacity block's instances, and those of UltraServers `[V]`.
 const RECLAIM_SECS: u32 = 30 * 60;
@@ -63,7 +63,7 @@ fn frozen(it: &CapacityBlockReservation) -> Result<Reserved> {
 ///
 /// # Errors
 /// [`Error::usage`] when it doesn't fit; when a call fails.
-pub async fn existing(session: &Session<'_>, id: &str) -> Result<Reserved> {
+pub(crate) async fn existing(session: &Session<'_>, id: &str) -> Result<Reserved> {
     let block = &session.settings.block;
     let it = session.aws.ec2.capacity_block(id).await?;
     let zones: Vec<String> = session.aws.ec2.subnets(&block.subnets).await?.into_iter().map(|it| it.zone).collect();

@@ -19,17 +19,17 @@ use crate::model::record::{LaunchData, PurchaseAttempt, Record};
 use crate::runtime::wait::{Poll, SETTLE_LIMIT, WaitSpec};
 use crate::session::Session;
 
-pub mod capacity_block;
+pub(crate) mod capacity_block;
 mod fleet;
 mod outcome;
 mod reservation;
 mod spot_block;
 
-pub use outcome::{Bought, PurchaseOutcome, Shortfall, outcome};
+pub(crate) use outcome::{Bought, PurchaseOutcome, Shortfall, outcome};
 
 /// One attempt that is to be made.
 #[derive(Clone, Copy)]
-pub struct PurchaseRequest<'a> {
+pub(crate) struct PurchaseRequest<'a> {
     /// The run.
     pub session: &'a Session<'a>,
     /// The block's record.
@@ -70,7 +70,7 @@ impl PurchaseRequest<'_> {
 /// # Errors
 /// What says nothing about the capacity: credentials, network, a wait that came to its end. A refusal is no error
 /// but in [`PurchaseOutcome::short`].
-pub async fn buy(request: PurchaseRequest<'_>) -> Result<PurchaseOutcome> {
+pub(crate) async fn buy(request: PurchaseRequest<'_>) -> Result<PurchaseOutcome> {
     match request.attempt.source {
         Source::SpotBlock => Box::pin(spot_block::buy(request)).await,
         Source::Spot => Box::pin(fleet::buy(request, Market::Spot)).await,

@@ -5,7 +5,7 @@ use crate::model::error::{AwsError, Error, Result};
 
 /// What AWS's answer to a purchase names as bought.
 #[derive(Clone, Debug, Default)]
-pub struct Bought {
+pub(crate) struct Bought {
     /// The ids of the instances.
     pub instances: Vec<String>,
     /// The ids of the spot requests.
@@ -14,7 +14,7 @@ pub struct Bought {
 
 /// What came of an attempt.
 #[derive(Debug, Default)]
-pub struct PurchaseOutcome {
+pub(crate) struct PurchaseOutcome {
     /// How many instances are there, or on their way.
     pub instances: u32,
     /// Why there are fewer than asked for.
@@ -26,26 +26,26 @@ pub struct PurchaseOutcome {
 impl PurchaseOutcome {
     /// Of an attempt that brought all that was asked for, as far as it goes.
     #[must_use]
-    pub fn of(instances: u32) -> Self {
+    pub(crate) fn of(instances: u32) -> Self {
         Self { instances, ..Self::default() }
     }
 
     /// Of an attempt that brought no more than this.
     #[must_use]
-    pub fn short(instances: u32, short: Shortfall) -> Self {
+    pub(crate) fn short(instances: u32, short: Shortfall) -> Self {
         Self { instances, short: Some(short), ..Self::default() }
     }
 
     /// The same, with what AWS's answer named.
     #[must_use]
-    pub fn naming(self, bought: Bought) -> Self {
+    pub(crate) fn naming(self, bought: Bought) -> Self {
         Self { bought, ..self }
     }
 }
 
 /// Why an attempt brought fewer instances than it was asked for.
 #[derive(Debug)]
-pub struct Shortfall {
+pub(crate) struct Shortfall {
     /// What it means.
     pub refusal: Refusal,
     /// AWS's code.
@@ -61,14 +61,14 @@ pub struct Shortfall {
 impl Shortfall {
     /// Of a failed call.
     #[must_use]
-    pub fn of_call(refusal: Refusal, failure: Box<AwsError>) -> Self {
+    pub(crate) fn of_call(refusal: Refusal, failure: Box<AwsError>) -> Self {
         let code = failure.code.clone().unwrap_or_default();
         Self { refusal, code, why: failure.message.clone(), failure: Some(failure), next: None }
     }
 
     /// Of an attempt that a killed run left, and whose time is over.
     #[must_use]
-    pub fn too_late() -> Self {
+    pub(crate) fn too_late() -> Self {
         let why = "its time was over before it was asked for".to_owned();
         Self { refusal: Refusal::NoCapacity, code: "too-late".to_owned(), why, failure: None, next: None }
     }
@@ -78,7 +78,7 @@ impl Shortfall {
 ///
 /// # Errors
 /// The failure itself, where it says nothing about it.
-pub fn outcome(error: Error, judge: impl Fn(&AwsError) -> Refusal) -> Result<PurchaseOutcome> {
+pub(crate) fn outcome(error: Error, judge: impl Fn(&AwsError) -> Refusal) -> Result<PurchaseOutcome> {
     let failure = error.into_aws()?;
     match judge(&failure) {
         Refusal::Passing | Refusal::ProfileTooNew => Err(failure.into()),

@@ -8,7 +8,7 @@ use crate::model::block::Block;
 
 /// A capacity reservation or a capacity block.
 #[derive(Clone, Debug, Serialize)]
-pub struct ReservationView {
+pub(crate) struct ReservationView {
     /// Its id.
     pub id: String,
     /// `capacity-reservation` or `capacity-block`.
@@ -27,7 +27,7 @@ pub struct ReservationView {
 
 /// A purchase of a capacity block that may have been sent.
 #[derive(Clone, Debug, Serialize)]
-pub struct PurchaseView {
+pub(crate) struct PurchaseView {
     /// The offering.
     pub offering: String,
     /// When.

@@ -50,16 +50,14 @@ fn right() -> Observed {
             tags: owned(),
         }),
         definitions: desired.definitions.iter().map(|it| (it.name.clone(), registered(it))).collect(),
-        service_role: Some(Role { name: "BatchServiceRole".into(), arn: ROLE.into(), tags: BTreeMap::new() }),
+        service_role: Some(Role { arn: ROLE.into(), tags: BTreeMap::new() }),
         profile: Some(Profile {
-            name: "ecsInstanceRole".into(),
             roles: vec!["r".into()],
             role_arn: None,
             tags: BTreeMap::new(),
         }),
-        schedule_group: Some(ScheduleGroup { name: "spotblock-spot-block-test".into(), active: true, tags: owned() }),
+        schedule_group: Some(ScheduleGroup { active: true, tags: owned() }),
         scheduler_role: Some(Role {
-            name: "spotblock-spot-block-test-scheduler".into(),
             arn: "arn:aws:iam::123456789012:role/spotblock-spot-block-test-scheduler".into(),
             tags: owned(),
         }),
@@ -186,8 +184,8 @@ fn a_made_profile_follows_the_cluster() {
     let name = "spotblock-spot-block-test-instance".to_owned();
     desired.profile = Choice::Made(name.clone());
     let mut observed = right();
-    observed.instance_role = Some(Role { name: name.clone(), arn: "arn".into(), tags: owned() });
-    observed.profile = Some(Profile { name: name.clone(), roles: vec![name], role_arn: None, tags: owned() });
+    observed.instance_role = Some(Role { arn: "arn".into(), tags: owned() });
+    observed.profile = Some(Profile { roles: vec![name], role_arn: None, tags: owned() });
     observed.instance_policy = Some(policy::instance(&[CLUSTER], None));
     assert!(!environment(&desired, &observed).has_changes());
     observed.instance_policy = Some(policy::instance(&[CLUSTER], None));
@@ -209,8 +207,8 @@ fn a_stacks_policy_is_kept_as_long_as_it_covers_the_cluster() {
     let name = "spotblock-spot-block-test-instance".to_owned();
     desired.profile = Choice::Made(name.clone());
     let mut observed = right();
-    observed.instance_role = Some(Role { name: name.clone(), arn: "arn".into(), tags: owned() });
-    observed.profile = Some(Profile { name: name.clone(), roles: vec![name], role_arn: None, tags: BTreeMap::new() });
+    observed.instance_role = Some(Role { arn: "arn".into(), tags: owned() });
+    observed.profile = Some(Profile { roles: vec![name], role_arn: None, tags: BTreeMap::new() });
     let patterns = policy::clusters("aws", "us-east-1", "123456789012", "spot-block-test");
     observed.instance_policy = Some(policy::instance(&patterns, None));
     let mut kept = |cluster: &str| {

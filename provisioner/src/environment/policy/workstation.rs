@@ -12,7 +12,7 @@ use crate::model::names;
 
 /// Where the environment is.
 #[derive(Clone, Debug)]
-pub struct PolicyScope<'a> {
+pub(crate) struct PolicyScope<'a> {
     /// The partition.
     pub partition: &'a str,
     /// The region.
@@ -50,7 +50,7 @@ fn when(mut statement: Value, condition: Value) -> Value {
 /// What `env apply` and `down --all` need: environment, queue, job definitions, roles. What is given by name in the
 /// settings is looked at and passed on, never changed.
 #[must_use]
-pub fn environment(desired: &Desired, place: &PolicyScope<'_>) -> Value {
+pub(crate) fn environment(desired: &Desired, place: &PolicyScope<'_>) -> Value {
     let mut statements = vec![look()];
     statements.extend(batch(desired, place));
     statements.extend(roles(desired, place));
@@ -59,7 +59,7 @@ pub fn environment(desired: &Desired, place: &PolicyScope<'_>) -> Value {
 
 /// What everything else needs on top. One policy with both would be longer than IAM takes (6,144 characters `[V]`).
 #[must_use]
-pub fn blocks(desired: &Desired, place: &PolicyScope<'_>) -> Value {
+pub(crate) fn blocks(desired: &Desired, place: &PolicyScope<'_>) -> Value {
     let mut statements = vec![image(place), consoles(desired, place), output(desired, place)];
     statements.extend(capacity(desired, place));
     statements.extend(capacity_blocks(desired, place));

@@ -11,7 +11,7 @@ use crate::model::error::Result;
 
 /// An extension on offer.
 #[derive(Clone, Debug)]
-pub struct ExtensionOffering {
+pub(crate) struct ExtensionOffering {
     /// Its id.
     pub id: String,
     /// The end of the capacity block with it.
@@ -24,7 +24,7 @@ pub struct ExtensionOffering {
 
 /// An extension that was bought.
 #[derive(Clone, Debug, PartialEq)]
-pub struct BoughtExtension {
+pub(crate) struct BoughtExtension {
     /// The offering's id.
     pub offering: String,
     /// The end of the capacity block with it.
@@ -40,7 +40,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails, as it does when it ends in less than an hour.
-    pub async fn extension_offerings(&self, reservation: &str, by: SignedDuration) -> Result<Vec<ExtensionOffering>> {
+    pub(crate) async fn extension_offerings(&self, reservation: &str, by: SignedDuration) -> Result<Vec<ExtensionOffering>> {
         let mut pages = self
             .client
             .describe_capacity_block_extension_offerings()
@@ -60,7 +60,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// AWS's refusal among others; after an answer that was lost it may have been bought.
-    pub async fn purchase_extension(&self, reservation: &str, offering: &str) -> Result<Vec<BoughtExtension>> {
+    pub(crate) async fn purchase_extension(&self, reservation: &str, offering: &str) -> Result<Vec<BoughtExtension>> {
         let answer = self
             .client
             .purchase_capacity_block_extension()
@@ -78,7 +78,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn extensions(&self, reservation: &str) -> Result<Vec<BoughtExtension>> {
+    pub(crate) async fn extensions(&self, reservation: &str) -> Result<Vec<BoughtExtension>> {
         let mut pages = self
             .client
             .describe_capacity_block_extension_history()

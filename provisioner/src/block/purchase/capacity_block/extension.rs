@@ -35,7 +35,7 @@ const UNPAID: &str = "payment-failed";
 
 /// What is to be extended.
 #[derive(Clone, Copy)]
-pub struct Extending<'a> {
+pub(crate) struct Extending<'a> {
     /// The run.
     pub session: &'a Session<'a>,
     /// The block's record.
@@ -51,7 +51,7 @@ pub struct Extending<'a> {
 ///
 /// # Errors
 /// When it can't be extended so, or not without leave; when a purchase is not known to have been made; when a call fails.
-pub async fn reach(extending: Extending<'_>, until: Timestamp) -> Result<Reserved> {
+pub(crate) async fn reach(extending: Extending<'_>, until: Timestamp) -> Result<Reserved> {
     let Extending { session, record, reserved, .. } = extending;
     let wanted = until.checked_add(SignedDuration::from_secs(reserved.reclaim_secs.into())).unwrap_or(Timestamp::MAX);
     let looked = session.now();

@@ -53,7 +53,7 @@ pub(super) async fn chosen(request: PurchaseRequest<'_>) -> Result<std::result::
 ///
 /// # Errors
 /// When a call fails.
-pub async fn offerings(
+pub(crate) async fn offerings(
     session: &Session<'_>,
     instance_type: &str,
     instances: u32,
@@ -81,7 +81,7 @@ fn shown_fee(offering: &Offering) -> String {
 
 /// An offering as people read it, with its price per GPU-hour where the GPUs of an instance are known.
 #[must_use]
-pub fn priced(offering: &Offering, gpus: Option<u32>) -> String {
+pub(crate) fn priced(offering: &Offering, gpus: Option<u32>) -> String {
     let hours = offering.start.duration_until(offering.end).as_secs_f64() / 3600.0;
     let per_instance = offering.fee / (hours * f64::from(offering.instances)).max(1.0);
     let (unit, price) = match gpus {
