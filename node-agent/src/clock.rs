@@ -1,8 +1,11 @@
-//! The only reader of clocks: the time of the block, and the [`Beat`] of all that is looked at again and again.
+//! The only reader of clocks: the time of the block, and the [`Beat`] of all that is looked at
+//! again and again.
 //!
-//! A block's end is a wall time, but a host's wall clock can be set while the block runs. So the wall time is taken once
-//! per boot, from the Date of an answer of IMDS (`[A]`: that it sends one, and the right one), and counted on
-//! CLOCK_BOOTTIME from there, which nobody sets and which goes on while the host is suspended. Later jumps of the wall clock are reported as skew and move nothing.
+//! A block's end is a wall time, but a host's wall clock can be set while the block runs. So the
+//! wall time is taken once per boot, from the Date of an answer of IMDS (`[A]`: that it sends one,
+//! and the right one), and counted on CLOCK_BOOTTIME from there, which nobody sets and which goes
+//! on while the host is suspended. Later jumps of the wall clock are reported as skew and move
+//! nothing.
 
 use std::fmt;
 use std::path::Path;
@@ -31,13 +34,17 @@ pub trait HostClocks: Send + Sync {
 pub(crate) struct Kernel;
 
 impl HostClocks for Kernel {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place where the wall clock is read")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place where the wall clock is read"
+    )]
     fn wall(&self) -> Timestamp {
         Timestamp::now()
     }
 
     fn up(&self) -> SignedDuration {
-        // The clock exists since Linux 2.6.39, so this can't fail; zero would only mean that time stands still.
+        // The clock exists since Linux 2.6.39, so this can't fail; zero would only mean that time
+        // stands still.
         ClockId::CLOCK_BOOTTIME
             .now()
             .map(|time| SignedDuration::new(time.tv_sec(), clamp_nanos(time.tv_nsec())))
@@ -50,8 +57,8 @@ impl HostClocks for Kernel {
     }
 }
 
-/// How far apart the wall clock and a Date can be while both are right: a Date counts whole seconds, and an answer
-/// takes a moment.
+/// How far apart the wall clock and a Date can be while both are right: a Date counts whole
+/// seconds, and an answer takes a moment.
 const AGREEMENT: SignedDuration = SignedDuration::from_secs(2);
 
 /// A Date falls on average half a second behind the moment it was made.
@@ -70,8 +77,8 @@ pub struct BootClock {
     host: Box<dyn HostClocks>,
     /// The wall time of the boot, in nanoseconds since 1970.
     booted_at: AtomicI64,
-    /// The same by the last Date, for signing: AWS refuses what it thinks is minutes old, whatever the block is
-    /// measured by.
+    /// The same by the last Date, for signing: AWS refuses what it thinks is minutes old, whatever
+    /// the block is measured by.
     signs_by: AtomicI64,
     source: Mutex<AnchorSource>,
     sighting: Mutex<Option<Sighting>>,
@@ -112,8 +119,9 @@ impl BootClock {
         }
     }
 
-    /// A clock that has gone by the wall clock so far goes by the Date from now on, if that brings the end nearer. The
-    /// other way it would give time back that AWS may not give; then the Date only serves for signing.
+    /// A clock that has gone by the wall clock so far goes by the Date from now on, if that brings
+    /// the end nearer. The other way it would give time back that AWS may not give; then the Date
+    /// only serves for signing.
     fn anchor_again(&self, seen: Sighting) {
         let Ok(mut source) = self.source.lock() else { return };
         if *source == AnchorSource::Date {
@@ -144,7 +152,8 @@ impl BootClock {
         &self.boot_id
     }
 
-    /// Takes up an anchor of this boot. Returns false, and changes nothing, when it is of another one.
+    /// Takes up an anchor of this boot. Returns false, and changes nothing, when it is of another
+    /// one.
     pub fn resume(&self, anchor: &Anchor) -> bool {
         self.resume_in(anchor, &self.boot_id)
     }
@@ -171,8 +180,8 @@ impl BootClock {
     }
 }
 
-/// The moments at which whatever looks for something again and again looks. They are the same for all, so that looks
-/// whose paces are multiples of each other share one wake-up of the process.
+/// The moments at which whatever looks for something again and again looks. They are the same for
+/// all, so that looks whose paces are multiples of each other share one wake-up of the process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Beat {
     start: tokio::time::Instant,
@@ -180,7 +189,8 @@ pub(crate) struct Beat {
 }
 
 impl Beat {
-    /// A beat that began `lead` ago: two agents that start together and have different leads don't look together.
+    /// A beat that began `lead` ago: two agents that start together and have different leads don't
+    /// look together.
     #[expect(clippy::disallowed_methods, reason = "this is where clocks are read")]
     #[must_use]
     pub(crate) fn new(lead: Duration) -> Self {
@@ -193,8 +203,8 @@ impl Beat {
         u64::try_from(self.gone().as_nanos() / every.as_nanos().max(1)).unwrap_or(u64::MAX)
     }
 
-    /// When it comes the next time. Exactly the same moment for all who ask: those a microsecond apart would be woken
-    /// one after the other.
+    /// When it comes the next time. Exactly the same moment for all who ask: those a microsecond
+    /// apart would be woken one after the other.
     #[must_use]
     pub(crate) fn next(self, every: Duration) -> tokio::time::Instant {
         let count = u32::try_from(self.count(every)).unwrap_or(u32::MAX);
@@ -225,7 +235,8 @@ impl Clock for BootClock {
 
     fn anchored(&self) -> Anchor {
         let source = *self.source.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let booted_at = Timestamp::from_nanosecond(self.booted_at.load(Ordering::Relaxed).into()).unwrap_or_default();
+        let booted_at = Timestamp::from_nanosecond(self.booted_at.load(Ordering::Relaxed).into())
+            .unwrap_or_default();
         Anchor { boot_id: self.boot_id.clone(), booted_at, source }
     }
 }
@@ -236,8 +247,8 @@ impl fmt::Debug for BootClock {
     }
 }
 
-/// The block's time for the SDK: it signs requests and judges tokens by it, and a wrong wall clock would make AWS refuse
-/// them.
+/// The block's time for the SDK: it signs requests and judges tokens by it, and a wrong wall clock
+/// would make AWS refuse them.
 #[must_use]
 pub(crate) fn sdk_time(clock: &Arc<BootClock>) -> SharedTimeSource {
     SharedTimeSource::new(SdkTime(Arc::clone(clock)))
@@ -248,7 +259,8 @@ struct SdkTime(Arc<BootClock>);
 
 impl TimeSource for SdkTime {
     fn now(&self) -> SystemTime {
-        let nanos = u64::try_from(self.0.since(&self.0.signs_by).as_nanosecond()).unwrap_or_default();
+        let nanos =
+            u64::try_from(self.0.since(&self.0.signs_by).as_nanosecond()).unwrap_or_default();
         UNIX_EPOCH + Duration::from_nanos(nanos)
     }
 }
@@ -261,7 +273,8 @@ fn booted_at(wall: Timestamp, up: SignedDuration) -> Timestamp {
     wall.checked_sub(up).unwrap_or(Timestamp::MIN)
 }
 
-/// The wall time of the boot, by a Date. Where the wall clock agrees with the Date it is right, and finer.
+/// The wall time of the boot, by a Date. Where the wall clock agrees with the Date it is right, and
+/// finer.
 fn anchored(sighting: Sighting) -> Timestamp {
     let off = sighting.date.duration_until(sighting.wall);
     if -AGREEMENT <= off && off <= AGREEMENT {
@@ -331,7 +344,8 @@ mod tests {
         assert!(clock.skew().abs() < SECOND, "{}", clock.skew());
     }
 
-    /// Catches: a date format that IMDS doesn't use, and an anchor that is computed but not counted from.
+    /// Catches: a date format that IMDS doesn't use, and an anchor that is computed but not counted
+    /// from.
     #[test]
     fn a_date_header_anchors_the_clock() {
         let clock = BootClock::new();
@@ -355,8 +369,8 @@ mod tests {
         assert!(first.now().duration_until(second.now()).abs() < SECOND);
     }
 
-    /// Catches: a host whose wall clock was behind at its boot, and that lives on beyond its block for that; and a Date
-    /// that gives a block more time.
+    /// Catches: a host whose wall clock was behind at its boot, and that lives on beyond its block
+    /// for that; and a Date that gives a block more time.
     #[test]
     fn a_clock_without_a_date_is_anchored_again_when_one_comes_if_that_brings_the_end_nearer() {
         let ahead = BootClock::new();
@@ -366,7 +380,10 @@ mod tests {
         assert_eq!(ahead.anchored().source, AnchorSource::WallClock);
         let signs: Timestamp = sdk_time(&Arc::new(ahead)).now().try_into().expect("a time");
         let date: Timestamp = "2020-11-24T11:15:44.5Z".parse().expect("a time");
-        assert!(date.duration_until(signs).abs() < SECOND, "requests are signed by the Date: {signs}");
+        assert!(
+            date.duration_until(signs).abs() < SECOND,
+            "requests are signed by the Date: {signs}"
+        );
 
         let behind = BootClock::new();
         behind.anchor();

@@ -48,7 +48,9 @@ fn main() -> ExitCode {
             })
         }),
         Command::Status { place, output } => tell_status(&place, output),
-        Command::Due(place) => block_on(async { Ok(ExitCode::from(due::exit_code(&place.root).await)) }),
+        Command::Due(place) => {
+            block_on(async { Ok(ExitCode::from(due::exit_code(&place.root).await)) })
+        }
     };
     done.unwrap_or_else(|error| fail(&error, ExitCode::FAILURE))
 }
@@ -60,7 +62,8 @@ fn with_settings(
     match Settings::load(place, Environment::read()) {
         Ok(settings) => {
             let problems = Problems::default();
-            log::subscriber(settings.log, settings.verbose, problems.clone(), std::io::stderr).init();
+            log::subscriber(settings.log, settings.verbose, problems.clone(), std::io::stderr)
+                .init();
             if !settings.wrong.is_empty() {
                 tracing::error!(
                     error = settings.wrong.join("; "),
@@ -74,8 +77,10 @@ fn with_settings(
 }
 
 fn block_on(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the async runtime")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the async runtime")?;
     let done = runtime.block_on(work);
     // A write to a disk that hangs must not hold up the end.
     runtime.shutdown_background();

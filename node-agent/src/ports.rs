@@ -1,5 +1,5 @@
-//! What the agent needs from outside, as small traits. Adapters implement them; tests put fakes with state in their
-//! place.
+//! What the agent needs from outside, as small traits. Adapters implement them; tests put fakes
+//! with state in their place.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -11,7 +11,9 @@ use jiff::{SignedDuration, Timestamp};
 use node_contract::NodeConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::lifecycle::{EcsUnit, ExtensionAnswer, InstanceStatus, OnHost, Outcome, Registration, State, Survey};
+use crate::lifecycle::{
+    EcsUnit, ExtensionAnswer, InstanceStatus, OnHost, Outcome, Registration, State, Survey,
+};
 
 /// The answer of a port, still to come: a boxed future, so that ports can be trait objects.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -86,7 +88,8 @@ pub trait Metadata: Send + Sync {
 /// What IMDS may say besides the notice. None of it is as urgent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// When AWS takes the instance, in the place where it said so before there was `spot/instance-action`.
+    /// When AWS takes the instance, in the place where it said so before there was
+    /// `spot/instance-action`.
     TerminationTime,
     /// Since when AWS recommends to leave.
     Rebalance,
@@ -131,13 +134,27 @@ pub struct ClusterError {
 /// The ECS API, as far as this instance's role is asked for it.
 pub trait Cluster: Send + Sync {
     /// Sets the instance DRAINING and returns the status that ECS confirmed.
-    fn drain<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>>;
-    /// Shows, as attributes of the container instance, what became of a tag that moves the block's end.
-    fn answer_extension<'a>(&'a self, answer: &'a ExtensionAnswer) -> Answer<'a, Result<(), ClusterError>>;
+    fn drain<'a>(
+        &'a self,
+        of: &'a Registration,
+    ) -> Answer<'a, Result<InstanceStatus, ClusterError>>;
+    /// Shows, as attributes of the container instance, what became of a tag that moves the block's
+    /// end.
+    fn answer_extension<'a>(
+        &'a self,
+        answer: &'a ExtensionAnswer,
+    ) -> Answer<'a, Result<(), ClusterError>>;
     /// Reads the instance's status.
-    fn status<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>>;
+    fn status<'a>(
+        &'a self,
+        of: &'a Registration,
+    ) -> Answer<'a, Result<InstanceStatus, ClusterError>>;
     /// Reads the instance's status and what ECS knows of these tasks and of those it lists.
-    fn survey<'a>(&'a self, of: &'a Registration, tasks: &'a [String]) -> Answer<'a, Result<Survey, ClusterError>>;
+    fn survey<'a>(
+        &'a self,
+        of: &'a Registration,
+        tasks: &'a [String],
+    ) -> Answer<'a, Result<Survey, ClusterError>>;
     /// Stops a task. One that ECS doesn't know any more is stopped.
     fn stop_task<'a>(
         &'a self,
@@ -147,7 +164,8 @@ pub trait Cluster: Send + Sync {
     ) -> Answer<'a, Result<(), ClusterError>>;
     /// Looks for this instance in its cluster.
     fn find(&self) -> Answer<'_, Result<Option<Registration>, ClusterError>>;
-    /// Deregisters the instance, whatever runs on it. One that ECS doesn't know any more is deregistered.
+    /// Deregisters the instance, whatever runs on it. One that ECS doesn't know any more is
+    /// deregistered.
     fn deregister<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<(), ClusterError>>;
 }
 
@@ -165,14 +183,15 @@ pub struct HostError {
 pub trait Host: Send + Sync {
     /// Writes ecs.config and asks for the ECS agent to be started, without waiting until it runs.
     fn start_ecs(&self) -> Answer<'_, Result<(), HostError>>;
-    /// Stops the ECS agent, throws away what it has kept, and starts it with ecs.config as it should be.
+    /// Stops the ECS agent, throws away what it has kept, and starts it with ecs.config as it
+    /// should be.
     fn repair_ecs(&self) -> Answer<'_, Result<(), HostError>>;
     /// What the service manager knows of the ECS agent.
     fn show_ecs(&self) -> Answer<'_, Result<EcsUnit, HostError>>;
     /// Stops the ECS agent.
     fn stop_ecs(&self) -> Answer<'_, Result<(), HostError>>;
-    /// Stops the containers of all tasks through the container runtime: SIGTERM, and SIGKILL to those that live on after
-    /// `grace`.
+    /// Stops the containers of all tasks through the container runtime: SIGTERM, and SIGKILL to
+    /// those that live on after `grace`.
     fn stop_containers(&self, grace: SignedDuration) -> Answer<'_, Result<(), HostError>>;
     /// Tells the tasks, by a file that they can look at, that they will be stopped.
     fn warn<'a>(&'a self, details: &'a Details) -> Answer<'a, Result<(), HostError>>;

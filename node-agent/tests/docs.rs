@@ -1,9 +1,11 @@
-//! The pages on promises, faults and threats against the tests: what a page says is shown by something has to be there.
+//! The pages on promises, faults and threats against the tests: what a page says is shown by
+//! something has to be there.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Where tests are: the package, as `cargo nextest run -p` takes it, and a folder of its sources. The boots are Python.
+/// Where tests are: the package, as `cargo nextest run -p` takes it, and a folder of its sources.
+/// The boots are Python.
 const SOURCES: [(&str, &str); 9] = [
     ("node-agent", "node-agent/src"),
     ("node-agent", "node-agent/tests"),
@@ -66,7 +68,11 @@ fn gather(folder: &Path, package: &'static str, module: &str, found: &mut Vec<Te
             Some("py") => scenarios_in(&read(&path)),
             _ => continue,
         };
-        found.extend(functions.into_iter().map(|function| Test { package, name: format!("{inner}{function}") }));
+        found.extend(
+            functions
+                .into_iter()
+                .map(|function| Test { package, name: format!("{inner}{function}") }),
+        );
     }
 }
 
@@ -81,7 +87,8 @@ fn tests_in(text: &str) -> Vec<String> {
     for line in text.lines().map(str::trim_start) {
         if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
             is_test = true;
-        } else if let Some(rest) = line.strip_prefix("async fn ").or_else(|| line.strip_prefix("fn "))
+        } else if let Some(rest) =
+            line.strip_prefix("async fn ").or_else(|| line.strip_prefix("fn "))
             && std::mem::take(&mut is_test)
         {
             found.extend(rest.split('(').next().map(str::to_owned));
@@ -91,7 +98,9 @@ fn tests_in(text: &str) -> Vec<String> {
 }
 
 fn scenarios_in(text: &str) -> Vec<String> {
-    text.lines().filter_map(|line| Some(line.strip_prefix("def ")?.split('(').next()?.to_owned())).collect()
+    text.lines()
+        .filter_map(|line| Some(line.strip_prefix("def ")?.split('(').next()?.to_owned()))
+        .collect()
 }
 
 /// What stands between backquotes.
@@ -104,7 +113,9 @@ fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
     let lines: Vec<&str> = text.lines().collect();
     let is_row = |line: &str| line.starts_with('|') && !line.starts_with("|---");
     (0..lines.len())
-        .filter(|at| is_row(lines[*at]) && lines.get(at + 1).is_none_or(|next| !next.starts_with("|---")))
+        .filter(|at| {
+            is_row(lines[*at]) && lines.get(at + 1).is_none_or(|next| !next.starts_with("|---"))
+        })
         .map(|at| lines[at].trim_matches('|').split(" | ").map(str::trim).collect())
         .collect::<Vec<_>>()
         .into_iter()
@@ -114,7 +125,8 @@ fn is_test_name(word: &str) -> bool {
     word.len() > 20 && word.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'))
 }
 
-/// Catches: a row whose test was renamed or removed, and which promises what nothing shows any more.
+/// Catches: a row whose test was renamed or removed, and which promises what nothing shows any
+/// more.
 #[test]
 fn every_test_that_the_pages_on_faults_and_threats_name_exists() {
     let tests = tests();
@@ -135,7 +147,8 @@ fn every_fault_and_every_threat_has_its_test_or_says_that_nothing_holds_it() {
     let untested: Vec<_> = rows(&faults).filter(|row| !row[2].contains('`')).collect();
     assert!(untested.is_empty(), "{untested:#?}");
     let unheld = |row: &Vec<&str>| row.get(2).is_none_or(|shown| !shown.contains('`'));
-    let untold: Vec<_> = rows(&threats).filter(|row| unheld(row) && !row[1].contains("nothing")).collect();
+    let untold: Vec<_> =
+        rows(&threats).filter(|row| unheld(row) && !row[1].contains("nothing")).collect();
     assert!(untold.is_empty(), "{untold:#?}");
     assert!(rows(&faults).count() > 60 && rows(&threats).count() > 20);
     for script in code(&threats).filter(|code| code.ends_with(".py") || code.ends_with(".sh")) {
@@ -156,9 +169,12 @@ fn every_command_that_the_pages_name_has_something_to_run() {
         }
         for command in code(&page(&name)) {
             if let Some(arguments) = command.strip_prefix("cargo nextest run ") {
-                selects(arguments, &tests).unwrap_or_else(|word| panic!("{name}: `{command}`: {word} is no test"));
+                selects(arguments, &tests)
+                    .unwrap_or_else(|word| panic!("{name}: `{command}`: {word} is no test"));
                 seen += 1;
-            } else if let Some(target) = command.strip_prefix("make ").and_then(|rest| rest.split_whitespace().next()) {
+            } else if let Some(target) =
+                command.strip_prefix("make ").and_then(|rest| rest.split_whitespace().next())
+            {
                 assert!(makefile.contains(&format!("\n{target}:")), "{name}: `{command}`");
                 seen += 1;
             }
@@ -167,7 +183,8 @@ fn every_command_that_the_pages_name_has_something_to_run() {
     assert!(seen > 20, "{seen} commands");
 }
 
-/// Whether each word selects a test of the package, as nextest would. Words in capitals stand for a test's name.
+/// Whether each word selects a test of the package, as nextest would. Words in capitals stand for a
+/// test's name.
 fn selects<'a>(arguments: &'a str, tests: &[Test]) -> Result<(), &'a str> {
     let (mut package, mut words) = (None, Vec::new());
     let mut arguments = arguments.split(' ');
@@ -180,7 +197,8 @@ fn selects<'a>(arguments: &'a str, tests: &[Test]) -> Result<(), &'a str> {
         }
     }
     let of_package = |test: &&Test| package.is_none_or(|package| test.package == package);
-    let is_there = |word: &str| tests.iter().filter(of_package).any(|test| test.name.contains(word));
+    let is_there =
+        |word: &str| tests.iter().filter(of_package).any(|test| test.name.contains(word));
     match words.into_iter().find(|word| !is_there(word)) {
         Some(word) => Err(word),
         None if is_there("") => Ok(()),
@@ -194,7 +212,8 @@ fn each_promise_has_its_line_with_a_command() {
     let text = page("promises.md");
     for number in 1..=6 {
         let begins = format!("**{number}. ");
-        let line = rows(&text).find(|row| row[0].starts_with(&begins)).expect("a line for each promise");
+        let line =
+            rows(&text).find(|row| row[0].starts_with(&begins)).expect("a line for each promise");
         assert!(line.len() == 3 && line[1].contains('`') && !line[2].is_empty(), "{line:?}");
     }
 }
@@ -212,7 +231,10 @@ fn what_the_promises_count_is_as_many_as_there_are() {
     let promises = page("promises.md");
     let boots = read(&root().join("tests/boot/scenarios.py"));
     let (functions, all) = boots.split_once("\nALL = {").expect("the scenarios");
-    let scenarios = scenarios_in(functions).into_iter().filter(|name| all.contains(&format!("\n    {name},"))).count();
+    let scenarios = scenarios_in(functions)
+        .into_iter()
+        .filter(|name| all.contains(&format!("\n    {name},")))
+        .count();
     assert_eq!(figure(&promises, "`make boot`", " scenarios"), scenarios, "scenarios of make boot");
     let checks = read(&root().join("tests/peers/peers.py")).matches("\": Check(").count();
     assert_eq!(figure(&promises, "`make peers`", " checks"), checks, "checks of make peers");

@@ -18,55 +18,58 @@
 //! | `diagnosis` | why something hasn't moved |
 //! | `commands` | one file a command, and how results are shown |
 //!
-//! A new source of capacity is a file in `model/src/source/` (what it sells and promises) and one in
-//! `block/purchase/` (how it is bought). A new command is a file in `commands/` and its flags in `args/`. A
-//! new call to AWS goes into its service's file in `aws/`; what its errors mean, into `aws/classify.rs`.
+//! A new source of capacity is a file in `model/src/source/` (what it sells and promises) and one
+//! in `block/purchase/` (how it is bought). A new command is a file in `commands/` and its flags in
+//! `args/`. A new call to AWS goes into its service's file in `aws/`; what its errors mean, into
+//! `aws/classify.rs`.
 //!
 //! # From spotblock.toml to a joined block
 //!
 //! What `spotblock up` does, and where:
 //!
-//! 1. `main.rs` reads the command line (`args/`), makes the real [`Ports`] (HTTP client, sleep, clock,
-//!    streams) and calls [`run`]. Nothing else knows the outside, so a test can run all of it in one process
-//!    on simulated time.
+//! 1. `main.rs` reads the command line (`args/`), makes the real [`Ports`] (HTTP client, sleep,
+//!    clock, streams) and calls [`run`]. Nothing else knows the outside, so a test can run all of
+//!    it in one process on simulated time.
 //! 2. `settings/` merges flags, variables and spotblock.toml, and holds them against every rule
 //!    (`settings/check.rs`, `settings/jobs.rs`) before anything is asked of AWS.
-//! 3. `environment/desired.rs` says which resources these settings want; `environment/observe.rs` looks at
-//!    what is there, through `aws/`, whose files have only the calls that are used.
-//! 4. `environment/plan.rs` compares both, without I/O, into ordered steps: keep, create, change, refuse.
-//!    `spotblock plan` ends here.
-//! 5. `environment/apply.rs` does the steps around the block (product steps 1 to 5: compute environment,
-//!    queue, job definitions, roles with `environment/policy.rs`, and the ECS cluster that Batch makes),
-//!    waiting for Batch with `runtime/wait.rs`.
-//! 6. `block/launch.rs` launches the block (step 8). `block/find.rs` looks whether one goes on; if none
-//!    does, `model/src/record.rs` says how the next is written down: a launch template, created before
-//!    anything is bought, that freezes every parameter. Before that, `block/instance_types.rs` finds
-//!    instance types where none were listed, and `block/prices.rs` asks what the block costs at worst.
-//! 7. Part of it is the user data (step 6, `block/user_data.rs`): the agent's settings as `node-contract`
-//!    has them, in a script that cloud-init runs. From here on `spotblock-agent` has everything it needs; its
-//!    manual is node-agent/src/lib.rs.
-//! 8. `block/launch/try_sources.rs` asks the sources in turn; `block/purchase/` buys what the record says,
-//!    under a client token that follows from it: asked again, AWS sells nothing twice.
-//! 9. `block/launch/join.rs` marks the instances with the block's tags, has them ended by a schedule at AWS
-//!    if all else fails (`block/termination_schedules.rs`), and waits until each is a connected container
-//!    instance of the cluster. Where one isn't, `diagnosis/` says why.
+//! 3. `environment/desired.rs` says which resources these settings want; `environment/observe.rs`
+//!    looks at what is there, through `aws/`, whose files have only the calls that are used.
+//! 4. `environment/plan.rs` compares both, without I/O, into ordered steps: keep, create, change,
+//!    refuse. `spotblock plan` ends here.
+//! 5. `environment/apply.rs` does the steps around the block (product steps 1 to 5: compute
+//!    environment, queue, job definitions, roles with `environment/policy.rs`, and the ECS cluster
+//!    that Batch makes), waiting for Batch with `runtime/wait.rs`.
+//! 6. `block/launch.rs` launches the block (step 8). `block/find.rs` looks whether one goes on; if
+//!    none does, `model/src/record.rs` says how the next is written down: a launch template,
+//!    created before anything is bought, that freezes every parameter. Before that,
+//!    `block/instance_types.rs` finds instance types where none were listed, and `block/prices.rs`
+//!    asks what the block costs at worst.
+//! 7. Part of it is the user data (step 6, `block/user_data.rs`): the agent's settings as
+//!    `node-contract` has them, in a script that cloud-init runs. From here on `spotblock-agent`
+//!    has everything it needs; its manual is node-agent/src/lib.rs.
+//! 8. `block/launch/try_sources.rs` asks the sources in turn; `block/purchase/` buys what the
+//!    record says, under a client token that follows from it: asked again, AWS sells nothing twice.
+//! 9. `block/launch/join.rs` marks the instances with the block's tags, has them ended by a
+//!    schedule at AWS if all else fails (`block/termination_schedules.rs`), and waits until each is
+//!    a connected container instance of the cluster. Where one isn't, `diagnosis/` says why.
 //! 10. `terminal/` prints the result to stdout; progress, warnings and errors went to stderr.
 //!
-//! The commands are in `commands/`, one file each: `submit` (step 7) puts jobs into the queue, `status`
-//! shows, `down` ends. There is no local state: everything is found again in AWS, so any command can be
-//! stopped and run again.
+//! The commands are in `commands/`, one file each: `submit` (step 7) puts jobs into the queue,
+//! `status` shows, `down` ends. There is no local state: everything is found again in AWS, so any
+//! command can be stopped and run again.
 //!
 //! # What identifies a block
 //!
-//! Its id, `sb-` and ten hexadecimal digits, made with its record and put as a tag on everything that belongs
-//! to it. The record's name, `spotblock-<environment>-<n>`, is a create-if-absent: of two runs at once, one
-//! creates it and the other follows. A block goes on until its instances, or all hope of them, are gone
-//! ([`Block::life`](model::block::Block::life)). docs/block-identity.md tells the whole of it on one page.
+//! Its id, `sb-` and ten hexadecimal digits, made with its record and put as a tag on everything
+//! that belongs to it. The record's name, `spotblock-<environment>-<n>`, is a create-if-absent: of
+//! two runs at once, one creates it and the other follows. A block goes on until its instances, or
+//! all hope of them, are gone ([`Block::life`](model::block::Block::life)). docs/block-identity.md
+//! tells the whole of it on one page.
 //!
 //! # What is ours
 //!
-//! Whatever ends, tags or changes a thing takes an [`Owned`](model::ownership::Owned), which only the check
-//! in `model/src/ownership.rs` makes.
+//! Whatever ends, tags or changes a thing takes an [`Owned`](model::ownership::Owned), which only
+//! the check in `model/src/ownership.rs` makes.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -142,11 +145,13 @@ pub async fn run(cli: Cli, mut ports: Ports) -> u8 {
     let interrupt = Interrupt::default();
     ports.connection.http = interrupt.guard(&ports.connection.http);
     let (lines, told) = tokio::sync::mpsc::unbounded_channel();
-    ports.connection.calls = CallLog::new(cli.global.verbose, ports.terminal, ports.connection.time.clone(), lines);
+    ports.connection.calls =
+        CallLog::new(cli.global.verbose, ports.terminal, ports.connection.time.clone(), lines);
     ui.also_tell(told);
-    let mut interrupts = std::mem::replace(&mut ports.interrupts, tokio::sync::mpsc::unbounded_channel().1);
-    // Dropping the command's future stops it between any two steps, or on a second Ctrl-C in a call whose answer is
-    // then lost: both are what a run has to be able to continue from anyway.
+    let mut interrupts =
+        std::mem::replace(&mut ports.interrupts, tokio::sync::mpsc::unbounded_channel().1);
+    // Dropping the command's future stops it between any two steps, or on a second Ctrl-C in a call
+    // whose answer is then lost: both are what a run has to be able to continue from anyway.
     let outcome = tokio::select! {
         outcome = Box::pin(execute(&cli, &ports, &ui, &interrupt)) => outcome,
         never = ui.telling() => match never {},
@@ -168,9 +173,15 @@ pub async fn run(cli: Cli, mut ports: Ports) -> u8 {
     }
 }
 
-/// Completes when the run has stopped after the first interrupt, or at the second. A watch ends at the first: that is how
-/// one leaves it, and nothing is under way that anybody would have to be told of.
-async fn interrupted(interrupts: &mut UnboundedReceiver<()>, interrupt: &Interrupt, ui: &Ui, command: &Command) {
+/// Completes when the run has stopped after the first interrupt, or at the second. A watch ends at
+/// the first: that is how one leaves it, and nothing is under way that anybody would have to be
+/// told of.
+async fn interrupted(
+    interrupts: &mut UnboundedReceiver<()>,
+    interrupt: &Interrupt,
+    ui: &Ui,
+    command: &Command,
+) {
     if interrupts.recv().await.is_none() {
         // Nobody is left who could interrupt.
         return std::future::pending().await;
@@ -198,23 +209,31 @@ fn is_watch(command: &Command) -> bool {
 fn go_on(command: &Command) -> String {
     let text = match command {
         Command::Up(_) | Command::Request(_) => {
-            "nothing was undone: run the same command again and it goes on where it stopped, or `spotblock down` to end \
-             the block"
+            "nothing was undone: run the same command again and it goes on where it stopped, or \
+             `spotblock down` to end the block"
         }
         Command::Drain(_) => {
-            "what is DRAINING stays so: its jobs finish, and its instances leave; run the same command again to wait on"
+            "what is DRAINING stays so: its jobs finish, and its instances leave; run the same \
+             command again to wait on"
         }
         Command::Extend(_) => {
-            "look with `spotblock status` at which end it stands: --to with the same moment goes on, --by would count from there"
+            "look with `spotblock status` at which end it stands: --to with the same moment goes \
+             on, --by would count from there"
         }
         Command::Reap(_) => "what was ended is ended: run the same command again for what is left",
-        Command::Down(_) => "nothing was undone: run the same command again and it ends what is left",
-        Command::Env(_) => "nothing was undone: run the same command again and it goes on where it stopped",
+        Command::Down(_) => {
+            "nothing was undone: run the same command again and it ends what is left"
+        }
+        Command::Env(_) => {
+            "nothing was undone: run the same command again and it goes on where it stopped"
+        }
         Command::Submit(args) if args.watch => {
-            "jobs that were submitted go on: `spotblock jobs` lists them, and the same command again would submit others"
+            "jobs that were submitted go on: `spotblock jobs` lists them, and the same command \
+             again would submit others"
         }
         Command::Submit(_) => {
-            "look with `spotblock status` how many jobs are in the queue: the same command again would submit all of them"
+            "look with `spotblock status` how many jobs are in the queue: the same command again \
+             would submit all of them"
         }
         Command::Plan(_)
         | Command::UserData(_)
@@ -241,7 +260,14 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, interrupt: &Interrupt) -> Re
             profile: cli.global.profile.clone(),
             endpoint_url: cli.global.endpoint_url.clone(),
         };
-        return Box::pin(commands::init::run(ui, &waits, &path, args, Aws::connect(&ports.connection, place))).await;
+        return Box::pin(commands::init::run(
+            ui,
+            &waits,
+            &path,
+            args,
+            Aws::connect(&ports.connection, place),
+        ))
+        .await;
     }
     match &cli.command {
         Command::Schema => return commands::schema::run(ui),
@@ -267,7 +293,9 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, interrupt: &Interrupt) -> Re
     let session = Session { settings: &settings, aws: &aws, ui, waits: &waits };
     match &cli.command {
         Command::Up(args) => Box::pin(commands::up::run(&session, args)).await,
-        Command::Plan(args) => commands::plan::show(&session, args.new, args.detailed_exitcode).await,
+        Command::Plan(args) => {
+            commands::plan::show(&session, args.new, args.detailed_exitcode).await
+        }
         Command::Env(args) => commands::env::run(&session, args).await,
         Command::Submit(args) => commands::submit::run(&session, args).await,
         Command::Request(args) => Box::pin(commands::request::run(&session, args)).await,
@@ -282,18 +310,36 @@ async fn execute(cli: &Cli, ports: &Ports, ui: &Ui, interrupt: &Interrupt) -> Re
         Command::Drain(args) => commands::drain::run(&session, args).await,
         Command::Reap(args) => {
             let of = commands::reap::Of::One(session.environment().to_owned());
-            commands::reap::run(&commands::reap::Reaper { aws: &aws, ui, waits: &waits }, of, args).await
+            commands::reap::run(&commands::reap::Reaper { aws: &aws, ui, waits: &waits }, of, args)
+                .await
         }
-        Command::Init(_) | Command::UserData(_) | Command::Schema | Command::Completions(_) | Command::Man(_) => Ok(0),
+        Command::Init(_)
+        | Command::UserData(_)
+        | Command::Schema
+        | Command::Completions(_)
+        | Command::Man(_) => Ok(0),
     }
 }
 
 fn waits(ports: &Ports, interrupt: &Interrupt) -> Waits {
-    Waits::new(Clock::new(ports.connection.time.clone(), ports.connection.sleep.clone(), interrupt.clone()), ports.seed)
+    Waits::new(
+        Clock::new(
+            ports.connection.time.clone(),
+            ports.connection.sleep.clone(),
+            interrupt.clone(),
+        ),
+        ports.seed,
+    )
 }
 
 /// `reap` for other environments than the file's needs no file.
-async fn reap_without_settings(cli: &Cli, ports: &Ports, ui: &Ui, waits: &Waits, args: &args::Reap) -> Result<u8> {
+async fn reap_without_settings(
+    cli: &Cli,
+    ports: &Ports,
+    ui: &Ui,
+    waits: &Waits,
+    args: &args::Reap,
+) -> Result<u8> {
     let place = Location {
         region: cli.global.region.clone(),
         profile: cli.global.profile.clone(),

@@ -7,10 +7,10 @@ use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use spotblock::Ports;
-use spotblock::CallLog;
-use spotblock::{Account, Connection};
 use spotblock::Answers;
+use spotblock::CallLog;
+use spotblock::Ports;
+use spotblock::{Account, Connection};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -18,7 +18,8 @@ fn main() -> std::io::Result<ExitCode> {
     let cli = spotblock::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let code = runtime.block_on(async { spotblock::run(cli, ports(interrupts())).await });
-    // Not waited for: after an interrupt a name look-up may still be under way in a thread, for as long as it likes.
+    // Not waited for: after an interrupt a name look-up may still be under way in a thread, for as
+    // long as it likes.
     runtime.shutdown_background();
     Ok(ExitCode::from(code))
 }
@@ -54,14 +55,16 @@ fn answers() -> Option<Answers> {
     somebody.then(|| -> Answers {
         Box::new(|| {
             Box::pin(async {
-                let read = || std::io::stdin().lines().next().and_then(Result::ok).unwrap_or_default();
+                let read =
+                    || std::io::stdin().lines().next().and_then(Result::ok).unwrap_or_default();
                 tokio::task::spawn_blocking(read).await.unwrap_or_default()
             })
         })
     })
 }
 
-/// One message for each SIGINT and SIGTERM. Without a handler a signal ends the process at once, which is all right too.
+/// One message for each SIGINT and SIGTERM. Without a handler a signal ends the process at once,
+/// which is all right too.
 fn interrupts() -> UnboundedReceiver<()> {
     let (sender, receiver) = unbounded_channel();
     for kind in [SignalKind::interrupt(), SignalKind::terminate()] {

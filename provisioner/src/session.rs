@@ -30,12 +30,16 @@ impl Session<'_> {
         &self.settings.environment.name
     }
 
-    /// Makes a change that can be repeated. While Batch is busy with another one of the same thing it waits; that may be
-    /// this one's first attempt, whose answer was lost.
+    /// Makes a change that can be repeated. While Batch is busy with another one of the same thing
+    /// it waits; that may be this one's first attempt, whose answer was lost.
     ///
     /// # Errors
     /// When the change fails for good, or the thing stays busy.
-    pub(crate) async fn change(&self, what: &str, mut change: impl AsyncFnMut() -> Result<()>) -> Result<()> {
+    pub(crate) async fn change(
+        &self,
+        what: &str,
+        mut change: impl AsyncFnMut() -> Result<()>,
+    ) -> Result<()> {
         let bound = WaitSpec {
             what: format!("{what} to take a change"),
             limit: BUSY_LIMIT,

@@ -26,8 +26,13 @@ pub(crate) const EXAMPLE: &str = include_str!("../../tests/e2e/fixtures/spot-blo
 
 /// The first example's settings, with more lines at the end of the file.
 pub(crate) fn settings(more: &str) -> Settings {
-    Settings::parse(Path::new("spotblock.toml"), &format!("{EXAMPLE}\n{more}"), &BlockFlags::default(), None)
-        .expect("the example's settings")
+    Settings::parse(
+        Path::new("spotblock.toml"),
+        &format!("{EXAMPLE}\n{more}"),
+        &BlockFlags::default(),
+        None,
+    )
+    .expect("the example's settings")
 }
 
 /// The first example's job definition.

@@ -1,4 +1,5 @@
-//! The command lines of one of our programs in README.md and docs/. Part of both programs' tests, which parse them.
+//! The command lines of one of our programs in README.md and docs/. Part of both programs' tests,
+//! which parse them.
 
 use std::path::Path;
 
@@ -16,8 +17,12 @@ pub(crate) struct Line {
 /// All of them, from code blocks and from code in sentences.
 pub(crate) fn of(program: &str) -> Vec<Line> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let docs = std::fs::read_dir(root.join("docs")).expect("docs/").map(|entry| entry.expect("an entry").path());
-    let pages = docs.filter(|path| path.extension().is_some_and(|it| it == "md")).chain([root.join("README.md")]);
+    let docs = std::fs::read_dir(root.join("docs"))
+        .expect("docs/")
+        .map(|entry| entry.expect("an entry").path());
+    let pages = docs
+        .filter(|path| path.extension().is_some_and(|it| it == "md"))
+        .chain([root.join("README.md")]);
     pages.flat_map(|page| in_page(&page, program)).collect()
 }
 
@@ -36,11 +41,14 @@ fn in_page(page: &Path, program: &str) -> Vec<Line> {
                 named: false,
             }));
         } else {
-            // Every other part stands between backquotes. What can be left out or repeated is no command line.
+            // Every other part stands between backquotes. What can be left out or repeated is no
+            // command line.
             let spans = line.split('`').skip(1).step_by(2).filter(|span| !span.contains('['));
             let named = |span: &str| -> Vec<Line> {
                 let found = commands(span, program);
-                found.map(|words| Line { place: format!("{name}: {span}"), words, named: true }).collect()
+                found
+                    .map(|words| Line { place: format!("{name}: {span}"), words, named: true })
+                    .collect()
             };
             lines.extend(spans.flat_map(named));
         }
@@ -60,14 +68,15 @@ fn commands<'a>(line: &'a str, program: &'a str) -> impl Iterator<Item = Vec<Str
 
 /// What may stand before a program: the shell's words, variables, and a cron table's times.
 fn leads(word: &str) -> bool {
-    let is_name = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    let is_name =
+        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
     ["until", "while", "if", "do", "then", "!", "sudo"].contains(&word)
         || word.split_once('=').is_some_and(|(name, _)| is_name(name))
         || word.bytes().all(|b| b.is_ascii_digit() || b"*/,-".contains(&b))
 }
 
-/// A line cut where the shell begins another command or a file's name, each part in words. No more of the shell's
-/// language than the pages use.
+/// A line cut where the shell begins another command or a file's name, each part in words. No more
+/// of the shell's language than the pages use.
 fn parts(line: &str) -> Vec<Vec<String>> {
     let (mut parts, mut word, mut quote) = (vec![Vec::new()], None::<String>, None);
     for letter in line.chars() {
@@ -95,8 +104,12 @@ fn parts(line: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn a_line_is_read_as_the_shell_reads_it() {
-    let of = |line: &str| -> Vec<String> { commands(line, "x").map(|words| words.join("_")).collect() };
-    assert_eq!(of("  until A=b ./bin/x a 'b c' 2>log | grep x; do y; done # x d"), ["./bin/x_a_b c"]);
+    let of =
+        |line: &str| -> Vec<String> { commands(line, "x").map(|words| words.join("_")).collect() };
+    assert_eq!(
+        of("  until A=b ./bin/x a 'b c' 2>log | grep x; do y; done # x d"),
+        ["./bin/x_a_b c"]
+    );
     assert_eq!(of("*/15 * * * *  x reap && x -j > f"), ["x_reap", "x_-j"]);
     assert_eq!(of("next: x up"), [""; 0]);
 }

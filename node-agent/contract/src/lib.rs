@@ -1,8 +1,9 @@
 //! What crosses from the provisioner to the agent on an instance.
 //!
-//! The provisioner renders a [`NodeConfig`] into user data ([`user_data::embed`]); the agent reads it back through
-//! IMDS ([`user_data::extract`]). Both compute the block's moments with [`Timeline`], so what `spotblock` shows
-//! is what the agent acts on. There is no I/O here and no clock.
+//! The provisioner renders a [`NodeConfig`] into user data ([`user_data::embed`]); the agent reads
+//! it back through IMDS ([`user_data::extract`]). Both compute the block's moments with
+//! [`Timeline`], so what `spotblock` shows is what the agent acts on. There is no I/O here and no
+//! clock.
 //!
 //! - `lib.rs`: the settings and their rules
 //! - [`timeline`]: start, drain, stop and end of a block; the one place that computes them
@@ -23,19 +24,19 @@ pub use timeline::Timeline;
 /// The version of [`NodeConfig`] that this build writes and reads.
 pub const VERSION: u32 = 1;
 
-/// The shortest time between asking tasks to stop and the end of the block, in seconds. Below it the ECS agent
-/// has no time to report that they stopped, and Batch would run them again.
+/// The shortest time between asking tasks to stop and the end of the block, in seconds. Below it
+/// the ECS agent has no time to report that they stopped, and Batch would run them again.
 pub const MIN_STOP_LEAD_SECS: u32 = 5;
 
-/// The shortest time without a task after which an instance may be released, in seconds: Batch takes about this long to
-/// place a job on an instance that has just joined.
+/// The shortest time without a task after which an instance may be released, in seconds: Batch
+/// takes about this long to place a job on an instance that has just joined.
 pub const MIN_RELEASE_SECS: u32 = 60;
 
 /// ECS keeps at most this many characters of a StopTask reason.
 const MAX_STOP_REASON: usize = 255;
 
-/// The settings of one instance of a block. Unknown fields are refused: a newer provisioner must not believe that an
-/// older agent honours what it has never heard of.
+/// The settings of one instance of a block. Unknown fields are refused: a newer provisioner must
+/// not believe that an older agent honours what it has never heard of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeConfig {
@@ -47,7 +48,8 @@ pub struct NodeConfig {
     pub environment: String,
     /// The AWS region, such as `us-east-1`.
     pub region: String,
-    /// The ECS cluster behind the environment: its name or its ARN, as DescribeComputeEnvironments gave it.
+    /// The ECS cluster behind the environment: its name or its ARN, as DescribeComputeEnvironments
+    /// gave it.
     pub cluster: String,
     /// Where the capacity was bought.
     pub source: Source,
@@ -60,8 +62,8 @@ pub struct NodeConfig {
     pub drain_lead_secs: u32,
     /// How long before the block's end tasks that still run are stopped, in seconds.
     pub stop_lead_secs: u32,
-    /// The reason given to StopTask. Left out, the agent says `Host EC2 (instance i-...) ...`, which the retry rules
-    /// of the job definitions look for.
+    /// The reason given to StopTask. Left out, the agent says `Host EC2 (instance i-...) ...`,
+    /// which the retry rules of the job definitions look for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_reason: Option<String>,
     /// What can be left out altogether.
@@ -73,13 +75,14 @@ pub struct NodeConfig {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
-    /// The longest timeout of the jobs that may come, in seconds. Given, the drain lead is found automatically: at
-    /// least `drain_lead_secs`, and long enough for a job of that length, or as long as any that the instance has
-    /// seen, to end before `stop_lead_secs` (see [`Timeline::with_longest_task`]).
+    /// The longest timeout of the jobs that may come, in seconds. Given, the drain lead is found
+    /// automatically: at least `drain_lead_secs`, and long enough for a job of that length, or as
+    /// long as any that the instance has seen, to end before `stop_lead_secs` (see
+    /// [`Timeline::with_longest_task`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub longest_timeout_secs: Option<u32>,
-    /// Drain and leave early when no task has run on the instance for this long, in seconds. An instance sees only
-    /// itself: that the queue has nothing for it shows in that nothing comes.
+    /// Drain and leave early when no task has run on the instance for this long, in seconds. An
+    /// instance sees only itself: that the queue has nothing for it shows in that nothing comes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub release_when_idle_secs: Option<u32>,
     /// What a rebalance recommendation means.
@@ -93,7 +96,8 @@ impl Options {
     }
 }
 
-/// What a rebalance recommendation means: EC2's word that a spot instance is likelier than others to be taken.
+/// What a rebalance recommendation means: EC2's word that a spot instance is likelier than others
+/// to be taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnRebalance {
@@ -164,7 +168,8 @@ pub enum ConfigError {
     Syntax(#[source] serde_json::Error),
     /// Written by another version of the provisioner.
     #[error(
-        "the node settings are of version {found}, this agent reads version {VERSION}: use the agent that belongs to the provisioner"
+        "the node settings are of version {found}, this agent reads version {VERSION}: use the \
+         agent that belongs to the provisioner"
     )]
     Version {
         /// The version in the settings.
@@ -196,8 +201,8 @@ impl NodeConfig {
     /// Reads settings from JSON and holds them against the rules.
     ///
     /// # Errors
-    /// [`ConfigError::Version`] before anything else, so that a newer format is named as such and not as an unknown
-    /// field; then [`ConfigError::Syntax`] or [`ConfigError::Rule`].
+    /// [`ConfigError::Version`] before anything else, so that a newer format is named as such and
+    /// not as an unknown field; then [`ConfigError::Syntax`] or [`ConfigError::Rule`].
     pub fn from_json(json: &str) -> Result<Self, ConfigError> {
         let Versioned { version } = serde_json::from_str(json).map_err(ConfigError::Syntax)?;
         if version != VERSION {
@@ -221,10 +226,16 @@ impl NodeConfig {
     /// [`ConfigError::Rule`] with the first field that breaks one.
     pub fn check(&self) -> Result<(), ConfigError> {
         if !is_block_id(&self.block) {
-            return rule("block", format!("{:?} is not `sb-` and 4 to 32 hexadecimal digits", self.block));
+            return rule(
+                "block",
+                format!("{:?} is not `sb-` and 4 to 32 hexadecimal digits", self.block),
+            );
         }
-        for (field, value) in [("environment", &self.environment), ("region", &self.region), ("cluster", &self.cluster)]
-        {
+        for (field, value) in [
+            ("environment", &self.environment),
+            ("region", &self.region),
+            ("cluster", &self.cluster),
+        ] {
             if value.is_empty() || value.chars().any(|c| c.is_whitespace() || c.is_control()) {
                 return rule(field, format!("{value:?} is empty or holds white space"));
             }
@@ -241,13 +252,20 @@ impl NodeConfig {
         if self.drain_lead_secs < self.stop_lead_secs {
             return rule(
                 "drain_lead_secs",
-                format!("{} is under stop_lead_secs, {}", self.drain_lead_secs, self.stop_lead_secs),
+                format!(
+                    "{} is under stop_lead_secs, {}",
+                    self.drain_lead_secs, self.stop_lead_secs
+                ),
             );
         }
         if let End::AfterLaunchSecs(length) = self.end
-            && u64::from(self.drain_lead_secs) + u64::from(self.early_reclaim_secs) >= u64::from(length)
+            && u64::from(self.drain_lead_secs) + u64::from(self.early_reclaim_secs)
+                >= u64::from(length)
         {
-            return rule("drain_lead_secs", format!("{} leaves no time in a block of {length}", self.drain_lead_secs));
+            return rule(
+                "drain_lead_secs",
+                format!("{} leaves no time in a block of {length}", self.drain_lead_secs),
+            );
         }
         if self.options.release_when_idle_secs.is_some_and(|secs| secs < MIN_RELEASE_SECS) {
             return rule("options.release_when_idle_secs", format!("is under {MIN_RELEASE_SECS}"));
@@ -264,8 +282,9 @@ impl NodeConfig {
 /// Whether `id` looks like a block's id.
 #[must_use]
 pub fn is_block_id(id: &str) -> bool {
-    id.strip_prefix("sb-")
-        .is_some_and(|hex| (4..=32).contains(&hex.len()) && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+    id.strip_prefix("sb-").is_some_and(|hex| {
+        (4..=32).contains(&hex.len()) && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    })
 }
 
 fn rule<T>(field: &'static str, problem: String) -> Result<T, ConfigError> {
@@ -303,14 +322,17 @@ mod tests {
             on_rebalance: OnRebalance::Drain,
         };
         assert_eq!(config.options, options);
-        let (written, given): (serde_json::Value, serde_json::Value) =
-            (serde_json::from_str(&config.to_json()).expect("JSON"), serde_json::from_str(V1_FULL).expect("JSON"));
+        let (written, given): (serde_json::Value, serde_json::Value) = (
+            serde_json::from_str(&config.to_json()).expect("JSON"),
+            serde_json::from_str(V1_FULL).expect("JSON"),
+        );
         assert_eq!(written, given);
     }
 
     #[test]
     fn a_given_end_is_a_moment() {
-        let json = V1.replace(r#"{"after-launch-secs": 3600}"#, r#"{"at": "2026-11-24T11:30:00Z"}"#);
+        let json =
+            V1.replace(r#"{"after-launch-secs": 3600}"#, r#"{"at": "2026-11-24T11:30:00Z"}"#);
         assert_eq!(
             NodeConfig::from_json(&json).expect("a given end").end,
             End::At("2026-11-24T11:30:00Z".parse().expect("a time"))

@@ -6,21 +6,21 @@ pub mod tag {
     pub const BLOCK: &str = "spotblock:block";
     /// The compute environment's name.
     pub const ENVIRONMENT: &str = "spotblock:environment";
-    /// On an instance: the moment to which its block's end was moved, RFC 3339 in UTC. The agent reads it through IMDS,
-    /// where instance tags are shown only if the instance was launched with `InstanceMetadataTags` enabled, and honours
-    /// it only while the instance takes tasks.
+    /// On an instance: the moment to which its block's end was moved, RFC 3339 in UTC. The agent
+    /// reads it through IMDS, where instance tags are shown only if the instance was launched with
+    /// `InstanceMetadataTags` enabled, and honours it only while the instance takes tasks.
     pub const END: &str = "spotblock:end";
 }
 
-/// Attributes that the agent gives the container instance at its registration. ECS allows letters, digits, `-`, `_`,
-/// `.`, `/` and `\` in a name.
+/// Attributes that the agent gives the container instance at its registration. ECS allows letters,
+/// digits, `-`, `_`, `.`, `/` and `\` in a name.
 pub mod attribute {
     /// The block's id.
     pub const BLOCK: &str = "spotblock.block";
     /// The block's end, RFC 3339 in UTC. Set again when an extension was accepted.
     pub const END: &str = "spotblock.end";
-    /// The moment in the tag [`super::tag::END`] that the agent has read and answered: what it made of it is in [`END`].
-    /// `spotblock extend` reads both.
+    /// The moment in the tag [`super::tag::END`] that the agent has read and answered: what it made
+    /// of it is in [`END`]. `spotblock extend` reads both.
     pub const END_ASKED: &str = "spotblock.end-asked";
     /// The agent's version.
     pub const AGENT_VERSION: &str = "spotblock.agent-version";
@@ -40,14 +40,15 @@ pub mod path {
     pub const HOOKS: &str = "etc/spotblock/hooks.d";
     /// Held by the one `spotblock-agent` that keeps the instance.
     pub const LOCK: &str = "run/spotblock/agent.lock";
-    /// The id of this boot, as the agent sees it: `run` is emptied at each boot. In a container its sandbox can show it
-    /// another one than a process outside sees.
+    /// The id of this boot, as the agent sees it: `run` is emptied at each boot. In a container its
+    /// sandbox can show it another one than a process outside sees.
     pub const BOOT_ID: &str = "run/spotblock/boot-id";
     /// Where it tells its status.
     pub const SOCKET: &str = "run/spotblock/agent.sock";
     /// Where the power-off timer's units are written.
     pub const UNITS: &str = "etc/systemd/system";
-    /// What tells jobs that they will be stopped. Its folder is there to be mounted into containers.
+    /// What tells jobs that they will be stopped. Its folder is there to be mounted into
+    /// containers.
     pub const NOTICE: &str = "run/spotblock/notice/notice.json";
     /// Where the ECS agent keeps its data.
     pub const ECS_DATA: &str = "var/lib/ecs/data";

@@ -1,21 +1,23 @@
-//! The moments of a block. The agent acts on them and the provisioner shows them; nobody else computes them.
+//! The moments of a block. The agent acts on them and the provisioner shows them; nobody else
+//! computes them.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{End, NodeConfig};
 
-/// How long after its block's end a power-off timer ends a host whose agent hasn't: the timer of the user
-/// data, and that of the agent. The agent's own ways, the gentle and the hard, come first.
+/// How long after its block's end a power-off timer ends a host whose agent hasn't: the timer of
+/// the user data, and that of the agent. The agent's own ways, the gentle and the hard, come first.
 pub const POWER_OFF_GRACE: SignedDuration = SignedDuration::from_mins(2);
 
 /// The moments of one instance's block, in order: `drain_at <= stop_at <= end`.
 ///
-/// `start` stands apart: an instance launched late into a block with a given end can be past its `drain_at` already.
+/// `start` stands apart: an instance launched late into a block with a given end can be past its
+/// `drain_at` already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeline {
-    /// The instance's launch: `pendingTime` in its identity document, the best proxy that a host has for the moment
-    /// from which EC2 counts.
+    /// The instance's launch: `pendingTime` in its identity document, the best proxy that a host
+    /// has for the moment from which EC2 counts.
     pub start: Timestamp,
     /// From here on no new task is taken (the container instance is DRAINING).
     pub drain_at: Timestamp,
@@ -42,7 +44,8 @@ impl Timeline {
         earlier(nominal, early_reclaim_secs)
     }
 
-    /// The moments with these settings' leads, where the instance is gone at `end` whatever the settings say.
+    /// The moments with these settings' leads, where the instance is gone at `end` whatever the
+    /// settings say.
     #[must_use]
     pub fn ending_at(config: &NodeConfig, start: Timestamp, end: Timestamp) -> Self {
         let stop_at = earlier(end, config.stop_lead_secs);
@@ -60,9 +63,9 @@ impl Timeline {
         Self::ending_at(config, start, earlier(end, config.early_reclaim_secs))
     }
 
-    /// The moments where tasks can take this long: one that starts just before the drain can end before tasks are
-    /// stopped. For a tenth of the time between start and stop tasks are taken, however long they are: a block that
-    /// takes none is of no use.
+    /// The moments where tasks can take this long: one that starts just before the drain can end
+    /// before tasks are stopped. For a tenth of the time between start and stop tasks are taken,
+    /// however long they are: a block that takes none is of no use.
     #[must_use]
     pub fn with_longest_task(self, longest: SignedDuration) -> Self {
         let served = self.start.duration_until(self.stop_at) / 10;
@@ -71,8 +74,8 @@ impl Timeline {
         Self { drain_at: self.drain_at.min(drain_at), ..self }
     }
 
-    /// The moments after AWS said at `now` that it takes the instance at `taken_at`: drain and stop now, be gone by
-    /// then. A notice moves nothing further away.
+    /// The moments after AWS said at `now` that it takes the instance at `taken_at`: drain and stop
+    /// now, be gone by then. A notice moves nothing further away.
     #[must_use]
     pub fn interrupted(self, now: Timestamp, taken_at: Timestamp) -> Self {
         Self { start: self.start, drain_at: now, stop_at: now, end: taken_at }.tightened_by(self)
@@ -105,7 +108,12 @@ mod tests {
     use super::*;
     use crate::{Source, VERSION};
 
-    fn config(end: End, early_reclaim_secs: u32, drain_lead_secs: u32, stop_lead_secs: u32) -> NodeConfig {
+    fn config(
+        end: End,
+        early_reclaim_secs: u32,
+        drain_lead_secs: u32,
+        stop_lead_secs: u32,
+    ) -> NodeConfig {
         NodeConfig {
             version: VERSION,
             block: "sb-1f2c".into(),
@@ -128,7 +136,10 @@ mod tests {
 
     #[test]
     fn a_duration_counts_from_the_launch() {
-        let timeline = Timeline::new(&config(End::AfterLaunchSecs(3600), 0, 2700, 300), at("2026-11-24T10:00:00Z"));
+        let timeline = Timeline::new(
+            &config(End::AfterLaunchSecs(3600), 0, 2700, 300),
+            at("2026-11-24T10:00:00Z"),
+        );
         assert_eq!(
             timeline,
             Timeline {
@@ -151,10 +162,16 @@ mod tests {
 
     #[test]
     fn a_notice_drains_and_stops_at_once_and_never_loosens() {
-        let timeline = Timeline::new(&config(End::AfterLaunchSecs(3600), 0, 2700, 300), at("2026-11-24T10:00:00Z"));
+        let timeline = Timeline::new(
+            &config(End::AfterLaunchSecs(3600), 0, 2700, 300),
+            at("2026-11-24T10:00:00Z"),
+        );
         let now = at("2026-11-24T10:10:00Z");
         let taken = timeline.interrupted(now, at("2026-11-24T10:12:00Z"));
-        assert_eq!((taken.drain_at, taken.stop_at, taken.end), (now, now, at("2026-11-24T10:12:00Z")));
+        assert_eq!(
+            (taken.drain_at, taken.stop_at, taken.end),
+            (now, now, at("2026-11-24T10:12:00Z"))
+        );
         let late = timeline.interrupted(at("2026-11-24T10:58:00Z"), at("2026-11-24T12:00:00Z"));
         assert_eq!(late, timeline);
     }
@@ -163,7 +180,8 @@ mod tests {
     fn the_drain_comes_early_enough_for_the_longest_task_and_not_before_any_could_start() {
         let fixed = config(End::AfterLaunchSecs(3600), 0, 600, 300);
         let drain_at = |longest: u32| {
-            let options = crate::Options { longest_timeout_secs: Some(longest), ..Default::default() };
+            let options =
+                crate::Options { longest_timeout_secs: Some(longest), ..Default::default() };
             let config = NodeConfig { options, ..fixed.clone() };
             Timeline::new(&config, at("2026-11-24T10:00:00Z")).drain_at
         };
@@ -174,7 +192,8 @@ mod tests {
     }
 
     proptest! {
-        /// Catches: an order of the moments that an odd combination of leads breaks, and arithmetic that overflows.
+        /// Catches: an order of the moments that an odd combination of leads breaks, and arithmetic
+        /// that overflows.
         #[test]
         fn the_moments_stand_in_order(
             start in -377_705_023_201_i64..=253_402_207_200,
@@ -183,7 +202,8 @@ mod tests {
             let start = Timestamp::from_second(start).expect("in range");
             let timeline = Timeline::new(&config(End::AfterLaunchSecs(length), reclaim, drain, stop), start);
             prop_assert!(timeline.drain_at <= timeline.stop_at && timeline.stop_at <= timeline.end);
-            let taken = timeline.interrupted(start, Timestamp::from_second(notice).expect("in range"));
+            let taken = timeline.interrupted(start, Timestamp::from_second(notice).expect("in \
+                range"));
             prop_assert!(taken.drain_at <= taken.stop_at && taken.stop_at <= taken.end);
             prop_assert!(taken.drain_at <= timeline.drain_at && taken.stop_at <= timeline.stop_at);
             prop_assert!(taken.end <= timeline.end);

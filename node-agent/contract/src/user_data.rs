@@ -1,5 +1,6 @@
-//! How the settings travel in user data: commented lines between two markers, so that the same text is a shell script
-//! that cloud-init knows how to run and a file the agent can read, alone or as one part of a MIME message.
+//! How the settings travel in user data: commented lines between two markers, so that the same text
+//! is a shell script that cloud-init knows how to run and a file the agent can read, alone or as
+//! one part of a MIME message.
 
 use crate::{ConfigError, NodeConfig};
 
@@ -20,8 +21,8 @@ pub fn embed(config: &NodeConfig) -> String {
 /// Finds and reads the settings in user data. Line ends may be those of MIME (CR LF).
 ///
 /// # Errors
-/// [`ConfigError::NoSettings`] when it isn't spotblock's, [`ConfigError::CutOff`] without the end marker, and what
-/// [`NodeConfig::from_json`] says.
+/// [`ConfigError::NoSettings`] when it isn't spotblock's, [`ConfigError::CutOff`] without the end
+/// marker, and what [`NodeConfig::from_json`] says.
 pub fn extract(user_data: &str) -> Result<NodeConfig, ConfigError> {
     let mut lines = user_data.lines().map(str::trim_end).skip_while(|line| *line != BEGIN);
     lines.next().ok_or(ConfigError::NoSettings)?;
@@ -48,7 +49,8 @@ mod tests {
     fn what_is_embedded_is_extracted() {
         let script = format!("#!/bin/sh\n{}echo started\n", embed(&config()));
         assert_eq!(extract(&script).expect("a script"), config());
-        let mime = format!("Content-Type: text/x-shellscript\n\n{script}--x--\n").replace('\n', "\r\n");
+        let mime =
+            format!("Content-Type: text/x-shellscript\n\n{script}--x--\n").replace('\n', "\r\n");
         assert_eq!(extract(&mime).expect("a MIME part"), config());
     }
 

@@ -1,4 +1,5 @@
-//! Writing a file so that whoever reads it finds the old content or the new, whole, even after a power cut.
+//! Writing a file so that whoever reads it finds the old content or the new, whole, even after a
+//! power cut.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -8,8 +9,8 @@ use std::path::Path;
 /// How the new content's name ends until it takes the old one's place.
 const NEW: &str = ".new";
 
-/// Replaces the content of `path`, or creates it with `mode`. An existing file keeps its mode and owner; a link is
-/// followed and stays.
+/// Replaces the content of `path`, or creates it with `mode`. An existing file keeps its mode and
+/// owner; a link is followed and stays.
 ///
 /// # Errors
 /// Any of the steps can fail; the old content is then still there.
@@ -20,7 +21,8 @@ pub(crate) fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     };
     let folder = path.parent().ok_or_else(|| io::Error::other("it is no file"))?;
     // In the same folder: a rename works within one file system only.
-    let mut file = tempfile::Builder::new().prefix(&prefix(&path)).suffix(NEW).tempfile_in(folder)?;
+    let mut file =
+        tempfile::Builder::new().prefix(&prefix(&path)).suffix(NEW).tempfile_in(folder)?;
     file.write_all(content)?;
     match std::fs::metadata(&path) {
         Ok(old) => {
@@ -41,8 +43,8 @@ pub(crate) fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Removes what a process that was killed while it replaced `path` has left beside it. Whoever calls this is the only one
-/// that writes there.
+/// Removes what a process that was killed while it replaced `path` has left beside it. Whoever
+/// calls this is the only one that writes there.
 pub(crate) fn sweep(path: &Path) {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let entries = path.parent().and_then(|folder| std::fs::read_dir(folder).ok());
@@ -52,7 +54,8 @@ pub(crate) fn sweep(path: &Path) {
         if name.strip_prefix(&prefix(&path)).is_some_and(|rest| rest.ends_with(NEW))
             && let Err(error) = std::fs::remove_file(entry.path())
         {
-            tracing::debug!(file = %entry.path().display(), %error, "what was left of it can't be removed");
+            tracing::debug!(file = %entry.path().display(), %error, "what was left of it can't \
+                be removed");
         }
     }
 }
@@ -66,16 +69,22 @@ fn prefix(path: &Path) -> String {
 mod tests {
     use super::*;
 
-    /// Catches: a disk that fills up, or a folder of the ECS agent's full of odd files, because an agent is killed again and again.
+    /// Catches: a disk that fills up, or a folder of the ECS agent's full of odd files, because an
+    /// agent is killed again and again.
     #[test]
     fn what_a_killed_process_left_of_a_file_is_swept_away_and_nothing_else() {
         let dir = tempfile::tempdir().expect("a folder");
         let (file, link) = (dir.path().join("file"), dir.path().join("link"));
         write(&file, b"old", 0o600).expect("written");
         std::os::unix::fs::symlink(&file, &link).expect("the link");
-        let killed = tempfile::Builder::new().prefix(&prefix(&file)).suffix(NEW).tempfile_in(dir.path()).expect("half");
+        let killed = tempfile::Builder::new()
+            .prefix(&prefix(&file))
+            .suffix(NEW)
+            .tempfile_in(dir.path())
+            .expect("half");
         let left = killed.into_temp_path().keep().expect("left");
-        let kept = [".file.new", "file.a.new", ".file.a", ".files.a.new"].map(|name| dir.path().join(name));
+        let kept = [".file.new", "file.a.new", ".file.a", ".files.a.new"]
+            .map(|name| dir.path().join(name));
         kept.iter().for_each(|path| std::fs::write(path, "").expect("another file"));
         sweep(&link);
         assert!(!left.exists() && file.exists() && kept.iter().all(|path| path.exists()));

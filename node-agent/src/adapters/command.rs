@@ -12,7 +12,9 @@ pub(super) const ASK: Duration = Duration::from_secs(20);
 
 /// Runs a command that only asks for something.
 pub(super) async fn limited(command: &[String]) -> Result<(), HostError> {
-    tokio::time::timeout(ASK, run(command)).await.unwrap_or_else(|_| Err(failed(command, "took too long".to_owned())))
+    tokio::time::timeout(ASK, run(command))
+        .await
+        .unwrap_or_else(|_| Err(failed(command, "took too long".to_owned())))
 }
 
 /// Runs a command to its end; it is killed when nobody waits for it any more.
@@ -25,9 +27,16 @@ pub(super) async fn output_of(command: &[String]) -> Result<String, HostError> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(failed(command, "no program".to_owned()));
     };
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output().await;
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await;
     match output {
-        Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Ok(output) if output.status.success() => {
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        }
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
             Err(failed(command, format!("{}: {}", output.status, said.trim())))
@@ -52,9 +61,13 @@ mod tests {
     #[tokio::test]
     async fn a_failing_command_tells_its_status_and_its_words() {
         run(&command(&["true"])).await.expect("true");
-        let error = run(&command(&["sh", "-c", "echo broken >&2; exit 3"])).await.expect_err("it fails").to_string();
+        let error = run(&command(&["sh", "-c", "echo broken >&2; exit 3"]))
+            .await
+            .expect_err("it fails")
+            .to_string();
         assert!(error.contains("exit status: 3") && error.contains("broken"), "{error}");
-        let error = run(&command(&["/nonexistent/program"])).await.expect_err("it fails").to_string();
+        let error =
+            run(&command(&["/nonexistent/program"])).await.expect_err("it fails").to_string();
         assert!(error.contains("/nonexistent/program"), "{error}");
     }
 }

@@ -9,7 +9,9 @@ use aws_sdk_ecs::Client;
 use aws_sdk_ecs::config::{BehaviorVersion, Region, SharedCredentialsProvider};
 use aws_sdk_ecs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ecs::operation::RequestId;
-use aws_sdk_ecs::types::{Attribute, ContainerInstance, ContainerInstanceStatus, DesiredStatus, Task};
+use aws_sdk_ecs::types::{
+    Attribute, ContainerInstance, ContainerInstanceStatus, DesiredStatus, Task,
+};
 use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_async::time::SharedTimeSource;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -28,7 +30,8 @@ const BATCH: usize = 100;
 #[derive(Debug)]
 pub(crate) struct Ecs {
     config: aws_sdk_ecs::Config,
-    /// Made by the first request: it reads the host's certificates, which the way to ecs.config needn't wait for.
+    /// Made by the first request: it reads the host's certificates, which the way to ecs.config
+    /// needn't wait for.
     client: OnceLock<Client>,
     cluster: String,
     instance: String,
@@ -87,7 +90,11 @@ impl Ecs {
         Ok(answer.container_instances.unwrap_or_default().into_iter().next())
     }
 
-    async fn list_tasks(&self, of: &Registration, desired: DesiredStatus) -> Result<Vec<String>, ClusterError> {
+    async fn list_tasks(
+        &self,
+        of: &Registration,
+        desired: DesiredStatus,
+    ) -> Result<Vec<String>, ClusterError> {
         let mut pages = self
             .client()
             .list_tasks()
@@ -104,7 +111,11 @@ impl Ecs {
         Ok(tasks)
     }
 
-    async fn describe_tasks(&self, of: &Registration, tasks: &[String]) -> Result<Vec<Task>, ClusterError> {
+    async fn describe_tasks(
+        &self,
+        of: &Registration,
+        tasks: &[String],
+    ) -> Result<Vec<Task>, ClusterError> {
         let answer = self
             .client()
             .describe_tasks()
@@ -116,17 +127,23 @@ impl Ecs {
         Ok(answer.tasks.unwrap_or_default())
     }
 
-    /// The instance first, then the lists, then each task: what is placed in between is pending or listed in the next
-    /// survey, and idle takes two.
+    /// The instance first, then the lists, then each task: what is placed in between is pending or
+    /// listed in the next survey, and idle takes two.
     async fn look(&self, of: &Registration, asked: &[String]) -> Result<Survey, ClusterError> {
         let Some(instance) = self.describe(of).await? else {
             let gone = asked.iter().map(|task| (task.clone(), true)).collect();
-            return Ok(Survey { instance: of.instance.clone(), status: InstanceStatus::Gone, pending: 0, tasks: gone });
+            return Ok(Survey {
+                instance: of.instance.clone(),
+                status: InstanceStatus::Gone,
+                pending: 0,
+                tasks: gone,
+            });
         };
         let running = self.list_tasks(of, DesiredStatus::Running).await?;
         let stopping = self.list_tasks(of, DesiredStatus::Stopped).await?;
         let all: BTreeSet<&String> = asked.iter().chain(&running).chain(&stopping).collect();
-        // A task that isn't described is one that ECS has forgotten, unless ECS has just listed it as to be running.
+        // A task that isn't described is one that ECS has forgotten, unless ECS has just listed it
+        // as to be running.
         let mut tasks: BTreeMap<String, bool> =
             all.into_iter().map(|task| (task.clone(), !running.contains(task))).collect();
         let names: Vec<String> = tasks.keys().cloned().collect();
@@ -146,13 +163,16 @@ impl Ecs {
         })
     }
 
-    /// Lists the cluster's instances and describes them until this one is among them. The instance role needs
-    /// `ecs:ListContainerInstances` for it.
+    /// Lists the cluster's instances and describes them until this one is among them. The instance
+    /// role needs `ecs:ListContainerInstances` for it.
     async fn search(&self) -> Result<Option<Registration>, ClusterError> {
-        // Without a filter: it happens once in a life at most, and a comparison needs no belief in a query language.
-        let mut pages = self.client().list_container_instances().cluster(&self.cluster).into_paginator().send();
+        // Without a filter: it happens once in a life at most, and a comparison needs no belief in
+        // a query language.
+        let mut pages =
+            self.client().list_container_instances().cluster(&self.cluster).into_paginator().send();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| failed("ListContainerInstances", &self.cluster, &error))?;
+            let page =
+                page.map_err(|error| failed("ListContainerInstances", &self.cluster, &error))?;
             let arns = page.container_instance_arns.unwrap_or_default();
             if arns.is_empty() {
                 continue;
@@ -165,7 +185,9 @@ impl Ecs {
                 .send()
                 .await
                 .map_err(|error| failed("DescribeContainerInstances", &self.cluster, &error))?;
-            let own = |found: &ContainerInstance| found.ec2_instance_id.as_deref() == Some(&self.instance);
+            let own = |found: &ContainerInstance| {
+                found.ec2_instance_id.as_deref() == Some(&self.instance)
+            };
             let found = answer.container_instances.unwrap_or_default().into_iter().find(own);
             if let Some(instance) = found.and_then(|found| found.container_instance_arn) {
                 return Ok(Some(Registration { instance, cluster: self.cluster.clone() }));
@@ -176,7 +198,10 @@ impl Ecs {
 }
 
 impl Cluster for Ecs {
-    fn drain<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
+    fn drain<'a>(
+        &'a self,
+        of: &'a Registration,
+    ) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
         Box::pin(async {
             let answer = self
                 .client()
@@ -187,11 +212,15 @@ impl Cluster for Ecs {
                 .send()
                 .await
                 .map_err(|error| failed("UpdateContainerInstancesState", &of.instance, &error))?;
-            if let Some(instance) = answer.container_instances.unwrap_or_default().into_iter().next() {
+            if let Some(instance) =
+                answer.container_instances.unwrap_or_default().into_iter().next()
+            {
                 return Ok(status_of(instance.status.as_deref()));
             }
             let failure = answer.failures.unwrap_or_default().into_iter().next();
-            let reason = failure.and_then(|failure| failure.reason).unwrap_or_else(|| "no answer for it".to_owned());
+            let reason = failure
+                .and_then(|failure| failure.reason)
+                .unwrap_or_else(|| "no answer for it".to_owned());
             Err(ClusterError {
                 operation: "UpdateContainerInstancesState",
                 object: of.instance.clone(),
@@ -201,14 +230,23 @@ impl Cluster for Ecs {
         })
     }
 
-    fn answer_extension<'a>(&'a self, answer: &'a ExtensionAnswer) -> Answer<'a, Result<(), ClusterError>> {
+    fn answer_extension<'a>(
+        &'a self,
+        answer: &'a ExtensionAnswer,
+    ) -> Answer<'a, Result<(), ClusterError>> {
         Box::pin(async {
             let shown = |name: &str, value: Timestamp| {
                 // A target that is given by its ARN needs no type [V].
-                Attribute::builder().name(name).value(value.to_string()).target_id(&answer.of.instance).build()
+                Attribute::builder()
+                    .name(name)
+                    .value(value.to_string())
+                    .target_id(&answer.of.instance)
+                    .build()
             };
             let mut request = self.client().put_attributes().cluster(&answer.of.cluster);
-            for (name, value) in [(attribute::END, answer.end), (attribute::END_ASKED, answer.asked)] {
+            for (name, value) in
+                [(attribute::END, answer.end), (attribute::END_ASKED, answer.asked)]
+            {
                 request = request.attributes(shown(name, value).map_err(|error| ClusterError {
                     operation: "PutAttributes",
                     object: answer.of.instance.clone(),
@@ -216,20 +254,32 @@ impl Cluster for Ecs {
                     outcome: Outcome::Refused,
                 })?);
             }
-            request.send().await.map_err(|error| failed("PutAttributes", &answer.of.instance, &error))?;
-            tracing::info!(asked = %answer.asked, end = %answer.end, "ECS shows what became of the extension");
+            request
+                .send()
+                .await
+                .map_err(|error| failed("PutAttributes", &answer.of.instance, &error))?;
+            tracing::info!(asked = %answer.asked, end = %answer.end, "ECS shows what became of \
+                the extension");
             Ok(())
         })
     }
 
-    fn status<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
+    fn status<'a>(
+        &'a self,
+        of: &'a Registration,
+    ) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
         Box::pin(async {
             let instance = self.describe(of).await?;
-            Ok(instance.map_or(InstanceStatus::Gone, |instance| status_of(instance.status.as_deref())))
+            Ok(instance
+                .map_or(InstanceStatus::Gone, |instance| status_of(instance.status.as_deref())))
         })
     }
 
-    fn survey<'a>(&'a self, of: &'a Registration, tasks: &'a [String]) -> Answer<'a, Result<Survey, ClusterError>> {
+    fn survey<'a>(
+        &'a self,
+        of: &'a Registration,
+        tasks: &'a [String],
+    ) -> Answer<'a, Result<Survey, ClusterError>> {
         Box::pin(self.look(of, tasks))
     }
 
@@ -275,11 +325,13 @@ fn status_of(status: Option<&str>) -> InstanceStatus {
     }
 }
 
-/// Whether the service said this. That "not found" is in the message for what ECS has forgotten is an assumption [A]: if
-/// it isn't, the request counts as refused, which costs a log line and nothing else.
+/// Whether the service said this. That "not found" is in the message for what ECS has forgotten is
+/// an assumption [A]: if it isn't, the request counts as refused, which costs a log line and
+/// nothing else.
 fn says<E: ProvideErrorMetadata>(error: &SdkError<E>, code: &str, word: &str) -> bool {
     let service = error.as_service_error();
-    service.is_some_and(|e| e.code() == Some(code) && e.message().unwrap_or_default().contains(word))
+    service
+        .is_some_and(|e| e.code() == Some(code) && e.message().unwrap_or_default().contains(word))
 }
 
 fn failed<E>(operation: &'static str, object: &str, error: &SdkError<E>) -> ClusterError
@@ -308,14 +360,15 @@ where
     }
 }
 
-/// What went wrong where there is no answer, or none that can be read, as from something between here and ECS. Credentials
-/// that can't be had come this way too.
+/// What went wrong where there is no answer, or none that can be read, as from something between
+/// here and ECS. Credentials that can't be had come this way too.
 fn unread(status: u16, error: &dyn Error) -> String {
     let words = error_chain(error);
     if status == 0 { words } else { format!("HTTP {status}, and no answer of ECS's: {words}") }
 }
 
-/// What is refused for good: a missing permission, or a request that makes no sense to ECS. Anything else may pass.
+/// What is refused for good: a missing permission, or a request that makes no sense to ECS.
+/// Anything else may pass.
 fn classify(code: &str, status: u16) -> Outcome {
     match code {
         "AccessDeniedException"

@@ -1,6 +1,7 @@
-//! `ecs.config`: KEY=VALUE lines that the ECS agent and systemd read. The last line of a key wins, and a user may have put
-//! anything there; so only the keys that this project owns are touched. The ECS agent's start takes each line by itself,
-//! and strips no quotes; to systemd a value in quotes, or before a backslash, goes on in the next line: see [`syntax`].
+//! `ecs.config`: KEY=VALUE lines that the ECS agent and systemd read. The last line of a key wins,
+//! and a user may have put anything there; so only the keys that this project owns are touched. The
+//! ECS agent's start takes each line by itself, and strips no quotes; to systemd a value in quotes,
+//! or before a backslash, goes on in the next line: see [`syntax`].
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,8 @@ const ATTRIBUTES: &str = "ECS_INSTANCE_ATTRIBUTES";
 const SPOT_DRAINING: &str = "ECS_ENABLE_SPOT_INSTANCE_DRAINING";
 const STOP_TIMEOUT: &str = "ECS_CONTAINER_STOP_TIMEOUT";
 
-/// The longest stop timeout where AWS takes the host at two minutes' notice: the rest is for reporting and leaving.
+/// The longest stop timeout where AWS takes the host at two minutes' notice: the rest is for
+/// reporting and leaving.
 const MAX_STOP_TIMEOUT_ON_SPOT: SignedDuration = SignedDuration::from_secs(90);
 
 /// The longest file that is taken for ecs.config, in bytes.
@@ -40,13 +42,21 @@ pub(crate) struct EcsConfig {
 impl EcsConfig {
     /// The settings of this instance's ECS agent.
     #[must_use]
-    pub(crate) fn new(path: PathBuf, config: &NodeConfig, identity: &Identity, timeline: Timeline) -> Self {
+    pub(crate) fn new(
+        path: PathBuf,
+        config: &NodeConfig,
+        identity: &Identity,
+        timeline: Timeline,
+    ) -> Self {
         Self {
             path,
             cluster: config.cluster.clone(),
             block: config.block.clone(),
             end: timeline.end,
-            stop_timeout: stop_timeout(SignedDuration::from_secs(config.stop_lead_secs.into()), identity.is_spot),
+            stop_timeout: stop_timeout(
+                SignedDuration::from_secs(config.stop_lead_secs.into()),
+                identity.is_spot,
+            ),
         }
     }
 
@@ -78,8 +88,11 @@ impl EcsConfig {
         let mut new = Vec::with_capacity(old.len() + 512);
         for line in old.split_inclusive(|byte| *byte == b'\n') {
             match key_of(line) {
-                // No variable can hold a NUL, and for one systemd refuses the whole file. A crash can leave some.
-                _ if line.contains(&0) => tracing::warn!("a line with NUL bytes in ecs.config is left out"),
+                // No variable can hold a NUL, and for one systemd refuses the whole file. A crash
+                // can leave some.
+                _ if line.contains(&0) => {
+                    tracing::warn!("a line with NUL bytes in ecs.config is left out")
+                }
                 Some(key) if [CLUSTER, SPOT_DRAINING, STOP_TIMEOUT].contains(&key) => {}
                 Some(ATTRIBUTES) => attributes = value_of(line),
                 _ => {
@@ -118,7 +131,8 @@ impl EcsConfig {
         let mut attributes: Map<String, Value> = match user.map(serde_json::from_str) {
             Some(Ok(attributes)) => attributes,
             Some(Err(error)) => {
-                tracing::warn!(%error, "{ATTRIBUTES} in ecs.config is no JSON object and is replaced");
+                tracing::warn!(%error, "{ATTRIBUTES} in ecs.config is no JSON object and is \
+                                        replaced");
                 Map::new()
             }
             None => Map::new(),
@@ -134,8 +148,8 @@ impl EcsConfig {
     }
 }
 
-/// How long a container has between SIGTERM and SIGKILL: the stop lead less what reporting and leaving take. The ECS
-/// agent reads it once, at its start.
+/// How long a container has between SIGTERM and SIGKILL: the stop lead less what reporting and
+/// leaving take. The ECS agent reads it once, at its start.
 #[must_use]
 pub fn stop_timeout(stop_lead: SignedDuration, is_spot: bool) -> SignedDuration {
     let timeout = stop_lead - reporting_margin(stop_lead);
@@ -143,7 +157,8 @@ pub fn stop_timeout(stop_lead: SignedDuration, is_spot: bool) -> SignedDuration 
     timeout.clamp(SignedDuration::from_secs(1), longest)
 }
 
-/// The file's content. It is a file of lines: what isn't would be read without an end, or replaced for all who use it.
+/// The file's content. It is a file of lines: what isn't would be read without an end, or replaced
+/// for all who use it.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let file = std::fs::metadata(path)?;
     if !file.is_file() {
@@ -187,10 +202,7 @@ mod tests {
 
     fn ours(user_attributes: &str) -> String {
         format!(
-            "ECS_CLUSTER=arn:aws:ecs:us-east-1:1:cluster/c\nECS_INSTANCE_ATTRIBUTES={{{user_attributes}\
-             \"spotblock.block\":\"sb-1f2c\",\"spotblock.end\":\"2026-11-24T11:00:00Z\",\
-             \"spotblock.agent-version\":\"{}\"}}\nECS_ENABLE_SPOT_INSTANCE_DRAINING=false\n\
-             ECS_CONTAINER_STOP_TIMEOUT=240s\n",
+            "ECS_CLUSTER=arn:aws:ecs:us-east-1:1:cluster/c\nECS_INSTANCE_ATTRIBUTES={{{user_attributes}\"spotblock.block\":\"sb-1f2c\",\"spotblock.end\":\"2026-11-24T11:00:00Z\",\"spotblock.agent-version\":\"{}\"}}\nECS_ENABLE_SPOT_INSTANCE_DRAINING=false\nECS_CONTAINER_STOP_TIMEOUT=240s\n",
             env!("CARGO_PKG_VERSION")
         )
     }
@@ -204,13 +216,21 @@ mod tests {
             (b"ECS_LOGLEVEL=debug\n", b"ECS_LOGLEVEL=debug\n", ""),
             (b"ECS_LOGLEVEL=debug", b"ECS_LOGLEVEL=debug\n", ""),
             (b"A=1\nECS_CLUSTER=x\nB=2\nECS_CLUSTER=y\nC=3\n", b"A=1\nB=2\nC=3\n", ""),
-            (b"# a comment\n\n#ECS_CLUSTER=x\nnonsense\n", b"# a comment\n\n#ECS_CLUSTER=x\nnonsense\n", ""),
+            (
+                b"# a comment\n\n#ECS_CLUSTER=x\nnonsense\n",
+                b"# a comment\n\n#ECS_CLUSTER=x\nnonsense\n",
+                "",
+            ),
             (b"A=\"quoted # = value\"\r\nECS_CLUSTER=x\r\n", b"A=\"quoted # = value\"\r\n", ""),
             (b"A=\xff\xfe\n\xff=1\n", b"A=\xff\xfe\n\xff=1\n", ""),
             (b" ECS_CLUSTER = x\nECS_CLUSTER_B=1\n", b"ECS_CLUSTER_B=1\n", ""),
             (b"ECS_CONTAINER_STOP_TIMEOUT=30s\nECS_ENABLE_SPOT_INSTANCE_DRAINING=true\n", b"", ""),
             (b"ECS_INSTANCE_ATTRIBUTES={\"rack\":\"r1\"}\n", b"", "\"rack\":\"r1\","),
-            (b"ECS_INSTANCE_ATTRIBUTES={\"a\":\"1\"}\nECS_INSTANCE_ATTRIBUTES={\"b\":\"2\"}\n", b"", "\"b\":\"2\","),
+            (
+                b"ECS_INSTANCE_ATTRIBUTES={\"a\":\"1\"}\nECS_INSTANCE_ATTRIBUTES={\"b\":\"2\"}\n",
+                b"",
+                "\"b\":\"2\",",
+            ),
             (b"ECS_INSTANCE_ATTRIBUTES=broken\n", b"", ""),
             (b"A=1\\\n", b"A=1\\\n\n", ""),
             (b"A=1\\", b"A=1\\\n\n", ""),
@@ -220,30 +240,47 @@ mod tests {
                 b"export ECS_CLUSTER=x\n\xef\xbb\xbfECS_CLUSTER=x\n",
                 "",
             ),
-            (b"\tECS_CLUSTER=\nECS_CLUSTER=\"x y\"\n=x\n===\nECS_CLUSTER", b"=x\n===\nECS_CLUSTER\n", ""),
+            (
+                b"\tECS_CLUSTER=\nECS_CLUSTER=\"x y\"\n=x\n===\nECS_CLUSTER",
+                b"=x\n===\nECS_CLUSTER\n",
+                "",
+            ),
             (b"ECS_INSTANCE_ATTRIBUTES = {\"a\":\"1\"} \r\n", b"", "\"a\":\"1\","),
             (b"ECS_INSTANCE_ATTRIBUTES=[1]\nA=\0\n", b"", ""),
         ];
         for (old, kept, attributes) in cases {
             let merged = config().merged(old);
             let wanted = [kept, ours(attributes).as_bytes()].concat();
-            assert_eq!(String::from_utf8_lossy(&merged), String::from_utf8_lossy(&wanted), "from {old:?}");
+            assert_eq!(
+                String::from_utf8_lossy(&merged),
+                String::from_utf8_lossy(&wanted),
+                "from {old:?}"
+            );
         }
     }
 
     /// Catches: a merge that grows the file, or swaps the keys, with each restart.
     #[test]
     fn merging_again_changes_nothing() {
-        for old in ["", "A=1", "A=1\\\nECS_CLUSTER=x\n", "ECS_INSTANCE_ATTRIBUTES={\"rack\":\"r1\"}\nB=2\n"] {
+        for old in [
+            "",
+            "A=1",
+            "A=1\\\nECS_CLUSTER=x\n",
+            "ECS_INSTANCE_ATTRIBUTES={\"rack\":\"r1\"}\nB=2\n",
+        ] {
             let once = config().merged(old.as_bytes());
             assert_eq!(config().merged(&once), once, "from {old:?}");
         }
     }
 
-    /// Each odd file of the corpus, and what comes of it. tests/peers/ecs_config.py has what comes of it read by systemd's
-    /// own parser, and by the ECS agent's rules. `make snapshots` writes it anew.
+    /// Each odd file of the corpus, and what comes of it. tests/peers/ecs_config.py has what comes
+    /// of it read by systemd's own parser, and by the ECS agent's rules. `make snapshots` writes it
+    /// anew.
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "whether to write them is said to the test, not to the program")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "whether to write them is said to the test, not to the program"
+    )]
     fn odd_files_are_merged_as_the_corpus_has_it() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/ecs-config");
         let mut seen = 0;
@@ -289,18 +326,24 @@ mod tests {
         assert!(std::fs::read_to_string(&path).expect("read").starts_with("A=1\nECS_CLUSTER="));
     }
 
-    /// Catches: a link to /dev/null that is replaced for the whole host, and a pipe that is read for ever.
+    /// Catches: a link to /dev/null that is replaced for the whole host, and a pipe that is read
+    /// for ever.
     #[test]
     fn only_a_file_of_a_sane_length_is_merged_and_a_link_to_one_stays() {
         let dir = tempfile::tempdir().expect("a folder");
         let config = |name: &str| EcsConfig { path: dir.path().join(name), ..config() };
-        let link = |to: &Path, name: &str| std::os::unix::fs::symlink(to, dir.path().join(name)).expect("a link");
-        nix::unistd::mkfifo(&dir.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        let link = |to: &Path, name: &str| {
+            std::os::unix::fs::symlink(to, dir.path().join(name)).expect("a link")
+        };
+        nix::unistd::mkfifo(&dir.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU)
+            .expect("a pipe");
         link(Path::new("/dev/null"), "nothing");
         std::fs::create_dir(dir.path().join("folder")).expect("a folder");
-        for (name, wanted) in
-            [("pipe", "no regular file"), ("nothing", "no regular file"), ("folder", "no regular file")]
-        {
+        for (name, wanted) in [
+            ("pipe", "no regular file"),
+            ("nothing", "no regular file"),
+            ("folder", "no regular file"),
+        ] {
             let error = config(name).write().expect_err(name).to_string();
             assert!(error.contains(name) && error.contains(wanted), "{error}");
         }

@@ -1,9 +1,10 @@
-//! What the ECS agent keeps between its starts (`agent.db`, a bbolt file; older ones `ecs_agent_data.json`), as far as
-//! it must not be another instance's: an image made from an instance that had joined carries that one's identity, and
-//! the ECS agent would go on with it (amazon-ecs-agent#2738).
+//! What the ECS agent keeps between its starts (`agent.db`, a bbolt file; older ones
+//! `ecs_agent_data.json`), as far as it must not be another instance's: an image made from an
+//! instance that had joined carries that one's identity, and the ECS agent would go on with it
+//! (amazon-ecs-agent#2738).
 //!
-//! The file's format is the ECS agent's own business. What is looked for in it is an EC2 instance id, which both formats
-//! hold as plain text once the agent has registered [A].
+//! The file's format is the ECS agent's own business. What is looked for in it is an EC2 instance
+//! id, which both formats hold as plain text once the agent has registered [A].
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,10 +36,12 @@ impl EcsData {
     }
 
     /// The files that are another instance's:
-    /// - one that names this instance is its own, whatever else is in it: bbolt doesn't wipe what it has freed;
+    /// - one that names this instance is its own, whatever else is in it: bbolt doesn't wipe what
+    ///   it has freed;
     /// - one that names another and not this one is that one's;
-    /// - one that names none was written by an ECS agent that had not registered. Last written before this instance was
-    ///   launched, it came with the image; later, this instance's own agent has just begun it.
+    /// - one that names none was written by an ECS agent that had not registered. Last written
+    ///   before this instance was launched, it came with the image; later, this instance's own
+    ///   agent has just begun it.
     #[must_use]
     pub(crate) fn foreign(&self) -> Vec<PathBuf> {
         self.files().filter(|path| self.is_foreign(path).unwrap_or(false)).collect()
@@ -82,7 +85,10 @@ impl EcsData {
 fn ids(content: &[u8]) -> impl Iterator<Item = &[u8]> {
     let begins = content.windows(2).enumerate().filter(|(_, pair)| pair == b"i-").map(|(at, _)| at);
     let id = |at: usize| {
-        let digits = content[at + 2..].iter().take_while(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')).count();
+        let digits = content[at + 2..]
+            .iter()
+            .take_while(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+            .count();
         (digits >= SHORTEST_ID).then(|| &content[at..at + 2 + digits])
     };
     // A letter before it makes it the end of another word.
@@ -99,18 +105,21 @@ mod tests {
     const OWN: &str = "i-0a1b2c3d4e5f60718";
     const OTHER: &str = "i-0fffffffffffffff1";
 
-    /// A folder whose agent.db holds this, on an instance that was launched so long before it was written.
+    /// A folder whose agent.db holds this, on an instance that was launched so long before it was
+    /// written.
     fn data(content: &[u8], age: SignedDuration) -> (tempfile::TempDir, EcsData) {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("agent.db");
         std::fs::write(&path, content).expect("agent.db");
-        let written = std::fs::metadata(&path).and_then(|metadata| metadata.modified()).expect("its time");
+        let written =
+            std::fs::metadata(&path).and_then(|metadata| metadata.modified()).expect("its time");
         let launched = Timestamp::try_from(written).expect("a time") - age;
         let data = EcsData::new(dir.path().to_owned(), OWN.into(), launched);
         (dir, data)
     }
 
-    /// Catches: state of a baked image that is taken up, and an instance's own state that is thrown away.
+    /// Catches: state of a baked image that is taken up, and an instance's own state that is thrown
+    /// away.
     #[test]
     fn a_file_is_foreign_by_the_ids_in_it_or_else_by_its_age() {
         let after = SignedDuration::from_secs(30);

@@ -1,5 +1,5 @@
-//! Hooks: programs of the host's owner, run at certain moments. Nothing waits for them, each has a time limit, and what
-//! they say goes into the log.
+//! Hooks: programs of the host's owner, run at certain moments. Nothing waits for them, each has a
+//! time limit, and what they say goes into the log.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,8 @@ use crate::ports::{Details, Hooks, Moment};
 /// How much of what a hook says is kept.
 const SAID: usize = 4096;
 
-/// How much longer than its limit a hook's own supervisor has, so that the supervisor ends it and not the agent.
+/// How much longer than its limit a hook's own supervisor has, so that the supervisor ends it and
+/// not the agent.
 const LATER: Duration = Duration::from_secs(2);
 
 /// A folder with a folder for each moment.
@@ -49,7 +50,9 @@ impl HookFolder {
         let hook = program.display();
         match self.command(program, moment, details).spawn() {
             Ok(child) => match watch(child, self.limit + LATER).await {
-                Some((status, said)) if status.success() => tracing::info!(%hook, said, "the hook has run"),
+                Some((status, said)) if status.success() => {
+                    tracing::info!(%hook, said, "the hook has run")
+                }
                 Some((status, said)) => tracing::warn!(%hook, %status, said, "the hook failed"),
                 None => tracing::warn!(%hook, "the hook took too long and was killed"),
             },
@@ -57,7 +60,8 @@ impl HookFolder {
         }
     }
 
-    /// What is to be known goes along as arguments of env: whatever stands before may not pass an environment on.
+    /// What is to be known goes along as arguments of env: whatever stands before may not pass an
+    /// environment on.
     fn command(&self, program: &Path, moment: Moment, details: &Details) -> Command {
         let mut words = self.launcher.iter().map(String::as_str).chain(["env"]);
         let mut command = Command::new(words.next().unwrap_or("env"));
@@ -88,7 +92,8 @@ impl Hooks for HookFolder {
 /// The executables in a folder, by name.
 fn programs(folder: &Path) -> Vec<PathBuf> {
     let is_program = |path: &PathBuf| {
-        std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+        std::fs::metadata(path)
+            .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
     };
     // A folder that isn't there holds no hooks.
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -103,7 +108,9 @@ async fn watch(mut child: Child, limit: Duration) -> Option<(ExitStatus, String)
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let all = async { tokio::join!(child.wait(), said(out), said(err)) };
     match tokio::time::timeout(limit, all).await {
-        Ok((status, out, err)) => status.ok().map(|status| (status, format!("{out}{err}").trim().to_owned())),
+        Ok((status, out, err)) => {
+            status.ok().map(|status| (status, format!("{out}{err}").trim().to_owned()))
+        }
         Err(_) => {
             if let Some(group) = group.and_then(|group| i32::try_from(group).ok()) {
                 // Gone already is as good.
@@ -145,7 +152,8 @@ mod tests {
     fn hook(folder: &Path, name: &str, script: &str) {
         std::fs::create_dir_all(folder).expect("the folder");
         std::fs::write(folder.join(name), format!("#!/bin/sh\n{script}\n")).expect("the hook");
-        let mode = std::fs::Permissions::from_mode(if name.ends_with(".txt") { 0o644 } else { 0o755 });
+        let mode =
+            std::fs::Permissions::from_mode(if name.ends_with(".txt") { 0o644 } else { 0o755 });
         std::fs::set_permissions(folder.join(name), mode).expect("its mode");
     }
 
@@ -154,8 +162,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let log = dir.path().join("log");
         let note = |what: &str| format!("echo {what} >> {}", log.display());
-        let all =
-            "$SPOTBLOCK_HOOK $SPOTBLOCK_BLOCK $SPOTBLOCK_INSTANCE $SPOTBLOCK_WHY $SPOTBLOCK_STOP_AT $SPOTBLOCK_END";
+        let all = "$SPOTBLOCK_HOOK $SPOTBLOCK_BLOCK $SPOTBLOCK_INSTANCE $SPOTBLOCK_WHY \
+                   $SPOTBLOCK_STOP_AT $SPOTBLOCK_END";
         hook(&dir.path().join("drain"), "20-second", &note(all));
         hook(&dir.path().join("drain"), "10-first", &format!("{}; exit 1", note("first")));
         hook(&dir.path().join("drain"), "readme.txt", &note("no program"));
@@ -172,10 +180,16 @@ mod tests {
     async fn what_stands_before_a_hook_gets_it_as_arguments() {
         let dir = tempfile::tempdir().expect("a folder");
         let log = dir.path().join("log");
-        hook(dir.path(), "before", &format!("echo \"$1 $2\" >> {}; shift; exec \"$@\"", log.display()));
+        hook(
+            dir.path(),
+            "before",
+            &format!("echo \"$1 $2\" >> {}; shift; exec \"$@\"", log.display()),
+        );
         hook(&dir.path().join("stop"), "10-hook", &format!("echo ran >> {}", log.display()));
         let before = vec![dir.path().join("before").display().to_string(), "--quiet".to_owned()];
-        HookFolder::new(dir.path().into(), before, Duration::from_secs(10)).run(Moment::Stop, details()).await;
+        HookFolder::new(dir.path().into(), before, Duration::from_secs(10))
+            .run(Moment::Stop, details())
+            .await;
         assert_eq!(std::fs::read_to_string(&log).expect("it ran"), "--quiet env\nran\n");
     }
 
@@ -184,7 +198,8 @@ mod tests {
     async fn a_hook_that_takes_too_long_is_killed_with_all_it_started() {
         let dir = tempfile::tempdir().expect("a folder");
         let alive = dir.path().join("alive");
-        let script = format!("head -c 1000000 /dev/zero; (sleep 4; touch {}) & sleep 60", alive.display());
+        let script =
+            format!("head -c 1000000 /dev/zero; (sleep 4; touch {}) & sleep 60", alive.display());
         hook(&dir.path().join("warn"), "10-slow", &script);
         let hooks = HookFolder::new(dir.path().into(), Vec::new(), Duration::ZERO);
         let run = hooks.run(Moment::Warn, details());

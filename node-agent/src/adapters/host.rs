@@ -1,4 +1,5 @@
-//! The host: commands from the settings, and before the ECS agent's start ecs.config and a look at its data.
+//! The host: commands from the settings, and before the ECS agent's start ecs.config and a look at
+//! its data.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,14 +48,17 @@ impl CommandHost {
             Ok(false) => {}
             // Without its cluster the ECS agent would join `default`, and could not be moved later.
             Err(error) => {
-                return Err(HostError { what: "write ecs.config".to_owned(), problem: error.to_string() });
+                return Err(HostError {
+                    what: "write ecs.config".to_owned(),
+                    problem: error.to_string(),
+                });
             }
         }
         limited(&self.commands.start_ecs).await
     }
 
-    /// Removes what another instance's ECS agent left, if anything. The ECS agent is stopped before: if it runs already
-    /// it runs with that.
+    /// Removes what another instance's ECS agent left, if anything. The ECS agent is stopped
+    /// before: if it runs already it runs with that.
     async fn remove_foreign_data(&self) -> Result<(), HostError> {
         let data = self.ecs_data.clone();
         let foreign = tokio::task::spawn_blocking(move || data.foreign()).await.unwrap_or_default();
@@ -70,7 +74,10 @@ impl CommandHost {
         let data = self.ecs_data.clone();
         let removed = tokio::task::spawn_blocking(move || data.remove(&files)).await;
         let removed = removed.map_err(std::io::Error::other).flatten();
-        removed.map_err(|error| HostError { what: "remove the ECS agent's data".into(), problem: error.to_string() })
+        removed.map_err(|error| HostError {
+            what: "remove the ECS agent's data".into(),
+            problem: error.to_string(),
+        })
     }
 }
 
@@ -134,7 +141,10 @@ impl Host for CommandHost {
 /// A command that may be left out.
 fn set(key: &str, command: Option<&Vec<String>>) -> Result<Vec<String>, HostError> {
     let command = command.filter(|words| !words.is_empty()).cloned();
-    command.ok_or_else(|| HostError { what: format!("commands.{key}"), problem: "is not set".to_owned() })
+    command.ok_or_else(|| HostError {
+        what: format!("commands.{key}"),
+        problem: "is not set".to_owned(),
+    })
 }
 
 /// What tasks read: JSON, the moments RFC 3339 in UTC.
@@ -154,9 +164,11 @@ fn write_notice(path: &Path, content: &str) -> std::io::Result<()> {
 /// What systemd prints of a unit.
 fn unit(text: &str) -> EcsUnit {
     let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-    let runs = value("ActiveState").map(|state| ["active", "activating", "reloading"].contains(&state));
+    let runs =
+        value("ActiveState").map(|state| ["active", "activating", "reloading"].contains(&state));
     // 0 is also what a unit shows that has never ended.
-    let exit = value("ExecMainStatus").and_then(|code| code.trim().parse().ok()).filter(|code| *code != 0);
+    let exit =
+        value("ExecMainStatus").and_then(|code| code.trim().parse().ok()).filter(|code| *code != 0);
     EcsUnit { runs, exit }
 }
 
@@ -175,14 +187,25 @@ mod tests {
         let ecs_data = EcsData::new(root.to_owned(), identity.instance, identity.launched);
         let clock = std::sync::Arc::new(crate::clock::BootClock::new());
         let notice = root.join("notice/notice.json");
-        CommandHost::new(commands, ecs_config, ecs_data, notice, Power::new(Vec::new(), SignedDuration::ZERO, clock))
+        CommandHost::new(
+            commands,
+            ecs_config,
+            ecs_data,
+            notice,
+            Power::new(Vec::new(), SignedDuration::ZERO, clock),
+        )
     }
 
-    /// Commands that write down their names, and what of the ECS agent's data is there when they run.
+    /// Commands that write down their names, and what of the ECS agent's data is there when they
+    /// run.
     fn noting(root: &std::path::Path) -> Commands {
         let note = |what: &str| {
             let root = root.display();
-            command(&["sh", "-c", &format!("echo {what} $(ls {root} | grep agent.db) >> {root}/said")])
+            command(&[
+                "sh",
+                "-c",
+                &format!("echo {what} $(ls {root} | grep agent.db) >> {root}/said"),
+            ])
         };
         Commands { start_ecs: note("start"), stop_ecs: note("stop"), ..Commands::default() }
     }
@@ -191,7 +214,8 @@ mod tests {
         std::fs::read_to_string(root.join("said")).unwrap_or_default()
     }
 
-    /// Catches: amazon-ecs-agent#2738, an image's registration that every instance of it goes on with.
+    /// Catches: amazon-ecs-agent#2738, an image's registration that every instance of it goes on
+    /// with.
     #[tokio::test]
     async fn another_instances_data_is_removed_once_before_the_first_start() {
         let dir = tempfile::tempdir().expect("a folder");
@@ -202,7 +226,11 @@ mod tests {
         assert!(dir.path().join("ecs.config").exists());
         std::fs::write(dir.path().join("agent.db"), "\"i-0fffffffffffffff1\"").expect("agent.db");
         host.start_ecs().await.expect("started");
-        assert_eq!(said(dir.path()), "stop agent.db\nstart\nstart agent.db\n", "a running agent's data is its own");
+        assert_eq!(
+            said(dir.path()),
+            "stop agent.db\nstart\nstart agent.db\n",
+            "a running agent's data is its own"
+        );
     }
 
     #[tokio::test]
@@ -224,7 +252,13 @@ mod tests {
         let host = host(dir.path(), Commands::default());
         let timeline = crate::testing::state().timeline;
         let (block, instance) = ("sb-1f2c".to_owned(), "i-0a1b".to_owned());
-        let details = Details { block, instance, why: "notice", stop_at: timeline.stop_at, end: timeline.end };
+        let details = Details {
+            block,
+            instance,
+            why: "notice",
+            stop_at: timeline.stop_at,
+            end: timeline.end,
+        };
         host.warn(&details).await.expect("written");
         let path = dir.path().join("notice/notice.json");
         let told: serde_json::Value =
@@ -238,7 +272,10 @@ mod tests {
     fn what_systemd_prints_of_the_unit_is_read() {
         let cases = [
             ("ActiveState=active\nExecMainStatus=0\n", EcsUnit { runs: Some(true), exit: None }),
-            ("ExecMainStatus=5\nActiveState=failed\n", EcsUnit { runs: Some(false), exit: Some(5) }),
+            (
+                "ExecMainStatus=5\nActiveState=failed\n",
+                EcsUnit { runs: Some(false), exit: Some(5) },
+            ),
             ("ActiveState=inactive\nExecMainStatus=0\n", EcsUnit { runs: Some(false), exit: None }),
             ("nonsense", EcsUnit { runs: None, exit: None }),
         ];
@@ -253,7 +290,10 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let said = dir.path().join("said");
         let script = format!("echo \"$1\" > {}", said.display());
-        let commands = Commands { stop_containers: Some(command(&["sh", "-c", &script, "sh"])), ..Commands::default() };
+        let commands = Commands {
+            stop_containers: Some(command(&["sh", "-c", &script, "sh"])),
+            ..Commands::default()
+        };
         let host = host(dir.path(), commands);
         host.stop_containers(SignedDuration::from_millis(90_500)).await.expect("stopped");
         assert_eq!(std::fs::read_to_string(&said).expect("read"), "90\n");

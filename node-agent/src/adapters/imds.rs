@@ -9,7 +9,8 @@ use aws_config::imds::{self, credentials::ImdsCredentialsProvider};
 use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::provider::{self, ProvideCredentials, future};
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+    SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -31,7 +32,8 @@ const MAINTENANCE: &str = "/latest/meta-data/events/maintenance/scheduled";
 /// [`node_contract::names::tag::END`] below the instance's tags.
 const END_TAG: &str = "/latest/meta-data/tags/instance/spotblock:end";
 
-/// How EC2 writes the moments of scheduled events, with `+0000` in the place of `GMT`: `21 Jan 2019 09:00:43 GMT`.
+/// How EC2 writes the moments of scheduled events, with `+0000` in the place of `GMT`: `21 Jan 2019
+/// 09:00:43 GMT`.
 const EVENT_TIME: &str = "%d %b %Y %H:%M:%S %z";
 
 /// EC2's notice, where it doesn't say a time.
@@ -58,7 +60,8 @@ struct Document {
     pending_time: Timestamp,
 }
 
-/// `spot/instance-action`. The action itself makes no difference: terminated, stopped or hibernated, the tasks end.
+/// `spot/instance-action`. The action itself makes no difference: terminated, stopped or
+/// hibernated, the tasks end.
 #[derive(Deserialize)]
 struct InstanceAction {
     #[serde(rename = "action")]
@@ -66,8 +69,8 @@ struct InstanceAction {
     time: Option<String>,
 }
 
-/// An entry of `events/maintenance/scheduled`. Whatever its code, tasks don't outlive it: reboots, stops and retirements
-/// end them, and maintenance of the host's power or network may.
+/// An entry of `events/maintenance/scheduled`. Whatever its code, tasks don't outlive it: reboots,
+/// stops and retirements end them, and maintenance of the host's power or network may.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct ScheduledEvent {
@@ -99,12 +102,13 @@ impl Imds {
         Ok(Self { endpoint, http, clock, client: Mutex::new(client) })
     }
 
-    /// Reads a path; `None` when there is nothing. The paths are constants of this file: one with a space in it would
-    /// make the SDK panic.
+    /// Reads a path; `None` when there is nothing. The paths are constants of this file: one with a
+    /// space in it would make the SDK panic.
     async fn get(&self, path: &'static str) -> Result<Option<String>, MetadataError> {
         match self.client().get(path).await {
             Err(error) if status(&error) == Some(401) => {
-                // The SDK's client keeps using a token that was refused; a new one asks for another.
+                // The SDK's client keeps using a token that was refused; a new one asks for
+                // another.
                 self.renew()?;
                 answer(path, self.client().get(path).await)
             }
@@ -113,7 +117,10 @@ impl Imds {
     }
 
     async fn must_get(&self, path: &'static str) -> Result<String, MetadataError> {
-        self.get(path).await?.ok_or_else(|| MetadataError { path, problem: "there is nothing (HTTP 404)".to_owned() })
+        self.get(path).await?.ok_or_else(|| MetadataError {
+            path,
+            problem: "there is nothing (HTTP 404)".to_owned(),
+        })
     }
 
     fn client(&self) -> imds::Client {
@@ -128,11 +135,17 @@ impl Imds {
 
     /// The instance role's credentials, fresh.
     async fn credentials(&self) -> provider::Result {
-        // A client of its own each time: this happens every few hours, and a token that was refused stays out of it.
+        // A client of its own each time: this happens every few hours, and a token that was refused
+        // stays out of it.
         let client = build(self.endpoint.as_deref(), &self.http, &self.clock)
             .map_err(provider::error::CredentialsError::invalid_configuration)?;
         let config = provider_config(&self.http, &self.clock);
-        ImdsCredentialsProvider::builder().configure(&config).imds_client(client).build().provide_credentials().await
+        ImdsCredentialsProvider::builder()
+            .configure(&config)
+            .imds_client(client)
+            .build()
+            .provide_credentials()
+            .await
     }
 }
 
@@ -174,11 +187,16 @@ impl Metadata for Imds {
     fn notice(&self) -> Answer<'_, Result<Option<Timestamp>, MetadataError>> {
         Box::pin(async {
             let Some(text) = self.get(INSTANCE_ACTION).await? else { return Ok(None) };
-            let action: InstanceAction = serde_json::from_str(&text)
-                .map_err(|error| MetadataError { path: INSTANCE_ACTION, problem: error.to_string() })?;
+            let action: InstanceAction = serde_json::from_str(&text).map_err(|error| {
+                MetadataError { path: INSTANCE_ACTION, problem: error.to_string() }
+            })?;
             let time = action.time.and_then(|time| time.parse().ok());
             // A notice without a readable time is a notice all the same.
-            Ok(Some(time.unwrap_or_else(|| self.clock.now().checked_add(NOTICE).unwrap_or(Timestamp::MAX))))
+            Ok(Some(
+                time.unwrap_or_else(|| {
+                    self.clock.now().checked_add(NOTICE).unwrap_or(Timestamp::MAX)
+                }),
+            ))
         })
     }
 }
@@ -193,13 +211,17 @@ fn rebalance(text: &str) -> Result<Option<Timestamp>, String> {
     Ok(Some(rebalance.notice_time))
 }
 
-/// The earliest one that is still to come about. One whose moment can't be read hides none of the others.
+/// The earliest one that is still to come about. One whose moment can't be read hides none of the
+/// others.
 fn maintenance(text: &str) -> Result<Option<Timestamp>, String> {
-    let events: Vec<ScheduledEvent> = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let active = events.iter().filter(|event| event.state.as_deref().is_none_or(|state| state == "active"));
+    let events: Vec<ScheduledEvent> =
+        serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let active =
+        events.iter().filter(|event| event.state.as_deref().is_none_or(|state| state == "active"));
     let moments = active.map(|event| {
         let at = event.not_before.as_deref().ok_or("an event has no NotBefore")?;
-        Timestamp::strptime(EVENT_TIME, at.replace("GMT", "+0000")).map_err(|error| error.to_string())
+        Timestamp::strptime(EVENT_TIME, at.replace("GMT", "+0000"))
+            .map_err(|error| error.to_string())
     });
     let moments: Vec<Result<Timestamp, String>> = moments.collect();
     match moments.iter().flatten().min() {
@@ -227,7 +249,9 @@ impl ProvideCredentials for RoleCredentials {
 }
 
 fn provider_config(http: &SharedHttpClient, clock: &Arc<BootClock>) -> ProviderConfig {
-    ProviderConfig::without_region().with_http_client(http.clone()).with_time_source(sdk_time(clock))
+    ProviderConfig::without_region()
+        .with_http_client(http.clone())
+        .with_time_source(sdk_time(clock))
 }
 
 fn build(
@@ -237,7 +261,8 @@ fn build(
 ) -> Result<imds::Client, MetadataError> {
     let builder = imds::Client::builder()
         .configure(&provider_config(http, clock))
-        // Whoever asks comes back by itself, and on a link to the host an answer takes a millisecond.
+        // Whoever asks comes back by itself, and on a link to the host an answer takes a
+        // millisecond.
         .max_attempts(1)
         .connect_timeout(Duration::from_secs(1))
         .read_timeout(Duration::from_secs(1))
@@ -245,14 +270,16 @@ fn build(
         .operation_timeout(Duration::from_secs(3));
     match endpoint {
         None => Ok(builder.build()),
-        Some(url) => builder
-            .endpoint(url)
-            .map(imds::client::Builder::build)
-            .map_err(|error| MetadataError { path: "", problem: format!("{url:?} is no endpoint: {error}") }),
+        Some(url) => builder.endpoint(url).map(imds::client::Builder::build).map_err(|error| {
+            MetadataError { path: "", problem: format!("{url:?} is no endpoint: {error}") }
+        }),
     }
 }
 
-fn answer<T: Into<String>>(path: &'static str, result: Result<T, ImdsError>) -> Result<Option<String>, MetadataError> {
+fn answer<T: Into<String>>(
+    path: &'static str,
+    result: Result<T, ImdsError>,
+) -> Result<Option<String>, MetadataError> {
     match result {
         Ok(text) => Ok(Some(text.into())),
         Err(error) if status(&error) == Some(404) => Ok(None),
@@ -282,8 +309,8 @@ fn problem(error: &ImdsError) -> String {
     }
 }
 
-/// The status with which a token was refused. The SDK's error reads "invalid token" then, whatever it was, and only its
-/// source has the response.
+/// The status with which a token was refused. The SDK's error reads "invalid token" then, whatever
+/// it was, and only its source has the response.
 fn token_status(error: &ImdsError) -> Option<u16> {
     let source = error.source()?.downcast_ref::<SdkError<TokenError, HttpResponse>>()?;
     let status = source.raw_response()?.status();
@@ -298,7 +325,11 @@ struct ShowsDates<T> {
 }
 
 impl HttpClient for ShowsDates<SharedHttpClient> {
-    fn http_connector(&self, settings: &HttpConnectorSettings, parts: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        parts: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         let inner = self.inner.http_connector(settings, parts);
         SharedHttpConnector::new(ShowsDates { inner, clock: Arc::clone(&self.clock) })
     }

@@ -12,8 +12,8 @@ use crate::ports::{Answer, EcsAgent, IntrospectionError};
 const METADATA: &str = "/v1/metadata";
 const TASKS: &str = "/v1/tasks";
 
-/// No answer is longer: a thousand tasks come to less. Jobs share the host's network, and one of them may answer here while
-/// the ECS agent is stopped.
+/// No answer is longer: a thousand tasks come to less. Jobs share the host's network, and one of
+/// them may answer here while the ECS agent is stopped.
 const LONGEST: usize = 4 << 20;
 
 /// The ECS agent's introspection.
@@ -65,13 +65,22 @@ impl Introspection {
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &'static str) -> Result<T, IntrospectionError> {
-        let answer = self.client.get(format!("{}{path}", self.url)).send().await.map_err(|e| problem(path, &e))?;
+        let answer = self
+            .client
+            .get(format!("{}{path}", self.url))
+            .send()
+            .await
+            .map_err(|e| problem(path, &e))?;
         // Before the body: an error's body is an empty struct, which would read as "no tasks".
         if answer.status() != reqwest::StatusCode::OK {
-            return Err(IntrospectionError { path, problem: format!("HTTP {}", answer.status().as_u16()) });
+            return Err(IntrospectionError {
+                path,
+                problem: format!("HTTP {}", answer.status().as_u16()),
+            });
         }
         let body = body(path, answer).await?;
-        serde_json::from_slice(&body).map_err(|error| IntrospectionError { path, problem: error.to_string() })
+        serde_json::from_slice(&body)
+            .map_err(|error| IntrospectionError { path, problem: error.to_string() })
     }
 }
 
@@ -79,10 +88,9 @@ impl EcsAgent for Introspection {
     fn registration(&self) -> Answer<'_, Result<Option<Registration>, IntrospectionError>> {
         Box::pin(async {
             let metadata: AgentMetadata = self.get(METADATA).await?;
-            Ok(metadata
-                .container_instance_arn
-                .filter(|arn| !arn.is_empty())
-                .map(|instance| Registration { instance, cluster: metadata.cluster.unwrap_or_default() }))
+            Ok(metadata.container_instance_arn.filter(|arn| !arn.is_empty()).map(|instance| {
+                Registration { instance, cluster: metadata.cluster.unwrap_or_default() }
+            }))
         })
     }
 
@@ -90,20 +98,30 @@ impl EcsAgent for Introspection {
         Box::pin(async {
             let tasks: AgentTasks = self.get(TASKS).await?;
             let Some(tasks) = tasks.tasks else {
-                return Err(IntrospectionError { path: TASKS, problem: "the answer holds no list".to_owned() });
+                return Err(IntrospectionError {
+                    path: TASKS,
+                    problem: "the answer holds no list".to_owned(),
+                });
             };
-            let on_host = |status: &str| if status == "STOPPED" { OnHost::Stopped } else { OnHost::Live };
+            let on_host =
+                |status: &str| if status == "STOPPED" { OnHost::Stopped } else { OnHost::Live };
             Ok(tasks.into_iter().map(|task| (task.arn, on_host(&task.known_status))).collect())
         })
     }
 }
 
 /// The answer's body, up to [`LONGEST`].
-async fn body(path: &'static str, mut answer: reqwest::Response) -> Result<Vec<u8>, IntrospectionError> {
+async fn body(
+    path: &'static str,
+    mut answer: reqwest::Response,
+) -> Result<Vec<u8>, IntrospectionError> {
     let mut body = Vec::new();
     while let Some(part) = answer.chunk().await.map_err(|error| problem(path, &error))? {
         if body.len() + part.len() > LONGEST {
-            return Err(IntrospectionError { path, problem: format!("the answer is longer than {LONGEST} bytes") });
+            return Err(IntrospectionError {
+                path,
+                problem: format!("the answer is longer than {LONGEST} bytes"),
+            });
         }
         body.extend_from_slice(&part);
     }
@@ -137,8 +155,10 @@ mod tests {
             let (mut stream, _) = listener.accept().await.expect("a connection");
             let mut request = [0; 1024];
             let _ = stream.read(&mut request).await.expect("a request");
-            let answer =
-                format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+            let answer = format!(
+                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
             // Whoever has read enough hangs up.
             let _ = stream.write_all(answer.as_bytes()).await;
         });
@@ -147,13 +167,19 @@ mod tests {
 
     #[tokio::test]
     async fn an_arn_that_is_null_is_no_registration_yet() {
-        for body in [r#"{"Cluster":"c","ContainerInstanceArn":null,"Version":"v"}"#, r#"{"Cluster":"c"}"#] {
+        for body in
+            [r#"{"Cluster":"c","ContainerInstanceArn":null,"Version":"v"}"#, r#"{"Cluster":"c"}"#]
+        {
             let answer = introspection("200 OK", body).await.registration().await;
             assert_eq!(answer.expect("an answer"), None);
         }
         let body = r#"{"Cluster":"c","ContainerInstanceArn":"arn:1","Version":"v"}"#;
-        let registration = introspection("200 OK", body).await.registration().await.expect("an answer");
-        assert_eq!(registration, Some(Registration { instance: "arn:1".into(), cluster: "c".into() }));
+        let registration =
+            introspection("200 OK", body).await.registration().await.expect("an answer");
+        assert_eq!(
+            registration,
+            Some(Registration { instance: "arn:1".into(), cluster: "c".into() })
+        );
     }
 
     #[tokio::test]
@@ -165,14 +191,20 @@ mod tests {
         assert_eq!(tasks, wanted.map(|(arn, on_host)| (arn.to_owned(), on_host)).into());
     }
 
-    /// Catches: an agent that takes a failing ECS agent for an idle one, and powers off under running jobs.
+    /// Catches: an agent that takes a failing ECS agent for an idle one, and powers off under
+    /// running jobs.
     #[tokio::test]
     async fn an_error_with_an_empty_struct_is_not_an_empty_list() {
-        let cases = [("500 Internal Server Error", r#"{"Tasks":[]}"#), ("404 Not Found", "{}"), ("200 OK", "{}")];
+        let cases = [
+            ("500 Internal Server Error", r#"{"Tasks":[]}"#),
+            ("404 Not Found", "{}"),
+            ("200 OK", "{}"),
+        ];
         for (status, body) in cases {
             assert!(introspection(status, body).await.tasks().await.is_err(), "{status} {body}");
         }
-        let endless = introspection("200 OK", format!("{{\"Tasks\":[]{}", " ".repeat(2 * LONGEST))).await;
+        let endless =
+            introspection("200 OK", format!("{{\"Tasks\":[]{}", " ".repeat(2 * LONGEST))).await;
         assert!(endless.tasks().await.expect_err("too long").to_string().contains("longer than"));
         let nobody = Introspection::new("http://127.0.0.1:1".into()).expect("a client");
         assert!(nobody.tasks().await.is_err());

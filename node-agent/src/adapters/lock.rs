@@ -24,7 +24,8 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock. Where there is no way to have one, the agent goes on without: a host without an agent is worse.
+    /// Takes the lock. Where there is no way to have one, the agent goes on without: a host without
+    /// an agent is worse.
     ///
     /// # Errors
     /// Another agent holds it.
@@ -32,14 +33,18 @@ impl Lock {
         let file = match open(path) {
             Ok(file) => file,
             Err(error) => {
-                tracing::error!(path = %path.display(), %error, "the lock can't be had; going on without it");
+                tracing::error!(path = %path.display(), %error, "the lock can't be had; going on \
+                    without it");
                 return Ok(Self { _held: None });
             }
         };
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(mut held) => {
                 let pid = std::process::id();
-                let written = held.set_len(0).and_then(|()| held.rewind()).and_then(|()| writeln!(held, "{pid}"));
+                let written = held
+                    .set_len(0)
+                    .and_then(|()| held.rewind())
+                    .and_then(|()| writeln!(held, "{pid}"));
                 if let Err(error) = written {
                     tracing::debug!(%error, "the process id can't be written into the lock");
                 }
@@ -52,7 +57,8 @@ impl Lock {
                 Err(Taken { pid, path: path.display().to_string() })
             }
             Err((_, error)) => {
-                tracing::error!(path = %path.display(), %error, "the lock can't be had; going on without it");
+                tracing::error!(path = %path.display(), %error, "the lock can't be had; going on \
+                    without it");
                 Ok(Self { _held: None })
             }
         }

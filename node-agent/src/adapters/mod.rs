@@ -23,8 +23,8 @@ mod soak;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
-/// The HTTP client for IMDS, which speaks no TLS: asking it needs none of the host's certificates. It knows no proxy:
-/// IMDS must never be asked through one.
+/// The HTTP client for IMDS, which speaks no TLS: asking it needs none of the host's certificates.
+/// It knows no proxy: IMDS must never be asked through one.
 #[must_use]
 pub(crate) fn plain_http_client() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new().build_http()
@@ -33,5 +33,7 @@ pub(crate) fn plain_http_client() -> SharedHttpClient {
 /// The HTTP client for AWS. It knows no proxy either.
 #[must_use]
 pub(crate) fn http_client() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+    aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .build_https()
 }

@@ -22,18 +22,26 @@ pub(crate) struct Power {
 impl Power {
     /// These commands, from the gentlest on; each has `grace` before the next.
     #[must_use]
-    pub(crate) fn new(commands: Vec<Vec<String>>, grace: SignedDuration, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        commands: Vec<Vec<String>>,
+        grace: SignedDuration,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self { commands, grace, clock, first: Mutex::default(), lowest: AtomicUsize::new(0) }
     }
 
-    /// Powers the host off the way that is due: by the time since it was asked for first, and by what has failed.
+    /// Powers the host off the way that is due: by the time since it was asked for first, and by
+    /// what has failed.
     ///
     /// # Errors
     /// The command failed. The next call takes the next one at once.
     pub(crate) async fn off(&self) -> Result<(), HostError> {
         let way = self.due();
         let Some(command) = self.commands.get(way) else {
-            return Err(HostError { what: "power off".to_owned(), problem: "no command is set".to_owned() });
+            return Err(HostError {
+                what: "power off".to_owned(),
+                problem: "no command is set".to_owned(),
+            });
         };
         if way > 0 {
             tracing::warn!(command = command.join(" "), "the host lives on: powering off harder");

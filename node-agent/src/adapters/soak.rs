@@ -1,4 +1,5 @@
-//! Thousands of polls of the real adapters, many of them answered badly, against servers on loopback.
+//! Thousands of polls of the real adapters, many of them answered badly, against servers on
+//! loopback.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -58,7 +59,10 @@ fn ecs(turn: u32) -> Reply {
     match turn % 4 {
         0 => say(400, r#"{"__type":"AccessDeniedException","message":"no"}"#),
         1 => say(200, "{\"containerInstances\": ["),
-        _ => say(200, r#"{"containerInstances":[{"containerInstanceArn":"arn:own","status":"ACTIVE"}]}"#),
+        _ => say(
+            200,
+            r#"{"containerInstances":[{"containerInstanceArn":"arn:own","status":"ACTIVE"}]}"#,
+        ),
     }
 }
 
@@ -67,20 +71,23 @@ async fn serve_turns(answer: impl Fn(&Request, u32) -> Reply + Send + Sync + 'st
     serve(move |request| answer(&request, turns.fetch_add(1, Ordering::Relaxed))).await
 }
 
-/// Catches: aws-node-termination-handler#665's kin, memory that grows with each poll or each failure until the agent is
-/// killed; and connections that nobody closes.
+/// Catches: aws-node-termination-handler#665's kin, memory that grows with each poll or each
+/// failure until the agent is killed; and connections that nobody closes.
 #[tokio::test]
 async fn after_thousands_of_polls_neither_memory_nor_descriptors_have_grown() {
     let dir = tempfile::tempdir().expect("a folder");
     let clock = Arc::new(BootClock::new());
     let url = serve_turns(imds).await;
-    let imds = Imds::new(Some(url), super::plain_http_client(), Arc::clone(&clock)).expect("a client");
+    let imds =
+        Imds::new(Some(url), super::plain_http_client(), Arc::clone(&clock)).expect("a client");
     let introspection = Introspection::new(serve_turns(introspection).await).expect("a client");
     let parts = Parts {
         region: "us-east-1".into(),
         endpoint: Some(serve_turns(|_, turn| ecs(turn)).await),
         http: super::plain_http_client(),
-        credentials: SharedCredentialsProvider::new(Credentials::new("AKID", "secret", None, None, "test")),
+        credentials: SharedCredentialsProvider::new(Credentials::new(
+            "AKID", "secret", None, None, "test",
+        )),
         time: sdk_time(&clock),
     };
     let ecs = Ecs::new(parts, "c".into(), "i-0a1b".into());

@@ -10,7 +10,8 @@ use tokio::task::JoinHandle;
 use super::atomic_file;
 use crate::ports::{Answer, SAVED_VERSION, Saved, StateStore, StoreError};
 
-/// How long a write may hold up what the agent wants to do next. A disk that takes longer is a disk that fails.
+/// How long a write may hold up what the agent wants to do next. A disk that takes longer is a disk
+/// that fails.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The state file.
@@ -40,7 +41,8 @@ impl StateFile {
 
     async fn write(&self, json: Vec<u8>) -> Result<(), StoreError> {
         let mut late = self.late.lock().await;
-        // One write at a time, or an old state could come to lie over a newer one. A disk that hangs is waited for once.
+        // One write at a time, or an old state could come to lie over a newer one. A disk that
+        // hangs is waited for once.
         if late.as_ref().is_some_and(|writing| !writing.is_finished()) {
             return Err(self.failed("write", "an earlier write still hangs"));
         }
@@ -48,7 +50,10 @@ impl StateFile {
         let path = self.path.clone();
         let mut writing = tokio::task::spawn_blocking(move || write(&path, &json));
         match tokio::time::timeout(PATIENCE, &mut writing).await {
-            Ok(written) => written.map_err(io::Error::other).flatten().map_err(|error| self.failed("write", error)),
+            Ok(written) => written
+                .map_err(io::Error::other)
+                .flatten()
+                .map_err(|error| self.failed("write", error)),
             Err(_) => {
                 *late = Some(writing);
                 Err(self.failed("write", "the disk takes too long"))
@@ -64,9 +69,12 @@ impl StateStore for StateFile {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 read => read.map_err(|error| self.failed("read", error))?,
             };
-            let Versioned { version } = serde_json::from_str(&json).map_err(|error| self.failed("read", error))?;
+            let Versioned { version } =
+                serde_json::from_str(&json).map_err(|error| self.failed("read", error))?;
             if version != SAVED_VERSION {
-                return Err(self.failed("read", format!("it is of version {version}, not {SAVED_VERSION}")));
+                return Err(
+                    self.failed("read", format!("it is of version {version}, not {SAVED_VERSION}"))
+                );
             }
             serde_json::from_str(&json).map(Some).map_err(|error| self.failed("read", error))
         })
@@ -74,7 +82,8 @@ impl StateStore for StateFile {
 
     fn save<'a>(&'a self, saved: &'a Saved) -> Answer<'a, Result<(), StoreError>> {
         Box::pin(async {
-            let json = serde_json::to_vec_pretty(saved).map_err(|error| self.failed("write", error))?;
+            let json =
+                serde_json::to_vec_pretty(saved).map_err(|error| self.failed("write", error))?;
             self.write(json).await
         })
     }
@@ -101,7 +110,8 @@ mod tests {
         assert_eq!(store.load().await.expect("loaded"), Some(saved()));
     }
 
-    /// Catches: an agent that is updated on a running host and forgets its place. The fixture is what the first build wrote.
+    /// Catches: an agent that is updated on a running host and forgets its place. The fixture is
+    /// what the first build wrote.
     #[tokio::test]
     async fn the_state_of_an_earlier_build_reads_as_ever() {
         let dir = tempfile::tempdir().expect("a folder");
@@ -109,7 +119,10 @@ mod tests {
         std::fs::write(&path, include_str!("../../fixtures/state-v1.json")).expect("the fixture");
         let store = StateFile::new(path);
         let saved = store.load().await.expect("it reads").expect("a state");
-        assert_eq!((saved.state.phase, saved.state.live_tasks()), (crate::lifecycle::Phase::Stopping, 1));
+        assert_eq!(
+            (saved.state.phase, saved.state.live_tasks()),
+            (crate::lifecycle::Phase::Stopping, 1)
+        );
         store.save(&saved).await.expect("saved");
         assert_eq!(store.load().await.expect("it reads"), Some(saved));
     }
@@ -120,7 +133,13 @@ mod tests {
         let path = dir.path().join("state.json");
         let store = StateFile::new(path.clone());
         let whole = serde_json::to_string(&saved()).expect("JSON");
-        let cases = ["", "{", &whole[..whole.len() / 2], r#"{"version": 9, "new": 1}"#, r#"{"version": 1}"#];
+        let cases = [
+            "",
+            "{",
+            &whole[..whole.len() / 2],
+            r#"{"version": 9, "new": 1}"#,
+            r#"{"version": 1}"#,
+        ];
         for content in cases {
             std::fs::write(&path, content).expect("spoilt");
             let error = store.load().await.expect_err(content).to_string();

@@ -1,4 +1,5 @@
-//! systemd, as the one that started the agent: readiness, the status line and the watchdog. Without it, nothing happens.
+//! systemd, as the one that started the agent: readiness, the status line and the watchdog. Without
+//! it, nothing happens.
 
 use std::time::Duration;
 

@@ -1,7 +1,9 @@
-//! The power-off timer: two units on disk that end the host after its block without the agent's help.
+//! The power-off timer: two units on disk that end the host after its block without the agent's
+//! help.
 //!
-//! The moment is absolute and kept over reboots, so that a host which comes back after its end goes off at once. Both
-//! units stand outside systemd's default dependencies: a shutdown that hangs doesn't stop them, and they end it.
+//! The moment is absolute and kept over reboots, so that a host which comes back after its end goes
+//! off at once. Both units stand outside systemd's default dependencies: a shutdown that hangs
+//! doesn't stop them, and they end it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -43,7 +45,8 @@ pub(crate) const NOT_DUE: u8 = 3;
 pub struct PowerOffTimer {
     /// Where units are.
     pub folder: PathBuf,
-    /// Makes systemd read the files and start the timer; empty where there is no systemd to be told.
+    /// Makes systemd read the files and start the timer; empty where there is no systemd to be
+    /// told.
     pub arm: Vec<String>,
     /// How the host is powered off, from the gentlest way on.
     pub power_off_commands: Vec<Vec<String>>,
@@ -54,7 +57,8 @@ pub struct PowerOffTimer {
 }
 
 impl PowerOffTimer {
-    /// Writes the units for this moment of the host's wall clock. From the next boot on they are in force.
+    /// Writes the units for this moment of the host's wall clock. From the next boot on they are in
+    /// force.
     ///
     /// # Errors
     /// A file can't be written; older ones are then still there.
@@ -101,27 +105,26 @@ impl PowerOffTimer {
             }
             ways.push_str(&format!("ExecStart=-{}\n", line(way)));
         }
-        // On Nitro hosts the asset tag is the instance's id (EC2 user guide); on others there is none, and it counts.
+        // On Nitro hosts the asset tag is the instance's id (EC2 user guide); on others there is
+        // none, and it counts.
         let own = format!(
-            "read -r tag </sys/devices/virtual/dmi/id/board_asset_tag; case \"$$tag\" in {}) ;; i-*) exit 1 ;; esac",
+            "read -r tag </sys/devices/virtual/dmi/id/board_asset_tag; case \"$$tag\" in {}) ;; \
+             i-*) exit 1 ;; esac",
             self.instance
         );
-        let due = format!("[ -x {} ] || exit 0; {}; [ $$? -ne {NOT_DUE} ]", word(&self.due, 0), line(&self.due));
+        let due = format!(
+            "[ -x {} ] || exit 0; {}; [ $$? -ne {NOT_DUE} ]",
+            word(&self.due, 0),
+            line(&self.due)
+        );
         format!(
-            "# Written by spotblock-agent; changes are lost.\n\
-             [Unit]\n\
-             Description=Powers this host off after the end of its block\n\
-             # Not stopped by a shutdown: one that hangs is ended here.\n\
-             DefaultDependencies=no\n\
-             \n\
-             [Service]\n\
-             Type=oneshot\n\
-             TimeoutStartSec=infinity\n\
-             # Not on another instance that was made of this one's image.\n\
-             ExecCondition=/bin/sh -c '{own}'\n\
-             # Not because the wall clock was set forward: an agent that can tell counts the time since the boot.\n\
-             ExecCondition=/bin/sh -c '{due}'\n\
-             {ways}"
+            "# Written by spotblock-agent; changes are lost.\n[Unit]\nDescription=Powers this \
+             host off after the end of its block\n# Not stopped by a shutdown: one that hangs is \
+             ended \
+             here.\nDefaultDependencies=no\n\n[Service]\nType=oneshot\nTimeoutStartSec=infinity\n# \
+             Not on another instance that was made of this one's image.\nExecCondition=/bin/sh \
+             -c '{own}'\n# Not because the wall clock was set forward: an agent that can tell \
+             counts the time since the boot.\nExecCondition=/bin/sh -c '{due}'\n{ways}"
         )
     }
 }
@@ -138,29 +141,45 @@ fn replace(path: &Path, unit: &str) -> io::Result<()> {
 #[must_use]
 pub fn moment(state: &State) -> Timestamp {
     let end = state.timeline.end;
-    // An agent that left early has asked for it already; a shutdown that hangs needn't wait for the block's end.
+    // An agent that left early has asked for it already; a shutdown that hangs needn't wait for the
+    // block's end.
     let asked = if state.phase == Phase::Gone { state.since.min(end) } else { end };
     asked.checked_add(POWER_OFF_GRACE).unwrap_or(Timestamp::MAX)
 }
 
-/// Whether the block is over, as far as the agent's state tells. Without it, or in another boot, it is: the timer's own
-/// word counts then. `agent_saw` is the id by which the agent knows this boot, if it has run in it.
-pub(crate) async fn is_due(store: &dyn StateStore, clock: &BootClock, agent_saw: Option<&str>) -> bool {
-    let is_this_boot =
-        |anchor| clock.resume(anchor) || agent_saw.is_some_and(|boot_id| clock.resume_in(anchor, boot_id));
+/// Whether the block is over, as far as the agent's state tells. Without it, or in another boot, it
+/// is: the timer's own word counts then. `agent_saw` is the id by which the agent knows this boot,
+/// if it has run in it.
+pub(crate) async fn is_due(
+    store: &dyn StateStore,
+    clock: &BootClock,
+    agent_saw: Option<&str>,
+) -> bool {
+    let is_this_boot = |anchor| {
+        clock.resume(anchor) || agent_saw.is_some_and(|boot_id| clock.resume_in(anchor, boot_id))
+    };
     match store.load().await {
         Ok(Some(saved)) if is_this_boot(&saved.anchor) => {
             // The timer goes by whole seconds, and may come a moment early.
-            clock.now().checked_add(SignedDuration::from_secs(2)).is_ok_and(|now| moment(&saved.state) <= now)
+            clock
+                .now()
+                .checked_add(SignedDuration::from_secs(2))
+                .is_ok_and(|now| moment(&saved.state) <= now)
         }
         _ => true,
     }
 }
 
-/// Keeps the timer at the moment that is wanted, until nobody wants any more. The first is written already.
+/// Keeps the timer at the moment that is wanted, until nobody wants any more. The first is written
+/// already.
 ///
-/// The timer goes by the host's wall clock: where that is off, and when it is set, the timer is moved by as much.
-pub(crate) async fn keep(timer: PowerOffTimer, clock: Arc<dyn Clock>, mut wanted: watch::Receiver<Timestamp>) {
+/// The timer goes by the host's wall clock: where that is off, and when it is set, the timer is
+/// moved by as much.
+pub(crate) async fn keep(
+    timer: PowerOffTimer,
+    clock: Arc<dyn Clock>,
+    mut wanted: watch::Receiver<Timestamp>,
+) {
     let mut armed: Option<(Timestamp, SignedDuration)> = None;
     let (mut pause, mut fails) = (RETRY, false);
     loop {
@@ -185,14 +204,19 @@ pub(crate) async fn keep(timer: PowerOffTimer, clock: Arc<dyn Clock>, mut wanted
     }
 }
 
-async fn set(timer: &PowerOffTimer, moment: Timestamp, clock: &dyn Clock) -> Result<Timestamp, HostError> {
+async fn set(
+    timer: &PowerOffTimer,
+    moment: Timestamp,
+    clock: &dyn Clock,
+) -> Result<Timestamp, HostError> {
     let at = by_wall_clock(moment, clock);
     timer.write(at).await?;
     timer.arm().await?;
     Ok(at)
 }
 
-/// A moment of the block's clock as the host's wall clock will show it. One that has passed would never come.
+/// A moment of the block's clock as the host's wall clock will show it. One that has passed would
+/// never come.
 #[must_use]
 pub(crate) fn by_wall_clock(moment: Timestamp, clock: &dyn Clock) -> Timestamp {
     let (soon, skew) = (clock.now().checked_add(SOON).unwrap_or(Timestamp::MAX), clock.skew());
@@ -226,7 +250,8 @@ fn timer_unit(at: Timestamp) -> String {
 /// For which moment a timer's unit is.
 #[must_use]
 pub(crate) fn moment_of(unit: &str) -> Option<Timestamp> {
-    let at = unit.lines().find_map(|line| line.strip_prefix("OnCalendar="))?.strip_suffix(" UTC")?;
+    let at =
+        unit.lines().find_map(|line| line.strip_prefix("OnCalendar="))?.strip_suffix(" UTC")?;
     format!("{}Z", at.replace(' ', "T")).parse().ok()
 }
 
@@ -243,7 +268,8 @@ fn word(command: &[String], index: usize) -> String {
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
     }
-    let escaped = word.replace('\\', r"\\").replace('"', "\\\"").replace('%', "%%").replace('$', "$$");
+    let escaped =
+        word.replace('\\', r"\\").replace('"', "\\\"").replace('%', "%%").replace('$', "$$");
     format!("\"{escaped}\"")
 }
 

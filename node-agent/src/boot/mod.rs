@@ -1,5 +1,6 @@
-//! What has to be known before the agent's life begins or goes on: who this instance is, what time it is, and what its
-//! block's settings are. Nothing here gives up: an agent that ends can't end its host.
+//! What has to be known before the agent's life begins or goes on: who this instance is, what time
+//! it is, and what its block's settings are. Nothing here gives up: an agent that ends can't end
+//! its host.
 
 pub(crate) mod setup;
 pub(crate) mod user_data;
@@ -12,15 +13,16 @@ use node_contract::{NodeConfig, Timeline};
 use crate::clock::BootClock;
 use crate::lifecycle::State;
 use crate::ports::{
-    Anchor, AnchorSource, Clock as _, Identity, Metadata, MetadataError, Saved, StateStore, Supervisor, error_chain,
+    Anchor, AnchorSource, Clock as _, Identity, Metadata, MetadataError, Saved, StateStore,
+    Supervisor, error_chain,
 };
 use user_data::settings_in;
 
 /// The longest wait between two tries to reach IMDS.
 const LONGEST: Duration = Duration::from_secs(15);
 
-/// How long to wait before user data without usable settings is read again: it can change only while the instance is
-/// stopped, or when IMDS gave half of it.
+/// How long to wait before user data without usable settings is read again: it can change only
+/// while the instance is stopped, or when IMDS gave half of it.
 const SLOWLY: Duration = Duration::from_secs(60);
 
 /// How long IMDS has, in a boot in which a state was saved, to say that this is another instance.
@@ -74,22 +76,29 @@ impl Boot<'_> {
             && self.may_be(&saved.identity).await
         {
             // Saved in this very boot, so nothing else has to be asked.
-            tracing::info!(phase = saved.state.phase.word(), "going on where the agent was in this boot");
+            tracing::info!(
+                phase = saved.state.phase.word(),
+                "going on where the agent was in this boot"
+            );
             return self.go_on(saved.clone(), saved.anchor.clone());
         }
         let mut identity = self.identity().await;
         let anchor = self.clock.anchor();
         log_clock(&anchor, self.clock);
-        // A launch that is ahead can't be one, and would put off the end of agent and timer alike. One after the boot can:
-        // a container sees when its machine was booted.
+        // A launch that is ahead can't be one, and would put off the end of agent and timer alike.
+        // One after the boot can: a container sees when its machine was booted.
         let now = self.clock.now();
         if now < identity.launched {
-            tracing::warn!(launched = %identity.launched, %now, "the launch is said to be ahead, and counts as now");
+            tracing::warn!(launched = %identity.launched, %now, "the launch is said to be ahead, \
+                and counts as now");
             identity.launched = now;
         }
         match saved {
             Some(saved) if saved.identity.instance == identity.instance => {
-                tracing::info!(phase = saved.state.phase.word(), "going on where the agent was before the reboot");
+                tracing::info!(
+                    phase = saved.state.phase.word(),
+                    "going on where the agent was before the reboot"
+                );
                 self.go_on(saved, anchor)
             }
             other => {
@@ -98,15 +107,17 @@ impl Boot<'_> {
                     tracing::warn!(found, "the saved state is of another instance and is not used");
                 }
                 let config = self.config().await;
-                let mut state = State::new(Timeline::new(&config, identity.launched), self.clock.now());
+                let mut state =
+                    State::new(Timeline::new(&config, identity.launched), self.clock.now());
                 self.limit(&mut state, &config, identity.launched);
                 Found { identity, config, anchor, state }
             }
         }
     }
 
-    /// Whether this is that instance, as far as anybody says. A boot has one, but containers see their host's boot, and a
-    /// folder may have been copied within it. IMDS that is down, slow or talks nonsense changes nothing.
+    /// Whether this is that instance, as far as anybody says. A boot has one, but containers see
+    /// their host's boot, and a folder may have been copied within it. IMDS that is down, slow or
+    /// talks nonsense changes nothing.
     async fn may_be(&self, saved: &Identity) -> bool {
         let told = tokio::time::timeout(SHORTLY, self.metadata.identity()).await;
         !matches!(told, Ok(Ok(identity)) if identity.instance != saved.instance)
@@ -114,7 +125,8 @@ impl Boot<'_> {
 
     async fn load(&self) -> Option<Saved> {
         self.store.load().await.unwrap_or_else(|error| {
-            tracing::error!(%error, "the saved state is not used; the place is found from IMDS, the clock and ECS");
+            tracing::error!(%error, "the saved state is not used; the place is found from IMDS, \
+                                     the clock and ECS");
             None
         })
     }
@@ -172,7 +184,10 @@ impl Boot<'_> {
                 }
                 Err(error) => {
                     let error = error_chain(&error);
-                    tracing::error!(error, "there is no block for this instance: nothing is started");
+                    tracing::error!(
+                        error,
+                        "there is no block for this instance: nothing is started"
+                    );
                     self.supervisor.status(&format!("no block: {error}"));
                     self.wait(SLOWLY).await;
                 }
@@ -201,9 +216,12 @@ impl Boot<'_> {
 fn log_clock(anchor: &Anchor, clock: &BootClock) {
     let (now, skew): (Timestamp, _) = (clock.now(), clock.skew());
     match anchor.source {
-        AnchorSource::Date => tracing::info!(%now, %skew, "the clock is anchored to a Date from IMDS"),
+        AnchorSource::Date => {
+            tracing::info!(%now, %skew, "the clock is anchored to a Date from IMDS")
+        }
         AnchorSource::WallClock => {
-            tracing::warn!(%now, "IMDS sent no Date: the block is measured by the host's wall clock");
+            tracing::warn!(%now, "IMDS sent no Date: the block is measured by the host's wall \
+                                  clock");
         }
     }
 }

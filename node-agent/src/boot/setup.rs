@@ -78,8 +78,11 @@ pub(crate) fn host(
     let ecs_config = EcsConfig::new(ecs_config, config, identity, timeline);
     let ecs_data = settings.root.join(names::path::ECS_DATA);
     let ecs_data = EcsData::new(ecs_data, identity.instance.clone(), identity.launched);
-    let power =
-        Power::new(settings.commands.power_off_commands(), settings.power_off_grace, Arc::<BootClock>::clone(clock));
+    let power = Power::new(
+        settings.commands.power_off_commands(),
+        settings.power_off_grace,
+        Arc::<BootClock>::clone(clock),
+    );
     let notice = settings.root.join(names::path::NOTICE);
     CommandHost::new(settings.commands.clone(), ecs_config, ecs_data, notice, power)
 }
@@ -93,7 +96,12 @@ pub(crate) fn power_off_timer(settings: &Settings, identity: &Identity) -> Power
         arm: settings.commands.arm_timer.clone().unwrap_or_default(),
         power_off_commands: settings.commands.power_off_commands(),
         instance: identity.instance.clone(),
-        due: vec![agent.to_string_lossy().into_owned(), "due".to_owned(), "--root".to_owned(), root],
+        due: vec![
+            agent.to_string_lossy().into_owned(),
+            "due".to_owned(),
+            "--root".to_owned(),
+            root,
+        ],
     }
 }
 

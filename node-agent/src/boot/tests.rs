@@ -14,7 +14,11 @@ async fn find_out(world: &Arc<World>, clock: &BootClock) -> Found {
     find_out_with(world, clock, None).await
 }
 
-async fn find_out_with(world: &Arc<World>, clock: &BootClock, max_life: Option<SignedDuration>) -> Found {
+async fn find_out_with(
+    world: &Arc<World>,
+    clock: &BootClock,
+    max_life: Option<SignedDuration>,
+) -> Found {
     let ports = world.ports();
     let boot = Boot {
         metadata: ports.metadata.as_ref(),
@@ -38,7 +42,10 @@ fn world() -> Arc<World> {
 async fn a_first_boot_takes_everything_from_imds() {
     let found = find_out(&world(), &BootClock::new()).await;
     assert_eq!((found.identity, found.config), (testing::identity(), testing::config()));
-    assert_eq!((found.state.phase, found.state.timeline), (Phase::Joining, testing::state().timeline));
+    assert_eq!(
+        (found.state.phase, found.state.timeline),
+        (Phase::Joining, testing::state().timeline)
+    );
 }
 
 /// Catches: lifecycled#84's kin, an agent that ends because IMDS is down when the host starts.
@@ -101,15 +108,19 @@ async fn in_the_same_boot_the_saved_state_is_enough() {
         world.facts().saved = Some(saved.clone());
         let (second, before) = (BootClock::new(), world.now());
         let found = find_out(&world, &second).await;
-        assert_eq!((found.state.phase, found.anchor), (Phase::Draining, saved.anchor), "{trouble:?}");
+        assert_eq!(
+            (found.state.phase, found.anchor),
+            (Phase::Draining, saved.anchor),
+            "{trouble:?}"
+        );
         let apart = first.now().duration_until(second.now()).abs();
         assert!(apart < SignedDuration::from_secs(1), "its clock goes on: {apart}");
         assert!(before.duration_until(world.now()) <= SignedDuration::from_secs(1), "{trouble:?}");
     }
 }
 
-/// Catches: a folder that was copied from one container to another on the same host, and an agent that takes itself for
-/// the first one's: its block, its registration and its end.
+/// Catches: a folder that was copied from one container to another on the same host, and an agent
+/// that takes itself for the first one's: its block, its registration and its end.
 #[tokio::test(start_paused = true)]
 async fn in_the_same_boot_the_state_of_another_instance_is_not_used() {
     let world = world();
@@ -132,8 +143,8 @@ async fn after_a_reboot_the_life_goes_on_and_no_deadline_has_moved_away() {
     assert_ne!(found.anchor.boot_id, "another boot");
 }
 
-/// Catches: an instance that lives on because IMDS, or the clock that it is held against, says that it was launched in
-/// the future.
+/// Catches: an instance that lives on because IMDS, or the clock that it is held against, says that
+/// it was launched in the future.
 #[tokio::test(start_paused = true)]
 async fn a_launch_that_is_ahead_does_not_put_off_the_end() {
     let found = launched_at(at("2099-01-01T00:00:00Z"), &BootClock::new()).await;
@@ -142,8 +153,8 @@ async fn a_launch_that_is_ahead_does_not_put_off_the_end() {
     assert_eq!(found.state.timeline, Timeline::new(&testing::config(), found.identity.launched));
 }
 
-/// Catches: a block that is over as soon as it begins, on every host that runs in a container of a machine which has been up
-/// for longer.
+/// Catches: a block that is over as soon as it begins, on every host that runs in a container of a
+/// machine which has been up for longer.
 #[tokio::test(start_paused = true)]
 async fn a_launch_after_the_boot_counts() {
     let clock = BootClock::new();
@@ -188,7 +199,8 @@ async fn a_given_maximum_holds_in_the_first_life_and_in_every_later_one() {
     world.facts().saved = Some(saved_at(Phase::Serving, "another boot"));
     let later = find_out_with(&world, &BootClock::new(), longest).await.state;
     assert_eq!((later.timeline.end, later.limit), (end, Some(end)));
-    let longer = find_out_with(&world, &BootClock::new(), Some(SignedDuration::from_hours(9))).await.state;
+    let longer =
+        find_out_with(&world, &BootClock::new(), Some(SignedDuration::from_hours(9))).await.state;
     assert_eq!(longer.timeline.end, testing::state().timeline.end);
 }
 

@@ -1,5 +1,6 @@
-//! The block's settings in user data that others have put together. `spotblock` writes them as plain text, alone or as a
-//! part of a MIME message; cloud-init's own `make-mime` encodes the parts of its messages.
+//! The block's settings in user data that others have put together. `spotblock` writes them as
+//! plain text, alone or as a part of a MIME message; cloud-init's own `make-mime` encodes the parts
+//! of its messages.
 
 use aws_smithy_types::base64;
 use node_contract::{ConfigError, NodeConfig, user_data};
@@ -25,9 +26,12 @@ fn encoded_parts(text: &str) -> impl Iterator<Item = String> {
     let mut lines = text.lines().map(str::trim);
     std::iter::from_fn(move || {
         lines.find(|line| line.eq_ignore_ascii_case(ENCODED))?;
-        // The part's other headers end with an empty line, and the part with another or its boundary.
+        // The part's other headers end with an empty line, and the part with another or its
+        // boundary.
         let body = lines.by_ref().skip_while(|line| !line.is_empty()).skip(1);
-        Some(body.take_while(|line| !line.is_empty() && !line.starts_with("--")).collect::<String>())
+        Some(
+            body.take_while(|line| !line.is_empty() && !line.starts_with("--")).collect::<String>(),
+        )
     })
     .filter_map(|body| String::from_utf8(base64::decode(body).ok()?).ok())
 }
@@ -40,17 +44,24 @@ mod tests {
     /// As Python's email package writes them, which is what cloud-init's `make-mime` does.
     fn message(script: &str) -> String {
         let encoded = base64::encode(script);
-        let wrapped: Vec<&str> =
-            encoded.as_bytes().chunks(76).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+        let wrapped: Vec<&str> = encoded
+            .as_bytes()
+            .chunks(76)
+            .filter_map(|line| std::str::from_utf8(line).ok())
+            .collect();
         let part = |kind: &str, body: &str| {
             format!(
-                "--===7==\nContent-Type: text/{kind}; charset=\"utf-8\"\nMIME-Version: 1.0\n\
-                 Content-Transfer-Encoding: base64\nContent-Disposition: attachment; filename=\"x\"\n\n{body}\n\n"
+                "--===7==\nContent-Type: text/{kind}; charset=\"utf-8\"\nMIME-Version: \
+                 1.0\nContent-Transfer-Encoding: base64\nContent-Disposition: attachment; \
+                 filename=\"x\"\n\n{body}\n\n"
             )
         };
         let other = part("cloud-config", &base64::encode("#cloud-config\nruncmd: []\n"));
         let own = part("x-shellscript", &wrapped.join("\n"));
-        format!("Content-Type: multipart/mixed; boundary=\"===7==\"\nMIME-Version: 1.0\n\n{other}{own}--===7==--\n")
+        format!(
+            "Content-Type: multipart/mixed; boundary=\"===7==\"\nMIME-Version: \
+             1.0\n\n{other}{own}--===7==--\n"
+        )
     }
 
     #[test]
@@ -68,7 +79,11 @@ mod tests {
         let embedded = user_data::embed(&config());
         let cut = &embedded[..embedded.len() - user_data::END.len() - 1];
         assert!(matches!(settings_in(&message(cut)), Err(ConfigError::CutOff)));
-        for foreign in ["#!/bin/sh\necho hello\n".to_owned(), message("#!/bin/sh\n"), message("").replace('=', "*")] {
+        for foreign in [
+            "#!/bin/sh\necho hello\n".to_owned(),
+            message("#!/bin/sh\n"),
+            message("").replace('=', "*"),
+        ] {
             assert!(matches!(settings_in(&foreign), Err(ConfigError::NoSettings)), "{foreign}");
         }
     }

@@ -21,7 +21,8 @@ use crate::boot::setup::{self, StartError};
 use crate::boot::user_data::settings_in;
 use crate::clock::BootClock;
 use crate::ports::{
-    AnchorSource, Clock, Cluster, EcsAgent, Identity, Metadata, Saved, StateStore as _, StoreError, error_chain,
+    AnchorSource, Clock, Cluster, EcsAgent, Identity, Metadata, Saved, StateStore as _, StoreError,
+    error_chain,
 };
 use crate::settings::Settings;
 use crate::status::socket;
@@ -102,20 +103,32 @@ pub async fn check(settings: &Settings, offline: bool) -> Result<Findings, Start
     findings.push(agent(settings));
     let saved = StateFile::new(settings.root.join(names::path::STATE)).load().await;
     if offline {
-        findings.push(state(saved.as_ref().ok().and_then(Option::as_ref), saved.as_ref().err(), None));
+        findings.push(state(
+            saved.as_ref().ok().and_then(Option::as_ref),
+            saved.as_ref().err(),
+            None,
+        ));
         return Ok(Findings(findings));
     }
     let (identity, config, found) = block(settings, imds.as_ref()).await;
     findings.extend(found);
     findings.push(clock_of(&clock));
-    findings.push(state(saved.as_ref().ok().and_then(Option::as_ref), saved.as_ref().err(), identity.as_ref()));
+    findings.push(state(
+        saved.as_ref().ok().and_then(Option::as_ref),
+        saved.as_ref().err(),
+        identity.as_ref(),
+    ));
     findings.push(power_off_timer(settings, saved.ok().flatten().as_ref(), clock.as_ref()));
     findings.push(match identity.zip(config) {
         Some((identity, config)) => {
             let cluster = setup::ecs(settings, http, &imds, &clock, &config, &identity);
             permissions(&introspection, &cluster).await
         }
-        None => finding("permissions", Verdict::Skipped, "without an identity and a block nothing can be asked"),
+        None => finding(
+            "permissions",
+            Verdict::Skipped,
+            "without an identity and a block nothing can be asked",
+        ),
     });
     Ok(Findings(findings))
 }
@@ -124,22 +137,34 @@ fn finding(name: &'static str, verdict: Verdict, says: impl Into<String>) -> Fin
     Finding { name, verdict, says: says.into() }
 }
 
-/// What was said in agent.toml holds. Where it doesn't the agent goes on by its defaults; but somebody wanted something else.
+/// What was said in agent.toml holds. Where it doesn't the agent goes on by its defaults; but
+/// somebody wanted something else.
 fn settings_file(settings: &Settings) -> Finding {
     match settings.wrong.is_empty() {
         true => finding("settings", Verdict::Ok, "nothing wrong in agent.toml"),
-        false => finding("settings", Verdict::Fail, format!("wrong, defaults hold: {}", settings.wrong.join("; "))),
+        false => finding(
+            "settings",
+            Verdict::Fail,
+            format!("wrong, defaults hold: {}", settings.wrong.join("; ")),
+        ),
     }
 }
 
 /// Folders that the agent writes in.
 fn files(settings: &Settings) -> Vec<Finding> {
-    let folder_of =
-        |path: &str| Path::new(path).parent().map_or_else(|| settings.root.clone(), |p| settings.root.join(p));
+    let folder_of = |path: &str| {
+        Path::new(path).parent().map_or_else(|| settings.root.clone(), |p| settings.root.join(p))
+    };
     let one = |name, folder: &Path, missing: Verdict| match access(folder, AccessFlags::W_OK) {
         Ok(()) => finding(name, Verdict::Ok, format!("{} can be written", folder.display())),
-        Err(nix::errno::Errno::ENOENT) => finding(name, missing, format!("{} isn't there", folder.display())),
-        Err(error) => finding(name, Verdict::Fail, format!("{} can't be written: {}", folder.display(), error.desc())),
+        Err(nix::errno::Errno::ENOENT) => {
+            finding(name, missing, format!("{} isn't there", folder.display()))
+        }
+        Err(error) => finding(
+            name,
+            Verdict::Fail,
+            format!("{} can't be written: {}", folder.display(), error.desc()),
+        ),
     };
     vec![
         // The ECS agent's package makes this one; the agent makes the other if it is missing.
@@ -155,16 +180,25 @@ async fn ecs_unit(settings: &Settings) -> Vec<Finding> {
     }
     let there = match systemctl(&["cat", "ecs.service"]).await {
         Ok((true, _)) => finding("ecs-unit", Verdict::Ok, "ecs.service is there"),
-        Ok((false, _)) => finding("ecs-unit", Verdict::Fail, "there is no ecs.service: the ECS agent isn't installed"),
+        Ok((false, _)) => finding(
+            "ecs-unit",
+            Verdict::Fail,
+            "there is no ecs.service: the ECS agent isn't installed",
+        ),
         Err(error) => finding("ecs-unit", Verdict::Fail, format!("systemctl: {error}")),
     };
     let enabled = match systemctl(&["is-enabled", "ecs.service"]).await {
         Ok((_, said)) if said.starts_with("enabled") => finding(
             "ecs-enabled",
             Verdict::Warn,
-            "ecs.service is enabled: it may start before ecs.config is written; disable it, the agent starts it",
+            "ecs.service is enabled: it may start before ecs.config is written; disable it, the \
+             agent starts it",
         ),
-        Ok((_, said)) => finding("ecs-enabled", Verdict::Ok, format!("ecs.service is {said}: the agent starts it")),
+        Ok((_, said)) => finding(
+            "ecs-enabled",
+            Verdict::Ok,
+            format!("ecs.service is {said}: the agent starts it"),
+        ),
         Err(error) => finding("ecs-enabled", Verdict::Warn, format!("systemctl: {error}")),
     };
     vec![there, enabled]
@@ -172,7 +206,8 @@ async fn ecs_unit(settings: &Settings) -> Vec<Finding> {
 
 async fn systemctl(arguments: &[&str]) -> Result<(bool, String), String> {
     let output = Command::new("systemctl").args(arguments).kill_on_drop(true).output();
-    let output = tokio::time::timeout(PATIENCE, output).await.map_err(|_| "took too long".to_owned())?;
+    let output =
+        tokio::time::timeout(PATIENCE, output).await.map_err(|_| "took too long".to_owned())?;
     let output = output.map_err(|error| error.to_string())?;
     Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).trim().to_owned()))
 }
@@ -191,7 +226,9 @@ fn docker(settings: &Settings) -> Finding {
     match ping() {
         Ok(line) if line.contains(" 200 ") => finding("docker", Verdict::Ok, "Docker answers"),
         Ok(line) => finding("docker", Verdict::Fail, format!("Docker answers {line:?}")),
-        Err(error) if settings.root != Path::new("/") && error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error)
+            if settings.root != Path::new("/") && error.kind() == std::io::ErrorKind::NotFound =>
+        {
             finding("docker", Verdict::Skipped, "there is no Docker socket below the root folder")
         }
         Err(error) => finding("docker", Verdict::Fail, format!("{}: {error}", socket.display())),
@@ -207,12 +244,18 @@ fn agent(settings: &Settings) -> Finding {
 }
 
 /// Who the instance is and what its block is.
-async fn block(settings: &Settings, metadata: &dyn Metadata) -> (Option<Identity>, Option<NodeConfig>, Vec<Finding>) {
+async fn block(
+    settings: &Settings,
+    metadata: &dyn Metadata,
+) -> (Option<Identity>, Option<NodeConfig>, Vec<Finding>) {
     let identity = tokio::time::timeout(PATIENCE, metadata.identity()).await;
     let (identity, imds) = match identity {
         Ok(Ok(identity)) => {
             let life = if identity.is_spot { "spot" } else { "not spot" };
-            let says = format!("{} in {}, launched {}, {life}", identity.instance, identity.region, identity.launched);
+            let says = format!(
+                "{} in {}, launched {}, {life}",
+                identity.instance, identity.region, identity.launched
+            );
             (Some(identity), finding("imds", Verdict::Ok, says))
         }
         Ok(Err(error)) => (None, finding("imds", Verdict::Fail, error.to_string())),
@@ -230,7 +273,11 @@ async fn block(settings: &Settings, metadata: &dyn Metadata) -> (Option<Identity
     let block = match (&config, &identity) {
         (Ok(config), Some(identity)) => {
             let end = Timeline::new(config, identity.launched).end;
-            finding("block", Verdict::Ok, format!("{} in cluster {}, until {end}", config.block, config.cluster))
+            finding(
+                "block",
+                Verdict::Ok,
+                format!("{} in cluster {}, until {end}", config.block, config.cluster),
+            )
         }
         (Ok(config), None) => finding("block", Verdict::Ok, config.block.clone()),
         (Err(problem), _) => finding("block", Verdict::Fail, problem.clone()),
@@ -243,30 +290,51 @@ fn clock_of(clock: &BootClock) -> Finding {
     let anchor = clock.anchor();
     let skew = clock.skew();
     match anchor.source {
-        AnchorSource::WallClock => finding("clock", Verdict::Warn, "IMDS sent no date to hold the wall clock against"),
-        AnchorSource::Date if skew.abs() > SKEW => {
-            finding("clock", Verdict::Warn, format!("the wall clock is off by {} s", skew.as_secs()))
+        AnchorSource::WallClock => {
+            finding("clock", Verdict::Warn, "IMDS sent no date to hold the wall clock against")
         }
-        AnchorSource::Date => finding("clock", Verdict::Ok, "the wall clock agrees with AWS's date"),
+        AnchorSource::Date if skew.abs() > SKEW => finding(
+            "clock",
+            Verdict::Warn,
+            format!("the wall clock is off by {} s", skew.as_secs()),
+        ),
+        AnchorSource::Date => {
+            finding("clock", Verdict::Ok, "the wall clock agrees with AWS's date")
+        }
     }
 }
 
 /// The saved state: of this instance, and readable.
-fn state(saved: Option<&Saved>, error: Option<&StoreError>, identity: Option<&Identity>) -> Finding {
+fn state(
+    saved: Option<&Saved>,
+    error: Option<&StoreError>,
+    identity: Option<&Identity>,
+) -> Finding {
     match (saved, error) {
-        (_, Some(error)) => finding("state", Verdict::Warn, format!("not readable, and not used then: {error}")),
+        (_, Some(error)) => {
+            finding("state", Verdict::Warn, format!("not readable, and not used then: {error}"))
+        }
         (None, None) => finding("state", Verdict::Ok, "none yet"),
-        (Some(saved), _) if identity.is_some_and(|identity| identity.instance != saved.identity.instance) => finding(
-            "state",
-            Verdict::Warn,
-            format!(
-                "stale, of instance {}, and not used: was this image made of a host in a block?",
-                saved.identity.instance
-            ),
-        ),
+        (Some(saved), _)
+            if identity.is_some_and(|identity| identity.instance != saved.identity.instance) =>
+        {
+            finding(
+                "state",
+                Verdict::Warn,
+                format!(
+                    "stale, of instance {}, and not used: was this image made of a host in a \
+                     block?",
+                    saved.identity.instance
+                ),
+            )
+        }
         (Some(saved), _) => {
             let (state, block) = (&saved.state, &saved.config.block);
-            finding("state", Verdict::Ok, format!("block {block}, {} since {}", state.phase.word(), state.since))
+            finding(
+                "state",
+                Verdict::Ok,
+                format!("block {block}, {} since {}", state.phase.word(), state.since),
+            )
         }
     }
 }
@@ -276,10 +344,18 @@ fn power_off_timer(settings: &Settings, saved: Option<&Saved>, clock: &dyn Clock
     let path = settings.root.join(names::path::UNITS).join(names::unit::POWER_OFF_TIMER);
     let unit = std::fs::read_to_string(&path);
     let Some(saved) = saved else {
-        return finding("timer", Verdict::Skipped, "without a block there is nothing to power off for");
+        return finding(
+            "timer",
+            Verdict::Skipped,
+            "without a block there is nothing to power off for",
+        );
     };
     match unit.as_deref().ok().and_then(timer::moment_of) {
-        None => finding("timer", Verdict::Fail, format!("{} isn't there or names no moment", path.display())),
+        None => finding(
+            "timer",
+            Verdict::Fail,
+            format!("{} isn't there or names no moment", path.display()),
+        ),
         Some(at) => {
             let wanted = timer::by_wall_clock(timer::moment(&saved.state), clock);
             let off = wanted.duration_until(at);
@@ -296,7 +372,10 @@ async fn permissions(ecs_agent: &dyn EcsAgent, cluster: &dyn Cluster) -> Finding
     let registration = registered.ok().and_then(Result::ok).flatten();
     let asked = async {
         match &registration {
-            Some(of) => cluster.status(of).await.map(|status| format!("{} is {status:?} at ECS", of.instance)),
+            Some(of) => cluster
+                .status(of)
+                .await
+                .map(|status| format!("{} is {status:?} at ECS", of.instance)),
             None => cluster.find().await.map(|found| match found {
                 Some(of) => format!("registered as {}", of.instance),
                 None => "ECS answers; the instance isn't registered".to_owned(),

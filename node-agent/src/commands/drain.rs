@@ -6,8 +6,8 @@ use crate::lifecycle::InstanceStatus;
 use crate::ports::{Cluster as _, ClusterError, Saved};
 use crate::settings::Settings;
 
-/// Sets this instance DRAINING, as anybody could from outside; the agent that runs sees it and leaves when the tasks have
-/// ended. Returns what was done, in words.
+/// Sets this instance DRAINING, as anybody could from outside; the agent that runs sees it and
+/// leaves when the tasks have ended. Returns what was done, in words.
 ///
 /// # Errors
 /// Nothing was done: there is no block here, or ECS refused.
@@ -17,7 +17,9 @@ pub async fn drain(settings: &Settings) -> Result<String, DrainError> {
     let Saved { identity, config, .. } = found.saved;
     let cluster = setup::ecs(settings, found.http, &found.imds, &found.clock, &config, &identity);
     match cluster.drain(&of).await? {
-        InstanceStatus::Draining => Ok(format!("{} is DRAINING; it leaves when its tasks have ended", of.instance)),
+        InstanceStatus::Draining => {
+            Ok(format!("{} is DRAINING; it leaves when its tasks have ended", of.instance))
+        }
         status => Err(DrainError::NotConfirmed(status)),
     }
 }

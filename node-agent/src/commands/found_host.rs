@@ -68,7 +68,11 @@ impl FoundHost {
 }
 
 /// What the agent would have saved, as its beginning.
-async fn found_anew(settings: &Settings, clock: &Arc<BootClock>, imds: &Arc<Imds>) -> Option<Saved> {
+async fn found_anew(
+    settings: &Settings,
+    clock: &Arc<BootClock>,
+    imds: &Arc<Imds>,
+) -> Option<Saved> {
     let boot = Boot {
         metadata: imds.as_ref(),
         clock,
@@ -77,6 +81,7 @@ async fn found_anew(settings: &Settings, clock: &Arc<BootClock>, imds: &Arc<Imds
         given: settings.block.clone(),
         max_life: settings.max_life,
     };
-    let Found { identity, config, anchor, state } = tokio::time::timeout(FIND_OUT, boot.find_out()).await.ok()?;
+    let Found { identity, config, anchor, state } =
+        tokio::time::timeout(FIND_OUT, boot.find_out()).await.ok()?;
     Some(Saved { version: SAVED_VERSION, identity, config, anchor, state })
 }

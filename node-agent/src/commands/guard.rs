@@ -19,8 +19,8 @@ use crate::lifecycle::{Phase, Rules, State};
 use crate::ports::{NoHooks, Ports, Saved};
 use crate::settings::Settings;
 
-/// Stops the host's tasks and waits until ECS knows it, for at most `within`. Where the agent leaves or has left there is
-/// nothing to do, nor where it hasn't joined.
+/// Stops the host's tasks and waits until ECS knows it, for at most `within`. Where the agent
+/// leaves or has left there is nothing to do, nor where it hasn't joined.
 ///
 /// # Errors
 /// [`StartError`], before anything has been done.
@@ -48,8 +48,9 @@ pub async fn stop(settings: Settings, within: SignedDuration) -> Result<(), Star
     Ok(())
 }
 
-/// The same with what was found on the host: the agent's state, with the registration as it is now. The agent's own state
-/// file, service manager and hooks are left alone. Returns whether nothing was left to be done in time.
+/// The same with what was found on the host: the agent's state, with the registration as it is now.
+/// The agent's own state file, service manager and hooks are left alone. Returns whether nothing
+/// was left to be done in time.
 pub async fn guarded(saved: Saved, rules: Rules, ports: Ports, within: SignedDuration) -> bool {
     let Saved { identity, mut config, state, .. } = saved;
     if state.phase > Phase::Stopping || state.registration.is_none() {
@@ -58,12 +59,22 @@ pub async fn guarded(saved: Saved, rules: Rules, ports: Ports, within: SignedDur
     }
     let reason = format!("Host EC2 (instance {}) leaves: the host goes down", identity.instance);
     config.stop_reason.get_or_insert(reason);
-    let ports = Ports { supervisor: Arc::new(NoOp), store: Arc::new(NoOp), hooks: Arc::new(NoHooks), ..ports };
-    tracing::info!(block = config.block, instance = identity.instance, "the host goes down: its tasks are stopped");
+    let ports = Ports {
+        supervisor: Arc::new(NoOp),
+        store: Arc::new(NoOp),
+        hooks: Arc::new(NoHooks),
+        ..ports
+    };
+    tracing::info!(
+        block = config.block,
+        instance = identity.instance,
+        "the host goes down: its tasks are stopped"
+    );
     stop_tasks(Node { identity, config, rules }, state, ports, within).await
 }
 
-/// Lives the stop stage until nothing is left to be done, or for `within`. Returns whether it came to its end.
+/// Lives the stop stage until nothing is left to be done, or for `within`. Returns whether it came
+/// to its end.
 async fn stop_tasks(node: Node, mut state: State, ports: Ports, within: SignedDuration) -> bool {
     let now = ports.clock.now();
     state.timeline = state.timeline.interrupted(now, now.checked_add(within).unwrap_or(now));

@@ -1,5 +1,5 @@
-//! What the guard only pretends to do, since whoever takes the host down does it: stop the ECS agent, deregister, power
-//! off. `systemctl stop ecs` would even wait for the guard's own end.
+//! What the guard only pretends to do, since whoever takes the host down does it: stop the ECS
+//! agent, deregister, power off. `systemctl stop ecs` would even wait for the guard's own end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use tokio::sync::Notify;
 
 use crate::lifecycle::{EcsUnit, ExtensionAnswer, InstanceStatus, Registration, Survey};
 use crate::ports::{
-    Answer, Cluster, ClusterError, Details, Host, HostError, Saved, StateStore, StoreError, Supervisor,
+    Answer, Cluster, ClusterError, Details, Host, HostError, Saved, StateStore, StoreError,
+    Supervisor,
 };
 
 /// The host and its place in ECS, while somebody else takes the host down.
@@ -53,19 +54,32 @@ impl Host for GuardPorts {
 }
 
 impl Cluster for GuardPorts {
-    fn drain<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
+    fn drain<'a>(
+        &'a self,
+        of: &'a Registration,
+    ) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
         self.cluster.drain(of)
     }
 
-    fn answer_extension<'a>(&'a self, answer: &'a ExtensionAnswer) -> Answer<'a, Result<(), ClusterError>> {
+    fn answer_extension<'a>(
+        &'a self,
+        answer: &'a ExtensionAnswer,
+    ) -> Answer<'a, Result<(), ClusterError>> {
         self.cluster.answer_extension(answer)
     }
 
-    fn status<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
+    fn status<'a>(
+        &'a self,
+        of: &'a Registration,
+    ) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
         self.cluster.status(of)
     }
 
-    fn survey<'a>(&'a self, of: &'a Registration, tasks: &'a [String]) -> Answer<'a, Result<Survey, ClusterError>> {
+    fn survey<'a>(
+        &'a self,
+        of: &'a Registration,
+        tasks: &'a [String],
+    ) -> Answer<'a, Result<Survey, ClusterError>> {
         self.cluster.survey(of, tasks)
     }
 

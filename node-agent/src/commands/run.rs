@@ -27,8 +27,13 @@ use crate::status::{metrics, socket};
 /// Keeps this instance's block until `stop` comes to its end. The status tells of `problems`.
 ///
 /// # Errors
-/// [`StartError`], before anything has been done. Later failures are retried, or worked around until the block's end.
-pub async fn run(settings: Settings, problems: Problems, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+/// [`StartError`], before anything has been done. Later failures are retried, or worked around
+/// until the block's end.
+pub async fn run(
+    settings: Settings,
+    problems: Problems,
+    stop: impl Future<Output = ()>,
+) -> Result<(), StartError> {
     let _lock = Lock::take(&settings.root.join(names::path::LOCK))?;
     sweep(&settings.root);
     let http = adapters::http_client();
@@ -41,7 +46,8 @@ pub async fn run(settings: Settings, problems: Problems, stop: impl Future<Outpu
     let record = Record::in_file(settings.root.join(names::path::RECORD));
     let published = PublishedState::new(Arc::<BootClock>::clone(&clock), problems, record);
     let published = Arc::new(published.with_wrong_settings(settings.wrong.clone()));
-    let supervisor = Arc::new(PublishingSupervisor { inner: Systemd, published: Arc::clone(&published) });
+    let supervisor =
+        Arc::new(PublishingSupervisor { inner: Systemd, published: Arc::clone(&published) });
     supervisor.ready();
     // All that runs beside the loop ends with it.
     let mut beside = JoinSet::new();
@@ -105,7 +111,8 @@ pub async fn run(settings: Settings, problems: Problems, stop: impl Future<Outpu
 /// Removes what an agent that was killed has left of the files it was writing.
 fn sweep(root: &Path) {
     let units = Path::new(names::path::UNITS);
-    let timer = [names::unit::POWER_OFF_TIMER, names::unit::POWER_OFF_SERVICE].map(|unit| units.join(unit));
+    let timer =
+        [names::unit::POWER_OFF_TIMER, names::unit::POWER_OFF_SERVICE].map(|unit| units.join(unit));
     let others = [names::path::STATE, names::path::ECS_CONFIG, names::path::NOTICE].map(Path::new);
     others
         .into_iter()
@@ -118,7 +125,9 @@ async fn show(settings: &Settings, published: &Arc<PublishedState>, beside: &mut
     let socket = settings.root.join(names::path::SOCKET);
     match socket::listen(&socket) {
         Ok(listener) => drop(beside.spawn(socket::serve(listener, Arc::clone(published)))),
-        Err(error) => tracing::error!(socket = %socket.display(), %error, "the status can't be asked for"),
+        Err(error) => {
+            tracing::error!(socket = %socket.display(), %error, "the status can't be asked for")
+        }
     }
     let Some(address) = settings.metrics_listen else { return };
     match tokio::net::TcpListener::bind(address).await {
@@ -128,7 +137,12 @@ async fn show(settings: &Settings, published: &Arc<PublishedState>, beside: &mut
 }
 
 /// Writes the power-off timer, and keeps it where the end is from now on.
-async fn arm(timer: PowerOffTimer, clock: &Arc<BootClock>, published: &PublishedState, beside: &mut JoinSet<()>) {
+async fn arm(
+    timer: PowerOffTimer,
+    clock: &Arc<BootClock>,
+    published: &PublishedState,
+    beside: &mut JoinSet<()>,
+) {
     let wanted = published.power_off();
     let at = timer::by_wall_clock(*wanted.borrow(), clock.as_ref());
     // On disk before anything is started. What systemd takes to read it needn't be waited for.

@@ -14,5 +14,7 @@ use crate::status::socket;
 /// No agent answers, or its answer can't be read.
 pub fn report(root: &Path) -> anyhow::Result<Report> {
     let path = root.join(names::path::SOCKET);
-    socket::ask(&path).with_context(|| format!("ask the agent at {} (does it run, and are you root?)", path.display()))
+    socket::ask(&path).with_context(|| {
+        format!("ask the agent at {} (does it run, and are you root?)", path.display())
+    })
 }

@@ -9,17 +9,20 @@ use super::Node;
 use crate::lifecycle::{Action, Event, InstanceStatus, Outcome};
 use crate::ports::{ClusterError, HostError, Moment, Ports};
 
-/// The limit of an action that doesn't bring its own; below the time after which the lifecycle asks again.
+/// The limit of an action that doesn't bring its own; below the time after which the lifecycle asks
+/// again.
 const LIMIT: SignedDuration = SignedDuration::from_secs(25);
 
 pub(super) async fn act(node: &Node, ports: &Ports, action: Action) -> Event {
     match action {
-        Action::StartEcsAgent => {
-            Event::EcsAgentStarted(host("starting the ECS agent", LIMIT, ports.host.start_ecs()).await)
-        }
+        Action::StartEcsAgent => Event::EcsAgentStarted(
+            host("starting the ECS agent", LIMIT, ports.host.start_ecs()).await,
+        ),
         Action::RepairEcsAgent(limit) => {
             tracing::warn!("the ECS agent belongs to another cluster: it is given a new beginning");
-            Event::EcsAgentRepaired(host("repairing the ECS agent", limit, ports.host.repair_ecs()).await)
+            Event::EcsAgentRepaired(
+                host("repairing the ECS agent", limit, ports.host.repair_ecs()).await,
+            )
         }
         Action::Warn { why, stop_at, end } => {
             let details = node.details(why, stop_at, end);
@@ -29,7 +32,10 @@ pub(super) async fn act(node: &Node, ports: &Ports, action: Action) -> Event {
         }
         Action::AnswerExtension(answer) => {
             let told = ports.cluster.answer_extension(&answer);
-            let outcome = ecs("telling ECS of the extension", LIMIT, told).await.err().unwrap_or(Outcome::Done);
+            let outcome = ecs("telling ECS of the extension", LIMIT, told)
+                .await
+                .err()
+                .unwrap_or(Outcome::Done);
             Event::ExtensionAnswered { answer, outcome }
         }
         Action::SetDraining(of) => {
@@ -46,23 +52,26 @@ pub(super) async fn act(node: &Node, ports: &Ports, action: Action) -> Event {
             };
             Event::DrainingSet { instance: of.instance, outcome }
         }
-        Action::Survey { of, tasks } => {
-            Event::Surveyed(ecs("asking ECS about the tasks", LIMIT, ports.cluster.survey(&of, &tasks)).await)
-        }
+        Action::Survey { of, tasks } => Event::Surveyed(
+            ecs("asking ECS about the tasks", LIMIT, ports.cluster.survey(&of, &tasks)).await,
+        ),
         Action::StopTask { of, task, limit } => {
             let reason = node.stop_reason();
-            let asked = ecs("stopping a task", limit, ports.cluster.stop_task(&of, &task, &reason)).await;
+            let asked =
+                ecs("stopping a task", limit, ports.cluster.stop_task(&of, &task, &reason)).await;
             if asked.is_ok() {
                 tracing::info!(task, "ECS was asked to stop the task");
             }
             Event::TaskStopAsked { task, outcome: asked.err().unwrap_or(Outcome::Done) }
         }
-        Action::StopEcsAgent(limit) => {
-            Event::EcsAgentStopped(host("stopping the ECS agent", limit, ports.host.stop_ecs()).await)
-        }
+        Action::StopEcsAgent(limit) => Event::EcsAgentStopped(
+            host("stopping the ECS agent", limit, ports.host.stop_ecs()).await,
+        ),
         Action::StopContainers { grace, limit } => {
             tracing::warn!(%grace, "stopping the containers through the container runtime");
-            Event::ContainersStopped(host("stopping the containers", limit, ports.host.stop_containers(grace)).await)
+            Event::ContainersStopped(
+                host("stopping the containers", limit, ports.host.stop_containers(grace)).await,
+            )
         }
         Action::FindRegistration(limit) => {
             Event::Found(ecs("looking for a registration", limit, ports.cluster.find()).await)
@@ -72,13 +81,21 @@ pub(super) async fn act(node: &Node, ports: &Ports, action: Action) -> Event {
             Event::Deregistered(asked.err().unwrap_or(Outcome::Done))
         }
         Action::PowerOff => {
-            tracing::info!(block = node.config.block, instance = node.identity.instance, "powering off");
+            tracing::info!(
+                block = node.config.block,
+                instance = node.identity.instance,
+                "powering off"
+            );
             Event::PoweredOff(host("powering off", LIMIT, ports.host.power_off()).await)
         }
     }
 }
 
-async fn host(what: &str, limit: SignedDuration, answer: impl Future<Output = Result<(), HostError>>) -> Outcome {
+async fn host(
+    what: &str,
+    limit: SignedDuration,
+    answer: impl Future<Output = Result<(), HostError>>,
+) -> Outcome {
     match tokio::time::timeout(limit.unsigned_abs(), answer).await {
         Ok(Ok(())) => Outcome::Done,
         Ok(Err(error)) => failed(what, &error, Outcome::Retry),

@@ -1,5 +1,6 @@
 //! How each call of ECS ends, for the status line: an operation that fails is named there until it
-//! succeeds. Expired or missing credentials and denied requests look like a drain that takes long otherwise.
+//! succeeds. Expired or missing credentials and denied requests look like a drain that takes long
+//! otherwise.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,14 +20,19 @@ impl FailingCalls {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The worst of them in words; empty when nothing fails. What is refused for good comes before what may pass.
+    /// The worst of them in words; empty when nothing fails. What is refused for good comes before
+    /// what may pass.
     pub(super) fn words(&self) -> String {
         let failing = self.lock();
         let refused = failing.values().find(|words| words.contains(" is refused: "));
         refused.or_else(|| failing.values().next()).cloned().unwrap_or_default()
     }
 
-    fn note_outcome<T>(&self, call: &'static str, answer: Result<T, ClusterError>) -> Result<T, ClusterError> {
+    fn note_outcome<T>(
+        &self,
+        call: &'static str,
+        answer: Result<T, ClusterError>,
+    ) -> Result<T, ClusterError> {
         match &answer {
             Ok(_) => drop(self.lock().remove(call)),
             Err(error) => {
@@ -46,19 +52,34 @@ pub(super) struct ObservedCluster {
 }
 
 impl Cluster for ObservedCluster {
-    fn drain<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
+    fn drain<'a>(
+        &'a self,
+        of: &'a Registration,
+    ) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
         Box::pin(async { self.failing.note_outcome("drain", self.inner.drain(of).await) })
     }
 
-    fn answer_extension<'a>(&'a self, answer: &'a ExtensionAnswer) -> Answer<'a, Result<(), ClusterError>> {
-        Box::pin(async { self.failing.note_outcome("answer", self.inner.answer_extension(answer).await) })
+    fn answer_extension<'a>(
+        &'a self,
+        answer: &'a ExtensionAnswer,
+    ) -> Answer<'a, Result<(), ClusterError>> {
+        Box::pin(async {
+            self.failing.note_outcome("answer", self.inner.answer_extension(answer).await)
+        })
     }
 
-    fn status<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
+    fn status<'a>(
+        &'a self,
+        of: &'a Registration,
+    ) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
         Box::pin(async { self.failing.note_outcome("status", self.inner.status(of).await) })
     }
 
-    fn survey<'a>(&'a self, of: &'a Registration, tasks: &'a [String]) -> Answer<'a, Result<Survey, ClusterError>> {
+    fn survey<'a>(
+        &'a self,
+        of: &'a Registration,
+        tasks: &'a [String],
+    ) -> Answer<'a, Result<Survey, ClusterError>> {
         Box::pin(async { self.failing.note_outcome("survey", self.inner.survey(of, tasks).await) })
     }
 
@@ -68,7 +89,9 @@ impl Cluster for ObservedCluster {
         task: &'a str,
         reason: &'a str,
     ) -> Answer<'a, Result<(), ClusterError>> {
-        Box::pin(async move { self.failing.note_outcome("stop", self.inner.stop_task(of, task, reason).await) })
+        Box::pin(async move {
+            self.failing.note_outcome("stop", self.inner.stop_task(of, task, reason).await)
+        })
     }
 
     fn find(&self) -> Answer<'_, Result<Option<Registration>, ClusterError>> {
@@ -93,7 +116,9 @@ mod tests {
         let failing = FailingCalls::default();
         assert_eq!(failing.words(), "");
         let _ = failing.note_outcome("drain", failed("Update", Outcome::Retry));
-        assert!(failing.words().starts_with("ECS Update fails: xxx") && failing.words().len() < 200);
+        assert!(
+            failing.words().starts_with("ECS Update fails: xxx") && failing.words().len() < 200
+        );
         let _ = failing.note_outcome("stop", failed("StopTask", Outcome::Refused));
         assert!(failing.words().starts_with("ECS StopTask is refused: xxx"), "{}", failing.words());
         let _ = failing.note_outcome("stop", Ok(()));

@@ -1,7 +1,8 @@
-//! The only loop: an event comes in, the lifecycle takes a step, the new state is saved, the actions are begun.
+//! The only loop: an event comes in, the lifecycle takes a step, the new state is saved, the
+//! actions are begun.
 //!
-//! Actions run as tasks of their own and come back as events, so that a slow answer from AWS holds up neither a notice
-//! nor a deadline.
+//! Actions run as tasks of their own and come back as events, so that a slow answer from AWS holds
+//! up neither a notice nor a deadline.
 
 mod act;
 mod call_outcomes;
@@ -23,7 +24,8 @@ use crate::status::line;
 use crate::watch::{self as watchers, View, WatchContext};
 use call_outcomes::{FailingCalls, ObservedCluster};
 
-/// How long the loop sleeps at most: timers stand still while a host is suspended, and the block's clock does not.
+/// How long the loop sleeps at most: timers stand still while a host is suspended, and the block's
+/// clock does not.
 const LONGEST_SLEEP: Duration = Duration::from_secs(15);
 
 /// How long the ECS agent has to tell at the start whether it is registered already.
@@ -32,8 +34,8 @@ const FIRST_LOOK: Duration = Duration::from_secs(3);
 /// How far the wall clock's skew has to move before it is reported again.
 const SKEW: SignedDuration = SignedDuration::from_secs(2);
 
-/// The longest that saving the state may hold up what is to be done: less than the shortest time that StopTask has to
-/// find a hearing.
+/// The longest that saving the state may hold up what is to be done: less than the shortest time
+/// that StopTask has to find a hearing.
 const SAVE_LIMIT: Duration = Duration::from_millis(2_500);
 
 /// What is known of this instance and doesn't change.
@@ -51,7 +53,8 @@ impl Node {
     /// The reason given to StopTask. The default begins with what the world's retry rules look for.
     #[must_use]
     pub(crate) fn stop_reason(&self) -> String {
-        let default = || format!("Host EC2 (instance {}) leaves: the block ends", self.identity.instance);
+        let default =
+            || format!("Host EC2 (instance {}) leaves: the block ends", self.identity.instance);
         self.config.stop_reason.clone().unwrap_or_else(default)
     }
 
@@ -62,7 +65,8 @@ impl Node {
     }
 }
 
-/// Lives the agent's life, from where it is, until `stop` comes to its end. The tasks are then left as they are.
+/// Lives the agent's life, from where it is, until `stop` comes to its end. The tasks are then left
+/// as they are.
 pub async fn run(node: Node, state: State, ports: Ports, stop: impl Future<Output = ()>) {
     let (events, mut inbox) = mpsc::channel(64);
     let mut agent = Agent::new(node, state, ports, events);
@@ -99,7 +103,8 @@ struct Agent {
 impl Agent {
     fn new(node: Node, state: State, mut ports: Ports, events: mpsc::Sender<Event>) -> Self {
         let failing = Arc::new(FailingCalls::default());
-        ports.cluster = Arc::new(ObservedCluster { inner: ports.cluster, failing: Arc::clone(&failing) });
+        ports.cluster =
+            Arc::new(ObservedCluster { inner: ports.cluster, failing: Arc::clone(&failing) });
         let view = watch::Sender::new(view_of(&state));
         Self {
             node: Arc::new(node),
@@ -115,7 +120,8 @@ impl Agent {
         }
     }
 
-    /// Looks once whether the ECS agent is registered already: after a restart whose state was lost it may be.
+    /// Looks once whether the ECS agent is registered already: after a restart whose state was lost
+    /// it may be.
     async fn look(&self) -> Option<Registration> {
         let answer = tokio::time::timeout(FIRST_LOOK, self.ports.ecs_agent.registration()).await;
         answer.ok().and_then(Result::ok).flatten()
@@ -126,7 +132,8 @@ impl Agent {
         // Instances that started together don't ask ECS together.
         let lead = u64::from(self.node.rules.spread) % watchers::registration::STATUS.as_secs();
         let beat = Beat::new(Duration::from_secs(lead));
-        let context = || WatchContext { events: self.events.clone(), view: self.view.subscribe(), beat };
+        let context =
+            || WatchContext { events: self.events.clone(), view: self.view.subscribe(), beat };
         let notice = if self.node.identity.is_spot {
             watchers::interruption::ON_SPOT
         } else {
@@ -135,12 +142,29 @@ impl Agent {
         let (looked, after_looks) = watch::channel(());
         let ports = &self.ports;
         let mut set = tokio::task::JoinSet::new();
-        set.spawn(watchers::interruption::watch(Arc::clone(&ports.metadata), notice, looked, context()));
+        set.spawn(watchers::interruption::watch(
+            Arc::clone(&ports.metadata),
+            notice,
+            looked,
+            context(),
+        ));
         let is_spot = self.node.identity.is_spot;
-        set.spawn(watchers::signals::watch(Arc::clone(&ports.metadata), is_spot, after_looks, context()));
+        set.spawn(watchers::signals::watch(
+            Arc::clone(&ports.metadata),
+            is_spot,
+            after_looks,
+            context(),
+        ));
         set.spawn(watchers::tasks::watch(Arc::clone(&ports.ecs_agent), context()));
-        let (host, agent, ecs) = (Arc::clone(&ports.host), Arc::clone(&ports.ecs_agent), Arc::clone(&ports.cluster));
-        set.spawn(watchers::joining::watch(host, Arc::clone(&ports.metadata), agent, ecs, context()));
+        let (host, agent, ecs) =
+            (Arc::clone(&ports.host), Arc::clone(&ports.ecs_agent), Arc::clone(&ports.cluster));
+        set.spawn(watchers::joining::watch(
+            host,
+            Arc::clone(&ports.metadata),
+            agent,
+            ecs,
+            context(),
+        ));
         set.spawn(watchers::registration::watch(Arc::clone(&ports.ecs_agent), context()));
         set.spawn(watchers::registration::watch_status(Arc::clone(&ports.cluster), context()));
         set
@@ -182,7 +206,8 @@ impl Agent {
             change
         });
         for action in actions {
-            let (node, ports, events) = (Arc::clone(&self.node), self.ports.clone(), self.events.clone());
+            let (node, ports, events) =
+                (Arc::clone(&self.node), self.ports.clone(), self.events.clone());
             tokio::spawn(async move {
                 let outcome = act::act(&node, &ports, action).await;
                 // The loop has ended when nobody listens.
@@ -207,9 +232,15 @@ impl Agent {
             );
         }
         if old.drained && !next.drained {
-            tracing::warn!(block, instance, "the container instance is ACTIVE again and is put back to DRAINING");
+            tracing::warn!(
+                block,
+                instance,
+                "the container instance is ACTIVE again and is put back to DRAINING"
+            );
         }
-        if let Some(found) = next.registration.as_ref().filter(|found| old.registration.as_ref() != Some(*found)) {
+        if let Some(found) =
+            next.registration.as_ref().filter(|found| old.registration.as_ref() != Some(*found))
+        {
             let (registered, cluster) = (&found.instance, &found.cluster);
             if self.node.rules.is_own_cluster(cluster) {
                 tracing::info!(registered, cluster, block, instance, "registered");
@@ -247,16 +278,22 @@ impl Agent {
             state: self.state.clone(),
         };
         let written = tokio::time::timeout(SAVE_LIMIT, self.ports.store.save(&saved)).await;
-        let hangs = || StoreError { what: "save the state".to_owned(), problem: "the disk takes too long".to_owned() };
+        let hangs = || StoreError {
+            what: "save the state".to_owned(),
+            problem: "the disk takes too long".to_owned(),
+        };
         match written.unwrap_or_else(|_| Err(hangs())) {
             Ok(()) if self.save_fails => {
                 tracing::info!("the state can be saved again");
                 self.save_fails = false;
             }
             Ok(()) => {}
-            Err(error) if self.save_fails => tracing::debug!(%error, "the state still can't be saved"),
+            Err(error) if self.save_fails => {
+                tracing::debug!(%error, "the state still can't be saved")
+            }
             Err(error) => {
-                tracing::error!(%error, "the state can't be saved: a restart of the agent would look for its place anew");
+                tracing::error!(%error, "the state can't be saved: a restart of the agent would \
+                                         look for its place anew");
                 self.save_fails = true;
             }
         }
@@ -276,16 +313,21 @@ impl Agent {
         self.ports.supervisor.alive();
         let skew = self.ports.clock.skew();
         if (skew - self.skew).abs() > SKEW {
-            tracing::warn!(%skew, "the host's wall clock is off; the block is measured by the clock of the boot");
+            tracing::warn!(%skew, "the host's wall clock is off; the block is measured by the \
+                                   clock of the boot");
             self.skew = skew;
         }
     }
 
     fn sleep(&self) -> Duration {
         let now = self.ports.clock.now();
-        let due =
-            self.node.rules.wake_at(&self.state, now).map_or(LONGEST_SLEEP, |at| now.duration_until(at).unsigned_abs());
-        let alive = self.ports.supervisor.expects_alive_every().map_or(LONGEST_SLEEP, |every| every / 3);
+        let due = self
+            .node
+            .rules
+            .wake_at(&self.state, now)
+            .map_or(LONGEST_SLEEP, |at| now.duration_until(at).unsigned_abs());
+        let alive =
+            self.ports.supervisor.expects_alive_every().map_or(LONGEST_SLEEP, |every| every / 3);
         // A millisecond more: a timer that fires early would find nothing due.
         due.min(alive).min(LONGEST_SLEEP) + Duration::from_millis(1)
     }

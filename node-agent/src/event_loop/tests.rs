@@ -41,7 +41,11 @@ async fn live_as(node: Node, world: &Arc<World>, state: State) {
 }
 
 /// Changes the world after so many milliseconds.
-fn later(world: &Arc<World>, millis: u64, change: impl FnOnce(&mut crate::testing::Facts) + Send + 'static) {
+fn later(
+    world: &Arc<World>,
+    millis: u64,
+    change: impl FnOnce(&mut crate::testing::Facts) + Send + 'static,
+) {
     let world = Arc::clone(world);
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(millis)).await;
@@ -70,10 +74,14 @@ async fn a_good_life_joins_drains_waits_for_its_jobs_and_leaves() {
     let first_survey = world.first("survey").expect("ECS was asked");
     assert!(first_survey >= today("10:30:00"), "ECS is left alone while a job runs");
     assert_eq!(world.first("stop long"), None, "a job that ends in time is not stopped");
-    let (stopped, deregistered, off) = (world.first("stop-ecs"), world.first("deregister"), world.first("power-off"));
+    let (stopped, deregistered, off) =
+        (world.first("stop-ecs"), world.first("deregister"), world.first("power-off"));
     assert!(stopped.is_some() && stopped <= deregistered && deregistered <= off);
     let off = off.expect("powered off");
-    assert!(off >= today("10:30:08") && off < today("10:30:20"), "soon after the settle time: {off}");
+    assert!(
+        off >= today("10:30:08") && off < today("10:30:20"),
+        "soon after the settle time: {off}"
+    );
     assert!(world.count("survey") <= 6, "{}", world.count("survey"));
 }
 
@@ -99,7 +107,10 @@ async fn a_job_that_ignores_sigterm_holds_nothing_up() {
     live(&world, testing::state()).await;
     let (_, killed) = stopped_locally(&world, "stubborn");
     let left = world.first("stop-ecs").expect("it left");
-    assert!(left >= killed + SignedDuration::from_secs(2) && left <= today("10:59:30"), "ECS knows: {left}");
+    assert!(
+        left >= killed + SignedDuration::from_secs(2) && left <= today("10:59:30"),
+        "ECS knows: {left}"
+    );
     assert!(world.first("power-off").expect("powered off") <= today("11:00:00"));
 }
 
@@ -114,7 +125,11 @@ async fn a_notice_is_acted_on_within_two_seconds() {
     });
     live(&world, testing::state()).await;
     for what in ["drain", "stop long"] {
-        assert!(world.first(what).expect(what) <= today("10:05:03"), "{what}: {:?}", world.first(what));
+        assert!(
+            world.first(what).expect(what) <= today("10:05:03"),
+            "{what}: {:?}",
+            world.first(what)
+        );
     }
     assert!(world.first("power-off").expect("powered off") < today("10:06:00"));
 }
@@ -182,7 +197,10 @@ async fn a_phase_is_saved_before_anything_of_it_is_done() {
 /// Catches: any state from which a restart doesn't finish.
 #[tokio::test(start_paused = true)]
 async fn a_restart_at_any_time_comes_to_the_same_end() {
-    for time in ["10:00:01", "10:05:00", "10:15:00", "10:20:00", "10:54:59", "10:55:00", "10:55:02", "10:55:09"] {
+    for time in [
+        "10:00:01", "10:05:00", "10:15:00", "10:20:00", "10:54:59", "10:55:00", "10:55:02",
+        "10:55:09",
+    ] {
         let world = World::at(today("10:00:00"));
         world.facts().tasks.insert("long".into(), FakeTask::until(today("18:00:00")));
         live_until(&world, testing::state(), time).await;
@@ -205,11 +223,18 @@ async fn ecs_that_fails_or_hangs_for_ever_delays_no_deadline() {
         live(&world, testing::state()).await;
         assert_eq!(clock(world.first("drain")), "10:15:00");
         assert_eq!(clock(world.first("stop long")), "10:55:00");
-        assert_eq!(clock(world.first("stop-ecs")), "10:55:00", "its tasks' room is not to be taken by others");
+        assert_eq!(
+            clock(world.first("stop-ecs")),
+            "10:55:00",
+            "its tasks' room is not to be taken by others"
+        );
         let drains = world.count("drain");
         assert!((40..200).contains(&drains), "it goes on trying, politely: {drains}");
         let off = world.first("power-off").expect("powered off");
-        assert!(off > today("10:55:00") && off <= today("11:00:00"), "hangs: {hangs}, off at {off}");
+        assert!(
+            off > today("10:55:00") && off <= today("11:00:00"),
+            "hangs: {hangs}, off at {off}"
+        );
     }
 }
 
@@ -225,8 +250,15 @@ async fn nothing_on_the_host_that_fails_or_hangs_delays_the_end() {
     let world = World::at(today("10:54:00"));
     world.facts().host_fails = true;
     live_until(&world, testing::state(), "11:01:00").await;
-    assert!(world.first("power-off").expect("asked for") < today("10:55:00"), "it can't join, so it leaves");
-    assert!(world.count("power-off") >= 30, "again every ten seconds: {}", world.count("power-off"));
+    assert!(
+        world.first("power-off").expect("asked for") < today("10:55:00"),
+        "it can't join, so it leaves"
+    );
+    assert!(
+        world.count("power-off") >= 30,
+        "again every ten seconds: {}",
+        world.count("power-off")
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! What moves the block's moments, or cuts them short.
 //!
-//! They only come nearer, with one exception: an extension that the user bought, honoured only while serving.
+//! They only come nearer, with one exception: an extension that the user bought, honoured only
+//! while serving.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,8 @@ impl Rules {
         let until = until.max(now.checked_add(stop_lead).unwrap_or(Timestamp::MAX));
         state.limit = Some(state.limit.map_or(until, |limit| limit.min(until)));
         let start = state.timeline.start;
-        state.timeline = state.timeline.tightened_by(Timeline::ending_at(&self.config, start, until));
+        state.timeline =
+            state.timeline.tightened_by(Timeline::ending_at(&self.config, start, until));
     }
 
     /// The block's end was moved to this moment.
@@ -37,22 +39,30 @@ impl Rules {
         if self.finds_drain_lead() {
             moved = moved.with_longest_task(state.longest_task());
         }
-        // Nearer than it is would be no extension, and a tag that stood there before the launch must not end a block.
+        // Nearer than it is would be no extension, and a tag that stood there before the launch
+        // must not end a block.
         if moved.end > state.timeline.end {
             state.timeline = moved;
             state.moved_to = Some(to);
         }
     }
 
-    /// What is to be told of the tag that moves the end, unless that was told. From the drain on there is nothing to tell: ECS
-    /// shows the instance DRAINING.
+    /// What is to be told of the tag that moves the end, unless that was told. From the drain on
+    /// there is nothing to tell: ECS shows the instance DRAINING.
     pub(super) fn unanswered(state: &State) -> Option<ExtensionAnswer> {
         let asked = state.asked_for.filter(|_| state.phase == Phase::Serving)?;
-        let answer = ExtensionAnswer { of: state.registration.clone()?, asked, end: state.timeline.end };
+        let answer =
+            ExtensionAnswer { of: state.registration.clone()?, asked, end: state.timeline.end };
         (state.answered.as_ref() != Some(&answer)).then_some(answer)
     }
 
-    pub(super) fn answered(&self, state: &mut State, now: Timestamp, answer: ExtensionAnswer, outcome: Outcome) {
+    pub(super) fn answered(
+        &self,
+        state: &mut State,
+        now: Timestamp,
+        answer: ExtensionAnswer,
+        outcome: Outcome,
+    ) {
         match outcome {
             // A right that the role lacks won't come by asking.
             Outcome::Done | Outcome::Refused => {
@@ -63,7 +73,12 @@ impl Rules {
     }
 
     /// Takes note of what runs, before [`State::tasks`] does.
-    pub(super) fn watch_tasks(&self, state: &mut State, now: Timestamp, seen: &BTreeMap<String, OnHost>) {
+    pub(super) fn watch_tasks(
+        &self,
+        state: &mut State,
+        now: Timestamp,
+        seen: &BTreeMap<String, OnHost>,
+    ) {
         if state.phase != Phase::Serving {
             return;
         }
@@ -74,8 +89,12 @@ impl Rules {
             return;
         }
         let live = state.tasks.iter().filter(|(arn, _)| seen.get(*arn) == Some(&OnHost::Live));
-        let ran = live.filter_map(|(_, task)| Some(task.seen_at?.duration_until(now))).max().unwrap_or_default();
-        let steps = u32::try_from((ran.as_secs() + STEP.as_secs() - 1) / STEP.as_secs()).unwrap_or_default();
+        let ran = live
+            .filter_map(|(_, task)| Some(task.seen_at?.duration_until(now)))
+            .max()
+            .unwrap_or_default();
+        let steps = u32::try_from((ran.as_secs() + STEP.as_secs() - 1) / STEP.as_secs())
+            .unwrap_or_default();
         if steps > state.longest_minutes {
             state.longest_minutes = steps;
             state.timeline = state.timeline.with_longest_task(state.longest_task());
@@ -103,12 +122,20 @@ impl Rules {
 
     /// When tasks are warned, if they haven't been told of this very moment.
     pub(super) fn warn_at(&self, state: &State) -> Option<Timestamp> {
-        let lead = self.warn_lead.filter(|_| (Phase::Serving..=Phase::Stopping).contains(&state.phase))?;
-        let stop_at = Some(state.timeline.stop_at).filter(|stop_at| state.warned_of != Some(*stop_at))?;
+        let lead =
+            self.warn_lead.filter(|_| (Phase::Serving..=Phase::Stopping).contains(&state.phase))?;
+        let stop_at =
+            Some(state.timeline.stop_at).filter(|stop_at| state.warned_of != Some(*stop_at))?;
         Some(stop_at.checked_sub(lead).unwrap_or(Timestamp::MIN))
     }
 
-    pub(super) fn warned(&self, state: &mut State, now: Timestamp, of: Timestamp, outcome: Outcome) {
+    pub(super) fn warned(
+        &self,
+        state: &mut State,
+        now: Timestamp,
+        of: Timestamp,
+        outcome: Outcome,
+    ) {
         match outcome {
             Outcome::Done => (state.warned_of, state.warn) = (Some(of), RetrySchedule::default()),
             Outcome::Retry | Outcome::Refused => state.warn.failed(now, self),

@@ -14,7 +14,8 @@ pub enum Outcome {
     Done,
     /// It may succeed another time.
     Retry,
-    /// It was refused and will be refused again: a permission is missing, or the request makes no sense to the other.
+    /// It was refused and will be refused again: a permission is missing, or the request makes no
+    /// sense to the other.
     Refused,
 }
 
@@ -152,12 +153,14 @@ pub enum Event {
     PoweredOff(Outcome),
 }
 
-/// What can be asked for. Each can be repeated: a crash may fall between saving the state and acting on it.
+/// What can be asked for. Each can be repeated: a crash may fall between saving the state and
+/// acting on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Write ecs.config and start the ECS agent, without waiting for it.
     StartEcsAgent,
-    /// Stop the ECS agent, throw away what it has kept, write ecs.config and start it, within this time.
+    /// Stop the ECS agent, throw away what it has kept, write ecs.config and start it, within this
+    /// time.
     RepairEcsAgent(SignedDuration),
     /// Tell tasks that they will be stopped.
     Warn {

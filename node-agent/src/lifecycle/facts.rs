@@ -6,11 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::retry_schedule::{KILL_AGAIN, LEAVE_TRIES, REGISTER, STOP_AGAIN};
 use super::{
-    Event, Idle, InstanceStatus, LeaveStep, OnHost, Outcome, Phase, Registration, RetrySchedule, Rules, State, Survey,
+    Event, Idle, InstanceStatus, LeaveStep, OnHost, Outcome, Phase, Registration, RetrySchedule,
+    Rules, State, Survey,
 };
 
-/// The ECS agent's exit code for "Data mismatch": it has registered in another cluster than its settings name. systemd
-/// doesn't start it again.
+/// The ECS agent's exit code for "Data mismatch": it has registered in another cluster than its
+/// settings name. systemd doesn't start it again.
 const DATA_MISMATCH: i32 = 5;
 
 /// What is left after a notice whose time has passed: enough for SIGTERM, SIGKILL and the report.
@@ -29,7 +30,8 @@ impl Rules {
             Event::Registered(registration) => self.registered(state, registration),
             Event::Notice { taken_at } => {
                 state.noticed = true;
-                // A time that has passed can't be true, and tasks are to have their stop all the same.
+                // A time that has passed can't be true, and tasks are to have their stop all the
+                // same.
                 let late = now.checked_add(LATE_NOTICE).unwrap_or(Timestamp::MAX);
                 let taken_at = if taken_at > now { taken_at } else { late };
                 state.timeline = state.timeline.interrupted(now, taken_at);
@@ -37,7 +39,9 @@ impl Rules {
             Event::Limited { until } => self.limited(state, now, until),
             Event::Rebalance => state.rebalance = true,
             Event::EndMoved { to } => self.end_moved(state, to),
-            Event::ExtensionAnswered { answer, outcome } => self.answered(state, now, answer, outcome),
+            Event::ExtensionAnswered { answer, outcome } => {
+                self.answered(state, now, answer, outcome)
+            }
             Event::Warned { stop_at, outcome } => self.warned(state, now, stop_at, outcome),
             Event::OnHost(tasks) => {
                 if let Some(tasks) = &tasks {
@@ -45,7 +49,9 @@ impl Rules {
                 }
                 seen_on_host(state, now, tasks);
             }
-            Event::StatusRead { instance, status } if state.is_registered_as(&instance) => status_read(state, &status),
+            Event::StatusRead { instance, status } if state.is_registered_as(&instance) => {
+                status_read(state, &status)
+            }
             Event::EcsUnitSeen(unit) => {
                 if unit.exit == Some(DATA_MISMATCH) && unit.runs == Some(false) {
                     want_repair(state);
@@ -54,13 +60,17 @@ impl Rules {
             Event::EcsAgentRepaired(outcome) => self.ecs_agent_repaired(state, now, outcome),
             Event::Hindered(why) if state.phase == Phase::Joining => state.hindrance = Some(why),
             Event::EcsAgentStarted(outcome) => self.ecs_agent_started(state, now, outcome),
-            Event::DrainingSet { instance, outcome } if state.is_registered_as(&instance) => match outcome {
-                Outcome::Done => state.drained = true,
-                Outcome::Retry | Outcome::Refused => state.drain.failed(now, self),
-            },
+            Event::DrainingSet { instance, outcome } if state.is_registered_as(&instance) => {
+                match outcome {
+                    Outcome::Done => state.drained = true,
+                    Outcome::Retry | Outcome::Refused => state.drain.failed(now, self),
+                }
+            }
             Event::Surveyed(result) => self.surveyed(state, now, result),
             Event::TaskStopAsked { task, outcome } => self.stop_asked(state, now, &task, outcome),
-            Event::EcsAgentStopped(_) if state.phase == Phase::Leaving && state.leave == LeaveStep::StopEcsAgent => {
+            Event::EcsAgentStopped(_)
+                if state.phase == Phase::Leaving && state.leave == LeaveStep::StopEcsAgent =>
+            {
                 let next = match (state.local, state.look, &state.registration) {
                     (true, _, _) => LeaveStep::StopContainers,
                     (false, true, None) => LeaveStep::Find,
@@ -70,17 +80,26 @@ impl Rules {
                 go_on(state, next);
             }
             Event::ContainersStopped(outcome) => self.containers_stopped(state, now, outcome),
-            Event::Found(result) if state.phase == Phase::Leaving && state.leave == LeaveStep::Find => match result {
-                Ok(Some(registration)) => {
-                    state.registration = Some(registration);
-                    go_on(state, LeaveStep::Inspect);
+            Event::Found(result)
+                if state.phase == Phase::Leaving && state.leave == LeaveStep::Find =>
+            {
+                match result {
+                    Ok(Some(registration)) => {
+                        state.registration = Some(registration);
+                        go_on(state, LeaveStep::Inspect);
+                    }
+                    Ok(None) => go_on(state, LeaveStep::Done),
+                    // Whether it has tasks isn't known, and won't be: if it has any, they are to have
+                    // their SIGTERM.
+                    Err(Outcome::Refused | Outcome::Done) => {
+                        go_on(state, LeaveStep::StopContainers)
+                    }
+                    Err(Outcome::Retry) => state.step.failed(now, self),
                 }
-                Ok(None) => go_on(state, LeaveStep::Done),
-                // Whether it has tasks isn't known, and won't be: if it has any, they are to have their SIGTERM.
-                Err(Outcome::Refused | Outcome::Done) => go_on(state, LeaveStep::StopContainers),
-                Err(Outcome::Retry) => state.step.failed(now, self),
-            },
-            Event::Deregistered(outcome) if state.phase == Phase::Leaving && state.leave == LeaveStep::Deregister => {
+            }
+            Event::Deregistered(outcome)
+                if state.phase == Phase::Leaving && state.leave == LeaveStep::Deregister =>
+            {
                 match outcome {
                     Outcome::Done | Outcome::Refused => go_on(state, LeaveStep::Done),
                     Outcome::Retry => state.step.failed(now, self),
@@ -102,7 +121,8 @@ impl Rules {
     fn registered(&self, state: &mut State, registration: Registration) {
         let own = self.is_own_cluster(&registration.cluster);
         let is_news = state.registration.as_ref() != Some(&registration);
-        // In a foreign cluster the instance has not joined; its registration is kept for the day it leaves.
+        // In a foreign cluster the instance has not joined; its registration is kept for the day it
+        // leaves.
         let counts = match state.phase {
             Phase::Joining => true,
             Phase::Serving | Phase::Draining | Phase::Stopping => own,
@@ -121,7 +141,9 @@ impl Rules {
     }
 
     fn ecs_agent_repaired(&self, state: &mut State, now: Timestamp, outcome: Outcome) {
-        let Some(repair) = state.repair.as_mut().filter(|_| state.phase == Phase::Joining) else { return };
+        let Some(repair) = state.repair.as_mut().filter(|_| state.phase == Phase::Joining) else {
+            return;
+        };
         if outcome != Outcome::Done {
             return repair.failed(now, self);
         }
@@ -193,7 +215,9 @@ impl Rules {
                 self.judge_idle(state, now, survey.pending);
             }
             // Whether tasks hang on it isn't known: as above.
-            Err(Outcome::Refused | Outcome::Done) if inspecting => go_on(state, LeaveStep::StopContainers),
+            Err(Outcome::Refused | Outcome::Done) if inspecting => {
+                go_on(state, LeaveStep::StopContainers)
+            }
             Err(_) if inspecting => state.step.failed(now, self),
             Err(_) if draining => {
                 state.idle = Idle::No;
@@ -203,10 +227,13 @@ impl Rules {
         }
     }
 
-    /// Idle means: nothing is placed here any more, nothing is on its way, nothing lives on the host, and ECS knows
-    /// each task as stopped; and all of that again after the settle time.
+    /// Idle means: nothing is placed here any more, nothing is on its way, nothing lives on the
+    /// host, and ECS knows each task as stopped; and all of that again after the settle time.
     fn judge_idle(&self, state: &mut State, now: Timestamp, pending: u32) {
-        let quiet = state.drained && state.host_known && pending == 0 && state.tasks.values().all(super::Task::is_over);
+        let quiet = state.drained
+            && state.host_known
+            && pending == 0
+            && state.tasks.values().all(super::Task::is_over);
         if !quiet {
             state.idle = Idle::No;
             self.put_off_survey(state, now);
@@ -228,15 +255,20 @@ impl Rules {
 }
 
 impl State {
-    /// Deregistering by force ends whatever ECS takes for running with a reason of its own, "Container instance
-    /// deregistration forced by user" [A], which no retry rule knows: the job would be lost. Where a task has neither
-    /// ended for ECS nor been given the agent's reason, the instance is left to ECS, which says `Host EC2 (instance i-...)
-    /// terminated.` once it is gone. One that ECS says has ended and that the host shows as live has not. And where ECS
-    /// could not be asked which tasks there are, there may be some.
+    /// Deregistering by force ends whatever ECS takes for running with a reason of its own,
+    /// "Container instance deregistration forced by user" [A], which no retry rule knows: the job
+    /// would be lost. Where a task has neither ended for ECS nor been given the agent's reason, the
+    /// instance is left to ECS, which says `Host EC2 (instance i-...) terminated.` once it is gone.
+    /// One that ECS says has ended and that the host shows as live has not. And where ECS could not
+    /// be asked which tasks there are, there may be some.
     fn deregister_or_not(&self) -> LeaveStep {
         let is_settled = |task: &super::Task| task.is_over() || task.stop_taken;
         let is_deaf = self.look && self.leave == LeaveStep::StopContainers;
-        if !is_deaf && self.tasks.values().all(is_settled) { LeaveStep::Deregister } else { LeaveStep::Done }
+        if !is_deaf && self.tasks.values().all(is_settled) {
+            LeaveStep::Deregister
+        } else {
+            LeaveStep::Done
+        }
     }
 
     fn is_registered_as(&self, instance: &str) -> bool {
@@ -244,8 +276,8 @@ impl State {
     }
 }
 
-/// The ECS agent is in another cluster, or keeps the state of one. As long as it has not joined there is one remedy, and
-/// it is taken once.
+/// The ECS agent is in another cluster, or keeps the state of one. As long as it has not joined
+/// there is one remedy, and it is taken once.
 fn want_repair(state: &mut State) {
     if state.phase == Phase::Joining && !state.repaired {
         state.repair.get_or_insert_default();

@@ -1,5 +1,6 @@
-//! The agent's life as a state machine: facts come in as [`Event`]s, what has to be done comes out as [`Action`]s.
-//! There is no I/O here and no clock, and [`Rules::step`] gives the same answer to the same question.
+//! The agent's life as a state machine: facts come in as [`Event`]s, what has to be done comes out
+//! as [`Action`]s. There is no I/O here and no clock, and [`Rules::step`] gives the same answer to
+//! the same question.
 //!
 //! - `state.rs`: what is known ([`State`])
 //! - `events.rs`: what can happen ([`Event`]), what can be asked for ([`Action`])
@@ -37,7 +38,8 @@ pub struct Rules {
     pub warn_lead: Option<SignedDuration>,
     /// How long nothing must have run before the instance counts as idle.
     pub idle_settle: SignedDuration,
-    /// A number from 0 to 999 that differs between instances, so that a thousand of them don't ask ECS in step.
+    /// A number from 0 to 999 that differs between instances, so that a thousand of them don't ask
+    /// ECS in step.
     pub spread: u16,
 }
 
@@ -54,8 +56,9 @@ fn name_of(cluster: &str) -> &str {
     cluster.rsplit('/').next().unwrap_or(cluster)
 }
 
-/// What is kept of the time between stopping tasks and the end for reporting them to ECS and for leaving: a quarter,
-/// at least 2 s and at most 60 s. Half of it is for reporting, a quarter for leaving, a quarter for powering off.
+/// What is kept of the time between stopping tasks and the end for reporting them to ECS and for
+/// leaving: a quarter, at least 2 s and at most 60 s. Half of it is for reporting, a quarter for
+/// leaving, a quarter for powering off.
 #[must_use]
 pub(crate) fn reporting_margin(stop_lead: SignedDuration) -> SignedDuration {
     (stop_lead / 4).clamp(SignedDuration::from_secs(2), SignedDuration::from_secs(60))
@@ -65,8 +68,8 @@ pub(crate) fn reporting_margin(stop_lead: SignedDuration) -> SignedDuration {
 #[must_use]
 pub fn spread_of(instance: &str) -> u16 {
     // FNV-1a: nothing hangs on its quality, and it is the same in every build.
-    let hash = instance
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let hash = instance.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
     u16::try_from(hash % 1000).unwrap_or_default()
 }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Action, LeaveStep, Phase, Rules, State};
 
-/// How long an answer is waited for before the same is asked again. Every action has a time limit of its own below it.
+/// How long an answer is waited for before the same is asked again. Every action has a time limit
+/// of its own below it.
 const ANSWER: SignedDuration = SignedDuration::from_secs(30);
 
 /// The longest wait after a failure.
@@ -15,18 +16,20 @@ const LONGEST: SignedDuration = SignedDuration::from_secs(30);
 /// How long after it was started the ECS agent has to register before it is started again.
 pub(super) const REGISTER: SignedDuration = SignedDuration::from_secs(60);
 
-/// How long after StopTask a task is given before it is asked to stop again: ECS took the first one, so this is for the
-/// odd case that it never reached the host.
+/// How long after StopTask a task is given before it is asked to stop again: ECS took the first
+/// one, so this is for the odd case that it never reached the host.
 pub(super) const STOP_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
-/// How often ECS is asked while introspection shows tasks that are being stopped. It is for one that ECS placed just
-/// before DRAINING and the host has not heard of; the moment the last one on the host ends, ECS is asked anyway.
+/// How often ECS is asked while introspection shows tasks that are being stopped. It is for one
+/// that ECS placed just before DRAINING and the host has not heard of; the moment the last one on
+/// the host ends, ECS is asked anyway.
 const SURVEY_LIVE: SignedDuration = SignedDuration::from_secs(60);
 
 /// How long the first look at introspection may take.
 const FIRST_LOOK: SignedDuration = SignedDuration::from_secs(3);
 
-/// How often containers that outlive their stop are killed again: one may have been placed just now.
+/// How often containers that outlive their stop are killed again: one may have been placed just
+/// now.
 pub(super) const KILL_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 
 /// How often a step of leaving that isn't essential is tried.
@@ -147,10 +150,12 @@ impl Rules {
 }
 
 impl State {
-    /// Whether introspection isn't just about to be looked at. Until it has been, what it said of a task may be from before
-    /// a restart, and one that has ended meanwhile must not be stopped: its job may have succeeded.
+    /// Whether introspection isn't just about to be looked at. Until it has been, what it said of a
+    /// task may be from before a restart, and one that has ended meanwhile must not be stopped: its
+    /// job may have succeeded.
     fn is_silent(&self, now: Timestamp) -> bool {
-        self.silent_since.is_none_or(|since| since.checked_add(FIRST_LOOK).is_ok_and(|due| due <= now))
+        self.silent_since
+            .is_none_or(|since| since.checked_add(FIRST_LOOK).is_ok_and(|due| due <= now))
     }
 
     /// How many tasks introspection showed as live when it answered last.
@@ -161,11 +166,25 @@ impl State {
     /// The next moment after `now` at which something may be due, as far as the state alone tells.
     fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
         let timeline = self.timeline;
-        let moments = [timeline.drain_at, timeline.stop_at, self.kill_at(), self.leave_at(), self.power_off_at()];
-        let schedules = [&self.drain, &self.survey, &self.step, &self.power_off, &self.kill, &self.warn, &self.answer]
-            .into_iter()
-            .chain(&self.start)
-            .chain(&self.repair);
+        let moments = [
+            timeline.drain_at,
+            timeline.stop_at,
+            self.kill_at(),
+            self.leave_at(),
+            self.power_off_at(),
+        ];
+        let schedules = [
+            &self.drain,
+            &self.survey,
+            &self.step,
+            &self.power_off,
+            &self.kill,
+            &self.warn,
+            &self.answer,
+        ]
+        .into_iter()
+        .chain(&self.start)
+        .chain(&self.repair);
         let stops = self.tasks.values().filter_map(|task| task.stop.as_ref());
         let again = schedules.chain(stops).filter_map(|schedule| schedule.again_at);
         let unheard = self
@@ -177,16 +196,25 @@ impl State {
         let deaf = self.deaf_at();
         let unheard = unheard.filter_map(|since| since.checked_add(self.patience()).ok());
         let silent = self.silent_since.and_then(|since| since.checked_add(FIRST_LOOK).ok());
-        moments.into_iter().chain(again).chain(unheard).chain(silent).chain(deaf).filter(|at| *at > now).min()
+        moments
+            .into_iter()
+            .chain(again)
+            .chain(unheard)
+            .chain(silent)
+            .chain(deaf)
+            .filter(|at| *at > now)
+            .min()
     }
 
-    /// A limit for one step of leaving: at most half the time that is left, so that the next one has some too.
+    /// A limit for one step of leaving: at most half the time that is left, so that the next one
+    /// has some too.
     fn limit(&self, now: Timestamp, longest: SignedDuration) -> SignedDuration {
         (now.duration_until(self.power_off_at()) / 2).clamp(SHORTEST, longest)
     }
 }
 
-/// Not while a task lives: in a foreign cluster it is foreign, and nobody would know of its containers any more.
+/// Not while a task lives: in a foreign cluster it is foreign, and nobody would know of its
+/// containers any more.
 fn request_repair(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
     let idle = state.phase == Phase::Joining && state.live_tasks() == 0;
     if let Some(repair) = state.repair.as_mut().filter(|repair| idle && repair.is_due(now)) {
@@ -219,7 +247,8 @@ fn request_drain(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
 fn request_stops(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
     // One that hangs must leave time for another before the containers are stopped without ECS.
     let limit = (state.patience() / 2).clamp(SHORTEST, STOP_TASK);
-    let may_have_ended = state.phase == Phase::Stopping && !state.host_known && !state.is_silent(now);
+    let may_have_ended =
+        state.phase == Phase::Stopping && !state.host_known && !state.is_silent(now);
     let Some(of) = &state.registration else { return };
     for (arn, task) in &mut state.tasks {
         let wait = may_have_ended && task.on_host == Some(super::OnHost::Live);
@@ -232,7 +261,8 @@ fn request_stops(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
     }
 }
 
-/// For what outlived its stop. A moment's grace is for a task that was never asked: its ECS agent may be the one at fault.
+/// For what outlived its stop. A moment's grace is for a task that was never asked: its ECS agent
+/// may be the one at fault.
 fn request_kill(state: &mut State, now: Timestamp, actions: &mut Vec<Action>) {
     if state.kill_at() <= now && state.live_tasks_on_host() > 0 && state.kill.is_due(now) {
         let left = now.duration_until(state.leave_at());

@@ -71,7 +71,8 @@ pub enum Why {
     Idle,
     /// The time left is what leaving takes.
     LeaveTime,
-    /// ECS took no DRAINING or no StopTask, or its agent is silent: the agent stops the containers itself.
+    /// ECS took no DRAINING or no StopTask, or its agent is silent: the agent stops the containers
+    /// itself.
     Unheard,
     /// A registration that got through while the agent left has tasks.
     LateTasks,
@@ -144,14 +145,15 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    /// Whether it is over for ECS and on the host. What is over on the host alone would run again if the host left now.
+    /// Whether it is over for ECS and on the host. What is over on the host alone would run again
+    /// if the host left now.
     #[must_use]
     pub(crate) fn is_over(&self) -> bool {
         self.stopped_for_ecs && self.on_host != Some(OnHost::Live)
     }
 
-    /// Whether a container of it may still run. A task that has ended on the host and waits to be reported does not
-    /// count: stopping it would put a reason on a job that succeeded.
+    /// Whether a container of it may still run. A task that has ended on the host and waits to be
+    /// reported does not count: stopping it would put a reason on a job that succeeded.
     #[must_use]
     pub(crate) fn is_live(&self) -> bool {
         match self.on_host {
@@ -192,7 +194,8 @@ pub(crate) enum LeaveStep {
     Done,
 }
 
-/// All the agent knows of its life. It can be saved at any moment and taken up again: it holds wall times only.
+/// All the agent knows of its life. It can be saved at any moment and taken up again: it holds wall
+/// times only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
@@ -227,7 +230,8 @@ pub struct State {
     /// Since when no task has run while serving.
     #[serde(default)]
     pub(crate) quiet_since: Option<Timestamp>,
-    /// The longest that a task has taken here so far, in minutes begun; only if the drain lead goes by it.
+    /// The longest that a task has taken here so far, in minutes begun; only if the drain lead goes
+    /// by it.
     #[serde(default)]
     pub(crate) longest_minutes: u32,
     /// The stop time that tasks were warned of.
@@ -235,7 +239,8 @@ pub struct State {
     pub(crate) warned_of: Option<Timestamp>,
     /// The container instance that the ECS agent registered last.
     pub registration: Option<Registration>,
-    /// The tasks: while serving those that introspection lists, from then on all that were ever seen.
+    /// The tasks: while serving those that introspection lists, from then on all that were ever
+    /// seen.
     pub(crate) tasks: BTreeMap<String, Task>,
     /// Whether introspection answered when it was asked last. Unknown after a restart.
     #[serde(skip)]
@@ -249,7 +254,8 @@ pub struct State {
     pub(crate) idle: Idle,
     /// How far leaving has come.
     pub(crate) leave: LeaveStep,
-    /// Whether the agent left without having served, so that a registration may have got through unseen.
+    /// Whether the agent left without having served, so that a registration may have got through
+    /// unseen.
     pub(crate) look: bool,
     /// Whether the containers have to be stopped by the agent, after the ECS agent.
     #[serde(default)]
@@ -339,25 +345,29 @@ impl State {
         self.before_end(2)
     }
 
-    /// From here on the host is powered off, however far leaving has come: going down takes it a while.
+    /// From here on the host is powered off, however far leaving has come: going down takes it a
+    /// while.
     #[must_use]
     pub(crate) fn power_off_at(&self) -> Timestamp {
         self.before_end(4)
     }
 
-    /// From here on containers that outlived their stop are killed through the container runtime, with the ECS agent
-    /// still there to report it. By then the ECS agent should have killed them itself (`stop_timeout`), but for a
-    /// notice shorter than that.
+    /// From here on containers that outlived their stop are killed through the container runtime,
+    /// with the ECS agent still there to report it. By then the ECS agent should have killed them
+    /// itself (`stop_timeout`), but for a notice shorter than that.
     #[must_use]
     pub(crate) fn kill_at(&self) -> Timestamp {
         let before = self.margin() * 3 / 4;
         let before = if self.noticed { before.max(KILL_BEFORE_TAKEN) } else { before };
         let moment = self.timeline.end.checked_sub(before).unwrap_or(Timestamp::MIN);
         // However short the notice, half of it is the tasks'.
-        moment.max(self.timeline.stop_at.checked_add(self.lead() / 2).unwrap_or(Timestamp::MAX)).min(self.leave_at())
+        moment
+            .max(self.timeline.stop_at.checked_add(self.lead() / 2).unwrap_or(Timestamp::MAX))
+            .min(self.leave_at())
     }
 
-    /// How long DRAINING or StopTask may find no hearing, or introspection be silent, before the agent stops the containers itself.
+    /// How long DRAINING or StopTask may find no hearing, or introspection be silent, before the
+    /// agent stops the containers itself.
     #[must_use]
     pub(crate) fn patience(&self) -> SignedDuration {
         (self.margin() / 2).max(LEAST_PATIENCE)

@@ -6,10 +6,12 @@ use super::retry_schedule::LEAVE_TRIES;
 use super::{Action, Event, Idle, LeaveStep, Phase, RetrySchedule, Rules, State, Why};
 
 impl Rules {
-    /// One step of the agent's life: what the event teaches, at most one transition, and what is to be done.
+    /// One step of the agent's life: what the event teaches, at most one transition, and what is to
+    /// be done.
     ///
-    /// It is total: late, doubled and foreign events change nothing. Deadlines only tighten, and draining never goes
-    /// back to serving. A step that makes one transition can make the next one due; [`Rules::is_restless`] tells.
+    /// It is total: late, doubled and foreign events change nothing. Deadlines only tighten, and
+    /// draining never goes back to serving. A step that makes one transition can make the next one
+    /// due; [`Rules::is_restless`] tells.
     ///
     /// | from | to | why | when |
     /// |---|---|---|---|
@@ -60,15 +62,23 @@ impl Rules {
         let or_notice = |why| if state.noticed { Why::Notice } else { why };
         match state.phase {
             Phase::Joining if self.has_joined(state) => Some((Phase::Serving, Why::Registered)),
-            Phase::Joining if timeline.drain_at <= now => Some((Phase::Leaving, or_notice(Why::DrainTime))),
+            Phase::Joining if timeline.drain_at <= now => {
+                Some((Phase::Leaving, or_notice(Why::DrainTime)))
+            }
             Phase::Serving | Phase::Draining if timeline.stop_at <= now => {
                 Some((Phase::Stopping, or_notice(Why::StopTime)))
             }
             Phase::Serving if timeline.drain_at <= now => Some((Phase::Draining, Why::DrainTime)),
             Phase::Serving if state.drained => Some((Phase::Draining, Why::SetOutside)),
-            Phase::Serving if state.rebalance && self.drains_on_rebalance() => Some((Phase::Draining, Why::Rebalance)),
-            Phase::Serving if self.is_released(state, now) => Some((Phase::Draining, Why::Released)),
-            Phase::Draining | Phase::Stopping if state.idle == Idle::Sure => Some((Phase::Leaving, Why::Idle)),
+            Phase::Serving if state.rebalance && self.drains_on_rebalance() => {
+                Some((Phase::Draining, Why::Rebalance))
+            }
+            Phase::Serving if self.is_released(state, now) => {
+                Some((Phase::Draining, Why::Released))
+            }
+            Phase::Draining | Phase::Stopping if state.idle == Idle::Sure => {
+                Some((Phase::Leaving, Why::Idle))
+            }
             Phase::Stopping if state.is_unheard(now) => Some((Phase::Leaving, Why::Unheard)),
             Phase::Stopping if state.leave_at() <= now => Some((Phase::Leaving, Why::LeaveTime)),
             Phase::Leaving if state.has_late_tasks(now) => Some((Phase::Stopping, Why::LateTasks)),
@@ -78,24 +88,33 @@ impl Rules {
     }
 
     fn has_joined(&self, state: &State) -> bool {
-        state.registration.as_ref().is_some_and(|registration| self.is_own_cluster(&registration.cluster))
+        state
+            .registration
+            .as_ref()
+            .is_some_and(|registration| self.is_own_cluster(&registration.cluster))
     }
 }
 
 impl State {
-    /// Whether a registration was found after leaving without having served, with tasks that live or whose end ECS doesn't
-    /// know, in time to stop them.
+    /// Whether a registration was found after leaving without having served, with tasks that live
+    /// or whose end ECS doesn't know, in time to stop them.
     fn has_late_tasks(&self, now: Timestamp) -> bool {
         let looked = matches!(self.leave, LeaveStep::Deregister | LeaveStep::Done);
-        self.look && looked && self.tasks.values().any(|task| !task.is_over()) && now < self.leave_at()
+        self.look
+            && looked
+            && self.tasks.values().any(|task| !task.is_over())
+            && now < self.leave_at()
     }
 
-    /// Whether waiting for ECS is of no use: it took no StopTask for a task that lives, or the ECS agent that would carry
-    /// it out does not answer. And where it took no DRAINING, each task that ends makes room for another, which would
-    /// be stopped as soon as it had begun: jobs would spend all their attempts here.
+    /// Whether waiting for ECS is of no use: it took no StopTask for a task that lives, or the ECS
+    /// agent that would carry it out does not answer. And where it took no DRAINING, each task that
+    /// ends makes room for another, which would be stopped as soon as it had begun: jobs would
+    /// spend all their attempts here.
     fn is_unheard(&self, now: Timestamp) -> bool {
         let since = |at: Timestamp| at.checked_add(self.patience()).is_ok_and(|due| due <= now);
-        let untaken = |task: &super::Task| task.is_live() && !task.stop_taken && task.stop_since.is_some_and(since);
+        let untaken = |task: &super::Task| {
+            task.is_live() && !task.stop_taken && task.stop_since.is_some_and(since)
+        };
         [self.unheard_since(), self.undrained_since()].into_iter().flatten().any(since)
             || self.tasks.values().any(untaken)
     }
@@ -107,13 +126,16 @@ impl State {
 
     /// Since when the ECS agent has been silent while tasks were to be stopped.
     pub(super) fn unheard_since(&self) -> Option<Timestamp> {
-        self.silent_since.map(|since| since.max(self.since)).filter(|_| self.phase == Phase::Stopping)
+        self.silent_since
+            .map(|since| since.max(self.since))
+            .filter(|_| self.phase == Phase::Stopping)
     }
 
-    /// Until when ECS is asked whether a registration got through unseen, and has tasks. If it gives no answer the containers
-    /// are stopped without it, whether there are any or not.
+    /// Until when ECS is asked whether a registration got through unseen, and has tasks. If it
+    /// gives no answer the containers are stopped without it, whether there are any or not.
     pub(super) fn deaf_at(&self) -> Option<Timestamp> {
-        let looks = self.phase == Phase::Leaving && matches!(self.leave, LeaveStep::Find | LeaveStep::Inspect);
+        let looks = self.phase == Phase::Leaving
+            && matches!(self.leave, LeaveStep::Find | LeaveStep::Inspect);
         let since = self.since.max(self.timeline.stop_at);
         let moment = since.checked_add(self.patience()).unwrap_or(Timestamp::MAX);
         looks.then(|| moment.min(self.leave_at()))
@@ -125,7 +147,9 @@ impl State {
             LeaveStep::StopEcsAgent | LeaveStep::StopContainers => false,
             // Tasks may hang on it: looked for until they would have to be stopped without ECS.
             LeaveStep::Find | LeaveStep::Inspect => false,
-            LeaveStep::Deregister => self.registration.is_none() || self.step.failures >= LEAVE_TRIES,
+            LeaveStep::Deregister => {
+                self.registration.is_none() || self.step.failures >= LEAVE_TRIES
+            }
             LeaveStep::Done => true,
         }
     }

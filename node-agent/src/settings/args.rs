@@ -78,7 +78,8 @@ pub struct RunArgs {
     /// The folder below which etc/, run/ and var/ are found
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
-    /// The host's settings [default: etc/spotblock/agent.toml below the root folder, if it is there]
+    /// The host's settings [default: etc/spotblock/agent.toml below the root folder, if it is
+    /// there]
     #[arg(long, value_name = "FILE")]
     pub(crate) settings: Option<PathBuf>,
     /// Log what the watchers see

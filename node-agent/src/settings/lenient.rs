@@ -1,6 +1,7 @@
-//! A settings file that may be wrong in parts. On the host itself an agent that ends over a typing error would be started
-//! again for ever, and its host outlive the block but for the power-off timer: so what is right in the file holds, in the
-//! place of what is wrong there is the default, and it is told wherever somebody may look.
+//! A settings file that may be wrong in parts. On the host itself an agent that ends over a typing
+//! error would be started again for ever, and its host outlive the block but for the power-off
+//! timer: so what is right in the file holds, in the place of what is wrong there is the default,
+//! and it is told wherever somebody may look.
 
 use std::path::Path;
 
@@ -59,7 +60,9 @@ impl Reader<'_> {
                     });
                     right.insert(key, Value::Table(commands));
                 }
-                value if self.is_right(&key, &one(&key, value.clone())) => drop(right.insert(key, value)),
+                value if self.is_right(&key, &one(&key, value.clone())) => {
+                    drop(right.insert(key, value))
+                }
                 _ => {}
             }
         }
@@ -78,12 +81,16 @@ impl Reader<'_> {
     }
 
     fn read(&self, key: &str, table: &Table) -> Result<Settings, SettingsError> {
-        // By way of JSON, as the block's settings are read: a second way would cost the program a tenth of a megabyte.
+        // By way of JSON, as the block's settings are read: a second way would cost the program a
+        // tenth of a megabyte.
         let json = serde_json::to_string(table).unwrap_or_default();
         let raw = serde_json::from_str(&json).map_err(|error| {
             let words = error.to_string();
             // Lines and columns are the JSON's.
-            let problem = words.rsplit_once(" at line ").map_or(words.as_str(), |(problem, _)| problem).to_owned();
+            let problem = words
+                .rsplit_once(" at line ")
+                .map_or(words.as_str(), |(problem, _)| problem)
+                .to_owned();
             SettingsError::Syntax { path: self.path.to_owned(), key: key.to_owned(), problem }
         })?;
         validate(raw, self.path, self.args, self.environment.clone())
@@ -104,7 +111,9 @@ fn no_toml(text: &str, path: &Path, error: &toml::de::Error) -> String {
 /// A few of them in words; of more, how many.
 fn told(mut wrong: Vec<String>) -> Vec<String> {
     // A parser's words may go over several lines; a status is one.
-    wrong.iter_mut().for_each(|words| *words = words.split_whitespace().collect::<Vec<_>>().join(" "));
+    wrong
+        .iter_mut()
+        .for_each(|words| *words = words.split_whitespace().collect::<Vec<_>>().join(" "));
     let more = wrong.len().saturating_sub(TOLD);
     if more > 0 {
         wrong.truncate(TOLD);

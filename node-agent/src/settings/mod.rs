@@ -1,5 +1,6 @@
-//! The host's settings: defaults, then `agent.toml`, then the environment; validated once, here. The block's settings
-//! are [`NodeConfig`] and come from user data, unless this file says otherwise.
+//! The host's settings: defaults, then `agent.toml`, then the environment; validated once, here.
+//! The block's settings are [`NodeConfig`] and come from user data, unless this file says
+//! otherwise.
 
 pub mod args;
 mod lenient;
@@ -20,13 +21,15 @@ const MAX_IDLE_SETTLE: SignedDuration = SignedDuration::from_mins(5);
 /// The bounds of `power-off-grace` and `hook-limit`, in seconds.
 const LENGTHS: (i64, i64) = (1, 300);
 
-/// The bounds of `warn-lead` and `max-life`, in seconds: a capacity block lasts half a year at most.
+/// The bounds of `warn-lead` and `max-life`, in seconds: a capacity block lasts half a year at
+/// most.
 const LIVES: (i64, i64) = (1, 190 * 86_400);
 
-/// The ECS agent labels every container it starts for a task; its own container has no such label. `docker stop` sends
-/// the image's stop signal to all of them at once.
-const STOP_CONTAINERS: &str = "ids=$(docker ps --quiet --filter label=com.amazonaws.ecs.task-arn) || exit; \
-    [ -z \"$ids\" ] || docker stop --time \"$1\" $ids";
+/// The ECS agent labels every container it starts for a task; its own container has no such label.
+/// `docker stop` sends the image's stop signal to all of them at once.
+const STOP_CONTAINERS: &str = "ids=$(docker ps --quiet --filter \
+                               label=com.amazonaws.ecs.task-arn) || exit; [ -z \"$ids\" ] || \
+                               docker stop --time \"$1\" $ids";
 
 /// What systemd knows of the ECS agent's unit.
 const SHOW_ECS: [&str; 4] = ["systemctl", "show", "--property=ActiveState,ExecMainStatus", "ecs"];
@@ -70,38 +73,44 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(crate) struct Commands {
-    /// Asks for the ECS agent to be started; must not wait for it, since its unit waits for cloud-init's end.
+    /// Asks for the ECS agent to be started; must not wait for it, since its unit waits for
+    /// cloud-init's end.
     pub(crate) start_ecs: Vec<String>,
     /// Stops the ECS agent.
     pub(crate) stop_ecs: Vec<String>,
-    /// Stops the containers of ECS's tasks without ECS; gets the seconds between SIGTERM and SIGKILL as its last
-    /// argument, and returns when they have stopped. Left out, it is docker's where the root folder is `/`, and nothing
-    /// elsewhere: below another one the host's own containers are none of the agent's business.
+    /// Stops the containers of ECS's tasks without ECS; gets the seconds between SIGTERM and
+    /// SIGKILL as its last argument, and returns when they have stopped. Left out, it is docker's
+    /// where the root folder is `/`, and nothing elsewhere: below another one the host's own
+    /// containers are none of the agent's business.
     pub(crate) stop_containers: Option<Vec<String>>,
-    /// Prints what systemd knows of the ECS agent's unit: `ActiveState=...` and `ExecMainStatus=...`, a line each. Left
-    /// out, it is systemctl's where the root folder is `/`, and nothing elsewhere.
+    /// Prints what systemd knows of the ECS agent's unit: `ActiveState=...` and
+    /// `ExecMainStatus=...`, a line each. Left out, it is systemctl's where the root folder is `/`,
+    /// and nothing elsewhere.
     pub(crate) show_ecs: Option<Vec<String>>,
     /// Powers the host off.
     pub(crate) power_off: Vec<String>,
-    /// Further ways to power off, each harder than the one before, if the host lives on. Left out, they are systemctl's
-    /// where `power_off` is, and none where it isn't.
+    /// Further ways to power off, each harder than the one before, if the host lives on. Left out,
+    /// they are systemctl's where `power_off` is, and none where it isn't.
     pub(crate) power_off_harder: Option<Vec<Vec<String>>>,
-    /// Has systemd take up the power-off timer's units. Left out, it is systemctl where the root folder is `/`; below
-    /// another one the host's own systemd has no business with them.
+    /// Has systemd take up the power-off timer's units. Left out, it is systemctl where the root
+    /// folder is `/`; below another one the host's own systemd has no business with them.
     pub(crate) arm_timer: Option<Vec<String>>,
-    /// What a hook's program is given to as arguments, so that it runs outside the agent's sandbox. Left out, it is
-    /// `systemd-run` where the root folder is `/`, and nothing elsewhere.
+    /// What a hook's program is given to as arguments, so that it runs outside the agent's sandbox.
+    /// Left out, it is `systemd-run` where the root folder is `/`, and nothing elsewhere.
     pub(crate) run_hook: Option<Vec<String>>,
 }
 
 impl Commands {
     /// Fills in what was left out.
     fn for_root(mut self, root: &Path, hook_limit: SignedDuration) -> Self {
-        let command = |words: &[&str]| -> Vec<String> { words.iter().map(|word| (*word).to_owned()).collect() };
+        let command = |words: &[&str]| -> Vec<String> {
+            words.iter().map(|word| (*word).to_owned()).collect()
+        };
         let is_host = root == Path::new("/");
         let is_usual = is_host && self.power_off == Self::default().power_off;
         let harder = self.power_off_harder.take().unwrap_or_else(|| match is_usual {
-            // By way of PID 1 alone, then by the kernel alone, then without even waiting for the disks.
+            // By way of PID 1 alone, then by the kernel alone, then without even waiting for the
+            // disks.
             true => vec![
                 command(&["systemctl", "poweroff", "--force"]),
                 command(&["systemctl", "poweroff", "--force", "--force"]),
@@ -110,9 +119,20 @@ impl Commands {
             false => Vec::new(),
         });
         let on_host = |words: &[&str]| if is_host { command(words) } else { Vec::new() };
-        let arm = format!("systemctl daemon-reload && systemctl --no-block start {}", names::unit::POWER_OFF_TIMER);
+        let arm = format!(
+            "systemctl daemon-reload && systemctl --no-block start {}",
+            names::unit::POWER_OFF_TIMER
+        );
         let limit = format!("--property=RuntimeMaxSec={}", hook_limit.as_secs());
-        let outside = ["systemd-run", "--quiet", "--collect", "--wait", "--pipe", "--service-type=exec", &limit];
+        let outside = [
+            "systemd-run",
+            "--quiet",
+            "--collect",
+            "--wait",
+            "--pipe",
+            "--service-type=exec",
+            &limit,
+        ];
         self.power_off_harder = Some(harder);
         self.stop_containers.get_or_insert_with(|| on_host(&["sh", "-c", STOP_CONTAINERS, "sh"]));
         self.show_ecs.get_or_insert_with(|| on_host(&SHOW_ECS));
@@ -203,7 +223,8 @@ pub enum SettingsError {
     },
     /// IMDS is switched off, and nothing says where else to ask.
     #[error(
-        "AWS_EC2_METADATA_DISABLED is set: the agent can do nothing without the instance metadata service; unset it, or name the service with AWS_EC2_METADATA_SERVICE_ENDPOINT"
+        "AWS_EC2_METADATA_DISABLED is set: the agent can do nothing without the instance \
+         metadata service; unset it, or name the service with AWS_EC2_METADATA_SERVICE_ENDPOINT"
     )]
     MetadataDisabled,
 }
@@ -240,28 +261,35 @@ impl Environment {
     /// Reads the process's environment.
     #[must_use]
     pub fn read() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "this is the one place where the environment is read")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the one place where the environment is read"
+        )]
         let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self {
             imds_endpoint: var("AWS_EC2_METADATA_SERVICE_ENDPOINT"),
-            imds_disabled: var("AWS_EC2_METADATA_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")),
+            imds_disabled: var("AWS_EC2_METADATA_DISABLED")
+                .is_some_and(|value| value.eq_ignore_ascii_case("true")),
             ecs_endpoint: var("AWS_ENDPOINT_URL_ECS").or_else(|| var("AWS_ENDPOINT_URL")),
         }
     }
 }
 
 impl Settings {
-    /// Puts the settings together and validates them. What is wrong in the host's own file is passed over, and told in
-    /// [`Settings::wrong`]. Below another root folder than `/`, or in a file that was asked for by name, it is refused:
-    /// there the defaults would start services and power off a machine that is none of the agent's business.
+    /// Puts the settings together and validates them. What is wrong in the host's own file is
+    /// passed over, and told in [`Settings::wrong`]. Below another root folder than `/`, or in a
+    /// file that was asked for by name, it is refused: there the defaults would start services and
+    /// power off a machine that is none of the agent's business.
     ///
     /// # Errors
-    /// [`SettingsError`] names the file and the key. A settings file that was not asked for may be missing.
+    /// [`SettingsError`] names the file and the key. A settings file that was not asked for may be
+    /// missing.
     pub fn load(args: &RunArgs, environment: Environment) -> Result<Self, SettingsError> {
         if environment.imds_disabled && environment.imds_endpoint.is_none() {
             return Err(SettingsError::MetadataDisabled);
         }
-        let path = args.settings.clone().unwrap_or_else(|| args.root.join(names::path::AGENT_SETTINGS));
+        let path =
+            args.settings.clone().unwrap_or_else(|| args.root.join(names::path::AGENT_SETTINGS));
         Self::read(std::fs::read_to_string(&path), &path, args, environment)
     }
 
@@ -274,7 +302,9 @@ impl Settings {
         let is_hosts_own = args.settings.is_none() && args.root == Path::new("/");
         let settings = match text {
             Ok(text) => lenient::settings(&text, path, args, &environment)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && args.settings.is_none() => {
+            Err(error)
+                if error.kind() == std::io::ErrorKind::NotFound && args.settings.is_none() =>
+            {
                 validate(RawSettings::default(), path, args, environment)?
             }
             Err(source) => {
@@ -312,7 +342,10 @@ fn validate(
     }
     let harder = raw.commands.power_off_harder.as_deref().unwrap_or_default();
     if harder.iter().any(|command| command.first().is_none_or(String::is_empty)) {
-        return Err(rule("commands.power-off-harder", "has a command that names no program".to_owned()));
+        return Err(rule(
+            "commands.power-off-harder",
+            "has a command that names no program".to_owned(),
+        ));
     }
     let length = |key, text: Option<String>, default| match text {
         None => Ok(SignedDuration::from_secs(default)),
@@ -321,7 +354,8 @@ fn validate(
     let power_off_grace = length("power-off-grace", raw.power_off_grace, 30)?;
     let hook_limit = length("hook-limit", raw.hook_limit, 30)?;
     let optional = |key, text: Option<String>| {
-        text.map(|text| length_within(&text, LIVES).map_err(|problem| rule(key, problem))).transpose()
+        text.map(|text| length_within(&text, LIVES).map_err(|problem| rule(key, problem)))
+            .transpose()
     };
     let warn_lead = optional("warn-lead", raw.warn_lead)?;
     let max_life = optional("max-life", raw.max_life)?;
@@ -344,12 +378,14 @@ fn validate(
         Some(text) => idle_settle(&text).map_err(|problem| rule("idle-settle", problem))?,
     };
     let block = match (raw.block, raw.node_config) {
-        (Some(_), Some(_)) => return Err(rule("node-config", "can't be given beside [block]".to_owned())),
+        (Some(_), Some(_)) => {
+            return Err(rule("node-config", "can't be given beside [block]".to_owned()));
+        }
         (Some(block), None) => Some(block_of(path, &block.to_string())?),
         (None, Some(file)) => {
             let file = path.parent().unwrap_or(Path::new("")).join(file);
-            let json =
-                std::fs::read_to_string(&file).map_err(|source| SettingsError::Read { path: file.clone(), source })?;
+            let json = std::fs::read_to_string(&file)
+                .map_err(|source| SettingsError::Read { path: file.clone(), source })?;
             Some(block_of(&file, &json)?)
         }
         (None, None) => None,
@@ -374,7 +410,8 @@ fn validate(
 }
 
 fn block_of(path: &Path, json: &str) -> Result<NodeConfig, SettingsError> {
-    NodeConfig::from_json(json).map_err(|source| SettingsError::Block { path: path.to_owned(), source })
+    NodeConfig::from_json(json)
+        .map_err(|source| SettingsError::Block { path: path.to_owned(), source })
 }
 
 /// The URL without a slash at its end. The ECS agent speaks plain HTTP.
@@ -388,8 +425,9 @@ fn http_url(text: &str) -> Result<String, String> {
 
 /// A length of time within these bounds.
 fn length_within(text: &str, (least, most): (i64, i64)) -> Result<SignedDuration, String> {
-    let length: SignedDuration =
-        text.parse().map_err(|_| format!("{text:?} is no length of time, such as \"30s\" or \"1m 30s\""))?;
+    let length: SignedDuration = text
+        .parse()
+        .map_err(|_| format!("{text:?} is no length of time, such as \"30s\" or \"1m 30s\""))?;
     if (least..=most).contains(&length.as_secs()) {
         Ok(length)
     } else {
@@ -398,8 +436,9 @@ fn length_within(text: &str, (least, most): (i64, i64)) -> Result<SignedDuration
 }
 
 fn idle_settle(text: &str) -> Result<SignedDuration, String> {
-    let settle: SignedDuration =
-        text.parse().map_err(|_| format!("{text:?} is no length of time, such as \"6s\" or \"1m 30s\""))?;
+    let settle: SignedDuration = text
+        .parse()
+        .map_err(|_| format!("{text:?} is no length of time, such as \"6s\" or \"1m 30s\""))?;
     if settle < SignedDuration::ZERO || settle > MAX_IDLE_SETTLE {
         return Err(format!("{text:?} is not between 0 and 5 minutes"));
     }

@@ -28,7 +28,10 @@ fn without_a_file_the_defaults_hold() {
         "nothing listens on a network unless asked for"
     );
     let asked_for = RunArgs { settings: Some(dir.path().join("other.toml")), ..args };
-    assert!(matches!(Settings::load(&asked_for, Environment::default()), Err(SettingsError::Read { .. })));
+    assert!(matches!(
+        Settings::load(&asked_for, Environment::default()),
+        Err(SettingsError::Read { .. })
+    ));
 }
 
 #[test]
@@ -71,7 +74,8 @@ fn the_block_can_come_from_a_file_beside() {
     assert_eq!(settings.block.expect("a block").block, "sb-1f2c");
 }
 
-/// Catches: a node of a test, or an agent below another root, that powers off the machine it runs on.
+/// Catches: a node of a test, or an agent below another root, that powers off the machine it runs
+/// on.
 #[test]
 fn systemctl_is_the_default_on_the_host_itself_alone() {
     let limit = SignedDuration::from_secs(30);
@@ -80,15 +84,20 @@ fn systemctl_is_the_default_on_the_host_itself_alone() {
     assert_eq!(ways[..2], ["systemctl poweroff", "systemctl poweroff --force"]);
     assert_eq!(ways.len(), 4);
     // A restart would stop it, which a shutdown that hangs doesn't allow to be undone.
-    assert!(host.arm_timer.is_some_and(|arm| arm.join(" ").contains(" start spotblock-poweroff.timer")));
-    assert!(host.run_hook.is_some_and(|run| run.contains(&"--property=RuntimeMaxSec=30".to_owned())));
+    assert!(
+        host.arm_timer.is_some_and(|arm| arm.join(" ").contains(" start spotblock-poweroff.timer"))
+    );
+    assert!(
+        host.run_hook.is_some_and(|run| run.contains(&"--property=RuntimeMaxSec=30".to_owned()))
+    );
 
     let elsewhere = Commands::default().for_root(Path::new("/tmp/root"), limit);
     assert_eq!(elsewhere.power_off_commands(), [["systemctl", "poweroff"]]);
     assert_eq!((elsewhere.arm_timer, elsewhere.run_hook), (Some(Vec::new()), Some(Vec::new())));
     let other = Commands { power_off: vec!["off".to_owned()], ..Commands::default() };
     assert_eq!(other.for_root(Path::new("/"), limit).power_off_commands(), [["off"]]);
-    let given = Commands { power_off_harder: Some(vec![vec!["harder".to_owned()]]), ..Commands::default() };
+    let given =
+        Commands { power_off_harder: Some(vec![vec!["harder".to_owned()]]), ..Commands::default() };
     assert_eq!(given.for_root(Path::new("/"), limit).power_off_commands().len(), 2);
 }
 
@@ -112,8 +121,9 @@ fn wrong_settings_are_refused_by_name() {
         ("metrics-listen = \"localhost\"", "metrics-listen"),
         ("node-config = \"nowhere.json\"", "nowhere.json"),
         (
-            "node-config = \"block.json\"\n[block]\nversion = 1\nblock = \"sb-1f2c\"\nenvironment = \"e\"\nregion = \"r\"\n\
-             cluster = \"c\"\nsource = \"spot\"\nend.after-launch-secs = 3600\ndrain_lead_secs = 60\nstop_lead_secs = 10",
+            "node-config = \"block.json\"\n[block]\nversion = 1\nblock = \
+             \"sb-1f2c\"\nenvironment = \"e\"\nregion = \"r\"\ncluster = \"c\"\nsource = \
+             \"spot\"\nend.after-launch-secs = 3600\ndrain_lead_secs = 60\nstop_lead_secs = 10",
             "node-config can't be given beside [block]",
         ),
         ("[block]\nversion = 1\nblok = 2", "blok"),
@@ -126,12 +136,16 @@ fn wrong_settings_are_refused_by_name() {
     }
 }
 
-/// Catches: a test or a workstation on which the agent would ask the real metadata address in spite of the switch.
+/// Catches: a test or a workstation on which the agent would ask the real metadata address in spite
+/// of the switch.
 #[test]
 fn a_disabled_imds_is_not_asked_unless_it_is_named() {
     let args = RunArgs { root: "/nonexistent".into(), settings: None, verbose: false };
     let disabled = Environment { imds_disabled: true, ..Environment::default() };
-    assert!(matches!(Settings::load(&args, disabled.clone()), Err(SettingsError::MetadataDisabled)));
+    assert!(matches!(
+        Settings::load(&args, disabled.clone()),
+        Err(SettingsError::MetadataDisabled)
+    ));
     let named = Environment { imds_endpoint: Some("http://127.0.0.1:1".into()), ..disabled };
     assert!(Settings::load(&args, named).is_ok());
 }
@@ -143,7 +157,8 @@ fn on_the_host(text: std::io::Result<&str>) -> Result<Settings, SettingsError> {
     Settings::read(text, Path::new("/nonexistent/agent.toml"), &args, Environment::default())
 }
 
-/// Catches: a typing error for which the agent ends again and again, and leaves its host to the power-off timer.
+/// Catches: a typing error for which the agent ends again and again, and leaves its host to the
+/// power-off timer.
 #[test]
 fn on_the_host_itself_what_is_wrong_gives_way_to_its_default_and_is_told() {
     let text = r#"
@@ -163,12 +178,21 @@ fn on_the_host_itself_what_is_wrong_gives_way_to_its_default_and_is_told() {
     "#;
     let settings = on_the_host(Ok(text)).expect("it goes on");
     let defaults = on_the_host(Ok("")).expect("defaults");
-    assert_eq!((settings.log, settings.warn_lead), (LogFormat::Json, Some(SignedDuration::from_mins(5))));
+    assert_eq!(
+        (settings.log, settings.warn_lead),
+        (LogFormat::Json, Some(SignedDuration::from_mins(5)))
+    );
     assert_eq!(settings.commands.start_ecs, ["start", "it"]);
     let start_ecs = defaults.commands.start_ecs.clone();
     assert_eq!(Commands { start_ecs, ..settings.commands.clone() }, defaults.commands);
     let (log, warn_lead) = (defaults.log, defaults.warn_lead);
-    let rest = Settings { log, warn_lead, commands: defaults.commands.clone(), wrong: Vec::new(), ..settings.clone() };
+    let rest = Settings {
+        log,
+        warn_lead,
+        commands: defaults.commands.clone(),
+        wrong: Vec::new(),
+        ..settings.clone()
+    };
     assert_eq!(rest, defaults);
     let keys = [
         "introspektion-url",
@@ -182,7 +206,11 @@ fn on_the_host_itself_what_is_wrong_gives_way_to_its_default_and_is_told() {
     ];
     let told = |key: &str| settings.wrong.iter().filter(|words| words.contains(key)).count();
     let missing: Vec<&str> = keys.into_iter().filter(|key| told(key) == 0).collect();
-    assert!(missing.is_empty() && settings.wrong.len() == 8, "{missing:?} not in {:#?}", settings.wrong);
+    assert!(
+        missing.is_empty() && settings.wrong.len() == 8,
+        "{missing:?} not in {:#?}",
+        settings.wrong
+    );
     assert!(settings.wrong.iter().all(|words| !words.contains('\n')), "{:#?}", settings.wrong);
 }
 
@@ -191,7 +219,10 @@ fn on_the_host_itself_a_file_that_cant_be_read_at_all_leaves_the_defaults() {
     let defaults = on_the_host(Ok("")).expect("defaults");
     assert_eq!(defaults.wrong, Vec::<String>::new());
     let error = |kind: std::io::ErrorKind| Err(std::io::Error::from(kind));
-    assert_eq!(on_the_host(error(std::io::ErrorKind::NotFound)).expect("no file is no fault"), defaults);
+    assert_eq!(
+        on_the_host(error(std::io::ErrorKind::NotFound)).expect("no file is no fault"),
+        defaults
+    );
     let garbage: String = (0..1_000).map(|n| format!("key-{n} = 1\n")).collect();
     for (text, wanted) in [
         (Ok("log = \"json\"\n[commands\npower-off = 1\n"), "line 2"),
@@ -209,7 +240,8 @@ fn on_the_host_itself_a_file_that_cant_be_read_at_all_leaves_the_defaults() {
     }
 }
 
-/// Catches: a test, or a file tried out by hand, whose typing error powers off the machine that it is tried on.
+/// Catches: a test, or a file tried out by hand, whose typing error powers off the machine that it
+/// is tried on.
 #[test]
 fn elsewhere_a_wrong_file_is_refused_and_no_default_takes_its_place() {
     let wrong = "[commands]\npower-off = []\n";
@@ -219,7 +251,8 @@ fn elsewhere_a_wrong_file_is_refused_and_no_default_takes_its_place() {
         verbose: false,
     };
     for args in [args("/tmp/root", None), args("/", Some("mine.toml")), args("/tmp/..", None)] {
-        let read = |text| Settings::read(text, Path::new("mine.toml"), &args, Environment::default());
+        let read =
+            |text| Settings::read(text, Path::new("mine.toml"), &args, Environment::default());
         assert!(read(Ok(wrong.to_owned())).is_err(), "{args:?}");
         assert!(read(Err(std::io::ErrorKind::PermissionDenied.into())).is_err(), "{args:?}");
     }

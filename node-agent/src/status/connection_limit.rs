@@ -1,4 +1,5 @@
-//! What the status socket and the metrics' port share: a few who ask at once, each with little time.
+//! What the status socket and the metrics' port share: a few who ask at once, each with little
+//! time.
 
 use std::io;
 use std::sync::Arc;

@@ -18,16 +18,27 @@ pub(crate) fn line(block: &str, rules: &Rules, state: &State, now: Timestamp) ->
                 until(timeline.drain_at)
             ),
             _ => {
-                let hindrance = state.hindrance.as_ref().map_or_else(String::new, |why| format!("; {why}"));
-                format!("joining {} for block {block}, drain in {}{hindrance}", rules.cluster, until(timeline.drain_at))
+                let hindrance =
+                    state.hindrance.as_ref().map_or_else(String::new, |why| format!("; {why}"));
+                format!(
+                    "joining {} for block {block}, drain in {}{hindrance}",
+                    rules.cluster,
+                    until(timeline.drain_at)
+                )
             }
         },
-        Phase::Serving => format!("serving block {block}, {}, drain in {}", tasks(state), until(timeline.drain_at)),
+        Phase::Serving => format!(
+            "serving block {block}, {}, drain in {}",
+            tasks(state),
+            until(timeline.drain_at)
+        ),
         Phase::Draining => {
             let word = if state.drained { "draining" } else { "setting DRAINING in" };
             format!("{word} block {block}, {}, stop in {}", tasks(state), until(timeline.stop_at))
         }
-        Phase::Stopping => format!("stopping {} of block {block}, end in {}", tasks(state), until(timeline.end)),
+        Phase::Stopping => {
+            format!("stopping {} of block {block}, end in {}", tasks(state), until(timeline.end))
+        }
         Phase::Leaving => {
             let what = match state.leave {
                 LeaveStep::StopEcsAgent => "stopping the ECS agent",
@@ -35,7 +46,10 @@ pub(crate) fn line(block: &str, rules: &Rules, state: &State, now: Timestamp) ->
                 LeaveStep::Find | LeaveStep::Inspect => "looking for a late registration",
                 LeaveStep::Deregister | LeaveStep::Done => "deregistering",
             };
-            format!("leaving block {block}, {what}, power off in {} at the latest", until(timeline.end))
+            format!(
+                "leaving block {block}, {what}, power off in {} at the latest",
+                until(timeline.end)
+            )
         }
         Phase::Gone => format!("block {block} is over, powering off"),
     }
@@ -86,14 +100,24 @@ mod tests {
     fn the_line_tells_what_goes_on_and_what_is_next() {
         let (rules, state) = (testing::rules(), testing::state());
         let now = state.timeline.drain_at - SignedDuration::from_mins(41);
-        assert_eq!(line("sb-1f2c", &rules, &state, now), "joining c for block sb-1f2c, drain in 41 min");
+        assert_eq!(
+            line("sb-1f2c", &rules, &state, now),
+            "joining c for block sb-1f2c, drain in 41 min"
+        );
         let joined = Registration { instance: "arn:1".into(), cluster: "c".into() };
         let (state, _) = rules.step(&state, now, Event::Registered(joined));
-        let (state, _) = rules.step(&state, now, Event::OnHost(Some([("t".to_owned(), OnHost::Live)].into())));
-        assert_eq!(line("sb-1f2c", &rules, &state, now), "serving block sb-1f2c, 1 task, drain in 41 min");
+        let (state, _) =
+            rules.step(&state, now, Event::OnHost(Some([("t".to_owned(), OnHost::Live)].into())));
+        assert_eq!(
+            line("sb-1f2c", &rules, &state, now),
+            "serving block sb-1f2c, 1 task, drain in 41 min"
+        );
         let now = state.timeline.drain_at;
         let (state, _) = rules.step(&state, now, Event::Tick);
-        assert!(line("sb-1f2c", &rules, &state, now).starts_with("setting DRAINING in block sb-1f2c, 1 task, stop in"));
+        assert!(
+            line("sb-1f2c", &rules, &state, now)
+                .starts_with("setting DRAINING in block sb-1f2c, 1 task, stop in")
+        );
         let (state, _) = rules.step(&state, state.timeline.end, Event::Tick);
         assert_eq!(line("sb-1f2c", &rules, &state, now), "block sb-1f2c is over, powering off");
     }

@@ -1,4 +1,5 @@
-//! The log: lines for people or JSON objects, on standard error, from where systemd takes them into the journal.
+//! The log: lines for people or JSON objects, on standard error, from where systemd takes them into
+//! the journal.
 
 use tracing::Subscriber;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -9,8 +10,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use crate::settings::LogFormat;
 use crate::status::problems::Problems;
 
-/// Takes what is logged, and writes it in this format; problems are shown to `problems` too. `verbose` lets through what the
-/// watchers see.
+/// Takes what is logged, and writes it in this format; problems are shown to `problems` too.
+/// `verbose` lets through what the watchers see.
 pub fn subscriber<W>(
     format: LogFormat,
     verbose: bool,
@@ -20,11 +21,14 @@ pub fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Clone + Send + Sync + 'static,
 {
-    // The SDK's own debug output holds requests and answers, credentials among them: it is never let through.
+    // The SDK's own debug output holds requests and answers, credentials among them: it is never
+    // let through.
     let own = if verbose { LevelFilter::DEBUG } else { LevelFilter::INFO };
-    // Not an EnvFilter, which nothing would feed: it brings a quarter of a megabyte of regular expressions.
+    // Not an EnvFilter, which nothing would feed: it brings a quarter of a megabyte of regular
+    // expressions.
     let filter = Targets::new().with_default(LevelFilter::WARN).with_target("spotblock_agent", own);
-    let text = (format == LogFormat::Text).then(|| fmt::layer().with_writer(writer.clone()).with_ansi(false));
+    let text = (format == LogFormat::Text)
+        .then(|| fmt::layer().with_writer(writer.clone()).with_ansi(false));
     let json = (format == LogFormat::Json)
         .then(|| fmt::layer().with_writer(writer).with_ansi(false).json().flatten_event(true));
     tracing_subscriber::registry().with(filter).with(problems).with(text).with(json)
@@ -60,7 +64,8 @@ mod tests {
             || {
                 tracing::info!(from = "serving", to = "draining", why = "drain-time", "transition");
                 tracing::debug!("what a watcher sees");
-                tracing::debug!(target: "aws_smithy_runtime", secret = "x", "a request with its credentials");
+                tracing::debug!(target: "aws_smithy_runtime", secret = "x", "a request with its \
+                    credentials");
                 tracing::info!(target: "hyper", "a connection");
                 tracing::warn!(target: "aws_config", "somebody else's warning");
             },
@@ -79,7 +84,8 @@ mod tests {
         let lines: Vec<serde_json::Value> =
             json.lines().map(|line| serde_json::from_str(line).expect("an object")).collect();
         assert_eq!(lines.len(), 2, "{json}");
-        let told = ["message", "from", "to", "why", "level"].map(|key| lines[0][key].as_str().expect(key));
+        let told =
+            ["message", "from", "to", "why", "level"].map(|key| lines[0][key].as_str().expect(key));
         assert_eq!(told, ["transition", "serving", "draining", "drain-time", "INFO"]);
     }
 
@@ -88,9 +94,18 @@ mod tests {
     fn of_others_words_only_warnings_are_logged_however_much_is_asked_for() {
         for format in [LogFormat::Text, LogFormat::Json] {
             let (usual, verbose) = (logged(format, false), logged(format, true));
-            assert!(!usual.contains("what a watcher sees") && verbose.contains("what a watcher sees"), "{verbose}");
-            assert!(usual.contains("somebody else's warning") && verbose.contains("somebody else's warning"));
-            assert!(!verbose.contains("credentials") && !verbose.contains("a connection"), "{verbose}");
+            assert!(
+                !usual.contains("what a watcher sees") && verbose.contains("what a watcher sees"),
+                "{verbose}"
+            );
+            assert!(
+                usual.contains("somebody else's warning")
+                    && verbose.contains("somebody else's warning")
+            );
+            assert!(
+                !verbose.contains("credentials") && !verbose.contains("a connection"),
+                "{verbose}"
+            );
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Metrics in Prometheus's text format, over HTTP, only where the settings say so: jobs share the host's network and
-//! can read what it listens on.
+//! Metrics in Prometheus's text format, over HTTP, only where the settings say so: jobs share the
+//! host's network and can read what it listens on.
 
 use std::fmt::Write as _;
 use std::io;
@@ -25,7 +25,11 @@ pub(crate) async fn serve(listener: TcpListener, published: Arc<PublishedState>)
     let connections = ConnectionLimit::new();
     loop {
         let accepted = async { listener.accept().await.map(|(stream, _)| stream) };
-        connections.serve_one("the metrics' port", accepted, |stream| answer(stream, Arc::clone(&published))).await;
+        connections
+            .serve_one("the metrics' port", accepted, |stream| {
+                answer(stream, Arc::clone(&published))
+            })
+            .await;
     }
 }
 
@@ -36,13 +40,15 @@ async fn answer(mut stream: TcpStream, published: Arc<PublishedState>) -> io::Re
             break;
         }
     }
-    let (status, body) = if request.starts_with(b"GET /metrics ") || request.starts_with(b"GET /metrics?") {
-        ("200 OK", text(&published.report()))
-    } else {
-        ("404 Not Found", "metrics are at /metrics\n".to_owned())
-    };
+    let (status, body) =
+        if request.starts_with(b"GET /metrics ") || request.starts_with(b"GET /metrics?") {
+            ("200 OK", text(&published.report()))
+        } else {
+            ("404 Not Found", "metrics are at /metrics\n".to_owned())
+        };
     let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: \
+         {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).await?;
@@ -64,7 +70,12 @@ pub(crate) fn text(report: &Report) -> String {
     let version = label("version", &report.version);
     family("agent_info", "gauge", "The agent's version.", &[(format!("{{{version}}}"), 1.0)]);
     let skew = seconds(report.skew_millis);
-    family("clock_skew_seconds", "gauge", "How far the host's wall clock is ahead.", &[(String::new(), skew)]);
+    family(
+        "clock_skew_seconds",
+        "gauge",
+        "How far the host's wall clock is ahead.",
+        &[(String::new(), skew)],
+    );
     family(
         "transitions_total",
         "counter",
@@ -76,22 +87,40 @@ pub(crate) fn text(report: &Report) -> String {
         .iter()
         .map(|problem| (format!("{{{}}}", label("what", &problem.what)), count(problem.count)))
         .collect();
-    family("problems_total", "counter", "Problems that were logged, by kind; at most 32 kinds.", &problems);
+    family(
+        "problems_total",
+        "counter",
+        "Problems that were logged, by kind; at most 32 kinds.",
+        &problems,
+    );
     let Some(life) = &report.life else { return text };
-    let labels =
-        [label("block", &life.block), label("instance", &life.instance), label("environment", &life.environment)];
+    let labels = [
+        label("block", &life.block),
+        label("instance", &life.instance),
+        label("environment", &life.environment),
+    ];
     family("block_info", "gauge", "The block.", &[(format!("{{{}}}", labels.join(",")), 1.0)]);
-    let states =
-        PHASES.map(|phase| (format!("{{{}}}", label("state", phase.word())), f64::from(u8::from(phase == life.state))));
+    let states = PHASES.map(|phase| {
+        (format!("{{{}}}", label("state", phase.word())), f64::from(u8::from(phase == life.state)))
+    });
     family("state", "gauge", "1 for the state that the agent is in.", &states);
-    let live = u32::try_from(life.tasks.values().filter(|task| task.live).count()).unwrap_or(u32::MAX);
-    family("tasks_live", "gauge", "Tasks of which a container may still run.", &[(String::new(), live.into())]);
+    let live =
+        u32::try_from(life.tasks.values().filter(|task| task.live).count()).unwrap_or(u32::MAX);
+    family(
+        "tasks_live",
+        "gauge",
+        "Tasks of which a container may still run.",
+        &[(String::new(), live.into())],
+    );
     let until = |name: &str, at: Timestamp| {
         let millis = i64::try_from(report.now.duration_until(at).as_millis()).unwrap_or(i64::MAX);
         (format!("{{{}}}", label("moment", name)), seconds(millis))
     };
-    let moments =
-        [until("drain", life.timeline.drain_at), until("stop", life.timeline.stop_at), until("end", life.timeline.end)];
+    let moments = [
+        until("drain", life.timeline.drain_at),
+        until("stop", life.timeline.stop_at),
+        until("end", life.timeline.end),
+    ];
     family("seconds_until", "gauge", "Seconds until a moment of the block.", &moments);
     text
 }
@@ -128,12 +157,19 @@ mod tests {
     #[tokio::test]
     async fn metrics_are_given_out_at_their_path() {
         let world = World::at(at("2026-11-24T10:05:00Z"));
-        let published = Arc::new(PublishedState::new(world.ports().clock, Problems::default(), Record::nowhere()));
+        let published = Arc::new(PublishedState::new(
+            world.ports().clock,
+            Problems::default(),
+            Record::nowhere(),
+        ));
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let address = listener.local_addr().expect("its address");
         tokio::spawn(serve(listener, Arc::clone(&published)));
         let early = get(address, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
-        assert!(early.contains("spotblock_agent_info{version=") && !early.contains("spotblock_state"), "{early}");
+        assert!(
+            early.contains("spotblock_agent_info{version=") && !early.contains("spotblock_state"),
+            "{early}"
+        );
         published.publish(&saved());
         let answer = get(address, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
         for wanted in [

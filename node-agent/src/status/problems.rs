@@ -1,4 +1,5 @@
-//! What went wrong lately. It listens to the log, so that nothing which is logged as a problem is missing here.
+//! What went wrong lately. It listens to the log, so that nothing which is logged as a problem is
+//! missing here.
 
 use std::collections::VecDeque;
 use std::fmt::{Debug, Write as _};
@@ -13,7 +14,8 @@ use tracing_subscriber::layer::Context;
 
 use crate::ports::Clock;
 
-/// How many kinds of problems are kept. The code knows some fifty; a host that has more at once has worse ones.
+/// How many kinds of problems are kept. The code knows some fifty; a host that has more at once has
+/// worse ones.
 const KINDS: usize = 32;
 
 /// How many characters of why are kept: some errors repeat a line of what they could not read.
@@ -113,17 +115,23 @@ mod tests {
     fn warnings_and_errors_are_kept_by_kind_and_counted() {
         let problems = Problems::default();
         let clock: Arc<dyn Clock> = Arc::new(crate::clock::BootClock::new());
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(problems.clone()), || {
-            tracing::warn!(error = "early", "IMDS doesn't answer");
-            problems.goes_by(clock);
-            tracing::info!("all is well");
-            tracing::error!(error = %"full", "the state can't be saved");
-            tracing::warn!(error = "late", "IMDS doesn't answer");
-            tracing::warn!(target: "elsewhere", "not ours");
-        });
+        tracing::subscriber::with_default(
+            tracing_subscriber::registry().with(problems.clone()),
+            || {
+                tracing::warn!(error = "early", "IMDS doesn't answer");
+                problems.goes_by(clock);
+                tracing::info!("all is well");
+                tracing::error!(error = %"full", "the state can't be saved");
+                tracing::warn!(error = "late", "IMDS doesn't answer");
+                tracing::warn!(target: "elsewhere", "not ours");
+            },
+        );
         let all = problems.all();
         assert_eq!(all.len(), 2, "{all:?}");
-        assert_eq!((all[0].what.as_str(), all[0].error.as_str()), ("the state can't be saved", "full"));
+        assert_eq!(
+            (all[0].what.as_str(), all[0].error.as_str()),
+            ("the state can't be saved", "full")
+        );
         assert_eq!((all[1].error.as_str(), all[1].count), ("late", 2));
         assert!(all[1].last.is_some());
     }

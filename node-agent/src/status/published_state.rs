@@ -39,7 +39,14 @@ impl PublishedState {
     #[must_use]
     pub(crate) fn new(clock: Arc<dyn Clock>, problems: Problems, record: Record) -> Self {
         let power_off = watch::Sender::new(Timestamp::MAX);
-        Self { clock, problems, wrong_settings: Vec::new(), record, seen: Mutex::default(), power_off }
+        Self {
+            clock,
+            problems,
+            wrong_settings: Vec::new(),
+            record,
+            seen: Mutex::default(),
+            power_off,
+        }
     }
 
     /// The same, where this is wrong in the host's settings.
@@ -63,7 +70,9 @@ impl PublishedState {
                 if old.state.phase != saved.state.phase {
                     seen.transitions += 1;
                 }
-                record::changes(now, &old.state, &saved.state).into_iter().for_each(|entry| self.record.note(entry));
+                record::changes(now, &old.state, &saved.state)
+                    .into_iter()
+                    .for_each(|entry| self.record.note(entry));
             }
             None => self.record.note(record::begins(now, saved)),
         }

@@ -1,5 +1,5 @@
-//! The record: what happened when, a JSON object a line, for those who ask afterwards. It is kept small, and a disk
-//! that fails or hangs holds up nothing but the record.
+//! The record: what happened when, a JSON object a line, for those who ask afterwards. It is kept
+//! small, and a disk that fails or hangs holds up nothing but the record.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use crate::lifecycle::{Phase, State, Task};
 use crate::ports::Saved;
 
-/// A file that has grown beyond this is put aside; one older one is kept. A block of 200 tasks writes some 100 KB.
+/// A file that has grown beyond this is put aside; one older one is kept. A block of 200 tasks
+/// writes some 100 KB.
 const LONGEST: u64 = 512 * 1024;
 
 /// How many entries may wait for the disk. What comes then is lost: the log has it.
@@ -121,7 +122,9 @@ pub(crate) fn changes(now: Timestamp, old: &State, new: &State) -> Vec<Value> {
             "end": timeline.end,
         }));
     }
-    if let Some(registration) = new.registration.as_ref().filter(|new| old.registration.as_ref() != Some(*new)) {
+    if let Some(registration) =
+        new.registration.as_ref().filter(|new| old.registration.as_ref() != Some(*new))
+    {
         let (instance, cluster) = (&registration.instance, &registration.cluster);
         entries.push(json!({"at": now, "what": "registered", "container_instance": instance, "cluster": cluster}));
     }
@@ -144,7 +147,13 @@ pub(crate) fn changes(now: Timestamp, old: &State, new: &State) -> Vec<Value> {
     entries
 }
 
-fn task_changes(now: Timestamp, arn: &str, old: Option<&Task>, new: &Task, entries: &mut Vec<Value>) {
+fn task_changes(
+    now: Timestamp,
+    arn: &str,
+    old: Option<&Task>,
+    new: &Task,
+    entries: &mut Vec<Value>,
+) {
     let mut note = |what: &str| entries.push(json!({"at": now, "what": what, "task": arn}));
     if old.is_none() {
         note("task-seen");
@@ -163,7 +172,8 @@ fn task_changes(now: Timestamp, arn: &str, old: Option<&Task>, new: &Task, entri
 
 /// How it ended, in the record and in the log.
 fn summary(now: Timestamp, state: &State) -> Value {
-    let count = |wanted: fn(&Task) -> bool| state.tasks.values().filter(|task| wanted(task)).count();
+    let count =
+        |wanted: fn(&Task) -> bool| state.tasks.values().filter(|task| wanted(task)).count();
     let (finished, stopped, unfinished) = (
         count(|task| task.is_over() && task.stop.is_none()),
         count(|task| task.is_over() && task.stop.is_some()),
@@ -194,11 +204,13 @@ mod tests {
         let joined = Registration { instance: "arn:1".into(), cluster: "c".into() };
         let (serving, _) = rules.step(&first, now, Event::Registered(joined));
         assert_eq!(whats(&changes(now, &first, &serving)), ["registered", "transition"]);
-        let (busy, _) = rules.step(&serving, now, Event::OnHost(Some([("t".to_owned(), OnHost::Live)].into())));
+        let (busy, _) =
+            rules.step(&serving, now, Event::OnHost(Some([("t".to_owned(), OnHost::Live)].into())));
         assert_eq!(whats(&changes(now, &serving, &busy)), ["task-seen"]);
         let mut gone = busy.clone();
         let task = gone.tasks.get_mut("t").expect("the task");
-        (task.on_host, task.stopped_for_ecs, task.stop) = (Some(OnHost::Stopped), true, Some(Default::default()));
+        (task.on_host, task.stopped_for_ecs, task.stop) =
+            (Some(OnHost::Stopped), true, Some(Default::default()));
         (gone.phase, gone.drained) = (Phase::Gone, true);
         let entries = changes(now, &busy, &gone);
         assert_eq!(
@@ -224,7 +236,10 @@ mod tests {
         record.note(json!({"what": "one"}));
         record.note(json!({"what": "two"}));
         drop(record);
-        assert_eq!(std::fs::read_to_string(&path).expect("written"), "{\"what\":\"one\"}\n{\"what\":\"two\"}\n");
+        assert_eq!(
+            std::fs::read_to_string(&path).expect("written"),
+            "{\"what\":\"one\"}\n{\"what\":\"two\"}\n"
+        );
         std::fs::write(&path, vec![b'x'; 600 * 1024]).expect("a long one");
         append(&path, &json!({"what": "three"})).expect("appended");
         assert_eq!(std::fs::read_to_string(&path).expect("a new file"), "{\"what\":\"three\"}\n");

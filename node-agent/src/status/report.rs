@@ -104,7 +104,11 @@ impl Life {
             noticed: state.noticed,
             drained: state.drained,
             registration: state.registration.clone(),
-            tasks: state.tasks.iter().map(|(arn, task)| (arn.clone(), TaskReport::of(task))).collect(),
+            tasks: state
+                .tasks
+                .iter()
+                .map(|(arn, task)| (arn.clone(), TaskReport::of(task)))
+                .collect(),
         }
     }
 }
@@ -133,7 +137,8 @@ impl TaskReport {
 fn relative(now: Timestamp, at: Timestamp) -> String {
     let ahead = now.duration_until(at);
     let distance = length(ahead.abs());
-    let distance = if ahead.is_negative() { format!("{distance} ago") } else { format!("in {distance}") };
+    let distance =
+        if ahead.is_negative() { format!("{distance} ago") } else { format!("in {distance}") };
     format!("{} UTC  {distance}", at.strftime("%Y-%m-%d %H:%M:%S"))
 }
 
@@ -157,7 +162,11 @@ impl fmt::Display for Report {
         }
         for problem in &self.problems {
             let last = problem.last.map(|at| relative(self.now, at)).unwrap_or_default();
-            let why = if problem.error.is_empty() { String::new() } else { format!(": {}", problem.error) };
+            let why = if problem.error.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", problem.error)
+            };
             writeln!(f, "  problem      {last}  {}{why} ({} times)", problem.what, problem.count)?;
         }
         Ok(())
@@ -201,7 +210,10 @@ mod tests {
     #[test]
     fn people_read_where_the_agent_is_and_what_comes_when() {
         let mut saved = saved();
-        saved.state.tasks.insert("arn:task".into(), Task { on_host: Some(OnHost::Live), ..Task::default() });
+        saved
+            .state
+            .tasks
+            .insert("arn:task".into(), Task { on_host: Some(OnHost::Live), ..Task::default() });
         let report = Report {
             version: "0.1.0".into(),
             process: 7,

@@ -41,9 +41,12 @@ pub(crate) fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Reaches a socket at its path, or by way of its folder where the path is too long: a root folder may be anywhere.
+/// Reaches a socket at its path, or by way of its folder where the path is too long: a root folder
+/// may be anywhere.
 fn reached<T>(path: &Path, reach: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
-    let (true, Some(folder), Some(name)) = (path.as_os_str().len() > LONGEST, path.parent(), path.file_name()) else {
+    let (true, Some(folder), Some(name)) =
+        (path.as_os_str().len() > LONGEST, path.parent(), path.file_name())
+    else {
         return reach(path);
     };
     let folder = File::open(folder)?;
@@ -55,14 +58,19 @@ pub(crate) async fn serve(listener: UnixListener, published: Arc<PublishedState>
     let connections = ConnectionLimit::new();
     loop {
         let accepted = async { listener.accept().await.map(|(stream, _)| stream) };
-        connections.serve_one("the status socket", accepted, |stream| answer(stream, Arc::clone(&published))).await;
+        connections
+            .serve_one("the status socket", accepted, |stream| {
+                answer(stream, Arc::clone(&published))
+            })
+            .await;
     }
 }
 
 async fn answer(mut stream: UnixStream, published: Arc<PublishedState>) -> io::Result<()> {
     let mut asked = [0; STATUS.len()];
     stream.read_exact(&mut asked).await?;
-    let json = if asked == STATUS { serde_json::to_vec(&published.report())? } else { b"{}".to_vec() };
+    let json =
+        if asked == STATUS { serde_json::to_vec(&published.report())? } else { b"{}".to_vec() };
     stream.write_all(&json).await?;
     stream.shutdown().await
 }
@@ -113,10 +121,14 @@ mod tests {
             async move { tokio::task::spawn_blocking(move || ask(&path)).await.expect("no panic") }
         };
         assert_eq!(ask_it().await.expect("an answer").life, None);
-        let store = PublishingStore { inner: Arc::clone(&world), published: Arc::clone(&published) };
+        let store =
+            PublishingStore { inner: Arc::clone(&world), published: Arc::clone(&published) };
         store.save(&saved()).await.expect("saved");
-        PublishingSupervisor { inner: crate::adapters::systemd::Systemd, published: Arc::clone(&published) }
-            .status("joining");
+        PublishingSupervisor {
+            inner: crate::adapters::systemd::Systemd,
+            published: Arc::clone(&published),
+        }
+        .status("joining");
         let report = ask_it().await.expect("an answer");
         assert_eq!(report.text, "joining");
         assert_eq!(report.life.expect("a life").block, "sb-1f2c");
@@ -137,7 +149,10 @@ mod tests {
         ));
         let served = tokio::spawn(serve(listen(&path).expect("a socket"), published));
         assert_eq!(std::fs::metadata(&path).expect("it is there").mode() & 0o777, 0o600);
-        tokio::task::spawn_blocking(move || ask(&path)).await.expect("no panic").expect("an answer");
+        tokio::task::spawn_blocking(move || ask(&path))
+            .await
+            .expect("no panic")
+            .expect("an answer");
         served.abort();
     }
 
@@ -145,12 +160,22 @@ mod tests {
     #[test]
     fn wrong_settings_are_in_the_status_line_and_in_the_report() {
         let world = World::at(crate::testing::at("2026-11-24T10:00:00Z"));
+        let published = PublishedState::new(
+            world.ports().clock,
+            Problems::default(),
+            crate::status::record::Record::nowhere(),
+        );
         let published =
-            PublishedState::new(world.ports().clock, Problems::default(), crate::status::record::Record::nowhere());
-        let published = Arc::new(published.with_wrong_settings(vec!["log is no log".into(), "more".into()]));
-        PublishingSupervisor { inner: crate::adapters::systemd::Systemd, published: Arc::clone(&published) }
-            .status("joining");
-        assert_eq!(published.report().text, "joining; settings are wrong, defaults hold: log is no log");
+            Arc::new(published.with_wrong_settings(vec!["log is no log".into(), "more".into()]));
+        PublishingSupervisor {
+            inner: crate::adapters::systemd::Systemd,
+            published: Arc::clone(&published),
+        }
+        .status("joining");
+        assert_eq!(
+            published.report().text,
+            "joining; settings are wrong, defaults hold: log is no log"
+        );
         assert_eq!(published.report().wrong_settings, ["log is no log", "more"]);
     }
 
@@ -166,9 +191,12 @@ mod tests {
             crate::status::record::Record::nowhere(),
         ));
         tokio::spawn(serve(listen(&path).expect("a socket"), published));
-        let silent: Vec<Asking> = (0..AT_ONCE).map(|_| Asking::connect(&path).expect("connected")).collect();
+        let silent: Vec<Asking> =
+            (0..AT_ONCE).map(|_| Asking::connect(&path).expect("connected")).collect();
         let again = path.clone();
-        let answers = tokio::task::spawn_blocking(move || (0..2).map(|_| ask(&again).is_ok()).collect::<Vec<bool>>());
+        let answers = tokio::task::spawn_blocking(move || {
+            (0..2).map(|_| ask(&again).is_ok()).collect::<Vec<bool>>()
+        });
         let answers = answers.await.expect("no panic");
         assert!(answers.contains(&true), "{answers:?}");
         drop(silent);

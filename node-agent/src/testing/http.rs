@@ -48,7 +48,8 @@ async fn converse(stream: TcpStream, answer: &(impl Fn(Request) -> Reply + Sync)
     loop {
         let request = read(&mut stream).await?;
         let (status, headers, body) = answer(request);
-        let head = format!("HTTP/1.1 {status} Said\r\nContent-Length: {}\r\n{headers}\r\n", body.len());
+        let head =
+            format!("HTTP/1.1 {status} Said\r\nContent-Length: {}\r\n{headers}\r\n", body.len());
         stream.write_all(&[head.as_bytes(), &body].concat()).await.ok()?;
         stream.flush().await.ok()?;
     }

@@ -57,11 +57,21 @@ pub(crate) fn state() -> State {
 }
 
 pub(crate) fn anchor() -> Anchor {
-    Anchor { boot_id: "b".into(), booted_at: at("2026-11-24T10:00:00Z"), source: AnchorSource::Date }
+    Anchor {
+        boot_id: "b".into(),
+        booted_at: at("2026-11-24T10:00:00Z"),
+        source: AnchorSource::Date,
+    }
 }
 
 pub(crate) fn saved() -> Saved {
-    Saved { version: SAVED_VERSION, identity: identity(), config: config(), anchor: anchor(), state: state() }
+    Saved {
+        version: SAVED_VERSION,
+        identity: identity(),
+        config: config(),
+        anchor: anchor(),
+        state: state(),
+    }
 }
 
 /// What a fresh process finds on the disk: what isn't written isn't there afterwards.

@@ -15,8 +15,8 @@ pub(crate) const ON_SPOT: Duration = Duration::from_secs(1);
 /// How often any other instance does: AWS asks for at least this.
 pub(crate) const ELSEWHERE: Duration = Duration::from_secs(5);
 
-/// Looks for a notice for ever, and tells `looked` after each look. Whatever IMDS answers in its place, the next look
-/// may find one.
+/// Looks for a notice for ever, and tells `looked` after each look. Whatever IMDS answers in its
+/// place, the next look may find one.
 pub(crate) async fn watch(
     metadata: Arc<dyn Metadata>,
     every: Duration,
@@ -40,7 +40,8 @@ pub(crate) async fn watch(
             Err(error) => failures.failed("looking for an interruption notice", &error),
         }
         looked.send_replace(());
-        // From beat to beat, not from answer to look: a slow answer must not make the next notice late.
+        // From beat to beat, not from answer to look: a slow answer must not make the next notice
+        // late.
         context.beat(every).await;
     }
 }

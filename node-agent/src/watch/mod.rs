@@ -1,5 +1,5 @@
-//! Watchers: each polls a port and emits [`Event`]s. They decide nothing. All of them look at the beats of one clock
-//! ([`Beat`]), so that the process is woken for them together.
+//! Watchers: each polls a port and emits [`Event`]s. They decide nothing. All of them look at the
+//! beats of one clock ([`Beat`]), so that the process is woken for them together.
 
 pub(crate) mod interruption;
 pub(crate) mod joining;
@@ -55,8 +55,8 @@ impl WatchContext {
     }
 }
 
-/// How long any port has to answer. Adapters have shorter limits of their own; this one is for the day one doesn't keep
-/// them: a watcher that waits for ever has gone blind.
+/// How long any port has to answer. Adapters have shorter limits of their own; this one is for the
+/// day one doesn't keep them: a watcher that waits for ever has gone blind.
 const ANSWER: Duration = Duration::from_secs(15);
 
 /// What a port answers, or that it doesn't.
@@ -67,8 +67,8 @@ async fn answer<T, E: Display>(asked: impl Future<Output = Result<T, E>>) -> Res
     }
 }
 
-/// Logs a failure when it begins and when it ends, and more and more seldom in between: what it says may change, and the
-/// status shows the last word.
+/// Logs a failure when it begins and when it ends, and more and more seldom in between: what it
+/// says may change, and the status shows the last word.
 #[derive(Debug, Default)]
 struct FailureLog {
     failures: u32,

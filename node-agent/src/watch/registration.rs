@@ -47,7 +47,8 @@ pub(crate) async fn watch_status(cluster: Arc<dyn Cluster>, mut context: WatchCo
     let mut failures = FailureLog::default();
     while !context.events.is_closed() {
         let view = context.view.borrow().clone();
-        let registration = view.registration.filter(|_| (Phase::Serving..=Phase::Stopping).contains(&view.phase));
+        let registration =
+            view.registration.filter(|_| (Phase::Serving..=Phase::Stopping).contains(&view.phase));
         let Some(registration) = registration else {
             context.pause(STATUS).await;
             continue;

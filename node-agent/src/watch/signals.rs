@@ -9,7 +9,8 @@ use super::{FailureLog, WatchContext, answer};
 use crate::lifecycle::{Event, Phase};
 use crate::ports::{Metadata, Signal};
 
-/// How often the old place of the notice is looked at, and the recommendation to leave: AWS asks for at least this.
+/// How often the old place of the notice is looked at, and the recommendation to leave: AWS asks
+/// for at least this.
 const SOON: Duration = Duration::from_secs(5);
 
 /// How often scheduled maintenance, which is days ahead, and the tag are looked for.
@@ -28,15 +29,16 @@ fn looks(is_spot: bool) -> impl Iterator<Item = (Signal, &'static str, Duration)
     on_spot.into_iter().filter(move |_| is_spot).chain(everywhere)
 }
 
-/// Looks for one signal after the other, for ever, when the notice has been looked for: they share IMDS's connection, and
-/// the answer has woken the process already.
+/// Looks for one signal after the other, for ever, when the notice has been looked for: they share
+/// IMDS's connection, and the answer has woken the process already.
 pub(crate) async fn watch(
     metadata: Arc<dyn Metadata>,
     is_spot: bool,
     mut looked: watch::Receiver<()>,
     context: WatchContext,
 ) {
-    let mut looks: Vec<_> = looks(is_spot).map(|look| (look, None, FailureLog::default())).collect();
+    let mut looks: Vec<_> =
+        looks(is_spot).map(|look| (look, None, FailureLog::default())).collect();
     while looked.changed().await.is_ok() && !context.events.is_closed() {
         for ((signal, what, every), last, failures) in &mut looks {
             let beat = Some(context.beat.count(*every));

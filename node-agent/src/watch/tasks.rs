@@ -1,5 +1,5 @@
-//! The tasks on the host, as introspection lists them. It is on the host and free, so it is asked often; ECS is asked
-//! only when this shows nothing.
+//! The tasks on the host, as introspection lists them. It is on the host and free, so it is asked
+//! often; ECS is asked only when this shows nothing.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -45,4 +45,5 @@ pub struct Queue {
 }
 
 /// The statuses of a job, in the order of its life.
-pub const JOB_STATES: [&str; 7] = ["SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED"];
+pub const JOB_STATES: [&str; 7] =
+    ["SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED"];

@@ -1,4 +1,5 @@
-//! A block as AWS shows it: its record, its spot requests, its reservations, its instances; and whether it lives.
+//! A block as AWS shows it: its record, its spot requests, its reservations, its instances; and
+//! whether it lives.
 
 use std::collections::BTreeSet;
 
@@ -31,8 +32,8 @@ pub struct Block {
     pub reservations: Vec<CapacityReservation>,
     /// Its instances.
     pub instances: Vec<Instance>,
-    /// Instances that are up and carry its marks, of which only their spot requests, which couldn't be read, say whose
-    /// they are.
+    /// Instances that are up and carry its marks, of which only their spot requests, which couldn't
+    /// be read, say whose they are.
     pub unsure: Vec<String>,
     /// What couldn't be read of it.
     pub unread: BTreeSet<Part>,
@@ -63,22 +64,24 @@ impl Life {
 }
 
 impl Block {
-    /// The marks of what belongs to it. Where its record is known, that is the template its instances are
-    /// launched from.
+    /// The marks of what belongs to it. Where its record is known, that is the template its
+    /// instances are launched from.
     #[must_use]
     pub fn marks<'a>(&'a self, environment: &'a str) -> Marks<'a> {
         let template = self.record.as_ref().map(|record| record.template.id());
         Marks::of_block(environment, &self.id).of_template(template)
     }
 
-    /// Whether this request of its may still bring an instance, or has brought one that isn't shown yet.
+    /// Whether this request of its may still bring an instance, or has brought one that isn't shown
+    /// yet.
     #[must_use]
     pub fn may_come(&self, request: &SpotRequest) -> bool {
         match request.status() {
             SpotRequestStatus::Holding => true,
-            SpotRequestStatus::Live => {
-                !self.instances.iter().any(|instance| Some(&instance.id) == request.instance.as_ref())
-            }
+            SpotRequestStatus::Live => !self
+                .instances
+                .iter()
+                .any(|instance| Some(&instance.id) == request.instance.as_ref()),
             SpotRequestStatus::Failed | SpotRequestStatus::Over => false,
         }
     }
@@ -89,7 +92,8 @@ impl Block {
         self.record.as_ref().is_some_and(|record| record.reported.is_some())
     }
 
-    /// Whether a run has told its user that it came to nothing. Instances with jobs may still be on their way out.
+    /// Whether a run has told its user that it came to nothing. Instances with jobs may still be on
+    /// their way out.
     #[must_use]
     pub fn is_given_up(&self) -> bool {
         self.is_reported() && self.record.as_ref().is_some_and(|record| record.outcome.is_some())
@@ -105,7 +109,11 @@ impl Block {
     #[must_use]
     pub fn life(&self, now: Timestamp) -> Life {
         let standings = || self.requests.iter().map(SpotRequest::status);
-        if self.instances.iter().any(|instance| instance.is_up() && self.end_of(instance).is_none_or(|end| now < end)) {
+        if self
+            .instances
+            .iter()
+            .any(|instance| instance.is_up() && self.end_of(instance).is_none_or(|end| now < end))
+        {
             return Life::Live;
         }
         if standings().any(|standing| standing == SpotRequestStatus::Holding) {
@@ -113,37 +121,49 @@ impl Block {
         }
         // Fulfilled, and the instance isn't shown yet.
         let shown = |id: &String| self.instances.iter().any(|instance| instance.id == *id);
-        let coming =
-            |it: &&SpotRequest| it.status() == SpotRequestStatus::Live && !it.instance.as_ref().is_some_and(shown);
+        let coming = |it: &&SpotRequest| {
+            it.status() == SpotRequestStatus::Live && !it.instance.as_ref().is_some_and(shown)
+        };
         if self.requests.iter().any(|request| coming(&request)) {
             return Life::Live;
         }
         match &self.record {
             // What it reserved is to be given back yet.
-            Some(record) if record.outcome.is_some() && self.holds_a_reservation() => Life::Requested,
+            Some(record) if record.outcome.is_some() && self.holds_a_reservation() => {
+                Life::Requested
+            }
             Some(record) if record.outcome.is_some() => Life::Refused,
-            Some(record) if now < record.spec.late() && self.may_still_be_bought(record) => Life::Recorded,
+            Some(record) if now < record.spec.late() && self.may_still_be_bought(record) => {
+                Life::Recorded
+            }
             _ => Life::Ended,
         }
     }
 
     /// Whether an attempt is left of which nothing has come.
     fn may_still_be_bought(&self, record: &Record) -> bool {
-        let Some(attempt) = record.attempt().filter(|_| record.ended.is_none()) else { return false };
+        let Some(attempt) = record.attempt().filter(|_| record.ended.is_none()) else {
+            return false;
+        };
         // Its capacity block goes on, but its instances came, and are gone.
         if record.reported.is_some() && record.spec.reserved.is_some() {
             return false;
         }
         let of_it = |made: Option<u32>| made == Some(attempt.number);
-        let bought = |it: &SpotRequest| of_it(attempt_of(&it.tags)) && it.status() != SpotRequestStatus::Failed;
-        !self.requests.iter().any(bought) && !self.instances.iter().any(|it| of_it(self.attempt_of(it)))
+        let bought = |it: &SpotRequest| {
+            of_it(attempt_of(&it.tags)) && it.status() != SpotRequestStatus::Failed
+        };
+        !self.requests.iter().any(bought)
+            && !self.instances.iter().any(|it| of_it(self.attempt_of(it)))
     }
 
-    /// The attempt that brought an instance: its spot request's, for a request's tags don't reach its instance.
+    /// The attempt that brought an instance: its spot request's, for a request's tags don't reach
+    /// its instance.
     #[must_use]
     pub fn attempt_of(&self, instance: &Instance) -> Option<u32> {
         let brought = |it: &&SpotRequest| it.instance.as_ref() == Some(&instance.id);
-        let tags = self.requests.iter().find(brought).map_or(&instance.tags, |request| &request.tags);
+        let tags =
+            self.requests.iter().find(brought).map_or(&instance.tags, |request| &request.tags);
         attempt_of(tags)
     }
 
@@ -181,7 +201,8 @@ impl Block {
         instance.tags.get(tag::END).and_then(|text| text.parse().ok())
     }
 
-    /// When its block ends after that: the tag is the end that AWS gives, a capacity block's before that is taken back.
+    /// When its block ends after that: the tag is the end that AWS gives, a capacity block's before
+    /// that is taken back.
     fn moved_end_of(&self, instance: &Instance) -> Option<Timestamp> {
         let moved = self.moved_to(instance)?;
         let reserved = self.record.as_ref().and_then(|record| record.spec.reserved.as_ref());
@@ -195,11 +216,14 @@ impl Block {
     #[must_use]
     pub fn timeline(&self, config: &NodeConfig, instance: &Instance) -> Timeline {
         let mut config = config.clone();
-        if let (Some(record), Some(source)) = (&self.record, self.source_of(instance).map(source::rules)) {
+        if let (Some(record), Some(source)) =
+            (&self.record, self.source_of(instance).map(source::rules))
+        {
             source.configure(&mut config, &record.spec);
         }
         let own = Timeline::new(&config, instance.launched);
-        let moved = self.moved_to(instance).map(|end| Timeline::moved_to(&config, instance.launched, end));
+        let moved =
+            self.moved_to(instance).map(|end| Timeline::moved_to(&config, instance.launched, end));
         moved.filter(|moved| moved.end > own.end).unwrap_or(own)
     }
 
@@ -215,12 +239,15 @@ impl Block {
     }
 }
 
-/// The block that `up` continues: the newest that goes on. With `new` it is continued only until a run has told how it
-/// came up, for then this run is that run's repetition.
+/// The block that `up` continues: the newest that goes on. With `new` it is continued only until a
+/// run has told how it came up, for then this run is that run's repetition.
 #[must_use]
 pub fn current(blocks: &[Block], now: Timestamp, new: bool) -> Option<&Block> {
     let goes_on = |block: &&Block| {
-        block.record.is_some() && block.life(now).goes_on() && !block.is_given_up() && !block.is_being_ended()
+        block.record.is_some()
+            && block.life(now).goes_on()
+            && !block.is_given_up()
+            && !block.is_being_ended()
     };
     let newest = blocks.iter().rev().find(goes_on);
     newest.filter(|block| !new || !block.is_reported())
@@ -235,12 +262,25 @@ pub(crate) mod tests {
     use crate::record::tests::spec;
 
     fn at(minutes: i64) -> Timestamp {
-        "2026-11-24T10:00:00Z".parse::<Timestamp>().expect("a time") + jiff::SignedDuration::from_mins(minutes)
+        "2026-11-24T10:00:00Z".parse::<Timestamp>().expect("a time")
+            + jiff::SignedDuration::from_mins(minutes)
     }
 
-    pub(crate) fn request(id: &str, state: &str, code: &str, instance: Option<&str>) -> SpotRequest {
+    pub(crate) fn request(
+        id: &str,
+        state: &str,
+        code: &str,
+        instance: Option<&str>,
+    ) -> SpotRequest {
         let (state, code, instance) = (state.into(), code.into(), instance.map(str::to_owned));
-        SpotRequest { id: id.into(), state, code, instance, tags: spec().tags_of(1), ..SpotRequest::default() }
+        SpotRequest {
+            id: id.into(),
+            state,
+            code,
+            instance,
+            tags: spec().tags_of(1),
+            ..SpotRequest::default()
+        }
     }
 
     pub(crate) fn instance(id: &str, state: &str, request: Option<&str>) -> Instance {
@@ -285,20 +325,46 @@ pub(crate) mod tests {
         let closed = || request("sir-1", "closed", "instance-terminated-by-user", Some("i-1"));
         let cases = [
             ("recorded", block(vec![], vec![]), 5, Life::Recorded),
-            ("recorded, and a request may still turn up", block(vec![], vec![]), 10, Life::Recorded),
+            (
+                "recorded, and a request may still turn up",
+                block(vec![], vec![]),
+                10,
+                Life::Recorded,
+            ),
             ("recorded, and it is too late for a request", block(vec![], vec![]), 11, Life::Ended),
             ("requested", block(vec![open()], vec![]), 5, Life::Requested),
             ("fulfilled, instance not shown yet", block(vec![active()], vec![]), 5, Life::Live),
-            ("running", block(vec![active()], vec![instance("i-1", "running", None)]), 30, Life::Live),
-            ("running past its end", block(vec![active()], vec![instance("i-1", "running", None)]), 60, Life::Ended),
-            ("gone early", block(vec![closed()], vec![instance("i-1", "terminated", None)]), 30, Life::Ended),
-            ("going", block(vec![closed()], vec![instance("i-1", "shutting-down", None)]), 30, Life::Ended),
+            (
+                "running",
+                block(vec![active()], vec![instance("i-1", "running", None)]),
+                30,
+                Life::Live,
+            ),
+            (
+                "running past its end",
+                block(vec![active()], vec![instance("i-1", "running", None)]),
+                60,
+                Life::Ended,
+            ),
+            (
+                "gone early",
+                block(vec![closed()], vec![instance("i-1", "terminated", None)]),
+                30,
+                Life::Ended,
+            ),
+            (
+                "going",
+                block(vec![closed()], vec![instance("i-1", "shutting-down", None)]),
+                30,
+                Life::Ended,
+            ),
         ];
         for (name, block, minute, expected) in cases {
             assert_eq!(block.life(at(minute)), expected, "{name}");
         }
         let mut refused = block(vec![], vec![]);
-        refused.record.as_mut().expect("a record").outcome = Some("refused:InvalidParameterValue".into());
+        refused.record.as_mut().expect("a record").outcome =
+            Some("refused:InvalidParameterValue".into());
         assert_eq!(refused.life(at(1)), Life::Refused);
         assert!(current(&[refused], at(1), false).is_none());
     }
@@ -326,20 +392,31 @@ pub(crate) mod tests {
             Vec::new(),
             &Found {
                 requests: vec![request("sir-1", "active", "fulfilled", Some("i-1"))],
-                instances: vec![instance("i-1", "running", Some("sir-1")), instance("i-2", "running", None)],
+                instances: vec![
+                    instance("i-1", "running", Some("sir-1")),
+                    instance("i-2", "running", None),
+                ],
                 ..Found::default()
             },
             &BTreeSet::new(),
         );
         assert_eq!(blocks.len(), 1);
         assert!(blocks[0].record.is_none());
-        assert_eq!(blocks[0].instances.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["i-1"]);
+        assert_eq!(
+            blocks[0].instances.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(),
+            ["i-1"]
+        );
         assert!(current(&blocks, at(5), false).is_none(), "nothing says how to continue it");
         let over = assemble(
             "spot-block-test",
             Vec::new(),
             &Found {
-                requests: vec![request("sir-1", "closed", "instance-terminated-by-user", Some("i-1"))],
+                requests: vec![request(
+                    "sir-1",
+                    "closed",
+                    "instance-terminated-by-user",
+                    Some("i-1"),
+                )],
                 instances: vec![instance("i-1", "terminated", Some("sir-1"))],
                 ..Found::default()
             },

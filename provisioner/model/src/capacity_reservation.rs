@@ -24,8 +24,8 @@ pub struct CapacityReservation {
 }
 
 impl CapacityReservation {
-    /// Whether it holds capacity, or will: it is paid for until it is cancelled. AWS lets one be cancelled that is active
-    /// `[V]`, and one that is pending soon is.
+    /// Whether it holds capacity, or will: it is paid for until it is cancelled. AWS lets one be
+    /// cancelled that is active `[V]`, and one that is pending soon is.
     #[must_use]
     pub fn is_held(&self) -> bool {
         matches!(self.state.as_str(), "active" | "pending" | "assessing" | "delayed")

@@ -1,5 +1,6 @@
-//! What a block costs at worst, before anything is bought. All amounts are estimates: they are of instances alone, without
-//! volumes, traffic, addresses or the extra CPU credits of burstable types, and without taxes.
+//! What a block costs at worst, before anything is bought. All amounts are estimates: they are of
+//! instances alone, without volumes, traffic, addresses or the extra CPU credits of burstable
+//! types, and without taxes.
 
 use jiff::SignedDuration;
 use node_contract::Source;
@@ -100,7 +101,8 @@ pub struct Quote {
 pub struct Cost {
     /// What each source asks, type by type.
     pub prices: Vec<Quote>,
-    /// All instances for the whole duration, from the dearest source and type; none where a price has no bound.
+    /// All instances for the whole duration, from the dearest source and type; none where a price
+    /// has no bound.
     pub worst_case_usd_estimate: Option<Dollars>,
     /// The user's limit.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,11 +126,16 @@ impl Known {
     }
 }
 
-/// What an instance-hour can cost at most. Spot prices move up to `max-price`, which without one is the on-demand price
-/// `[V]`. An on-demand fleet is told `max-price` too, as far as AWS keeps to it `[A]`. A reservation is billed at the
-/// on-demand price, whatever `max-price` says. A capacity block has its own price, which its offering names.
+/// What an instance-hour can cost at most. Spot prices move up to `max-price`, which without one is
+/// the on-demand price `[V]`. An on-demand fleet is told `max-price` too, as far as AWS keeps to it
+/// `[A]`. A reservation is billed at the on-demand price, whatever `max-price` says. A capacity
+/// block has its own price, which its offering names.
 #[must_use]
-pub fn at_most(source: Source, max_price: Option<Dollars>, list: Option<Dollars>) -> Option<Dollars> {
+pub fn at_most(
+    source: Source,
+    max_price: Option<Dollars>,
+    list: Option<Dollars>,
+) -> Option<Dollars> {
     match source {
         Source::SpotBlock | Source::Spot => max_price.or(list),
         Source::OnDemand => max_price.into_iter().chain(list).min(),
@@ -171,8 +178,8 @@ pub fn quotes(
     all
 }
 
-/// All instances for the whole duration at the dearest bound; none where one has none. A capacity block is bought as a
-/// whole, and never above `max-cost` (`purchase/capacity_block.rs`). Pure.
+/// All instances for the whole duration at the dearest bound; none where one has none. A capacity
+/// block is bought as a whole, and never above `max-cost` (`purchase/capacity_block.rs`). Pure.
 #[must_use]
 pub fn worst_case(
     quotes: &[Quote],
@@ -189,8 +196,8 @@ pub fn worst_case(
 }
 
 impl Cost {
-    /// Why the block is not to be bought, and what to do: it could cost more than the user's limit, or nobody knows how
-    /// much.
+    /// Why the block is not to be bought, and what to do: it could cost more than the user's limit,
+    /// or nobody knows how much.
     #[must_use]
     pub fn refusal(&self) -> Option<(String, String)> {
         let limit = self.max_cost_usd?;
@@ -199,16 +206,22 @@ impl Cost {
             Some(worst) if worst <= limit => None,
             Some(worst) => Some((
                 format!("could cost up to {worst} (estimate), and max-cost is {limit}"),
-                "raise [block] max-cost (--max-cost), lower max-price, or ask for fewer instances, a shorter duration, \
-                 cheaper types or other sources"
+                "raise [block] max-cost (--max-cost), lower max-price, or ask for fewer \
+                 instances, a shorter duration, cheaper types or other sources"
                     .to_owned(),
             )),
             None => {
-                let unbound = self.prices.iter().find(|it| it.at_most.is_none() && it.source != Source::CapacityBlock);
-                let which = unbound.map_or("a price".to_owned(), |it| format!("the price of {} {}", it.source, it.instance_type));
+                let unbound = self
+                    .prices
+                    .iter()
+                    .find(|it| it.at_most.is_none() && it.source != Source::CapacityBlock);
+                let which = unbound.map_or("a price".to_owned(), |it| {
+                    format!("the price of {} {}", it.source, it.instance_type)
+                });
                 Some((
                     format!("could cost more than max-cost, {limit}: {which} is unknown"),
-                    "set [block] max-price, allow pricing:GetProducts, or leave max-cost out".to_owned(),
+                    "set [block] max-price, allow pricing:GetProducts, or leave max-cost out"
+                        .to_owned(),
                 ))
             }
         }
@@ -221,9 +234,11 @@ impl Cost {
     pub fn within_limit(&self) -> Result<()> {
         match self.refusal() {
             None => Ok(()),
-            Some((why, next)) => {
-                Err(Error::capacity(format!("the block {why}"), None, format!("nothing was bought. To go on, {next}")))
-            }
+            Some((why, next)) => Err(Error::capacity(
+                format!("the block {why}"),
+                None,
+                format!("nothing was bought. To go on, {next}"),
+            )),
         }
     }
 
@@ -233,7 +248,8 @@ impl Cost {
         let mut lines = Vec::new();
         let mut rest = self.prices.as_slice();
         while let Some(first) = rest.first() {
-            let (of_source, others) = rest.split_at(rest.iter().take_while(|it| it.source == first.source).count());
+            let (of_source, others) =
+                rest.split_at(rest.iter().take_while(|it| it.source == first.source).count());
             rest = others;
             lines.push(format!("{}: {}", first.source, summary(of_source)));
         }
@@ -281,12 +297,20 @@ mod tests {
 
     fn known() -> Known {
         Known {
-            spot: vec![("a.x".into(), "z1".into(), dollars("0.01")), ("a.x".into(), "z2".into(), dollars("0.012"))],
+            spot: vec![
+                ("a.x".into(), "z1".into(), dollars("0.01")),
+                ("a.x".into(), "z2".into(), dollars("0.012")),
+            ],
             on_demand: vec![("a.x".into(), dollars("0.04"))],
         }
     }
 
-    fn cost(sources: &[Source], types: &[&str], max_price: Option<&str>, max_cost: Option<&str>) -> Cost {
+    fn cost(
+        sources: &[Source],
+        types: &[&str],
+        max_price: Option<&str>,
+        max_cost: Option<&str>,
+    ) -> Cost {
         let types: Vec<String> = types.iter().map(|it| (*it).to_owned()).collect();
         let zones = ["z1".to_owned(), "z2".to_owned()];
         let prices = quotes(sources, &types, &zones, max_price.map(dollars), &known());
@@ -309,8 +333,14 @@ mod tests {
         for text in ["", ".5", "-1", "1e3", "1.2.3", "99999999999999999999"] {
             assert_eq!(Dollars::parse(text), None, "{text:?}");
         }
-        assert_eq!(dollars("0.0116").for_block(20, SignedDuration::from_hours(3)), dollars("0.696"));
-        assert_eq!(dollars("0.000001").for_block(1, SignedDuration::from_secs(1)), dollars("0.000001"));
+        assert_eq!(
+            dollars("0.0116").for_block(20, SignedDuration::from_hours(3)),
+            dollars("0.696")
+        );
+        assert_eq!(
+            dollars("0.000001").for_block(1, SignedDuration::from_secs(1)),
+            dollars("0.000001")
+        );
         assert_eq!(serde_json::to_string(&dollars("0.0116")).expect("JSON"), "\"0.0116\"");
     }
 
@@ -333,23 +363,33 @@ mod tests {
             (&[], &["a.x"], Some("0.02"), None),
         ] {
             let cost = cost(sources, types, max_price, None);
-            assert_eq!(cost.worst_case_usd_estimate, worst.map(dollars), "{sources:?} {types:?} {max_price:?}");
+            assert_eq!(
+                cost.worst_case_usd_estimate,
+                worst.map(dollars),
+                "{sources:?} {types:?} {max_price:?}"
+            );
         }
     }
 
     #[test]
     fn a_limit_refuses_what_is_above_it_and_what_nobody_knows() {
-        let refusal = |types: &[&str], max_cost| cost(&[Source::OnDemand], types, None, max_cost).refusal();
+        let refusal =
+            |types: &[&str], max_cost| cost(&[Source::OnDemand], types, None, max_cost).refusal();
         assert_eq!(refusal(&["a.x"], None), None);
         assert_eq!(refusal(&["b.x"], None), None, "without a limit nothing is refused");
         assert_eq!(refusal(&["a.x"], Some("0.18")), None);
         let (why, _) = refusal(&["a.x"], Some("0.179999")).expect("refused");
         assert_eq!(why, "could cost up to $0.18 (estimate), and max-cost is $0.179999");
-        let bought = |max_cost| cost(&[Source::Spot, Source::CapacityBlock], &["a.x"], None, Some(max_cost)).refusal();
+        let bought = |max_cost| {
+            cost(&[Source::Spot, Source::CapacityBlock], &["a.x"], None, Some(max_cost)).refusal()
+        };
         assert_eq!(bought("0.18"), None, "the purchase itself is held to it");
         assert!(bought("0.17").is_some(), "but the other source isn't");
         let (why, next) = refusal(&["b.x"], Some("1000")).expect("refused");
-        assert!(why.contains("the price of on-demand b.x is unknown") && next.contains("max-price"), "{why}; {next}");
+        assert!(
+            why.contains("the price of on-demand b.x is unknown") && next.contains("max-price"),
+            "{why}; {next}"
+        );
     }
 
     #[test]
@@ -359,8 +399,10 @@ mod tests {
             cost.lines(3, SignedDuration::from_mins(90)),
             [
                 "spot-block: price unknown, at most $0.04 per instance-hour",
-                "spot: $0.01 to $0.012 per instance-hour now (estimate), at most $0.04 per instance-hour",
-                "on-demand: $0.04 per instance-hour now (estimate), at most $0.04 per instance-hour",
+                "spot: $0.01 to $0.012 per instance-hour now (estimate), at most $0.04 per \
+                 instance-hour",
+                "on-demand: $0.04 per instance-hour now (estimate), at most $0.04 per \
+                 instance-hour",
                 "at worst $0.18 for 3 x 1 h 30 min (estimate; instances alone)",
             ]
         );

@@ -1,8 +1,9 @@
-//! What can go wrong, as people read it: what failed, on which resource, AWS's code and request id, what
-//! to do next.
+//! What can go wrong, as people read it: what failed, on which resource, AWS's code and request id,
+//! what to do next.
 //!
-//! There is one [`Error`], told apart by its [`ErrorKind`]. A failed call to AWS is the cause of an error
-//! of kind [`ErrorKind::Aws`]; `aws/classify.rs` is the only place that makes one of an SDK's error.
+//! There is one [`Error`], told apart by its [`ErrorKind`]. A failed call to AWS is the cause of an
+//! error of kind [`ErrorKind::Aws`]; `aws/classify.rs` is the only place that makes one of an SDK's
+//! error.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -86,15 +87,19 @@ impl Error {
         Self::new(ErrorKind::State, what, next)
     }
 
-    /// Of capacity that AWS refuses to sell or doesn't have: what was refused, AWS's answer where one call
-    /// was refused, and what to do.
-    pub fn capacity(what: impl Into<String>, source: Option<Box<AwsError>>, next: impl Into<String>) -> Self {
+    /// Of capacity that AWS refuses to sell or doesn't have: what was refused, AWS's answer where
+    /// one call was refused, and what to do.
+    pub fn capacity(
+        what: impl Into<String>,
+        source: Option<Box<AwsError>>,
+        next: impl Into<String>,
+    ) -> Self {
         let detail = source.map_or(Detail::None, Detail::Aws);
         Self { detail, ..Self::new(ErrorKind::Capacity, what, next) }
     }
 
-    /// Of a bounded wait that came to its end: what was waited for, the bound, what was seen last, and
-    /// what to do.
+    /// Of a bounded wait that came to its end: what was waited for, the bound, what was seen last,
+    /// and what to do.
     pub fn timed_out(
         what: impl Into<String>,
         limit: Duration,
@@ -105,9 +110,13 @@ impl Error {
         Self { detail, ..Self::new(ErrorKind::TimedOut, what, next) }
     }
 
-    /// Of something that failed while the rest was done all the same: the failures, what may be left, and
-    /// what to do.
-    pub fn unfinished(failures: Vec<Self>, what: impl Into<String>, next: impl Into<String>) -> Self {
+    /// Of something that failed while the rest was done all the same: the failures, what may be
+    /// left, and what to do.
+    pub fn unfinished(
+        failures: Vec<Self>,
+        what: impl Into<String>,
+        next: impl Into<String>,
+    ) -> Self {
         let detail = Detail::Failures(failures);
         Self { detail, ..Self::new(ErrorKind::Unfinished, what, next) }
     }
@@ -167,8 +176,8 @@ impl Error {
         self.aws().is_some_and(|failure| failure.kind == kind)
     }
 
-    /// Whether every other call would fail like this one: it says something about the caller, not about
-    /// the call.
+    /// Whether every other call would fail like this one: it says something about the caller, not
+    /// about the call.
     #[must_use]
     pub fn is_about_the_caller(&self) -> bool {
         self.aws().is_some_and(|failure| failure.kind.is_about_the_caller())

@@ -94,8 +94,8 @@ pub fn usage_classes(sources: &[Source]) -> Vec<&'static str> {
     classes
 }
 
-/// The types that fit and are sold in all of these ways, the smallest first. Where some are offered in all zones, it is
-/// those alone. Pure.
+/// The types that fit and are sold in all of these ways, the smallest first. Where some are offered
+/// in all zones, it is those alone. Pure.
 #[must_use]
 pub fn fitting(
     requirements: InstanceRequirements,
@@ -104,8 +104,9 @@ pub fn fitting(
     offered: &BTreeSet<(String, String)>,
     zones: &[String],
 ) -> Vec<InstanceType> {
-    let zones_of =
-        |kind: &InstanceType| zones.iter().filter(|zone| offered.contains(&(kind.name.clone(), (*zone).clone()))).count();
+    let zones_of = |kind: &InstanceType| {
+        zones.iter().filter(|zone| offered.contains(&(kind.name.clone(), (*zone).clone()))).count()
+    };
     kinds.retain(|kind| {
         let sold = classes.iter().all(|class| kind.usage_classes.iter().any(|it| it == class));
         kind.fits(requirements) && sold && zones_of(kind) > 0
@@ -117,9 +118,13 @@ pub fn fitting(
     kinds
 }
 
-/// The first of them, of the same size the cheaper first, and those without a known price last. Pure.
+/// The first of them, of the same size the cheaper first, and those without a known price last.
+/// Pure.
 #[must_use]
-pub fn chosen(mut kinds: Vec<InstanceType>, price: impl Fn(&str) -> Option<Dollars>) -> Vec<String> {
+pub fn chosen(
+    mut kinds: Vec<InstanceType>,
+    price: impl Fn(&str) -> Option<Dollars>,
+) -> Vec<String> {
     kinds.sort_by_cached_key(|kind| {
         let price = price(&kind.name);
         (kind.size(), price.is_none(), price, kind.name.clone())
@@ -151,20 +156,33 @@ mod tests {
     }
 
     fn everywhere(kinds: &[InstanceType]) -> BTreeSet<(String, String)> {
-        kinds.iter().flat_map(|it| ["a", "b"].map(|zone| (it.name.clone(), zone.to_owned()))).collect()
+        kinds
+            .iter()
+            .flat_map(|it| ["a", "b"].map(|zone| (it.name.clone(), zone.to_owned())))
+            .collect()
     }
 
-    const FOUR: InstanceRequirements = InstanceRequirements { vcpus: 4, memory_mib: 8192, gpus: 0, arch: Arch::X86 };
+    const FOUR: InstanceRequirements =
+        InstanceRequirements { vcpus: 4, memory_mib: 8192, gpus: 0, arch: Arch::X86 };
 
     #[test]
     fn what_fits_is_sorted_by_size_and_pays_for_no_gpu() {
-        let kinds =
-            vec![kind("g.x", (1, 4, 8)), kind("m.x", (0, 4, 16)), kind("c.l", (0, 2, 4)), kind("c.x", (0, 4, 8))];
+        let kinds = vec![
+            kind("g.x", (1, 4, 8)),
+            kind("m.x", (0, 4, 16)),
+            kind("c.l", (0, 2, 4)),
+            kind("c.x", (0, 4, 8)),
+        ];
         let (offered, zones) = (everywhere(&kinds), ["a".to_owned(), "b".to_owned()]);
-        let found = |requirements, classes: &[&str]| names(fitting(requirements, kinds.clone(), classes, &offered, &zones));
+        let found = |requirements, classes: &[&str]| {
+            names(fitting(requirements, kinds.clone(), classes, &offered, &zones))
+        };
         assert_eq!(found(FOUR, &["spot"]), ["c.x", "m.x"]);
         assert_eq!(found(InstanceRequirements { gpus: 1, ..FOUR }, &["spot"]), ["g.x"]);
-        assert!(found(FOUR, &["on-demand", "capacity-block"]).is_empty(), "sold in every way that is listed");
+        assert!(
+            found(FOUR, &["on-demand", "capacity-block"]).is_empty(),
+            "sold in every way that is listed"
+        );
     }
 
     /// Catches: a type that most of the block's zones don't have before one that all have.
@@ -180,12 +198,17 @@ mod tests {
         };
         assert_eq!(found(&["a", "b"]), ["m.x"]);
         assert_eq!(found(&["a"]), ["c.x", "m.x"]);
-        assert_eq!(found(&["a", "b", "nowhere"]), ["c.x", "m.x"], "none has all of them: some is enough");
+        assert_eq!(
+            found(&["a", "b", "nowhere"]),
+            ["c.x", "m.x"],
+            "none has all of them: some is enough"
+        );
     }
 
     #[test]
     fn of_one_size_the_cheapest_comes_first_and_an_unknown_price_last() {
-        let mut kinds: Vec<InstanceType> = ["u", "dear", "cheap"].map(|name| kind(name, (0, 4, 8))).into();
+        let mut kinds: Vec<InstanceType> =
+            ["u", "dear", "cheap"].map(|name| kind(name, (0, 4, 8))).into();
         kinds.push(kind("small", (0, 2, 4)));
         let price = |name: &str| match name {
             "dear" | "small" => Dollars::parse("2"),
@@ -193,7 +216,8 @@ mod tests {
             _ => None,
         };
         assert_eq!(chosen(kinds, price), ["small", "cheap", "dear", "u"]);
-        let many: Vec<InstanceType> = (0..30).map(|n| kind(&format!("{n:0>40}"), (0, 4, 8))).collect();
+        let many: Vec<InstanceType> =
+            (0..30).map(|n| kind(&format!("{n:0>40}"), (0, 4, 8))).collect();
         let names = chosen(many, |_| None);
         assert!(names.len() == 6 && names.join(" ").len() <= TAG_VALUE, "{names:?}");
         let many: Vec<InstanceType> = (0..30).map(|n| kind(&format!("t{n}"), (0, 4, 8))).collect();

@@ -1,5 +1,5 @@
-//! A job definition as far as this program sets it: the same shape for what is wanted and for what AWS has, so that
-//! both can be compared.
+//! A job definition as far as this program sets it: the same shape for what is wanted and for what
+//! AWS has, so that both can be compared.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,8 @@ pub struct JobDefinition {
     pub log: Option<Log>,
     /// Whether the container is privileged.
     pub privileged: bool,
-    /// Whether an init process runs in the container: without it SIGTERM doesn't reach a shell's child.
+    /// Whether an init process runs in the container: without it SIGTERM doesn't reach a shell's
+    /// child.
     pub init_process: bool,
     /// How often the job may be started.
     pub attempts: u32,
@@ -77,13 +78,14 @@ pub struct RetryRule {
 
 /// The rules that fit a block, in this order:
 ///
-/// 1. Run again what was stopped because its host ends: the agent's StopTask reason and Batch's own both begin with
-///    `Host EC2`.
-/// 2. Run again what SIGTERM ended (exit code 143): whether Batch copies StopTask's reason into the status reason is
-///    not documented `[A]`.
-/// 3. Run again what its host's crash or power failure cut off: when the host is back, Docker gives such a container exit
-///    code 255, ECS reports that, and Batch shows it as an exit code like any other `[A]`. A program's own 255 can't be told
-///    from it, and is run again too, as often as `attempts` says.
+/// 1. Run again what was stopped because its host ends: the agent's StopTask reason and Batch's own
+///    both begin with `Host EC2`.
+/// 2. Run again what SIGTERM ended (exit code 143): whether Batch copies StopTask's reason into the
+///    status reason is not documented `[A]`.
+/// 3. Run again what its host's crash or power failure cut off: when the host is back, Docker gives
+///    such a container exit code 255, ECS reports that, and Batch shows it as an exit code like any
+///    other `[A]`. A program's own 255 can't be told from it, and is run again too, as often as
+///    `attempts` says.
 /// 4. Nothing else: a job that fails by itself would fail again.
 #[must_use]
 pub fn retry_rules() -> Vec<RetryRule> {
@@ -152,7 +154,8 @@ pub(crate) mod tests {
 
     #[test]
     fn equal_definitions_have_no_changes_whatever_the_order_of_mounts() {
-        let mount = |host: &str| Mount { host: host.into(), container: "/c".into(), read_only: false };
+        let mount =
+            |host: &str| Mount { host: host.into(), container: "/c".into(), read_only: false };
         let one = JobDefinition { mounts: vec![mount("/a"), mount("/b")], ..hello_world() };
         let other = JobDefinition { mounts: vec![mount("/b"), mount("/a")], ..hello_world() };
         assert_eq!(one.changes_to(&other), []);
@@ -179,7 +182,8 @@ pub(crate) mod tests {
             attempts: 5,
             retry: Vec::new(),
         };
-        let fields: Vec<String> = has.changes_to(&wanted).into_iter().map(|change| change.field).collect();
+        let fields: Vec<String> =
+            has.changes_to(&wanted).into_iter().map(|change| change.field).collect();
         assert_eq!(fields.len(), 14, "{fields:?}");
         let vcpus = &has.changes_to(&wanted)[1];
         assert_eq!((vcpus.from.as_str(), vcpus.to.as_str()), ("1", "2"));

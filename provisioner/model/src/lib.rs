@@ -1,7 +1,7 @@
 //! What a block, a job definition and a purchase are: plain types and pure rules.
 //!
-//! Nothing here knows AWS's SDK, the command line, a clock or a stream: every rule is a function of its
-//! arguments, so its tests take microseconds. `tests/house` holds that.
+//! Nothing here knows AWS's SDK, the command line, a clock or a stream: every rule is a function of
+//! its arguments, so its tests take microseconds. `tests/house` holds that.
 //!
 //! Bottom up: each module uses those above it in this table and nothing else.
 //!

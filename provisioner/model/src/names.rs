@@ -1,9 +1,10 @@
 //! The names of what is made for an environment. All of them follow from the environment's name.
 
-/// The longest name of an environment: a launch template's name has up to 128 characters, and ours adds `spotblock-`
-/// and a number.
+/// The longest name of an environment: a launch template's name has up to 128 characters, and ours
+/// adds `spotblock-` and a number.
 pub const LONGEST: usize = 110;
-/// The same where roles are made for it: a role's name has up to 64, and ours adds `spotblock-` and `-scheduler`.
+/// The same where roles are made for it: a role's name has up to 64, and ours adds `spotblock-` and
+/// `-scheduler`.
 pub const LONGEST_WITH_ROLES: usize = 44;
 /// The same where there is a group of schedules: its name has up to 64, and ours adds `spotblock-`.
 pub const LONGEST_WITH_SCHEDULES: usize = 54;

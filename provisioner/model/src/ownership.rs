@@ -1,14 +1,18 @@
 //! What is ours, and the one gate before anything is changed.
 //!
-//! Every call that ends, tags or changes a thing in AWS takes an [`Owned`]. Of a thing that was there before, only
-//! [`Marks::claim`] makes one, and it looks at the tags; so a change that nobody checked doesn't compile.
+//! Every call that ends, tags or changes a thing in AWS takes an [`Owned`]. Of a thing that was
+//! there before, only [`Marks::claim`] makes one, and it looks at the tags; so a change that nobody
+//! checked doesn't compile.
 //!
-//! - an instance that was launched from a template is ours when that is its block's record, and its tags are the marks:
-//!   which template it is from, only AWS can say. Where the record is gone, or can't be read, the tags alone count
-//! - an instance that a spot request brought is what its request is: a tag can be copied onto it by hand, a request's
-//!   id can't. Its own tags count where AWS no longer shows the request, and don't where requests can't be read
+//! - an instance that was launched from a template is ours when that is its block's record, and its
+//!   tags are the marks: which template it is from, only AWS can say. Where the record is gone, or
+//!   can't be read, the tags alone count
+//! - an instance that a spot request brought is what its request is: a tag can be copied onto it by
+//!   hand, a request's id can't. Its own tags count where AWS no longer shows the request, and
+//!   don't where requests can't be read
 //! - an instance of neither kind was never ours
-//! - anything else is ours when it carries the marks: of the environment, and of the block where it belongs to one
+//! - anything else is ours when it carries the marks: of the environment, and of the block where it
+//!   belongs to one
 
 use std::collections::BTreeMap;
 
@@ -28,13 +32,15 @@ impl Owned {
         &self.0
     }
 
-    /// What belongs to a thing of ours and to nobody else: an instance's container instance, and a task on it.
+    /// What belongs to a thing of ours and to nobody else: an instance's container instance, and a
+    /// task on it.
     #[must_use]
     pub fn owned_child(&self, id: &str) -> Self {
         Self(id.to_owned())
     }
 
-    /// Something that this run has just made itself. AWS said so: nobody else's thing has this name.
+    /// Something that this run has just made itself. AWS said so: nobody else's thing has this
+    /// name.
     #[must_use]
     pub fn created(id: &str) -> Self {
         Self(id.to_owned())
@@ -78,14 +84,18 @@ impl<'a> Marks<'a> {
     #[must_use]
     pub fn tags(&self) -> BTreeMap<String, String> {
         let block = self.block.map(|block| (tag::BLOCK.to_owned(), block.to_owned()));
-        block.into_iter().chain([(tag::ENVIRONMENT.to_owned(), self.environment.to_owned())]).collect()
+        block
+            .into_iter()
+            .chain([(tag::ENVIRONMENT.to_owned(), self.environment.to_owned())])
+            .collect()
     }
 
     /// Whether these tags are the marks.
     #[must_use]
     pub fn are_on(&self, tags: &BTreeMap<String, String>) -> bool {
         let is = |key: &str, value: &str| tags.get(key).is_some_and(|found| found == value);
-        is(tag::ENVIRONMENT, self.environment) && self.block.is_none_or(|block| is(tag::BLOCK, block))
+        is(tag::ENVIRONMENT, self.environment)
+            && self.block.is_none_or(|block| is(tag::BLOCK, block))
     }
 
     /// The gate: leave to change the thing with this id or name, if its tags are the marks.
@@ -116,7 +126,8 @@ impl<'a> Marks<'a> {
 }
 
 fn brought(request: &SpotRequest, instance: &Instance) -> bool {
-    instance.spot_request.as_ref() == Some(&request.id) || request.instance.as_ref() == Some(&instance.id)
+    instance.spot_request.as_ref() == Some(&request.id)
+        || request.instance.as_ref() == Some(&instance.id)
 }
 
 #[cfg(test)]
@@ -131,7 +142,8 @@ mod tests {
         tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
-    /// Catches: foreign look-alikes taken for ours, and our own untagged instances taken for foreign.
+    /// Catches: foreign look-alikes taken for ours, and our own untagged instances taken for
+    /// foreign.
     #[test]
     fn an_instance_is_what_its_request_is_and_otherwise_what_its_tags_say() {
         let both = tags(&[(tag::ENVIRONMENT, ENVIRONMENT), (tag::BLOCK, BLOCK)]);
@@ -141,7 +153,8 @@ mod tests {
         let requests = [owned, foreign];
         let marks = Marks::of_block(ENVIRONMENT, BLOCK);
         let of = |spot_request, tags: &BTreeMap<String, String>| {
-            let instance = Instance { tags: tags.clone(), ..instance("i-3", "running", spot_request) };
+            let instance =
+                Instance { tags: tags.clone(), ..instance("i-3", "running", spot_request) };
             marks.claim_instance(&instance, &requests).is_some()
         };
         let none = BTreeMap::new();
@@ -157,9 +170,15 @@ mod tests {
         assert!(!of(None, &tags(&[("Name", "spotblock spot-block-test")])), "the same name");
         assert!(!of(None, &tags(&[(tag::ENVIRONMENT, ENVIRONMENT)])), "one mark of two");
         assert!(!of(None, &tags(&[(tag::BLOCK, BLOCK)])), "the other mark of two");
-        assert!(!of(None, &tags(&[(tag::ENVIRONMENT, "other"), (tag::BLOCK, BLOCK)])), "another environment");
+        assert!(
+            !of(None, &tags(&[(tag::ENVIRONMENT, "other"), (tag::BLOCK, BLOCK)])),
+            "another environment"
+        );
         for id in ["sb-9999999999", "SB-0123456789", "0123456789", "sb-0123456789 "] {
-            assert!(!of(None, &tags(&[(tag::ENVIRONMENT, ENVIRONMENT), (tag::BLOCK, id)])), "block {id:?}");
+            assert!(
+                !of(None, &tags(&[(tag::ENVIRONMENT, ENVIRONMENT), (tag::BLOCK, id)])),
+                "block {id:?}"
+            );
         }
     }
 
@@ -168,21 +187,34 @@ mod tests {
     fn which_template_an_instance_is_from_only_aws_can_say() {
         let marks = Marks::of_block(ENVIRONMENT, BLOCK).of_template(Some("lt-1"));
         let from = |template: &str, block: &str, marks: &Marks<'_>| {
-            let own = [(tag::ENVIRONMENT, ENVIRONMENT), (tag::BLOCK, block), ("aws:ec2launchtemplate:id", template)];
+            let own = [
+                (tag::ENVIRONMENT, ENVIRONMENT),
+                (tag::BLOCK, block),
+                ("aws:ec2launchtemplate:id", template),
+            ];
             let spot = Instance { tags: tags(&own), ..instance("i-3", "running", Some("sir-7")) };
             marks.claim_instance(&spot, &[]).is_some()
         };
         assert!(from("lt-1", BLOCK, &marks), "of the block's record");
         assert!(!from("lt-2", BLOCK, &marks), "of another template, with the marks copied by hand");
         assert!(!from("lt-1", "sb-9999999999", &marks), "of the record, without the block's mark");
-        assert!(from("lt-1", BLOCK, &Marks::of_block(ENVIRONMENT, BLOCK)), "and the record is gone");
+        assert!(
+            from("lt-1", BLOCK, &Marks::of_block(ENVIRONMENT, BLOCK)),
+            "and the record is gone"
+        );
     }
 
     #[test]
     fn what_is_around_a_block_needs_the_environments_mark_alone() {
         let marks = Marks::of_environment(ENVIRONMENT);
-        assert!(marks.are_on(&marks.tags()) && !Marks::of_block(ENVIRONMENT, BLOCK).are_on(&marks.tags()));
-        assert_eq!(marks.claim("q", &tags(&[(tag::ENVIRONMENT, ENVIRONMENT)])).expect("ours").id(), "q");
+        assert!(
+            marks.are_on(&marks.tags())
+                && !Marks::of_block(ENVIRONMENT, BLOCK).are_on(&marks.tags())
+        );
+        assert_eq!(
+            marks.claim("q", &tags(&[(tag::ENVIRONMENT, ENVIRONMENT)])).expect("ours").id(),
+            "q"
+        );
         assert!(marks.claim("q", &tags(&[(tag::ENVIRONMENT, "spot-block")])).is_none());
         assert!(marks.claim("q", &BTreeMap::new()).is_none());
     }

@@ -1,12 +1,14 @@
 //! A block's record: an EC2 launch template, created before anything is bought.
 //!
-//! Its name, `spotblock-<environment>-<n>`, is a create-if-absent that every account has. Its data freezes what is
-//! launched; its tags freeze the block's id, count, duration, price, the sources in their order with their types and subnets,
-//! and the time until which requests are valid. From these follow the attempts, one for each pool of each source in turn
-//! (`record/attempt.rs`). A purchase takes its parameters from here and never from spotblock.toml, and its client token
-//! is a hash of id, source and attempt: asked again, AWS gives the old result instead of selling twice.
+//! Its name, `spotblock-<environment>-<n>`, is a create-if-absent that every account has. Its data
+//! freezes what is launched; its tags freeze the block's id, count, duration, price, the sources in
+//! their order with their types and subnets, and the time until which requests are valid. From
+//! these follow the attempts, one for each pool of each source in turn (`record/attempt.rs`). A
+//! purchase takes its parameters from here and never from spotblock.toml, and its client token is a
+//! hash of id, source and attempt: asked again, AWS gives the old result instead of selling twice.
 //!
-//! Later tags say how far that went: which attempts were refused, and what they brought all the same.
+//! Later tags say how far that went: which attempts were refused, and what they brought all the
+//! same.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +25,7 @@ mod attempt;
 mod refused;
 mod reserved;
 
-pub use attempt::{PurchaseAttempt, Pool, attempt_of};
+pub use attempt::{Pool, PurchaseAttempt, attempt_of};
 pub use refused::Refused;
 pub use reserved::{EXTENSION, Extension, PURCHASE, Purchase, RESERVED, Reserved};
 
@@ -43,19 +45,22 @@ const RESERVATION: &str = "spotblock:reservation";
 pub const ATTEMPT: &str = "spotblock:attempt";
 /// The tag that says how a purchase ended that brought nothing.
 pub const OUTCOME: &str = "spotblock:outcome";
-/// The tag that says that a run has told its user how the block came up. Until then `--new` goes on with it: a run that
-/// was killed and is run again with the same words must not buy twice.
+/// The tag that says that a run has told its user how the block came up. Until then `--new` goes on
+/// with it: a run that was killed and is run again with the same words must not buy twice.
 pub const REPORTED: &str = "spotblock:reported";
-/// The tag that says since when a block is being ended, whatever is up of it yet: nothing more is bought for it.
+/// The tag that says since when a block is being ended, whatever is up of it yet: nothing more is
+/// bought for it.
 pub const ENDED: &str = "spotblock:ended";
-/// The tag that names the run whose turn it is to buy, where there is more than one attempt (`launch/lease.rs`).
+/// The tag that names the run whose turn it is to buy, where there is more than one attempt
+/// (`launch/lease.rs`).
 pub const DRIVER: &str = "spotblock:driver";
 /// A tag's value has up to 256 characters `[V]`.
 pub const TAG_VALUE: usize = 256;
-/// How long after the time until which a request is valid one may still turn up that was made in time: its maker may
-/// have been killed, and AWS may not show it at once.
+/// How long after the time until which a request is valid one may still turn up that was made in
+/// time: its maker may have been killed, and AWS may not show it at once.
 pub const LATE: SignedDuration = SignedDuration::from_secs(60);
-/// How long a reservation outlasts a block that began at the last moment: what is left of it is terminated by then.
+/// How long a reservation outlasts a block that began at the last moment: what is left of it is
+/// terminated by then.
 const RESERVED_LONGER: SignedDuration = SignedDuration::from_mins(10);
 /// How long after the last request's validity a further source is still asked.
 const NEXT_SOURCE: SignedDuration = SignedDuration::from_mins(10);
@@ -93,7 +98,8 @@ pub struct BlockSpec {
     pub reserved: Option<Reserved>,
     /// The purchase of one that may have been sent.
     pub purchase: Option<Purchase>,
-    /// The user's capacity reservation that the source `reservation` launches into; left out, it makes one.
+    /// The user's capacity reservation that the source `reservation` launches into; left out, it
+    /// makes one.
     pub reservation: Option<String>,
     /// The user's tags for everything.
     pub user_tags: BTreeMap<String, String>,
@@ -167,8 +173,8 @@ impl BlockSpec {
         self.partial.unwrap_or(self.instances)
     }
 
-    /// From when on no attempt begins. A single request is made while it is valid; a further source is asked for some
-    /// time after a request that was held to its end.
+    /// From when on no attempt begins. A single request is made while it is valid; a further source
+    /// is asked for some time after a request that was held to its end.
     #[must_use]
     pub fn closes(&self) -> Timestamp {
         let more = if self.attempts().len() > 1 { NEXT_SOURCE } else { SignedDuration::ZERO };
@@ -187,11 +193,13 @@ impl BlockSpec {
         self.closes().checked_add(LATE).unwrap_or(Timestamp::MAX)
     }
 
-    /// Until when its capacity reservation stands if nobody cancels it. It follows from the record alone, so it is that of
-    /// a block that begins at the last moment. AWS takes up to an hour longer `[V]`.
+    /// Until when its capacity reservation stands if nobody cancels it. It follows from the record
+    /// alone, so it is that of a block that begins at the last moment. AWS takes up to an hour
+    /// longer `[V]`.
     #[must_use]
     pub fn reserved_until(&self) -> Timestamp {
-        let last = self.late().checked_add(self.duration).and_then(|end| end.checked_add(RESERVED_LONGER));
+        let last =
+            self.late().checked_add(self.duration).and_then(|end| end.checked_add(RESERVED_LONGER));
         last.unwrap_or(Timestamp::MAX)
     }
 
@@ -236,22 +244,33 @@ impl BlockSpec {
     /// # Errors
     /// [`Error::state`] when one is missing or was changed into something else.
     pub fn from_tags(name: &str, tags: &BTreeMap<String, String>) -> Result<Self> {
-        let text = |key: &'static str| tags.get(key).cloned().ok_or_else(|| spoiled(name, key, "is missing"));
-        let number = |key| text(key)?.parse::<u32>().map_err(|_| spoiled(name, key, "is not a number"));
-        let moment = |key| text(key)?.parse::<Timestamp>().map_err(|_| spoiled(name, key, "is not a time"));
-        let words = |key| Ok::<_, Error>(text(key)?.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        let text = |key: &'static str| {
+            tags.get(key).cloned().ok_or_else(|| spoiled(name, key, "is missing"))
+        };
+        let number =
+            |key| text(key)?.parse::<u32>().map_err(|_| spoiled(name, key, "is not a number"));
+        let moment =
+            |key| text(key)?.parse::<Timestamp>().map_err(|_| spoiled(name, key, "is not a time"));
+        let words = |key| {
+            Ok::<_, Error>(text(key)?.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        };
         let several = |key| match words(key)? {
             none if none.is_empty() => Err(spoiled(name, key, "is empty")),
             some => Ok(some),
         };
-        let sources = several(SOURCES)?.iter().map(|name| source::named(name)).collect::<Option<Vec<_>>>();
+        let sources =
+            several(SOURCES)?.iter().map(|name| source::named(name)).collect::<Option<Vec<_>>>();
         let partial = tags.contains_key(PARTIAL).then(|| number(PARTIAL)).transpose()?;
-        let user_tags = tags.iter().filter(|(key, _)| !key.starts_with("spotblock:") && !key.starts_with("aws:"));
+        let user_tags = tags
+            .iter()
+            .filter(|(key, _)| !key.starts_with("spotblock:") && !key.starts_with("aws:"));
         let spec = Self {
             block: text(tag::BLOCK)?,
             environment: text(tag::ENVIRONMENT)?,
             instances: number(INSTANCES)?,
-            duration: text(DURATION)?.parse().map_err(|_| spoiled(name, DURATION, "is not a duration"))?,
+            duration: text(DURATION)?
+                .parse()
+                .map_err(|_| spoiled(name, DURATION, "is not a duration"))?,
             max_price: tags.get(MAX_PRICE).cloned(),
             opened: moment(OPENED)?,
             valid_until: moment(VALID_UNTIL)?,
@@ -262,7 +281,11 @@ impl BlockSpec {
             mix: tags.contains_key(MIX),
             start_by: if tags.contains_key(START_BY) { moment(START_BY)? } else { moment(OPENED)? },
             reserved: tags.get(RESERVED).map(|value| Reserved::of_tag(name, value)).transpose()?,
-            purchase: tags.get(PURCHASE).map(|value| Purchase::of_tag(name, value)).transpose()?.flatten(),
+            purchase: tags
+                .get(PURCHASE)
+                .map(|value| Purchase::of_tag(name, value))
+                .transpose()?
+                .flatten(),
             reservation: tags.get(RESERVATION).cloned(),
             user_tags: user_tags.map(|(key, value)| (key.clone(), value.clone())).collect(),
         };
@@ -292,15 +315,16 @@ impl Record {
         self.refused.iter().map(|it| it.got).sum()
     }
 
-    /// The attempt that is to be made now, or was made and is not known to have been refused; none where all were.
+    /// The attempt that is to be made now, or was made and is not known to have been refused; none
+    /// where all were.
     #[must_use]
     pub fn attempt(&self) -> Option<PurchaseAttempt> {
         let through = self.refused.iter().map(|it| it.through).max().unwrap_or_default();
         self.spec.attempts().into_iter().find(|attempt| attempt.number > through)
     }
 
-    /// Whether what this attempt brought is kept. The attempt that goes on is; of those before it, only where the next
-    /// one fills a gap.
+    /// Whether what this attempt brought is kept. The attempt that goes on is; of those before it,
+    /// only where the next one fills a gap.
     #[must_use]
     pub fn keeps(&self, attempt: u32) -> bool {
         self.spec.fills_gaps() || self.attempt().is_some_and(|it| it.number <= attempt)
@@ -311,7 +335,9 @@ impl Record {
 #[must_use]
 pub fn spoiled(name: &str, key: &str, problem: &str) -> Error {
     Error::state(
-        format!("launch template {name} is marked as a block's record, but its tag {key} {problem}"),
+        format!(
+            "launch template {name} is marked as a block's record, but its tag {key} {problem}"
+        ),
         "restore the tag, or delete the launch template if no instance of its block is left",
     )
 }
@@ -360,7 +386,17 @@ pub(crate) mod tests {
 
     #[test]
     fn a_spoiled_record_is_not_guessed_at() {
-        for key in [tag::BLOCK, tag::ENVIRONMENT, INSTANCES, DURATION, OPENED, VALID_UNTIL, SOURCES, TYPES, SUBNETS] {
+        for key in [
+            tag::BLOCK,
+            tag::ENVIRONMENT,
+            INSTANCES,
+            DURATION,
+            OPENED,
+            VALID_UNTIL,
+            SOURCES,
+            TYPES,
+            SUBNETS,
+        ] {
             let mut tags = spec().to_tags();
             tags.remove(key);
             let error = BlockSpec::from_tags("t", &tags).expect_err(key);
@@ -376,6 +412,9 @@ pub(crate) mod tests {
         let tags = spec().resource_tags();
         assert_eq!(tags[tag::BLOCK], "sb-0123456789");
         assert_eq!(tags[tag::ENVIRONMENT], "spot-block-test");
-        assert_eq!((tags["team"].as_str(), tags["Name"].as_str()), ("imaging", "spotblock spot-block-test"));
+        assert_eq!(
+            (tags["team"].as_str(), tags["Name"].as_str()),
+            ("imaging", "spotblock spot-block-test")
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The sources of capacity: what each can sell and what it promises, as pure rules. One file a source.
+//! The sources of capacity: what each can sell and what it promises, as pure rules. One file a
+//! source.
 //!
 //! How a source is bought is told in `block/purchase/`, which has one file a source as well.
 
@@ -106,7 +107,10 @@ pub fn named(name: &str) -> Option<Source> {
 
 /// A pool for each type in each subnet, the preferred type first.
 fn by_type_and_subnet(spec: &BlockSpec) -> Vec<Pool> {
-    let pool = |kind: &String, subnet: &String| Pool { types: vec![kind.clone()], subnets: vec![subnet.clone()] };
+    let pool = |kind: &String, subnet: &String| Pool {
+        types: vec![kind.clone()],
+        subnets: vec![subnet.clone()],
+    };
     let types = spec.types.iter();
     types.flat_map(|kind| spec.subnets.iter().map(move |subnet| pool(kind, subnet))).collect()
 }

@@ -45,10 +45,16 @@ const HOLDING: [&str; 9] = [
     "constraint-not-fulfillable",
 ];
 /// Of those that will not be `[V]`.
-const FAILED: [&str; 5] =
-    ["schedule-expired", "canceled-before-fulfillment", "bad-parameters", "system-error", "limit-exceeded"];
+const FAILED: [&str; 5] = [
+    "schedule-expired",
+    "canceled-before-fulfillment",
+    "bad-parameters",
+    "system-error",
+    "limit-exceeded",
+];
 /// Of those whose instance lives `[V]`.
-const LIVE: [&str; 3] = ["fulfilled", "marked-for-termination", "request-canceled-and-instance-running"];
+const LIVE: [&str; 3] =
+    ["fulfilled", "marked-for-termination", "request-canceled-and-instance-running"];
 
 impl SpotRequest {
     /// Whether it can be cancelled.
@@ -87,17 +93,29 @@ mod tests {
     #[test]
     fn a_request_is_judged_by_its_code_and_by_its_state_where_the_code_is_unknown() {
         for code in HOLDING {
-            assert_eq!(request("sir-1", "open", code, None).status(), SpotRequestStatus::Holding, "{code}");
+            assert_eq!(
+                request("sir-1", "open", code, None).status(),
+                SpotRequestStatus::Holding,
+                "{code}"
+            );
         }
         for code in FAILED {
-            assert_eq!(request("sir-1", "closed", code, None).status(), SpotRequestStatus::Failed, "{code}");
+            assert_eq!(
+                request("sir-1", "closed", code, None).status(),
+                SpotRequestStatus::Failed,
+                "{code}"
+            );
         }
         for (state, code) in [
             ("active", "fulfilled"),
             ("active", "marked-for-termination"),
             ("cancelled", "request-canceled-and-instance-running"),
         ] {
-            assert_eq!(request("sir-1", state, code, Some("i-1")).status(), SpotRequestStatus::Live, "{code}");
+            assert_eq!(
+                request("sir-1", state, code, Some("i-1")).status(),
+                SpotRequestStatus::Live,
+                "{code}"
+            );
         }
         for (state, instance, expected) in [
             ("open", None, SpotRequestStatus::Holding),
@@ -108,7 +126,11 @@ mod tests {
             ("disabled", None, SpotRequestStatus::Failed),
             ("something-new", None, SpotRequestStatus::Holding),
         ] {
-            assert_eq!(request("sir-1", state, "a-code-of-tomorrow", instance).status(), expected, "{state}");
+            assert_eq!(
+                request("sir-1", state, "a-code-of-tomorrow", instance).status(),
+                expected,
+                "{state}"
+            );
         }
     }
 }

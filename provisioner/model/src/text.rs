@@ -18,8 +18,12 @@ pub fn human(duration: Duration) -> String {
 /// The type that cloud-init knows a text by; it warns about others.
 #[must_use]
 pub fn cloud_init_type(text: &str) -> Option<&'static str> {
-    [("#!", "text/x-shellscript"), ("#cloud-config", "text/cloud-config"), ("#cloud-boothook", "text/cloud-boothook")]
-        .into_iter()
-        .find(|(start, _)| text.starts_with(start))
-        .map(|(_, kind)| kind)
+    [
+        ("#!", "text/x-shellscript"),
+        ("#cloud-config", "text/cloud-config"),
+        ("#cloud-boothook", "text/cloud-boothook"),
+    ]
+    .into_iter()
+    .find(|(start, _)| text.starts_with(start))
+    .map(|(_, kind)| kind)
 }

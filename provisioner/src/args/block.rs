@@ -6,7 +6,8 @@ use clap::{Args, ValueEnum};
 /// `up`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Up {
-    /// Start another block even if one is live; one that an interrupted run began is brought to its end first
+    /// Start another block even if one is live; one that an interrupted run began is brought to its
+    /// end first
     #[arg(long)]
     pub new: bool,
     /// Show what would be done, and do nothing: the same as `plan`
@@ -15,7 +16,8 @@ pub struct Up {
     /// Do what the plan says without asking; without a terminal `up` does nothing else
     #[arg(long, short, env = "SPOTBLOCK_YES", value_parser = BoolishValueParser::new())]
     pub yes: bool,
-    /// Buy a capacity block if one is needed, up to [block] max-cost: it is paid at once, and can't be given back
+    /// Buy a capacity block if one is needed, up to [block] max-cost: it is paid at once, and can't
+    /// be given back
     #[arg(long)]
     pub yes_purchase: bool,
     /// How to wait.
@@ -43,10 +45,12 @@ pub struct Plan {
 /// `request`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Request {
-    /// Start another block even if one is live; one that an interrupted run began is brought to its end first
+    /// Start another block even if one is live; one that an interrupted run began is brought to its
+    /// end first
     #[arg(long)]
     pub new: bool,
-    /// Buy a capacity block if one is needed, up to [block] max-cost: it is paid at once, and can't be given back
+    /// Buy a capacity block if one is needed, up to [block] max-cost: it is paid at once, and can't
+    /// be given back
     #[arg(long)]
     pub yes_purchase: bool,
     /// How to wait.
@@ -79,7 +83,12 @@ pub struct BlockFlags {
     #[arg(long, env = "SPOTBLOCK_DURATION")]
     pub duration: Option<String>,
     /// An instance type, the preferred first; can be repeated
-    #[arg(long = "instance-type", env = "SPOTBLOCK_INSTANCE_TYPES", value_name = "TYPE", value_delimiter = ',')]
+    #[arg(
+        long = "instance-type",
+        env = "SPOTBLOCK_INSTANCE_TYPES",
+        value_name = "TYPE",
+        value_delimiter = ','
+    )]
     pub instance_types: Option<Vec<String>>,
     /// vCPUs that an instance has at least, instead of instance types
     #[arg(long, env = "SPOTBLOCK_VCPUS", value_name = "N", allow_negative_numbers = true)]
@@ -93,8 +102,14 @@ pub struct BlockFlags {
     /// x86_64 or arm64, with vCPUs, memory or GPUs [default: x86_64]
     #[arg(long, env = "SPOTBLOCK_ARCH")]
     pub arch: Option<String>,
-    /// Where to buy, such as spot-block; can be repeated: the next is asked for what the one before lacks
-    #[arg(long = "source", env = "SPOTBLOCK_SOURCES", value_name = "SOURCE", value_delimiter = ',')]
+    /// Where to buy, such as spot-block; can be repeated: the next is asked for what the one before
+    /// lacks
+    #[arg(
+        long = "source",
+        env = "SPOTBLOCK_SOURCES",
+        value_name = "SOURCE",
+        value_delimiter = ','
+    )]
     pub sources: Option<Vec<String>>,
     /// So many instances are enough; left out, it is all or nothing
     #[arg(long, env = "SPOTBLOCK_PARTIAL", value_name = "K", allow_negative_numbers = true)]
@@ -102,11 +117,17 @@ pub struct BlockFlags {
     /// Let a source fill what the one before it left open
     #[arg(long, env = "SPOTBLOCK_MIX", value_parser = BoolishValueParser::new())]
     pub mix: bool,
-    /// An existing capacity reservation that the source reservation launches into; left out, it makes one
+    /// An existing capacity reservation that the source reservation launches into; left out, it
+    /// makes one
     #[arg(long, env = "SPOTBLOCK_RESERVATION", value_name = "RESERVATION")]
     pub reservation: Option<String>,
     /// Dollars per instance-hour
-    #[arg(long, env = "SPOTBLOCK_MAX_PRICE", value_name = "DOLLARS", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        env = "SPOTBLOCK_MAX_PRICE",
+        value_name = "DOLLARS",
+        allow_negative_numbers = true
+    )]
     pub max_price: Option<f64>,
     /// Dollars that the whole block may cost at worst, by the estimate; above it nothing is bought
     #[arg(long, env = "SPOTBLOCK_MAX_COST", value_name = "DOLLARS", allow_negative_numbers = true)]
@@ -118,10 +139,20 @@ pub struct BlockFlags {
     #[arg(long, env = "SPOTBLOCK_START_WITHIN", value_name = "DURATION")]
     pub start_within: Option<String>,
     /// A subnet; can be repeated
-    #[arg(long = "subnet", env = "SPOTBLOCK_SUBNETS", value_name = "SUBNET", value_delimiter = ',')]
+    #[arg(
+        long = "subnet",
+        env = "SPOTBLOCK_SUBNETS",
+        value_name = "SUBNET",
+        value_delimiter = ','
+    )]
     pub subnets: Option<Vec<String>>,
     /// A security group; can be repeated
-    #[arg(long = "security-group", env = "SPOTBLOCK_SECURITY_GROUPS", value_name = "GROUP", value_delimiter = ',')]
+    #[arg(
+        long = "security-group",
+        env = "SPOTBLOCK_SECURITY_GROUPS",
+        value_name = "GROUP",
+        value_delimiter = ','
+    )]
     pub security_groups: Option<Vec<String>>,
     /// The Availability Zone
     #[arg(long, env = "SPOTBLOCK_ZONE")]

@@ -1,5 +1,5 @@
-//! The command line as help, completions and man pages show it: with examples, and without what happens to be set in
-//! the caller's environment.
+//! The command line as help, completions and man pages show it: with examples, and without what
+//! happens to be set in the caller's environment.
 
 use clap::{Command, CommandFactory as _, FromArgMatches as _};
 
@@ -18,8 +18,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     (
         "plan",
         &[
-            "spotblock plan                          # what `up` would do, and the block's timeline",
-            "spotblock plan --vcpus 4 --memory 16GiB # which types fit, and what the block costs at worst",
+            "spotblock plan                          # what `up` would do, and the block's \
+             timeline",
+            "spotblock plan --vcpus 4 --memory 16GiB # which types fit, and what the block costs \
+             at worst",
             "spotblock plan --detailed-exitcode      # 10 when there is something to do",
         ],
     ),
@@ -29,10 +31,17 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "user-data",
         &[
             "spotblock user-data --format mime",
-            "spotblock user-data --cluster arn:aws:ecs:us-east-1:123456789012:cluster/c    # asks nothing of AWS",
+            "spotblock user-data --cluster arn:aws:ecs:us-east-1:123456789012:cluster/c    # \
+             asks nothing of AWS",
         ],
     ),
-    ("submit", &["spotblock submit -j hello-world", "spotblock submit -j hello-world --env GREETING=hi -- echo hello"]),
+    (
+        "submit",
+        &[
+            "spotblock submit -j hello-world",
+            "spotblock submit -j hello-world --env GREETING=hi -- echo hello",
+        ],
+    ),
     (
         "jobs",
         &[
@@ -70,13 +79,21 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     (
         "down",
         &[
-            "spotblock down                          # ends the blocks; the environment stays, and costs nothing",
+            "spotblock down                          # ends the blocks; the environment stays, \
+             and costs nothing",
             "spotblock down --block sb-1f2c3d4e5f",
             "spotblock down --limit 30m              # running jobs may go on for half an hour",
-            "spotblock down --all                    # removes what spotblock made for the environment",
+            "spotblock down --all                    # removes what spotblock made for the \
+             environment",
         ],
     ),
-    ("extend", &["spotblock extend --by 1h", "spotblock extend --block sb-1f2c3d4e5f --to 2026-11-24T18:00:00Z"]),
+    (
+        "extend",
+        &[
+            "spotblock extend --by 1h",
+            "spotblock extend --block sb-1f2c3d4e5f --to 2026-11-24T18:00:00Z",
+        ],
+    ),
     (
         "drain",
         &[
@@ -94,13 +111,18 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     (
         "init",
         &[
-            "spotblock init                          # with the default VPC's subnet, group and key of your region",
+            "spotblock init                          # with the default VPC's subnet, group and \
+             key of your region",
             "spotblock init --config gpu.toml --instance-type g5.xlarge",
             "spotblock init --offline                # placeholders, no call",
         ],
     ),
     ("iam", &["spotblock iam blocks > policy.json", "spotblock iam"]),
-    ("template", &["spotblock template > environment.json   # deploy it with --capabilities CAPABILITY_NAMED_IAM"]),
+    (
+        "template",
+        &["spotblock template > environment.json   # deploy it with --capabilities \
+             CAPABILITY_NAMED_IAM"],
+    ),
     ("schema", &["spotblock schema > spotblock.schema.json"]),
     (
         "completions",
@@ -117,9 +139,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
 #[must_use]
 pub fn command() -> Command {
     tidy(Cli::command(), "").after_help(
-        "Start with `spotblock init`, then `spotblock plan`. `spotblock help COMMAND` has examples of each command.\n\n\
-         Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 capacity refused or not available; 4 timed out; 5 a \
-         watched job failed; 10 changes found by `plan --detailed-exitcode`; 130 interrupted.",
+        "Start with `spotblock init`, then `spotblock plan`. `spotblock help COMMAND` has \
+         examples of each command.\n\nExit codes: 0 done; 1 failed; 2 usage or configuration; 3 \
+         capacity refused or not available; 4 timed out; 5 a watched job failed; 10 changes \
+         found by `plan --detailed-exitcode`; 130 interrupted.",
     )
 }
 
@@ -144,11 +167,13 @@ fn tidy(command: Command, path: &str) -> Command {
 /// Each command with its path, `up` or `env apply`, those without commands of their own only.
 #[cfg(test)]
 fn leaves(command: &Command, path: &str) -> Vec<(String, Command)> {
-    let children: Vec<_> = command.get_subcommands().filter(|child| child.get_name() != "help").collect();
+    let children: Vec<_> =
+        command.get_subcommands().filter(|child| child.get_name() != "help").collect();
     if children.is_empty() {
         return vec![(path.to_owned(), command.clone())];
     }
-    let below = |child: &&Command| leaves(child, format!("{path} {}", child.get_name()).trim_start());
+    let below =
+        |child: &&Command| leaves(child, format!("{path} {}", child.get_name()).trim_start());
     children.iter().flat_map(below).collect()
 }
 
@@ -167,8 +192,16 @@ mod tests {
         }
         for (path, lines) in EXAMPLES {
             for line in *lines {
-                let words: Vec<_> = line.split(['#', '|', '>']).next().unwrap_or_default().split_whitespace().collect();
-                assert!(words.join(" ").starts_with(&format!("spotblock {path}")), "{line} under {path}");
+                let words: Vec<_> = line
+                    .split(['#', '|', '>'])
+                    .next()
+                    .unwrap_or_default()
+                    .split_whitespace()
+                    .collect();
+                assert!(
+                    words.join(" ").starts_with(&format!("spotblock {path}")),
+                    "{line} under {path}"
+                );
                 if let Err(error) = Cli::try_parse_from(&words) {
                     panic!("{line}: {error}");
                 }

@@ -23,8 +23,8 @@ pub struct Extend {
     /// To which moment, such as 2026-11-24T18:00:00Z; said again it changes nothing
     #[arg(long, value_name = "TIME", group = "end")]
     pub to: Option<String>,
-    /// Buy the extension of a capacity block if one is needed, up to [block] max-cost: it is paid at once, and can't be
-    /// given back
+    /// Buy the extension of a capacity block if one is needed, up to [block] max-cost: it is paid
+    /// at once, and can't be given back
     #[arg(long)]
     pub yes_purchase: bool,
 }
@@ -49,7 +49,8 @@ pub struct Down {
     /// This block only
     #[arg(long, value_name = "ID", conflicts_with = "all")]
     pub block: Option<String>,
-    /// The queue, the compute environment, the job definitions and the roles that spotblock made, too
+    /// The queue, the compute environment, the job definitions and the roles that spotblock made,
+    /// too
     #[arg(long, visible_alias = "environment-too")]
     pub all: bool,
     /// With --all: delete the queue although jobs wait or run in it; they are lost
@@ -69,7 +70,8 @@ pub struct Reap {
     /// Show what would be ended, and end nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Also end instances of ours that have no record, and so no known end, if they were launched so long ago
+    /// Also end instances of ours that have no record, and so no known end, if they were launched
+    /// so long ago
     #[arg(long, value_name = "DURATION")]
     pub older_than: Option<String>,
     /// This environment, instead of the file's

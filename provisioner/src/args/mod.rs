@@ -1,5 +1,5 @@
-//! The command line, raw. `settings/` merges it with spotblock.toml: a flag beats its SPOTBLOCK_* variable, which
-//! beats the file, which beats the default.
+//! The command line, raw. `settings/` merges it with spotblock.toml: a flag beats its SPOTBLOCK_*
+//! variable, which beats the file, which beats the default.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -51,7 +51,14 @@ pub struct Global {
     #[arg(long, global = true, env = "SPOTBLOCK_ENDPOINT_URL", value_name = "URL")]
     pub endpoint_url: Option<String>,
     /// How results are written to stdout: table or json
-    #[arg(long, short, global = true, env = "SPOTBLOCK_OUTPUT", value_enum, default_value = "table")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "SPOTBLOCK_OUTPUT",
+        value_enum,
+        default_value = "table"
+    )]
     #[arg(hide_possible_values = true)]
     pub output: Output,
     /// No colours and no progress bars, as NO_COLOR asks for
@@ -59,7 +66,8 @@ pub struct Global {
     #[arg(long, global = true, env = "NO_COLOR", hide_env = true)]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "1")]
     pub no_color: Option<OsString>,
-    /// Show each call to AWS with its request id; -vv also where it goes, and each attempt as it begins
+    /// Show each call to AWS with its request id; -vv also where it goes, and each attempt as it
+    /// begins
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
@@ -93,7 +101,8 @@ pub enum Command {
     Logs(Logs),
     /// Say why an instance has not joined, or why a job waits
     Doctor(Doctor),
-    /// Move a block's end further away, on sources where its agents and schedules end it and not AWS
+    /// Move a block's end further away, on sources where its agents and schedules end it and not
+    /// AWS
     Extend(Extend),
     /// Give a block no further jobs; its instances leave when the running ones have finished
     Drain(Drain),
@@ -138,7 +147,11 @@ mod tests {
         let up = command.find_subcommand("up").expect("a command");
         let without = |arg: &&clap::Arg| arg.get_env().is_none();
         let block = up.get_arguments().filter(without).filter_map(clap::Arg::get_long);
-        assert_eq!(block.collect::<Vec<_>>(), ["new", "dry-run", "yes-purchase"], "which are said each time");
+        assert_eq!(
+            block.collect::<Vec<_>>(),
+            ["new", "dry-run", "yes-purchase"],
+            "which are said each time"
+        );
         let global = command.get_arguments().filter(without).filter_map(clap::Arg::get_long);
         assert_eq!(global.collect::<Vec<_>>(), ["verbose"]);
     }
@@ -154,7 +167,16 @@ mod tests {
     /// Catches: a job's own flags taken for spotblock's.
     #[test]
     fn what_follows_two_dashes_is_the_jobs_command() {
-        let cli = Cli::parse_from(["spotblock", "submit", "-j", "hello-world", "--", "sleep", "--config", "10"]);
+        let cli = Cli::parse_from([
+            "spotblock",
+            "submit",
+            "-j",
+            "hello-world",
+            "--",
+            "sleep",
+            "--config",
+            "10",
+        ]);
         let Command::Submit(submit) = cli.command else { panic!("submit") };
         assert_eq!(submit.command, ["sleep", "--config", "10"]);
         assert!(cli.global.config.is_none());

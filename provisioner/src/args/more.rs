@@ -35,7 +35,13 @@ pub struct Man {
 #[derive(Clone, Debug, Default, Args)]
 pub struct Jobs {
     /// Only jobs in this state, such as RUNNABLE or FAILED; can be repeated
-    #[arg(long = "state", short = 's', value_name = "STATE", value_delimiter = ',', ignore_case = true)]
+    #[arg(
+        long = "state",
+        short = 's',
+        value_name = "STATE",
+        value_delimiter = ',',
+        ignore_case = true
+    )]
     #[arg(value_parser = crate::model::batch::JOB_STATES, hide_possible_values = true)]
     pub states: Vec<String>,
     /// Only jobs of this name; a `*` at its end stands for anything
@@ -73,7 +79,8 @@ pub struct Doctor {
 /// `iam`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Iam {
-    /// Whose: the caller's for environment or blocks (`up` wants both), instance, batch or scheduler; left out, all
+    /// Whose: the caller's for environment or blocks (`up` wants both), instance, batch or
+    /// scheduler; left out, all
     #[arg(value_enum, hide_possible_values = true)]
     pub who: Option<Who>,
     /// The account's number [default: the environment's, or * while there is none]

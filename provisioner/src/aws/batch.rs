@@ -50,7 +50,8 @@ impl Batch {
     /// When the call fails.
     pub(crate) async fn environment(&self, name: &str) -> Result<Option<ComputeEnvironment>> {
         let call = self.client.describe_compute_environments().compute_environments(name);
-        let answer = call.send().await.map_err(failed("batch:DescribeComputeEnvironments", name))?;
+        let answer =
+            call.send().await.map_err(failed("batch:DescribeComputeEnvironments", name))?;
         let found = answer.compute_environments().first().map(|it| ComputeEnvironment {
             name: text(it.compute_environment_name()),
             arn: text(it.compute_environment_arn()),
@@ -69,7 +70,12 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub(crate) async fn create_environment(&self, name: &str, role: &str, tags: &BTreeMap<String, String>) -> Result<()> {
+    pub(crate) async fn create_environment(
+        &self,
+        name: &str,
+        role: &str,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<()> {
         self.client
             .create_compute_environment()
             .compute_environment_name(name)
@@ -87,7 +93,12 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub(crate) async fn update_environment(&self, owned: &Owned, enabled: bool, role: Option<&str>) -> Result<()> {
+    pub(crate) async fn update_environment(
+        &self,
+        owned: &Owned,
+        enabled: bool,
+        role: Option<&str>,
+    ) -> Result<()> {
         self.client
             .update_compute_environment()
             .compute_environment(owned.id())
@@ -163,7 +174,12 @@ impl Batch {
     /// # Errors
     /// When the call fails.
     pub(crate) async fn update_queue(&self, owned: &Owned, priority: i32) -> Result<()> {
-        let call = self.client.update_job_queue().job_queue(owned.id()).state(JqState::Enabled).priority(priority);
+        let call = self
+            .client
+            .update_job_queue()
+            .job_queue(owned.id())
+            .state(JqState::Enabled)
+            .priority(priority);
         call.send().await.map(|_| ()).map_err(failed("batch:UpdateJobQueue", owned.id()))
     }
 

@@ -1,6 +1,8 @@
-//! What `-v` shows: each call to AWS with its status, request id and time, for a support case or a slow run.
+//! What `-v` shows: each call to AWS with its status, request id and time, for a support case or a
+//! slow run.
 //!
-//! Names, times and ids only: a request's body can hold user data, and jobs' variables can hold secrets.
+//! Names, times and ids only: a request's body can hold user data, and jobs' variables can hold
+//! secrets.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -36,10 +38,15 @@ impl fmt::Debug for CallLog {
 }
 
 impl CallLog {
-    /// Tells each answer at level 1; also each attempt as it begins, and where it goes, from 2 on. At 0 it tells nothing, or
-    /// where somebody waits, of calls that are tried again and again.
+    /// Tells each answer at level 1; also each attempt as it begins, and where it goes, from 2 on.
+    /// At 0 it tells nothing, or where somebody waits, of calls that are tried again and again.
     #[must_use]
-    pub fn new(level: u8, somebody_waits: bool, time: SharedTimeSource, lines: UnboundedSender<String>) -> Self {
+    pub fn new(
+        level: u8,
+        somebody_waits: bool,
+        time: SharedTimeSource,
+        lines: UnboundedSender<String>,
+    ) -> Self {
         Self { level, to: (level > 0 || somebody_waits).then_some((lines, time)) }
     }
 
@@ -84,7 +91,12 @@ impl Intercept for CallLog {
             self.tell(format!("{} at {place} has no answer yet: attempt {attempt}", action(bag)));
         }
         if self.level > 1 {
-            self.tell(format!("> {} attempt {attempt}: {} {}", action(bag), request.method(), request.uri()));
+            self.tell(format!(
+                "> {} attempt {attempt}: {} {}",
+                action(bag),
+                request.method(),
+                request.uri()
+            ));
         }
         Ok(())
     }
@@ -99,7 +111,9 @@ impl Intercept for CallLog {
         let Some(Began(began)) = bag.load::<Began>() else { return Ok(()) };
         let millis = now.duration_since(*began).unwrap_or_default().as_millis();
         let answer = match context.response() {
-            Some(response) => format!("{}, request id {}", response.status().as_u16(), request_id(response)),
+            Some(response) => {
+                format!("{}, request id {}", response.status().as_u16(), request_id(response))
+            }
             None => "no answer".to_owned(),
         };
         self.tell(format!("< {}: {answer}, {millis} ms", action(bag)));
@@ -109,11 +123,14 @@ impl Intercept for CallLog {
 
 /// Service and operation, as permissions name them.
 fn action(bag: &ConfigBag) -> String {
-    bag.load::<Metadata>()
-        .map_or_else(|| "a call".to_owned(), |call| format!("{}:{}", prefix(call.service()), call.name()))
+    bag.load::<Metadata>().map_or_else(
+        || "a call".to_owned(),
+        |call| format!("{}:{}", prefix(call.service()), call.name()),
+    )
 }
 
-/// The service's prefix in permissions, from the name that its model has. By hand: the SDKs don't know permissions.
+/// The service's prefix in permissions, from the name that its model has. By hand: the SDKs don't
+/// know permissions.
 fn prefix(service: &str) -> String {
     match service {
         "CloudWatch Logs" => "logs".to_owned(),
@@ -121,7 +138,8 @@ fn prefix(service: &str) -> String {
     }
 }
 
-/// From the header that all services send, else from EC2's or IAM's body, where the SDKs don't look.
+/// From the header that all services send, else from EC2's or IAM's body, where the SDKs don't
+/// look.
 fn request_id(response: &HttpResponse) -> String {
     let id = response.request_id().map(str::to_owned).or_else(|| {
         let body = std::str::from_utf8(response.body().bytes()?).ok()?;
@@ -150,7 +168,9 @@ impl std::ops::Deref for Base {
 /// An SDK's client whose calls are told.
 macro_rules! client {
     ($sdk:ident, $base:expr) => {
-        $sdk::Client::from_conf($sdk::config::Builder::from(&$base.sdk).interceptor($base.calls.clone()).build())
+        $sdk::Client::from_conf(
+            $sdk::config::Builder::from(&$base.sdk).interceptor($base.calls.clone()).build(),
+        )
     };
 }
 pub(super) use client;
@@ -161,14 +181,17 @@ mod tests {
 
     #[test]
     fn services_are_named_as_permissions_name_them() {
-        for (service, expected) in [("EC2", "ec2"), ("CloudWatch Logs", "logs"), ("Scheduler", "scheduler")] {
+        for (service, expected) in
+            [("EC2", "ec2"), ("CloudWatch Logs", "logs"), ("Scheduler", "scheduler")]
+        {
             assert_eq!(prefix(service), expected);
         }
     }
 
     #[test]
     fn a_request_id_is_found_in_the_header_or_the_body() {
-        let answer = |body: &'static str| HttpResponse::new(200.try_into().expect("a status"), body.into());
+        let answer =
+            |body: &'static str| HttpResponse::new(200.try_into().expect("a status"), body.into());
         let mut with_header = answer("<requestId>in-the-body</requestId>");
         with_header.headers_mut().insert("x-amzn-requestid", "in-the-header");
         assert_eq!(request_id(&with_header), "in-the-header");

@@ -24,9 +24,11 @@ where
             Some(message) => message.to_owned(),
             None => unanswered::describe(&error),
         };
-        let request_id = error.meta().request_id().or_else(|| error.request_id()).map(str::to_owned);
+        let request_id =
+            error.meta().request_id().or_else(|| error.request_id()).map(str::to_owned);
         let kind = kind_of(&error, code.as_deref(), &message);
-        Box::new(AwsError { action, resource: resource.into(), kind, code, message, request_id }).into()
+        Box::new(AwsError { action, resource: resource.into(), kind, code, message, request_id })
+            .into()
     }
 }
 
@@ -35,7 +37,8 @@ where
     E: StdError + Send + Sync + 'static,
 {
     if let Some(problem) = credentials_error(error) {
-        let expired = matches!(problem, CredentialsError::ProviderError(_)) && message.contains("expired");
+        let expired =
+            matches!(problem, CredentialsError::ProviderError(_)) && message.contains("expired");
         return if expired { AwsErrorKind::Expired } else { AwsErrorKind::NoCredentials };
     }
     match error {
@@ -43,7 +46,10 @@ where
         SdkError::ResponseError(_) => AwsErrorKind::Server,
         SdkError::ServiceError(answer) => {
             let status = answer.raw().status().as_u16();
-            or_server(code.map_or(AwsErrorKind::Rejected, |code| kind_of_code(code, message)), status)
+            or_server(
+                code.map_or(AwsErrorKind::Rejected, |code| kind_of_code(code, message)),
+                status,
+            )
         }
         _ => AwsErrorKind::Rejected,
     }
@@ -54,11 +60,13 @@ fn or_server(kind: AwsErrorKind, status: u16) -> AwsErrorKind {
     if kind == AwsErrorKind::Rejected && status >= 500 { AwsErrorKind::Server } else { kind }
 }
 
-/// What AWS's code means. Services differ in how they name the same thing, and the SDKs' own lists say only
-/// what to try again.
+/// What AWS's code means. Services differ in how they name the same thing, and the SDKs' own lists
+/// say only what to try again.
 fn kind_of_code(code: &str, message: &str) -> AwsErrorKind {
-    const DENIED: [&str; 4] = ["AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"];
-    const EXPIRED: [&str; 4] = ["ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"];
+    const DENIED: [&str; 4] =
+        ["AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"];
+    const EXPIRED: [&str; 4] =
+        ["ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"];
     const BAD: [&str; 6] = [
         "InvalidClientTokenId",
         "UnrecognizedClientException",
@@ -73,15 +81,22 @@ fn kind_of_code(code: &str, message: &str) -> AwsErrorKind {
         AwsErrorKind::Expired
     } else if BAD.contains(&code) {
         AwsErrorKind::BadCredentials
-    } else if code.contains("Throttl") || matches!(code, "RequestLimitExceeded" | "TooManyRequestsException") {
+    } else if code.contains("Throttl")
+        || matches!(code, "RequestLimitExceeded" | "TooManyRequestsException")
+    {
         AwsErrorKind::Throttled
-    } else if code.contains("AlreadyExists") || (code == "ClientException" && message.contains("already exist")) {
-        // Batch has no code of its own for this, nor for the next, whose wording is what its users report [A].
+    } else if code.contains("AlreadyExists")
+        || (code == "ClientException" && message.contains("already exist"))
+    {
+        // Batch has no code of its own for this, nor for the next, whose wording is what its users
+        // report [A].
         AwsErrorKind::Exists
     } else if code == "ClientException"
-        && (message.contains("being modified") || message.contains("existing JobQueue relationship"))
+        && (message.contains("being modified")
+            || message.contains("existing JobQueue relationship"))
     {
-        // A queue that is gone can stand in the way of its environment for a while `[V, terraform-provider-aws#46925]`.
+        // A queue that is gone can stand in the way of its environment for a while `[V,
+        // terraform-provider-aws#46925]`.
         AwsErrorKind::Busy
     } else if code.contains("NotFound") || code == "NoSuchEntity" {
         AwsErrorKind::NotFound
@@ -90,16 +105,16 @@ fn kind_of_code(code: &str, message: &str) -> AwsErrorKind {
     }
 }
 
-/// Whether Batch refuses a service role that is too new to be assumed. Batch has no code for this; the
-/// texts are those that its users report `[V, terraform-provider-aws#34145]`.
+/// Whether Batch refuses a service role that is too new to be assumed. Batch has no code for this;
+/// the texts are those that its users report `[V, terraform-provider-aws#34145]`.
 #[must_use]
 pub(crate) fn is_batch_role_too_new(error: &Error) -> bool {
     let says = |text: &str| says(error, text);
     says("role") && (says("assume") || says("authorized"))
 }
 
-/// Whether EventBridge Scheduler refuses a role that is too new to be assumed. A caller without iam:PassRole
-/// is "not authorized", which lasts, so that word doesn't count here.
+/// Whether EventBridge Scheduler refuses a role that is too new to be assumed. A caller without
+/// iam:PassRole is "not authorized", which lasts, so that word doesn't count here.
 #[must_use]
 pub(crate) fn is_scheduler_role_too_new(error: &Error) -> bool {
     says(error, "role") && says(error, "assume")
@@ -140,7 +155,11 @@ mod tests {
             ("EntityAlreadyExists", "", AwsErrorKind::Exists),
             ("ClientException", "Object already exists", AwsErrorKind::Exists),
             ("ClientException", "Cannot update, resource is being modified.", AwsErrorKind::Busy),
-            ("ClientException", "Cannot delete, found existing JobQueue relationship", AwsErrorKind::Busy),
+            (
+                "ClientException",
+                "Cannot delete, found existing JobQueue relationship",
+                AwsErrorKind::Busy,
+            ),
             ("ClientException", "serviceRole is required", AwsErrorKind::Rejected),
             ("InvalidParameterValue", "", AwsErrorKind::Rejected),
         ] {

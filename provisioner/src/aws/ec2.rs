@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, Filter, IamInstanceProfileSpecification, InstanceType,
-    RequestSpotLaunchSpecification, ResourceType, SpotInstanceRequest, SpotInstanceType, SpotPlacement, Tag,
-    TagSpecification, VolumeType,
+    RequestSpotLaunchSpecification, ResourceType, SpotInstanceRequest, SpotInstanceType,
+    SpotPlacement, Tag, TagSpecification, VolumeType,
 };
 
 use super::{text, time, to_sdk_time};
@@ -26,7 +26,9 @@ mod records;
 mod reservations;
 mod types;
 
-pub(crate) use capacity_blocks::{BoughtExtension, CapacityBlockReservation, ExtensionOffering, Offering, Search};
+pub(crate) use capacity_blocks::{
+    BoughtExtension, CapacityBlockReservation, ExtensionOffering, Offering, Search,
+};
 pub(crate) use fleets::{Fleet, Market, Order};
 pub(crate) use network::Image;
 pub(crate) use placement::{InstancePlacement, Way};
@@ -46,8 +48,9 @@ impl Ec2 {
         Self { client: super::calls::client!(aws_sdk_ec2, base) }
     }
 
-    /// Asks for a spot block. Everything in the request follows from the record, so that a repetition is equal to the
-    /// first and its client token brings the first one's result. Gives the ids of the requests.
+    /// Asks for a spot block. Everything in the request follows from the record, so that a
+    /// repetition is equal to the first and its client token brings the first one's result. Gives
+    /// the ids of the requests.
     ///
     /// # Errors
     /// AWS's refusal among others.
@@ -69,7 +72,10 @@ impl Ec2 {
             .set_spot_price(spec.max_price.clone())
             .valid_until(to_sdk_time(attempt.valid_until))
             .launch_specification(launch_specification(launch, attempt))
-            .tag_specifications(specification(ResourceType::SpotInstancesRequest, &spec.tags_of(attempt.number)))
+            .tag_specifications(specification(
+                ResourceType::SpotInstancesRequest,
+                &spec.tags_of(attempt.number),
+            ))
             .send()
             .await
             .map_err(failed("ec2:RequestSpotInstances", format!("block {}", spec.block)))?;
@@ -92,14 +98,16 @@ impl Ec2 {
     pub(crate) async fn spot_requests_of(&self, ids: &[String]) -> Result<Vec<SpotRequest>> {
         let mut requests = Vec::new();
         for some in ids.chunks(FILTER_VALUES) {
-            requests.extend(self.described(filter("spot-instance-request-id", some.to_vec())).await?);
+            requests
+                .extend(self.described(filter("spot-instance-request-id", some.to_vec())).await?);
         }
         Ok(requests)
     }
 
     async fn described(&self, by: Filter) -> Result<Vec<SpotRequest>> {
         let shown = shown(&by);
-        let mut pages = self.client.describe_spot_instance_requests().filters(by).into_paginator().send();
+        let mut pages =
+            self.client.describe_spot_instance_requests().filters(by).into_paginator().send();
         let mut requests = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(failed("ec2:DescribeSpotInstanceRequests", shown.clone()))?;
@@ -124,13 +132,17 @@ impl Ec2 {
         Ok(())
     }
 
-    /// The instances that these spot requests brought, as far as the requests name them. A filter, unlike a list of ids,
-    /// doesn't fail on what EC2 has forgotten or doesn't show yet.
+    /// The instances that these spot requests brought, as far as the requests name them. A filter,
+    /// unlike a list of ids, doesn't fail on what EC2 has forgotten or doesn't show yet.
     ///
     /// # Errors
     /// When the call fails.
-    pub(crate) async fn instances_of_requests(&self, requests: &[SpotRequest]) -> Result<Vec<Instance>> {
-        let ids: Vec<String> = requests.iter().filter_map(|request| request.instance.clone()).collect();
+    pub(crate) async fn instances_of_requests(
+        &self,
+        requests: &[SpotRequest],
+    ) -> Result<Vec<Instance>> {
+        let ids: Vec<String> =
+            requests.iter().filter_map(|request| request.instance.clone()).collect();
         self.instances_with_ids(&ids).await
     }
 
@@ -154,24 +166,31 @@ impl Ec2 {
         self.instances(filter(&format!("tag:{tag}"), [value.to_owned()])).await
     }
 
-    /// All values of this tag on instances, spot requests, capacity reservations and launch templates: a result for each
-    /// kind, since one can be denied and the others not.
+    /// All values of this tag on instances, spot requests, capacity reservations and launch
+    /// templates: a result for each kind, since one can be denied and the others not.
     pub(crate) async fn values_of_tag(&self, tag: &str) -> [Result<BTreeSet<String>>; 4] {
         type Tags = BTreeMap<String, String>;
         let by = || filter("tag-key", [tag.to_owned()]);
-        let values = |all: Vec<Tags>| all.into_iter().filter_map(|mut tags| tags.remove(tag)).collect();
-        let instances = self.instances(by()).await.map(|all| all.into_iter().map(|it| it.tags).collect());
-        let requests = self.described(by()).await.map(|all| all.into_iter().map(|it| it.tags).collect());
-        let reservations = self.reservations(by()).await.map(|all| all.into_iter().map(|it| it.tags).collect());
-        [instances, requests, reservations, self.tags_of_templates(by()).await].map(|tags| tags.map(values))
+        let values =
+            |all: Vec<Tags>| all.into_iter().filter_map(|mut tags| tags.remove(tag)).collect();
+        let instances =
+            self.instances(by()).await.map(|all| all.into_iter().map(|it| it.tags).collect());
+        let requests =
+            self.described(by()).await.map(|all| all.into_iter().map(|it| it.tags).collect());
+        let reservations =
+            self.reservations(by()).await.map(|all| all.into_iter().map(|it| it.tags).collect());
+        [instances, requests, reservations, self.tags_of_templates(by()).await]
+            .map(|tags| tags.map(values))
     }
 
     async fn tags_of_templates(&self, by: Filter) -> Result<Vec<BTreeMap<String, String>>> {
         let shown = shown(&by);
-        let mut pages = self.client.describe_launch_templates().filters(by).into_paginator().items().send();
+        let mut pages =
+            self.client.describe_launch_templates().filters(by).into_paginator().items().send();
         let mut tags = Vec::new();
         while let Some(template) = pages.next().await {
-            let template = template.map_err(failed("ec2:DescribeLaunchTemplates", shown.clone()))?;
+            let template =
+                template.map_err(failed("ec2:DescribeLaunchTemplates", shown.clone()))?;
             tags.push(our_tags(template.tags()));
         }
         Ok(tags)
@@ -183,13 +202,14 @@ impl Ec2 {
         let mut instances = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(failed("ec2:DescribeInstances", shown.clone()))?;
-            instances.extend(page.reservations().iter().flat_map(|it| it.instances()).map(instance));
+            instances
+                .extend(page.reservations().iter().flat_map(|it| it.instances()).map(instance));
         }
         Ok(instances)
     }
 
-    /// Terminates instances. One that EC2 has forgotten is gone already; AWS then ends none of the list, so the rest is
-    /// asked for one by one.
+    /// Terminates instances. One that EC2 has forgotten is gone already; AWS then ends none of the
+    /// list, so the rest is asked for one by one.
     ///
     /// # Errors
     /// When the call fails.
@@ -216,7 +236,11 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub(crate) async fn tag(&self, things: &[Owned], tags: &BTreeMap<String, String>) -> Result<()> {
+    pub(crate) async fn tag(
+        &self,
+        things: &[Owned],
+        tags: &BTreeMap<String, String>,
+    ) -> Result<()> {
         for some in ids(things).chunks(FILTER_VALUES) {
             self.client
                 .create_tags()
@@ -237,7 +261,10 @@ fn gone_is_fine(result: Result<()>) -> Result<()> {
     }
 }
 
-fn launch_specification(launch: &LaunchData, attempt: &PurchaseAttempt) -> RequestSpotLaunchSpecification {
+fn launch_specification(
+    launch: &LaunchData,
+    attempt: &PurchaseAttempt,
+) -> RequestSpotLaunchSpecification {
     let root = launch.root_volume.as_ref().map(|(device, gib)| {
         let volume = EbsBlockDevice::builder()
             .volume_size(i32::try_from(*gib).unwrap_or(i32::MAX))
@@ -246,7 +273,8 @@ fn launch_specification(launch: &LaunchData, attempt: &PurchaseAttempt) -> Reque
             .build();
         vec![BlockDeviceMapping::builder().device_name(device).ebs(volume).build()]
     });
-    let placement = launch.zone.as_ref().map(|zone| SpotPlacement::builder().availability_zone(zone).build());
+    let placement =
+        launch.zone.as_ref().map(|zone| SpotPlacement::builder().availability_zone(zone).build());
     RequestSpotLaunchSpecification::builder()
         .image_id(&launch.image)
         .set_instance_type(attempt.pool.types.first().map(|kind| InstanceType::from(kind.as_str())))
@@ -254,7 +282,9 @@ fn launch_specification(launch: &LaunchData, attempt: &PurchaseAttempt) -> Reque
         .set_security_group_ids(Some(launch.security_groups.clone()))
         .set_subnet_id(attempt.pool.subnets.first().cloned())
         .set_placement(placement)
-        .iam_instance_profile(IamInstanceProfileSpecification::builder().name(&launch.instance_profile).build())
+        .iam_instance_profile(
+            IamInstanceProfileSpecification::builder().name(&launch.instance_profile).build(),
+        )
         .set_block_device_mappings(root)
         .user_data(&launch.user_data)
         .build()
@@ -273,14 +303,20 @@ fn spot_request(request: &SpotInstanceRequest) -> SpotRequest {
 }
 
 fn instance(instance: &aws_sdk_ec2::types::Instance) -> Instance {
-    let reason = instance.state_reason().and_then(|reason| reason.message()).or(instance.state_transition_reason());
+    let reason = instance
+        .state_reason()
+        .and_then(|reason| reason.message())
+        .or(instance.state_transition_reason());
     Instance {
         id: text(instance.instance_id()),
         state: text(instance.state().and_then(|state| state.name()).map(|name| name.as_str())),
         instance_type: text(instance.instance_type().map(|it| it.as_str())),
         launched: time(instance.launch_time()),
         zone: text(instance.placement().and_then(|placement| placement.availability_zone())),
-        spot_request: instance.spot_instance_request_id().filter(|id| !id.is_empty()).map(str::to_owned),
+        spot_request: instance
+            .spot_instance_request_id()
+            .filter(|id| !id.is_empty())
+            .map(str::to_owned),
         reason: text(reason),
         tags: our_tags(instance.tags()),
     }

@@ -57,8 +57,8 @@ pub(crate) struct Member {
     pub end: Option<Timestamp>,
     /// The moment to which the end was to be moved, as its agent has read it last.
     pub end_asked: Option<Timestamp>,
-    /// Further container instances of the same EC2 instance: a registration whose answer was lost, or whose data the host
-    /// has lost, leaves one behind.
+    /// Further container instances of the same EC2 instance: a registration whose answer was lost,
+    /// or whose data the host has lost, leaves one behind.
     #[serde(skip)]
     pub others: Vec<String>,
 }
@@ -69,7 +69,8 @@ impl Member {
         std::iter::once(&self.arn).chain(&self.others)
     }
 
-    /// Puts what is known of the same EC2 instance together: the one that is connected tells how it is.
+    /// Puts what is known of the same EC2 instance together: the one that is connected tells how it
+    /// is.
     fn join(&mut self, mut other: Self) {
         if other.connected && !self.connected {
             std::mem::swap(self, &mut other);
@@ -105,12 +106,17 @@ impl Ecs {
         Ok(members)
     }
 
-    /// Brings up to date what was seen of a cluster's container instances before. Those that had joined already are not
-    /// described again while they are listed: a block can have a thousand, and AWS describes a hundred at once.
+    /// Brings up to date what was seen of a cluster's container instances before. Those that had
+    /// joined already are not described again while they are listed: a block can have a thousand,
+    /// and AWS describes a hundred at once.
     ///
     /// # Errors
     /// When a call fails.
-    pub(crate) async fn update_members(&self, cluster: &str, members: &mut BTreeMap<String, Member>) -> Result<()> {
+    pub(crate) async fn update_members(
+        &self,
+        cluster: &str,
+        members: &mut BTreeMap<String, Member>,
+    ) -> Result<()> {
         let arns = self.member_arns(cluster).await?;
         let listed: BTreeSet<&String> = arns.iter().collect();
         members.retain(|_, member| member.has_joined() && listed.contains(&member.arn));
@@ -147,15 +153,16 @@ impl Ecs {
     }
 
     async fn member_arns(&self, cluster: &str) -> Result<Vec<String>> {
-        let mut pages = self.client.list_container_instances().cluster(cluster).into_paginator().items().send();
+        let mut pages =
+            self.client.list_container_instances().cluster(cluster).into_paginator().items().send();
         let mut arns = Vec::new();
         while let Some(arn) = pages.next().await {
             match arn.map_err(failed("ecs:ListContainerInstances", cluster)) {
                 Ok(arn) => arns.push(arn),
                 Err(error)
-                    if error
-                        .aws()
-                        .is_some_and(|it| it.kind == AwsErrorKind::NotFound || it.is("ClusterNotFoundException")) =>
+                    if error.aws().is_some_and(|it| {
+                        it.kind == AwsErrorKind::NotFound || it.is("ClusterNotFoundException")
+                    }) =>
                 {
                     break;
                 }
@@ -165,22 +172,27 @@ impl Ecs {
         Ok(arns)
     }
 
-    /// Sets container instances DRAINING: they take no further task. One that is gone, or not registered whole yet, stays
-    /// as it is.
+    /// Sets container instances DRAINING: they take no further task. One that is gone, or not
+    /// registered whole yet, stays as it is.
     ///
     /// # Errors
     /// When a call fails.
     pub(crate) async fn drain(&self, cluster: &str, members: &[Owned]) -> Result<()> {
         for some in ids(members).chunks(UPDATE_LIMIT) {
             let call = self.client.update_container_instances_state().cluster(cluster);
-            let call = call.set_container_instances(Some(some.to_vec())).status(ContainerInstanceStatus::Draining);
-            call.send().await.map_err(failed("ecs:UpdateContainerInstancesState", some.join(", ")))?;
+            let call = call
+                .set_container_instances(Some(some.to_vec()))
+                .status(ContainerInstanceStatus::Draining);
+            call.send()
+                .await
+                .map_err(failed("ecs:UpdateContainerInstancesState", some.join(", ")))?;
         }
         Ok(())
     }
 
-    /// The tasks of a cluster that have not ended, whatever they are wanted to do. A task that is being stopped is listed
-    /// with those that are to be STOPPED while its container still lives `[V]`.
+    /// The tasks of a cluster that have not ended, whatever they are wanted to do. A task that is
+    /// being stopped is listed with those that are to be STOPPED while its container still lives
+    /// `[V]`.
     ///
     /// # Errors
     /// When a call fails.

@@ -68,7 +68,9 @@ fn our_tags(tags: &[Tag]) -> BTreeMap<String, String> {
 
 fn sdk_tags(tags: &BTreeMap<String, String>) -> Vec<Tag> {
     // Key and value are the only required fields, and both are set.
-    tags.iter().filter_map(|(key, value)| Tag::builder().key(key).value(value).build().ok()).collect()
+    tags.iter()
+        .filter_map(|(key, value)| Tag::builder().key(key).value(value).build().ok())
+        .collect()
 }
 
 impl Iam {
@@ -81,7 +83,13 @@ impl Iam {
     /// # Errors
     /// When the call fails.
     pub(crate) async fn role(&self, name: &str) -> Result<Option<Role>> {
-        let result = self.client.get_role().role_name(name).send().await.map_err(failed("iam:GetRole", name));
+        let result = self
+            .client
+            .get_role()
+            .role_name(name)
+            .send()
+            .await
+            .map_err(failed("iam:GetRole", name));
         Ok(if_there(result)?.and_then(|answer| {
             let role = answer.role()?;
             let tags = our_tags(role.tags());
@@ -89,7 +97,8 @@ impl Iam {
         }))
     }
 
-    /// Creates a role with this trust policy, and gives it; `None` when there is one of this name already.
+    /// Creates a role with this trust policy, and gives it; `None` when there is one of this name
+    /// already.
     ///
     /// # Errors
     /// When the call fails otherwise.
@@ -128,7 +137,11 @@ impl Iam {
     pub(crate) async fn attached(&self, role: &str) -> Result<Vec<String>> {
         let call = self.client.list_attached_role_policies().role_name(role);
         let answer = call.send().await.map_err(failed("iam:ListAttachedRolePolicies", role))?;
-        Ok(answer.attached_policies().iter().filter_map(|it| it.policy_arn().map(str::to_owned)).collect())
+        Ok(answer
+            .attached_policies()
+            .iter()
+            .filter_map(|it| it.policy_arn().map(str::to_owned))
+            .collect())
     }
 
     /// Takes a managed policy off a role.
@@ -149,12 +162,14 @@ impl Iam {
         let answer = if_there(call.send().await.map_err(failed("iam:GetRolePolicy", role)))?;
         // IAM gives documents percent-encoded, and the SDK leaves them so.
         Ok(answer.map(|answer| {
-            let document = percent_encoding::percent_decode_str(answer.policy_document()).decode_utf8_lossy();
+            let document =
+                percent_encoding::percent_decode_str(answer.policy_document()).decode_utf8_lossy();
             serde_json::from_str(&document).unwrap_or_default()
         }))
     }
 
-    /// Which of these actions the role's policies allow on none of the resources, in calls about this ECS cluster.
+    /// Which of these actions the role's policies allow on none of the resources, in calls about
+    /// this ECS cluster.
     ///
     /// # Errors
     /// When the call fails.
@@ -170,12 +185,17 @@ impl Iam {
             .context_key_type(ContextKeyTypeEnum::String)
             .context_key_values(cluster)
             .build();
-        let call = self.client.simulate_principal_policy().policy_source_arn(role).context_entries(context);
+        let call = self
+            .client
+            .simulate_principal_policy()
+            .policy_source_arn(role)
+            .context_entries(context);
         let call = call.set_action_names(Some(actions.iter().map(|it| (*it).to_owned()).collect()));
         let answer = call.set_resource_arns(Some(resources.to_vec())).send().await;
         let answer = answer.map_err(failed("iam:SimulatePrincipalPolicy", role))?;
         let allowed = |action: &str| {
-            let mut results = answer.evaluation_results().iter().filter(|it| it.eval_action_name() == action);
+            let mut results =
+                answer.evaluation_results().iter().filter(|it| it.eval_action_name() == action);
             results.any(|it| *it.eval_decision() == PolicyEvaluationDecisionType::Allowed)
         };
         Ok(actions.iter().filter(|it| !allowed(it)).map(|it| (*it).to_owned()).collect())
@@ -219,7 +239,7 @@ impl Iam {
         Ok(answer.and_then(|answer| {
             let profile = answer.instance_profile()?;
             Some(Profile {
-                    roles: profile.roles().iter().map(|role| role.role_name().to_owned()).collect(),
+                roles: profile.roles().iter().map(|role| role.role_name().to_owned()).collect(),
                 role_arn: profile.roles().first().map(|role| role.arn().to_owned()),
                 tags: our_tags(profile.tags()),
             })
@@ -230,9 +250,20 @@ impl Iam {
     ///
     /// # Errors
     /// When the call fails otherwise.
-    pub(crate) async fn create_profile(&self, name: &str, tags: &BTreeMap<String, String>) -> Result<Option<Owned>> {
-        let call = self.client.create_instance_profile().instance_profile_name(name).set_tags(Some(sdk_tags(tags)));
-        made_unless_there(call.send().await.map_err(failed("iam:CreateInstanceProfile", name)), name)
+    pub(crate) async fn create_profile(
+        &self,
+        name: &str,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<Option<Owned>> {
+        let call = self
+            .client
+            .create_instance_profile()
+            .instance_profile_name(name)
+            .set_tags(Some(sdk_tags(tags)));
+        made_unless_there(
+            call.send().await.map_err(failed("iam:CreateInstanceProfile", name)),
+            name,
+        )
     }
 
     /// Puts a role into a profile that has none.
@@ -240,7 +271,11 @@ impl Iam {
     /// # Errors
     /// When the call fails.
     pub(crate) async fn add_role(&self, profile: &Owned, role: &str) -> Result<()> {
-        let call = self.client.add_role_to_instance_profile().instance_profile_name(profile.id()).role_name(role);
+        let call = self
+            .client
+            .add_role_to_instance_profile()
+            .instance_profile_name(profile.id())
+            .role_name(role);
         call.send().await.map(|_| ()).map_err(failed("iam:AddRoleToInstanceProfile", profile.id()))
     }
 
@@ -249,8 +284,14 @@ impl Iam {
     /// # Errors
     /// When the call fails.
     pub(crate) async fn remove_role(&self, profile: &Owned, role: &str) -> Result<()> {
-        let call = self.client.remove_role_from_instance_profile().instance_profile_name(profile.id()).role_name(role);
-        gone_is_gone(call.send().await.map_err(failed("iam:RemoveRoleFromInstanceProfile", profile.id())))
+        let call = self
+            .client
+            .remove_role_from_instance_profile()
+            .instance_profile_name(profile.id())
+            .role_name(role);
+        gone_is_gone(
+            call.send().await.map_err(failed("iam:RemoveRoleFromInstanceProfile", profile.id())),
+        )
     }
 
     /// Deletes a profile.

@@ -31,7 +31,8 @@ pub(crate) struct Line {
 pub(crate) struct Page {
     /// Its lines.
     pub lines: Vec<Line>,
-    /// Goes on behind it; the one that was given comes back when there is nothing more for now `[V]`.
+    /// Goes on behind it; the one that was given comes back when there is nothing more for now
+    /// `[V]`.
     pub next: Option<String>,
 }
 
@@ -40,13 +41,18 @@ impl Logs {
         Self { client: super::calls::client!(aws_sdk_cloudwatchlogs, base) }
     }
 
-    /// A stream's lines behind a token, or from its beginning; none when there is no such stream (yet): it
-    /// comes with the first line. Not by the SDK's paginator, which keeps to itself the token on which a
-    /// follower goes on.
+    /// A stream's lines behind a token, or from its beginning; none when there is no such stream
+    /// (yet): it comes with the first line. Not by the SDK's paginator, which keeps to itself the
+    /// token on which a follower goes on.
     ///
     /// # Errors
     /// When the call fails.
-    pub(crate) async fn page(&self, group: &str, stream: &str, token: Option<&str>) -> Result<Option<Page>> {
+    pub(crate) async fn page(
+        &self,
+        group: &str,
+        stream: &str,
+        token: Option<&str>,
+    ) -> Result<Option<Page>> {
         let token = token.map(str::to_owned);
         self.ask(group, stream, |call| call.start_from_head(true).set_next_token(token)).await
     }
@@ -79,8 +85,8 @@ impl Logs {
     }
 }
 
-/// Classifies a refusal. What stands between here and AWS answers in its own words, which the SDK can't
-/// read: such an answer is told by its status.
+/// Classifies a refusal. What stands between here and AWS answers in its own words, which the SDK
+/// can't read: such an answer is told by its status.
 fn refused(error: SdkError<GetLogEventsError>, of: String) -> Error {
     let silent = error.as_service_error().is_some_and(|refusal| refusal.meta().message().is_none());
     let status = error.raw_response().filter(|_| silent).map(|answer| answer.status().as_u16());

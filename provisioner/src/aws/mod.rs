@@ -1,7 +1,7 @@
 //! AWS, and the only place that builds the SDKs' configuration.
 //!
-//! Each file has only the calls that are used, turns answers into this program's types, and classifies errors once
-//! ([`crate::model::error`]).
+//! Each file has only the calls that are used, turns answers into this program's types, and
+//! classifies errors once ([`crate::model::error`]).
 
 use std::time::Duration;
 
@@ -106,10 +106,15 @@ impl Aws {
     pub(crate) async fn connect(ports: &Connection, place: Location) -> Result<Self> {
         let config = match &ports.account {
             Account::Chain => from_chain(ports, place).await,
-            Account::Given { credentials, endpoint } => given(ports, place, credentials.clone(), endpoint),
+            Account::Given { credentials, endpoint } => {
+                given(ports, place, credentials.clone(), endpoint)
+            }
         };
         let region = config.region().map(ToString::to_string).ok_or_else(|| {
-            Error::usage("no region was found", "set `region` in spotblock.toml, give --region, or set AWS_REGION")
+            Error::usage(
+                "no region was found",
+                "set `region` in spotblock.toml, give --region, or set AWS_REGION",
+            )
         })?;
         check_endpoint(config.endpoint_url())?;
         let base = calls::Base { sdk: config, calls: ports.calls.clone() };
@@ -131,10 +136,13 @@ impl Aws {
 /// The SDKs take anything for an endpoint, and fail at the first call with all they know of it.
 fn check_endpoint(url: Option<&str>) -> Result<()> {
     match url {
-        Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => Err(Error::usage(
-            format!("the endpoint {url:?} is no URL"),
-            "begin --endpoint-url (SPOTBLOCK_ENDPOINT_URL, AWS_ENDPOINT_URL) with http:// or https://",
-        )),
+        Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => {
+            Err(Error::usage(
+                format!("the endpoint {url:?} is no URL"),
+                "begin --endpoint-url (SPOTBLOCK_ENDPOINT_URL, AWS_ENDPOINT_URL) with http:// or \
+                 https://",
+            ))
+        }
         _ => Ok(()),
     }
 }
@@ -188,8 +196,9 @@ async fn from_chain(ports: &Connection, place: Location) -> SdkConfig {
     }
 }
 
-/// A named profile's credentials. The usual chain would take keys in the environment first, and so work on another account
-/// than the one that was asked for; the AWS CLI's --profile goes before them as well `[V]`.
+/// A named profile's credentials. The usual chain would take keys in the environment first, and so
+/// work on another account than the one that was asked for; the AWS CLI's --profile goes before
+/// them as well `[V]`.
 fn of_profile(ports: &Connection, config: &SdkConfig, name: String) -> SharedCredentialsProvider {
     let inner = ProviderConfig::default()
         .with_http_client(ports.http.clone())
@@ -201,7 +210,12 @@ fn of_profile(ports: &Connection, config: &SdkConfig, name: String) -> SharedCre
     )
 }
 
-fn given(ports: &Connection, place: Location, credentials: SharedCredentialsProvider, endpoint: &str) -> SdkConfig {
+fn given(
+    ports: &Connection,
+    place: Location,
+    credentials: SharedCredentialsProvider,
+    endpoint: &str,
+) -> SdkConfig {
     let mut builder = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .http_client(ports.http.clone())
@@ -216,12 +230,15 @@ fn given(ports: &Connection, place: Location, credentials: SharedCredentialsProv
     builder.build()
 }
 
-/// An SDK time as ours, which the SDKs can't convert to; AWS leaves some out, and those count as the earliest.
+/// An SDK time as ours, which the SDKs can't convert to; AWS leaves some out, and those count as
+/// the earliest.
 fn time(at: Option<&aws_sdk_ec2::primitives::DateTime>) -> Timestamp {
-    at.and_then(|at| Timestamp::new(at.secs(), at.subsec_nanos().try_into().ok()?).ok()).unwrap_or(Timestamp::MIN)
+    at.and_then(|at| Timestamp::new(at.secs(), at.subsec_nanos().try_into().ok()?).ok())
+        .unwrap_or(Timestamp::MIN)
 }
 
-/// An SDK time from ours, in whole seconds: EC2 keeps no fractions, and a repeated request must be equal to the first.
+/// An SDK time from ours, in whole seconds: EC2 keeps no fractions, and a repeated request must be
+/// equal to the first.
 fn to_sdk_time(at: Timestamp) -> aws_sdk_ec2::primitives::DateTime {
     aws_sdk_ec2::primitives::DateTime::from_secs(at.as_second())
 }
@@ -241,6 +258,8 @@ mod tests {
             let error = check_endpoint(Some(url)).expect_err(url);
             assert_eq!(error.exit_code(), 2, "{error}");
         }
-        assert!(check_endpoint(Some("http://127.0.0.1:5599")).is_ok() && check_endpoint(None).is_ok());
+        assert!(
+            check_endpoint(Some("http://127.0.0.1:5599")).is_ok() && check_endpoint(None).is_ok()
+        );
     }
 }

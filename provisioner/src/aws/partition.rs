@@ -12,21 +12,24 @@ pub(crate) struct Partition {
 }
 
 impl Partition {
-    /// The partition of this region; of one that nobody knows, AWS's standard one, as in the SDKs. Asks nobody.
+    /// The partition of this region; of one that nobody knows, AWS's standard one, as in the SDKs.
+    /// Asks nobody.
     pub(crate) async fn of(region: &str) -> Self {
         let dns_suffix = dns_suffix(region).await.unwrap_or_else(|| "amazonaws.com".to_owned());
         Self { id: id(region, &dns_suffix), dns_suffix }
     }
 }
 
-/// Taken from EC2's endpoint there: endpoints are all that the SDKs make public of their partitions.
+/// Taken from EC2's endpoint there: endpoints are all that the SDKs make public of their
+/// partitions.
 async fn dns_suffix(region: &str) -> Option<String> {
     let params = Params::builder().region(region).build().ok()?;
     let endpoint = DefaultResolver::new().resolve_endpoint(&params).await.ok()?;
     endpoint.url().strip_prefix(&format!("https://ec2.{region}.")).map(str::to_owned)
 }
 
-/// By hand, since the SDKs keep the ids to themselves; GovCloud has the suffix of the standard partition.
+/// By hand, since the SDKs keep the ids to themselves; GovCloud has the suffix of the standard
+/// partition.
 fn id(region: &str, dns_suffix: &str) -> &'static str {
     match dns_suffix {
         "amazonaws.com.cn" => "aws-cn",

@@ -1,4 +1,5 @@
-//! The price list: what instances cost on demand. AWS serves it in few regions, us-east-1 among them, for all regions.
+//! The price list: what instances cost on demand. AWS serves it in few regions, us-east-1 among
+//! them, for all regions.
 
 use std::time::Duration;
 
@@ -29,18 +30,25 @@ impl Pricing {
             .region(Region::new(REGION))
             .retry_config(RetryConfig::standard().with_max_attempts(2))
             .timeout_config(
-                TimeoutConfig::builder().connect_timeout(Duration::from_secs(3)).operation_timeout(LIMIT).build(),
+                TimeoutConfig::builder()
+                    .connect_timeout(Duration::from_secs(3))
+                    .operation_timeout(LIMIT)
+                    .build(),
             )
             .interceptor(base.calls.clone());
         Self { client: Client::from_conf(config.build()) }
     }
 
-    /// What these types cost by the hour in a region: Linux, nothing installed, on shared hosts. Types that the list
-    /// doesn't have are left out; of several prices it is the highest.
+    /// What these types cost by the hour in a region: Linux, nothing installed, on shared hosts.
+    /// Types that the list doesn't have are left out; of several prices it is the highest.
     ///
     /// # Errors
     /// When the call fails.
-    pub(crate) async fn on_demand(&self, types: &[String], region: &str) -> Result<Vec<(String, Dollars)>> {
+    pub(crate) async fn on_demand(
+        &self,
+        types: &[String],
+        region: &str,
+    ) -> Result<Vec<(String, Dollars)>> {
         let mut filters = vec![filter(FilterType::AnyOf, "instanceType", &types.join(","))];
         filters.extend(
             [
@@ -81,9 +89,13 @@ fn price_of(product: &str) -> Option<(String, Dollars)> {
     let product: Value = serde_json::from_str(product).ok()?;
     let kind = product.pointer("/product/attributes/instanceType")?.as_str()?;
     let terms = product.pointer("/terms/OnDemand")?.as_object()?;
-    let dimensions = terms.values().filter_map(|term| term["priceDimensions"].as_object()).flat_map(|it| it.values());
+    let dimensions = terms
+        .values()
+        .filter_map(|term| term["priceDimensions"].as_object())
+        .flat_map(|it| it.values());
     let hourly = dimensions.filter(|it| it["unit"] == "Hrs");
-    let price = hourly.filter_map(|it| Dollars::parse(it["pricePerUnit"]["USD"].as_str()?)).max()?;
+    let price =
+        hourly.filter_map(|it| Dollars::parse(it["pricePerUnit"]["USD"].as_str()?)).max()?;
     (price > Dollars::parse("0")?).then(|| (kind.to_owned(), price))
 }
 
@@ -104,7 +116,12 @@ mod tests {
         };
         let price = Dollars::parse("0.085").expect("a price");
         assert_eq!(price_of(&product("Hrs", "0.0850000000")), Some(("c5.large".into(), price)));
-        for other in [product("Hrs", "0.0000000000"), product("Quantity", "9.00"), product("Hrs", "?"), "{}".into()] {
+        for other in [
+            product("Hrs", "0.0000000000"),
+            product("Quantity", "9.00"),
+            product("Hrs", "?"),
+            "{}".into(),
+        ] {
             assert_eq!(price_of(&other), None, "{other}");
         }
     }

@@ -1,5 +1,5 @@
-//! What EC2's refusal of a purchase means, by AWS's code. Only a lack of capacity, price, quota or offer leads on to
-//! the next source: a request that is wrong would be wrong there as well.
+//! What EC2's refusal of a purchase means, by AWS's code. Only a lack of capacity, price, quota or
+//! offer leads on to the next source: a request that is wrong would be wrong there as well.
 
 use crate::model::error::{AwsError, AwsErrorKind, Error};
 
@@ -28,7 +28,10 @@ impl Refusal {
     /// Whether the next attempt may have what this one lacked.
     #[must_use]
     pub(crate) fn leads_on(self) -> bool {
-        matches!(self, Self::NotSold | Self::NoCapacity | Self::Price | Self::Quota | Self::NotOffered)
+        matches!(
+            self,
+            Self::NotSold | Self::NoCapacity | Self::Price | Self::Quota | Self::NotOffered
+        )
     }
 }
 
@@ -42,16 +45,20 @@ pub(crate) fn profile_too_new(error: &Error) -> bool {
 #[must_use]
 pub(crate) fn of_call(failure: &AwsError) -> Refusal {
     let code = failure.code.as_deref().unwrap_or_default();
-    // AWS counts a lack of capacity among its own failures (status 500) `[A]`; it lasts longer than a repetition.
-    if matches!(failure.kind, AwsErrorKind::Server | AwsErrorKind::Rejected) && of_code(code, "") == Refusal::NoCapacity
+    // AWS counts a lack of capacity among its own failures (status 500) `[A]`; it lasts longer than
+    // a repetition.
+    if matches!(failure.kind, AwsErrorKind::Server | AwsErrorKind::Rejected)
+        && of_code(code, "") == Refusal::NoCapacity
     {
         return Refusal::NoCapacity;
     }
-    if failure.is_transient() || !matches!(failure.kind, AwsErrorKind::Rejected | AwsErrorKind::NotFound) {
+    if failure.is_transient()
+        || !matches!(failure.kind, AwsErrorKind::Rejected | AwsErrorKind::NotFound)
+    {
         return Refusal::Passing;
     }
-    // Something was bought with this token, and to begin anew now would buy twice; or the account lacks a role that the
-    // purchase needs, which says nothing about these parameters.
+    // Something was bought with this token, and to begin anew now would buy twice; or the account
+    // lacks a role that the purchase needs, which says nothing about these parameters.
     if code == "IdempotentParameterMismatch" || code.starts_with("AuthFailure.") {
         return Refusal::Passing;
     }
@@ -78,7 +85,9 @@ pub(crate) fn of_code(code: &str, message: &str) -> Refusal {
         | "InstanceLimitExceeded"
         | "ReservationCapacityExceeded" => Refusal::Quota,
         // A type that isn't offered in the zone.
-        "Unsupported" | "UnsupportedOperation" | "InvalidFleetConfiguration" if not_offered(&message, code) => {
+        "Unsupported" | "UnsupportedOperation" | "InvalidFleetConfiguration"
+            if not_offered(&message, code) =>
+        {
             Refusal::NotOffered
         }
         "InvalidParameterValue" if message.contains("instance profile") => Refusal::ProfileTooNew,
@@ -87,19 +96,22 @@ pub(crate) fn of_code(code: &str, message: &str) -> Refusal {
     }
 }
 
-/// `Unsupported` says so by itself; a fleet's code covers many other mistakes, and is told by its words `[A]`.
+/// `Unsupported` says so by itself; a fleet's code covers many other mistakes, and is told by its
+/// words `[A]`.
 fn not_offered(message: &str, code: &str) -> bool {
-    code != "InvalidFleetConfiguration" || message.contains("not supported in your requested availability zone")
+    code != "InvalidFleetConfiguration"
+        || message.contains("not supported in your requested availability zone")
 }
 
-/// Whether a launch names a capacity reservation that was made a moment ago, and that EC2 doesn't know everywhere yet.
+/// Whether a launch names a capacity reservation that was made a moment ago, and that EC2 doesn't
+/// know everywhere yet.
 #[must_use]
 pub(crate) fn is_reservation_too_new(error: &Error) -> bool {
     error.aws().is_some_and(|failure| failure.is("InvalidCapacityReservationId.NotFound"))
 }
 
-/// What a refusal of RequestSpotInstances means. The wording of AWS's refusal of a duration may have changed, so it is
-/// told by the parameter's name `[A]`.
+/// What a refusal of RequestSpotInstances means. The wording of AWS's refusal of a duration may
+/// have changed, so it is told by the parameter's name `[A]`.
 #[must_use]
 pub(crate) fn of_spot_block(failure: &AwsError) -> Refusal {
     let message = failure.message.to_lowercase();
@@ -115,7 +127,9 @@ pub(crate) fn of_spot_block(failure: &AwsError) -> Refusal {
 #[must_use]
 pub(crate) fn of_offerings(failure: &AwsError) -> Refusal {
     match of_call(failure) {
-        Refusal::Never if failure.message.to_lowercase().contains("instancetype") => Refusal::NotOffered,
+        Refusal::Never if failure.message.to_lowercase().contains("instancetype") => {
+            Refusal::NotOffered
+        }
         refusal => refusal,
     }
 }
@@ -146,20 +160,32 @@ mod tests {
 
     #[test]
     fn refusals_are_told_apart() {
-        let profile = "Value (p) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name";
+        let profile = "Value (p) for parameter iamInstanceProfile.name is invalid. Invalid IAM \
+                       Instance Profile name";
         for (kind, code, message, expected) in [
             (AwsErrorKind::Rejected, "InsufficientInstanceCapacity", "", Refusal::NoCapacity),
             (AwsErrorKind::Server, "InsufficientInstanceCapacity", "", Refusal::NoCapacity),
             (AwsErrorKind::Server, "InternalError", "", Refusal::Passing),
             (AwsErrorKind::Rejected, "UnfulfillableCapacity", "", Refusal::NoCapacity),
-            (AwsErrorKind::Rejected, "Unsupported", "t2.micro is not supported in us-east-1e", Refusal::NotOffered),
+            (
+                AwsErrorKind::Rejected,
+                "Unsupported",
+                "t2.micro is not supported in us-east-1e",
+                Refusal::NotOffered,
+            ),
             (
                 AwsErrorKind::Rejected,
                 "InvalidFleetConfiguration",
-                "Your requested instance type (t2.micro) is not supported in your requested Availability Zone",
+                "Your requested instance type (t2.micro) is not supported in your requested \
+                 Availability Zone",
                 Refusal::NotOffered,
             ),
-            (AwsErrorKind::Rejected, "InvalidFleetConfiguration", "The fleet configuration is wrong", Refusal::Never),
+            (
+                AwsErrorKind::Rejected,
+                "InvalidFleetConfiguration",
+                "The fleet configuration is wrong",
+                Refusal::Never,
+            ),
             (AwsErrorKind::Rejected, "MaxSpotInstanceCountExceeded", "", Refusal::Quota),
             (AwsErrorKind::Rejected, "VcpuLimitExceeded", "", Refusal::Quota),
             (AwsErrorKind::Rejected, "SpotMaxPriceTooLow", "", Refusal::Price),
@@ -167,7 +193,12 @@ mod tests {
             (AwsErrorKind::NotFound, "InvalidKeyPair.NotFound", "", Refusal::Never),
             (AwsErrorKind::Rejected, "InvalidParameterValue", "Invalid zone", Refusal::Never),
             (AwsErrorKind::Rejected, "IdempotentParameterMismatch", "", Refusal::Passing),
-            (AwsErrorKind::Rejected, "AuthFailure.ServiceLinkedRoleCreationNotPermitted", "", Refusal::Passing),
+            (
+                AwsErrorKind::Rejected,
+                "AuthFailure.ServiceLinkedRoleCreationNotPermitted",
+                "",
+                Refusal::Passing,
+            ),
             (AwsErrorKind::Denied, "UnauthorizedOperation", "", Refusal::Passing),
             (AwsErrorKind::Throttled, "RequestLimitExceeded", "", Refusal::Passing),
             (AwsErrorKind::Expired, "RequestExpired", "", Refusal::Passing),
@@ -179,7 +210,13 @@ mod tests {
     /// Catches: money spent on the next source after a request that was simply wrong.
     #[test]
     fn only_a_lack_of_capacity_price_quota_or_offer_leads_on() {
-        for refusal in [Refusal::NotSold, Refusal::NoCapacity, Refusal::Price, Refusal::Quota, Refusal::NotOffered] {
+        for refusal in [
+            Refusal::NotSold,
+            Refusal::NoCapacity,
+            Refusal::Price,
+            Refusal::Quota,
+            Refusal::NotOffered,
+        ] {
             assert!(refusal.leads_on(), "{refusal:?}");
         }
         for refusal in [Refusal::ProfileTooNew, Refusal::Never, Refusal::Passing] {
@@ -210,7 +247,12 @@ mod tests {
                 "Spot with a defined duration is not supported",
                 Refusal::NotSold,
             ),
-            (AwsErrorKind::Throttled, "RequestLimitExceeded", "BlockDurationMinutes", Refusal::Passing),
+            (
+                AwsErrorKind::Throttled,
+                "RequestLimitExceeded",
+                "BlockDurationMinutes",
+                Refusal::Passing,
+            ),
             (AwsErrorKind::Rejected, "InvalidParameterValue", "Invalid zone", Refusal::Never),
             (AwsErrorKind::Rejected, "SpotMaxPriceTooLow", "", Refusal::Price),
         ] {

@@ -1,12 +1,13 @@
-//! EventBridge Scheduler: the schedules that end a block's instances when all else has failed. A schedule has no tags;
-//! the group that it is in has, so whatever is in a group of ours is ours.
+//! EventBridge Scheduler: the schedules that end a block's instances when all else has failed. A
+//! schedule has no tags; the group that it is in has, so whatever is in a group of ours is ours.
 
 use std::collections::BTreeMap;
 
 use aws_sdk_scheduler::Client;
 use aws_sdk_scheduler::operation::get_schedule::GetScheduleOutput;
 use aws_sdk_scheduler::types::{
-    ActionAfterCompletion, FlexibleTimeWindow, FlexibleTimeWindowMode, RetryPolicy, ScheduleGroupState, Tag, Target,
+    ActionAfterCompletion, FlexibleTimeWindow, FlexibleTimeWindowMode, RetryPolicy,
+    ScheduleGroupState, Tag, Target,
 };
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -17,7 +18,8 @@ use crate::aws::classify::failed;
 use crate::model::error::{AwsErrorKind, Result};
 use crate::model::ownership::Owned;
 
-/// For how long after its moment a schedule's call is repeated where it fails in a way that may pass, in seconds.
+/// For how long after its moment a schedule's call is repeated where it fails in a way that may
+/// pass, in seconds.
 const RETRIED_FOR: i32 = 6 * 3600;
 /// How often at most; AWS allows 185 `[V]`.
 const RETRIES: i32 = 185;
@@ -78,11 +80,13 @@ impl Scheduler {
     /// # Errors
     /// When a call fails.
     pub(crate) async fn groups(&self, prefix: &str) -> Result<Vec<ScheduleGroup>> {
-        let mut pages = self.client.list_schedule_groups().name_prefix(prefix).into_paginator().items().send();
+        let mut pages =
+            self.client.list_schedule_groups().name_prefix(prefix).into_paginator().items().send();
         let mut groups = Vec::new();
         while let Some(group) = pages.next().await {
             let group = group.map_err(failed("scheduler:ListScheduleGroups", prefix))?;
-            let (name, active) = (text(group.name()), group.state() != Some(&ScheduleGroupState::Deleting));
+            let (name, active) =
+                (text(group.name()), group.state() != Some(&ScheduleGroupState::Deleting));
             if let Some(tags) = self.tags(&name, group.arn().unwrap_or_default()).await? {
                 groups.push(ScheduleGroup { active, tags });
             }
@@ -97,7 +101,13 @@ impl Scheduler {
             Err(error) if error.is_aws(AwsErrorKind::NotFound) => Ok(None),
             answer => {
                 let answer = answer?;
-                Ok(Some(answer.tags().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect()))
+                Ok(Some(
+                    answer
+                        .tags()
+                        .iter()
+                        .map(|tag| (tag.key().to_owned(), tag.value().to_owned()))
+                        .collect(),
+                ))
             }
         }
     }
@@ -106,9 +116,16 @@ impl Scheduler {
     ///
     /// # Errors
     /// When the call fails otherwise.
-    pub(crate) async fn create_group(&self, name: &str, tags: &BTreeMap<String, String>) -> Result<Option<Owned>> {
+    pub(crate) async fn create_group(
+        &self,
+        name: &str,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<Option<Owned>> {
         // Key and value are the only required fields, and both are set.
-        let tags = tags.iter().filter_map(|(key, value)| Tag::builder().key(key).value(value).build().ok()).collect();
+        let tags = tags
+            .iter()
+            .filter_map(|(key, value)| Tag::builder().key(key).value(value).build().ok())
+            .collect();
         let call = self.client.create_schedule_group().name(name).set_tags(Some(tags));
         match call.send().await.map_err(failed("scheduler:CreateScheduleGroup", name)) {
             Ok(_) => Ok(Some(Owned::created(name))),
@@ -130,7 +147,8 @@ impl Scheduler {
         }
     }
 
-    /// The names of the schedules in a group that begin like this. A group that isn't there has none.
+    /// The names of the schedules in a group that begin like this. A group that isn't there has
+    /// none.
     ///
     /// # Errors
     /// When a call fails.
@@ -161,7 +179,8 @@ impl Scheduler {
         }
     }
 
-    /// Creates a schedule; `false` says that there is one of its name already. It deletes itself once it has fired.
+    /// Creates a schedule; `false` says that there is one of its name already. It deletes itself
+    /// once it has fired.
     ///
     /// # Errors
     /// When the call fails otherwise.
@@ -171,7 +190,8 @@ impl Scheduler {
             .create_schedule()
             .group_name(group.id())
             .name(&schedule.name)
-            // The name alone makes it a create-if-absent; the token makes the SDK's own retry find its first attempt.
+            // The name alone makes it a create-if-absent; the token makes the SDK's own retry find
+            // its first attempt.
             .client_token(&schedule.name)
             .description(&schedule.description)
             .schedule_expression(expression(schedule.at))
@@ -188,7 +208,8 @@ impl Scheduler {
         }
     }
 
-    /// Replaces a schedule. UpdateSchedule takes all of it: what is left out would take its default `[V]`.
+    /// Replaces a schedule. UpdateSchedule takes all of it: what is left out would take its default
+    /// `[V]`.
     ///
     /// # Errors
     /// When the call fails.
@@ -221,7 +242,9 @@ impl Scheduler {
 
 /// Both fields are required, and set.
 fn target(schedule: &Schedule) -> Option<Target> {
-    let retries = RetryPolicy::builder().maximum_event_age_in_seconds(RETRIED_FOR).maximum_retry_attempts(RETRIES);
+    let retries = RetryPolicy::builder()
+        .maximum_event_age_in_seconds(RETRIED_FOR)
+        .maximum_retry_attempts(RETRIES);
     Target::builder()
         .arn(&schedule.target)
         .role_arn(&schedule.role)

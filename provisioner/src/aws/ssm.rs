@@ -21,7 +21,13 @@ impl Ssm {
     /// # Errors
     /// When it isn't there.
     pub(crate) async fn parameter(&self, name: &str) -> Result<String> {
-        let answer = self.client.get_parameter().name(name).send().await.map_err(failed("ssm:GetParameter", name))?;
+        let answer = self
+            .client
+            .get_parameter()
+            .name(name)
+            .send()
+            .await
+            .map_err(failed("ssm:GetParameter", name))?;
         Ok(text(answer.parameter().and_then(|parameter| parameter.value())))
     }
 }

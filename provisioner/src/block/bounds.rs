@@ -18,16 +18,16 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    /// What is known of these blocks' prices. A price list that can't be read, for lack of a right for instance, leaves
-    /// them unknown, which shows.
+    /// What is known of these blocks' prices. A price list that can't be read, for lack of a right
+    /// for instance, leaves them unknown, which shows.
     pub(crate) async fn of_blocks(session: &Session<'_>, blocks: &[Block]) -> Self {
         let mut bounds = Self::default();
         let _ = bounds.learn(session.aws, blocks).await;
         bounds
     }
 
-    /// Asks for the prices of these blocks' types that were not asked for before; where that fails they are unknown from
-    /// then on.
+    /// Asks for the prices of these blocks' types that were not asked for before; where that fails
+    /// they are unknown from then on.
     ///
     /// # Errors
     /// When the call fails.
@@ -35,7 +35,9 @@ impl Bounds {
         let mut types = BTreeSet::new();
         for block in blocks {
             let max_price = max_price(block);
-            let counts = |it: &&Instance| block.source_of(it).is_some_and(|source| is_bound_by_list(source, max_price));
+            let counts = |it: &&Instance| {
+                block.source_of(it).is_some_and(|source| is_bound_by_list(source, max_price))
+            };
             types.extend(block.instances.iter().filter(counts).map(|it| it.instance_type.clone()));
         }
         types.retain(|kind| !self.list.contains_key(kind));
@@ -49,10 +51,15 @@ impl Bounds {
         Ok(())
     }
 
-    /// What an hour of this instance can cost at most; none where nothing bounds it, or it is paid already.
+    /// What an hour of this instance can cost at most; none where nothing bounds it, or it is paid
+    /// already.
     #[must_use]
     pub(crate) fn of(&self, block: &Block, it: &Instance) -> Option<Dollars> {
-        at_most(block.source_of(it)?, max_price(block), self.list.get(&it.instance_type).copied().flatten())
+        at_most(
+            block.source_of(it)?,
+            max_price(block),
+            self.list.get(&it.instance_type).copied().flatten(),
+        )
     }
 }
 

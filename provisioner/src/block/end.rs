@@ -1,5 +1,6 @@
-//! The calls that end what belongs to a block. Whoever ends it (a launch that gives back, `down`, `reap`)
-//! decides what; each call takes an [`Owned`], which only the check of the block's marks makes.
+//! The calls that end what belongs to a block. Whoever ends it (a launch that gives back, `down`,
+//! `reap`) decides what; each call takes an [`Owned`], which only the check of the block's marks
+//! makes.
 
 use crate::aws::Aws;
 use crate::model::capacity_reservation::CapacityReservation;
@@ -23,7 +24,8 @@ impl<'a> Ender<'a> {
         Self { aws, ui, marks }
     }
 
-    /// Cancels spot requests, and gives the ids of those that are the block's. What they brought lives on.
+    /// Cancels spot requests, and gives the ids of those that are the block's. What they brought
+    /// lives on.
     ///
     /// # Errors
     /// When the call fails.
@@ -31,7 +33,8 @@ impl<'a> Ender<'a> {
         &self,
         requests: impl Iterator<Item = &'b SpotRequest>,
     ) -> Result<Vec<String>> {
-        let owned: Vec<Owned> = requests.filter_map(|request| self.marks.claim(&request.id, &request.tags)).collect();
+        let owned: Vec<Owned> =
+            requests.filter_map(|request| self.marks.claim(&request.id, &request.tags)).collect();
         self.aws.ec2.cancel_spot_requests(&owned).await?;
         Ok(ids(&owned))
     }
@@ -46,7 +49,9 @@ impl<'a> Ender<'a> {
         done: &mut Vec<String>,
     ) -> Result<()> {
         for reservation in reservations {
-            let Some(owned) = self.marks.claim(&reservation.id, &reservation.tags) else { continue };
+            let Some(owned) = self.marks.claim(&reservation.id, &reservation.tags) else {
+                continue;
+            };
             self.say(format_args!("cancelling capacity reservation {}", owned.id()));
             self.aws.ec2.cancel_reservation(&owned).await?;
             done.push(reservation.id.clone());
@@ -54,12 +59,16 @@ impl<'a> Ender<'a> {
         Ok(())
     }
 
-    /// Marks those of these instances that are not marked yet: AWS forgets the spot requests that brought
-    /// them, and a run can be killed before it has ended them.
+    /// Marks those of these instances that are not marked yet: AWS forgets the spot requests that
+    /// brought them, and a run can be killed before it has ended them.
     ///
     /// # Errors
     /// When the call fails.
-    pub(crate) async fn mark(&self, instances: &[&Instance], requests: &[SpotRequest]) -> Result<()> {
+    pub(crate) async fn mark(
+        &self,
+        instances: &[&Instance],
+        requests: &[SpotRequest],
+    ) -> Result<()> {
         let unmarked = instances.iter().filter(|instance| !self.marks.are_on(&instance.tags));
         let unmarked: Vec<Owned> =
             unmarked.filter_map(|instance| self.marks.claim_instance(instance, requests)).collect();

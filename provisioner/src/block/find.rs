@@ -1,6 +1,6 @@
-//! Looking for blocks in AWS. Whoever buys needs all that there is ([`all`], [`refresh`]) and ends at the first read that
-//! fails. Whoever ends what is left goes on with what the other reads show ([`all_tolerant`], [`refresh_tolerant`]), and knows of each
-//! block what it doesn't know.
+//! Looking for blocks in AWS. Whoever buys needs all that there is ([`all`], [`refresh`]) and ends
+//! at the first read that fails. Whoever ends what is left goes on with what the other reads show
+//! ([`all_tolerant`], [`refresh_tolerant`]), and knows of each block what it doesn't know.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,18 +29,27 @@ pub(crate) async fn all(aws: &Aws, environment: &str) -> Result<Vec<Block>> {
     blocks(aws, environment, false, &mut reads).await
 }
 
-/// What can be seen of all blocks of an environment, and what could not be read: for whoever ends what is left. With
-/// `reserved`, reservations whose records are gone are looked for as well.
+/// What can be seen of all blocks of an environment, and what could not be read: for whoever ends
+/// what is left. With `reserved`, reservations whose records are gone are looked for as well.
 ///
 /// # Errors
 /// When a call fails in a way that all others would: the credentials.
-pub(crate) async fn all_tolerant(aws: &Aws, environment: &str, reserved: bool) -> Result<(Vec<Block>, Unread)> {
+pub(crate) async fn all_tolerant(
+    aws: &Aws,
+    environment: &str,
+    reserved: bool,
+) -> Result<(Vec<Block>, Unread)> {
     let mut reads = Reads { goes_on: true, unread: Unread::new() };
     let blocks = blocks(aws, environment, reserved, &mut reads).await?;
     Ok((blocks, reads.unread))
 }
 
-async fn blocks(aws: &Aws, environment: &str, reserves: bool, reads: &mut Reads) -> Result<Vec<Block>> {
+async fn blocks(
+    aws: &Aws,
+    environment: &str,
+    reserves: bool,
+    reads: &mut Reads,
+) -> Result<Vec<Block>> {
     let records = reads.of(Part::Records, aws.ec2.records(environment).await)?;
     let reserves = reserves || records.iter().any(Record::reserves);
     let found = look(aws, (tag::ENVIRONMENT, environment), reserves, reads).await?;
@@ -51,7 +60,12 @@ async fn blocks(aws: &Aws, environment: &str, reserves: bool, reads: &mut Reads)
 ///
 /// # Errors
 /// When a call fails.
-pub(crate) async fn refresh(aws: &Aws, environment: &str, id: &str, record: Option<Record>) -> Result<Block> {
+pub(crate) async fn refresh(
+    aws: &Aws,
+    environment: &str,
+    id: &str,
+    record: Option<Record>,
+) -> Result<Block> {
     let mut reads = Reads { goes_on: false, unread: Unread::new() };
     one(aws, environment, (id, record), &mut reads).await
 }
@@ -60,7 +74,11 @@ pub(crate) async fn refresh(aws: &Aws, environment: &str, id: &str, record: Opti
 ///
 /// # Errors
 /// As [`all_tolerant`].
-pub(crate) async fn refresh_tolerant(aws: &Aws, environment: &str, of: &Block) -> Result<(Block, Unread)> {
+pub(crate) async fn refresh_tolerant(
+    aws: &Aws,
+    environment: &str,
+    of: &Block,
+) -> Result<(Block, Unread)> {
     let mut reads = Reads { goes_on: true, unread: Unread::new() };
     let mut block = one(aws, environment, (&of.id, of.record.clone()), &mut reads).await?;
     // Why it has no record, only the first look knows.
@@ -68,7 +86,12 @@ pub(crate) async fn refresh_tolerant(aws: &Aws, environment: &str, of: &Block) -
     Ok((block, reads.unread))
 }
 
-async fn one(aws: &Aws, environment: &str, (id, record): (&str, Option<Record>), reads: &mut Reads) -> Result<Block> {
+async fn one(
+    aws: &Aws,
+    environment: &str,
+    (id, record): (&str, Option<Record>),
+    reads: &mut Reads,
+) -> Result<Block> {
     let reserves = record.as_ref().is_none_or(Record::reserves);
     let found = look(aws, (tag::BLOCK, id), reserves, reads).await?;
     let mut block = empty(id.to_owned(), record);
@@ -100,25 +123,36 @@ impl Reads {
 }
 
 /// Reservations are looked for only where there may be some: few callers need the right to.
-async fn look(aws: &Aws, (key, value): (&str, &str), reserves: bool, reads: &mut Reads) -> Result<Found> {
+async fn look(
+    aws: &Aws,
+    (key, value): (&str, &str),
+    reserves: bool,
+    reads: &mut Reads,
+) -> Result<Found> {
     let mut requests = reads.of(Part::Requests, aws.ec2.spot_requests(key, value).await)?;
     let mut instances = reads.of(Part::Instances, aws.ec2.instances_tagged(key, value).await)?;
     if !reads.unread.contains_key(&Part::Instances) {
-        let tagged: BTreeSet<&str> = instances.iter().map(|instance| instance.id.as_str()).collect();
-        // Only what the tag doesn't find: a filter takes 200 ids, and a block can have a thousand instances.
-        let is_untagged = |it: &&SpotRequest| it.instance.as_deref().is_some_and(|id| !tagged.contains(id));
+        let tagged: BTreeSet<&str> =
+            instances.iter().map(|instance| instance.id.as_str()).collect();
+        // Only what the tag doesn't find: a filter takes 200 ids, and a block can have a thousand
+        // instances.
+        let is_untagged =
+            |it: &&SpotRequest| it.instance.as_deref().is_some_and(|id| !tagged.contains(id));
         let untagged: Vec<SpotRequest> = requests.iter().filter(is_untagged).cloned().collect();
-        instances.extend(reads.of(Part::Instances, aws.ec2.instances_of_requests(&untagged).await)?);
+        instances
+            .extend(reads.of(Part::Instances, aws.ec2.instances_of_requests(&untagged).await)?);
     }
     if !reads.unread.contains_key(&Part::Requests) {
         let unknown = |id: &String| requests.iter().all(|request| request.id != *id);
         let of_none = instances.iter().filter(|it| it.template().is_none());
-        let others: Vec<String> = of_none.filter_map(|it| it.spot_request.clone()).filter(unknown).collect();
+        let others: Vec<String> =
+            of_none.filter_map(|it| it.spot_request.clone()).filter(unknown).collect();
         requests.extend(reads.of(Part::Requests, aws.ec2.spot_requests_of(&others).await)?);
     }
     let mut reservations = Vec::new();
     if reserves {
-        reservations = reads.of(Part::Reservations, aws.ec2.reservations_tagged(key, value).await)?;
+        reservations =
+            reads.of(Part::Reservations, aws.ec2.reservations_tagged(key, value).await)?;
     }
     Ok(Found { requests, reservations, instances })
 }

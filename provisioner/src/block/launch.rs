@@ -1,10 +1,13 @@
 //! Step 8: a block, from its record to instances that have joined the cluster.
 //!
-//! 1. the live block's record is continued, or the next one is created ([`record_of`]); whoever creates it first wins
-//! 2. what the record says is bought, source by source (`launch/try_sources.rs`); what was bought already is adopted, and of two runs
-//!    one goes from source to source (`launch/lease.rs`)
-//! 3. instances of ours are tagged, and each one's container instance is waited for (`launch/join.rs`)
-//! 4. after the purchase and after the joining it is looked whether somebody ended the block meanwhile (`launch/ended.rs`)
+//! 1. the live block's record is continued, or the next one is created ([`record_of`]); whoever
+//!    creates it first wins
+//! 2. what the record says is bought, source by source (`launch/try_sources.rs`); what was bought
+//!    already is adopted, and of two runs one goes from source to source (`launch/lease.rs`)
+//! 3. instances of ours are tagged, and each one's container instance is waited for
+//!    (`launch/join.rs`)
+//! 4. after the purchase and after the joining it is looked whether somebody ended the block
+//!    meanwhile (`launch/ended.rs`)
 //! 5. all or nothing: where too few come, the others are given back (`launch/release.rs`)
 
 use std::time::Duration;
@@ -39,7 +42,8 @@ pub(crate) use join::Reason;
 use join::{Expected, JoinError, Joined, join};
 use lease::Lease;
 
-/// A wait for requests that turn up late: as long as they may, and a little more so that the last look comes after it.
+/// A wait for requests that turn up late: as long as they may, and a little more so that the last
+/// look comes after it.
 const LATE: Duration = Duration::from_secs(70);
 /// The outcome of a block of which too few instances joined the cluster.
 pub(crate) const NOT_JOINED: &str = "not-joined";
@@ -76,7 +80,8 @@ pub(crate) struct Foreseen {
 /// When a call fails, or a block can't be launched where the settings say.
 pub(crate) async fn foresee(session: &Session<'_>) -> Result<Foreseen> {
     let site = observe::site(session.aws, session.settings).await?;
-    let types = instance_types::types(session.aws, session.ui, session.settings, &site.zones).await?;
+    let types =
+        instance_types::types(session.aws, session.ui, session.settings, &site.zones).await?;
     let cost = prices::look(session, &types, &site.zones).await;
     Ok(Foreseen { site, types, cost })
 }
@@ -86,16 +91,17 @@ pub(crate) async fn foresee(session: &Session<'_>) -> Result<Foreseen> {
 pub(crate) struct Launched {
     /// Its record.
     pub record: Record,
-    /// What it could cost, as it was shown before it was bought; none where it had been bought before.
+    /// What it could cost, as it was shown before it was bought; none where it had been bought
+    /// before.
     pub cost: Option<Cost>,
 }
 
-/// Why a launch came to nothing, or to less than was asked for. Some of the block may stand; it is found again by the
-/// next run.
+/// Why a launch came to nothing, or to less than was asked for. Some of the block may stand; it is
+/// found again by the next run.
 #[derive(Debug)]
 pub(crate) enum LaunchError {
-    /// It was bought, and its instances did not all join. Nothing is given back yet: whoever wants to know why looks at
-    /// them first, and then calls [`settle`].
+    /// It was bought, and its instances did not all join. Nothing is given back yet: whoever wants
+    /// to know why looks at them first, and then calls [`settle`].
     NotJoined(Box<NotJoined>),
     /// Anything else: AWS's refusal, a wait that came to its end, a failed call.
     Failed(Error),
@@ -133,7 +139,8 @@ impl NotJoined {
     }
 }
 
-/// Launches a block: continues the live one or starts the next, buys it, and waits until its instances have joined.
+/// Launches a block: continues the live one or starts the next, buys it, and waits until its
+/// instances have joined.
 ///
 /// # Errors
 /// As [`LaunchError`] tells.
@@ -147,13 +154,17 @@ pub(crate) async fn launch(
     // Before anything is bought: what is bought is to have its third line of defence.
     let schedules = TerminationSchedules::prepare(session, desired).await?;
     let driver = session.waits.hex(8);
-    let (block, cost) = record_of(session, desired, environment, (options, foreseen), &driver).await?;
+    let (block, cost) =
+        record_of(session, desired, environment, (options, foreseen), &driver).await?;
     let Some(record) = block.record.clone() else { return Err(lost_record(&block.id).into()) };
     let lease = Lease::new(&driver);
-    let purchased = match try_sources::try_sources(session, block, record.clone(), lease, options.yes_purchase).await {
-        Ok(purchased) => purchased,
-        failed => Box::pin(ended::unless_ended(session, desired, &record, failed)).await??,
-    };
+    let purchased =
+        match try_sources::try_sources(session, block, record.clone(), lease, options.yes_purchase)
+            .await
+        {
+            Ok(purchased) => purchased,
+            failed => Box::pin(ended::unless_ended(session, desired, &record, failed)).await??,
+        };
     let expected = Expected {
         cluster: &environment.cluster,
         instances: usize::try_from(purchased.instances).unwrap_or(usize::MAX),
@@ -176,8 +187,9 @@ pub(crate) async fn launch(
     Ok(bought)
 }
 
-/// What becomes of a block whose instances did not all join. Where enough of them did, that is warned about; else the
-/// block is given back. `advice` is what the user can do, where somebody has looked.
+/// What becomes of a block whose instances did not all join. Where enough of them did, that is
+/// warned about; else the block is given back. `advice` is what the user can do, where somebody has
+/// looked.
 ///
 /// # Errors
 /// What the user is told of the block that is given back; what keeps it from being given back.
@@ -199,30 +211,38 @@ pub(crate) async fn settle(
         Err(failed) => Err(failed),
     };
     let result = Box::pin(ended::unless_ended(session, desired, &bought.record, result)).await?;
-    // After a failed call the same command goes on with this block. Anything else is its end, and the user is told now.
+    // After a failed call the same command goes on with this block. Anything else is its end, and
+    // the user is told now.
     if result.as_ref().is_err_and(|error| error.kind() != ErrorKind::Aws) {
         report(session, &bought.record, "not as asked for").await;
     }
     result.map(|()| bought)
 }
 
-/// Writes down that the user is told how the block came up: from now on `--new` means another. It is the last that a
-/// run does, for until then the same words must go on with this block.
+/// Writes down that the user is told how the block came up: from now on `--new` means another. It
+/// is the last that a run does, for until then the same words must go on with this block.
 pub(crate) async fn report(session: &Session<'_>, record: &Record, how: &str) {
     if record.reported.is_some() {
         return;
     }
     if let Err(error) = session.aws.ec2.set_reported(record, how).await {
         let block = &record.spec.block;
-        session
-            .ui
-            .warn(format_args!("block {block} is not marked as finished, so `--new` will go on with it: {error}"));
+        session.ui.warn(format_args!(
+            "block {block} is not marked as finished, so `--new` will go on with it: {error}"
+        ));
     }
 }
 
-async fn settled(session: &Session<'_>, record: &Record, joined: usize, error: Error, reason: &Reason) -> Result<()> {
+async fn settled(
+    session: &Session<'_>,
+    record: &Record,
+    joined: usize,
+    error: Error,
+    reason: &Reason,
+) -> Result<()> {
     let enough = joined >= usize::try_from(record.spec.least()).unwrap_or(usize::MAX);
-    // In a block that goes on it is nothing new: an instance may have left, or been ended by somebody.
+    // In a block that goes on it is nothing new: an instance may have left, or been ended by
+    // somebody.
     let is_known = matches!(reason, Reason::Ended) && record.reported.is_some();
     if is_known || record.spec.partial.is_some() && enough {
         session.ui.warn(error);
@@ -232,8 +252,9 @@ async fn settled(session: &Session<'_>, record: &Record, joined: usize, error: E
     Err(error)
 }
 
-/// All or nothing: what joined is given back, unless another run has told its user meanwhile that the block came up. It is
-/// written down first, so that whoever comes after a crash goes on with it.
+/// All or nothing: what joined is given back, unless another run has told its user meanwhile that
+/// the block came up. It is written down first, so that whoever comes after a crash goes on with
+/// it.
 async fn give_up(session: &Session<'_>, record: &Record) -> Result<()> {
     let mut record = record.clone();
     lease::read(session, &mut record).await?;
@@ -242,7 +263,9 @@ async fn give_up(session: &Session<'_>, record: &Record) -> Result<()> {
     }
     session.aws.ec2.set_outcome(&record, NOT_JOINED).await?;
     record.outcome = Some(NOT_JOINED.to_owned());
-    let block = find::refresh(session.aws, session.environment(), &record.spec.block, Some(record.clone())).await?;
+    let block =
+        find::refresh(session.aws, session.environment(), &record.spec.block, Some(record.clone()))
+            .await?;
     release::idle(session, &block, &record).await
 }
 
@@ -288,14 +311,21 @@ async fn record_of(
         if session.aws.ec2.create_record(&name, &spec, &launch, driver).await? {
             session.ui.say(format_args!("recorded block {} as launch template {name}", spec.block));
         }
-        // Read back in both cases: what is bought is what AWS has, and another run may have been first.
+        // Read back in both cases: what is bought is what AWS has, and another run may have been
+        // first.
         let bound = WaitSpec {
             what: format!("launch template {name} to be shown"),
             limit: SETTLE_LIMIT,
-            next: "run the same command again; `spotblock down` at the same time may have deleted it".to_owned(),
+            next:
+                "run the same command again; `spotblock down` at the same time may have deleted it"
+                    .to_owned(),
         };
-        let Some(block) = session.waits.until(session.ui, bound, async || reread(session, &name).await).await? else {
-            session.ui.say(format_args!("launch template {name} is somebody else's: trying the next name"));
+        let Some(block) =
+            session.waits.until(session.ui, bound, async || reread(session, &name).await).await?
+        else {
+            session.ui.say(format_args!(
+                "launch template {name} is somebody else's: trying the next name"
+            ));
             number += 1;
             continue;
         };
@@ -325,15 +355,21 @@ fn say_what_stays(session: &Session<'_>, spec: &BlockSpec) {
         differs.push(format!("{:#}, not {:#}", spec.duration, wanted.duration));
     }
     if spec.max_price != wanted.max_price {
-        let price = |it: &Option<String>| it.as_ref().map_or("no max-price".to_owned(), |price| format!("${price}"));
+        let price = |it: &Option<String>| {
+            it.as_ref().map_or("no max-price".to_owned(), |price| format!("${price}"))
+        };
         differs.push(format!("{}, not {}", price(&spec.max_price), price(&wanted.max_price)));
     }
     if !differs.is_empty() {
-        session.ui.warn(format_args!("it stays as it was bought: {}; the next block will differ", differs.join("; ")));
+        session.ui.warn(format_args!(
+            "it stays as it was bought: {}; the next block will differ",
+            differs.join("; ")
+        ));
     }
 }
 
-/// The block, unless its request is no longer valid and none was made: that only shows after a while.
+/// The block, unless its request is no longer valid and none was made: that only shows after a
+/// while.
 async fn in_time(session: &Session<'_>, block: &Block, record: &Record) -> Result<Option<Block>> {
     if block.has_anything() || session.now() < record.spec.closes() {
         return Ok(Some(block.clone()));
@@ -344,7 +380,9 @@ async fn in_time(session: &Session<'_>, block: &Block, record: &Record) -> Resul
         next: String::new(),
     };
     let look = async || {
-        let seen = find::refresh(session.aws, session.environment(), &block.id, Some(record.clone())).await?;
+        let seen =
+            find::refresh(session.aws, session.environment(), &block.id, Some(record.clone()))
+                .await?;
         Ok(match seen.has_anything() {
             true => Poll::Done(Some(seen)),
             false if session.now() >= record.spec.late() => Poll::Done(None),
@@ -354,7 +392,8 @@ async fn in_time(session: &Session<'_>, block: &Block, record: &Record) -> Resul
     session.waits.until(session.ui, bound, look).await
 }
 
-/// The block whose record has this name; none where the name belongs to a launch template of somebody else's.
+/// The block whose record has this name; none where the name belongs to a launch template of
+/// somebody else's.
 async fn reread(session: &Session<'_>, name: &str) -> Result<Poll<Option<Block>>> {
     let record = match session.aws.ec2.named(session.environment(), name).await? {
         Named::Absent => return Ok(Poll::NotYet("not shown".to_owned())),
@@ -382,7 +421,12 @@ pub(crate) fn record_name(block: &Block) -> &str {
 /// The number of the next record.
 #[must_use]
 pub(crate) fn next_number(blocks: &[Block]) -> u32 {
-    blocks.iter().filter_map(|block| block.record.as_ref()).map(|record| record.number).max().map_or(1, |n| n + 1)
+    blocks
+        .iter()
+        .filter_map(|block| block.record.as_ref())
+        .map(|record| record.number)
+        .max()
+        .map_or(1, |n| n + 1)
 }
 
 async fn told_what_is_foreseen(session: &Session<'_>) -> Result<Foreseen> {
@@ -412,7 +456,11 @@ async fn new_block(
         }
         _ => None,
     };
-    let start_within = settings.block.sources.contains(&Source::CapacityBlock).then_some(settings.block.start_within);
+    let start_within = settings
+        .block
+        .sources
+        .contains(&Source::CapacityBlock)
+        .then_some(settings.block.start_within);
     let spec = BlockSpec {
         block: format!("sb-{}", session.waits.hex(10)),
         environment: session.environment().to_owned(),

@@ -8,17 +8,19 @@ use crate::model::error::Result;
 use crate::session::Session;
 use crate::terminal::Ui;
 
-/// Asks for the prices of a block of these types in these zones. A price that can't be had is unknown, and no error.
+/// Asks for the prices of a block of these types in these zones. A price that can't be had is
+/// unknown, and no error.
 pub(crate) async fn look(session: &Session<'_>, types: &[String], zones: &[String]) -> Cost {
     let (aws, ui, block) = (session.aws, session.ui, &session.settings.block);
     let max_price = block.max_price.as_deref().and_then(Dollars::parse);
     let listed = |source| block.sources.contains(&source);
     let mut known = Known::default();
     if listed(Source::Spot) {
-        known.spot = aws.ec2.spot_prices(types, zones, session.now()).await.unwrap_or_else(|error| {
-            ui.warn(format_args!("the spot prices are unknown: {error}"));
-            Vec::new()
-        });
+        known.spot =
+            aws.ec2.spot_prices(types, zones, session.now()).await.unwrap_or_else(|error| {
+                ui.warn(format_args!("the spot prices are unknown: {error}"));
+                Vec::new()
+            });
     }
     if block.sources.iter().any(|source| is_bound_by_list(*source, max_price)) {
         known.on_demand = on_demand(aws, ui, types).await;
@@ -42,7 +44,8 @@ pub(crate) async fn on_demand(aws: &Aws, ui: &Ui, types: &[String]) -> Vec<(Stri
 /// # Errors
 /// When the call fails.
 pub(crate) async fn list(aws: &Aws, types: &[String]) -> Result<Vec<(String, Dollars)>> {
-    // The price list of the other partitions is neither in dollars nor to be asked with these credentials.
+    // The price list of the other partitions is neither in dollars nor to be asked with these
+    // credentials.
     if aws.partition.id != "aws" {
         return Ok(Vec::new());
     }

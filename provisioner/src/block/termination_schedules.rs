@@ -1,11 +1,14 @@
-//! The third line of defence: one-time schedules at AWS that end a block's instances when both their agent and their
-//! power-off timer have failed. docs/defences.md tells of all four.
+//! The third line of defence: one-time schedules at AWS that end a block's instances when both
+//! their agent and their power-off timer have failed. docs/defences.md tells of all four.
 //!
-//! 1. [`TerminationSchedules::prepare`] looks, before anything is bought, whether what schedules need is there
-//! 2. [`TerminationSchedules::secure`] makes the block's schedules, right after its instances are known and tagged
+//! 1. [`TerminationSchedules::prepare`] looks, before anything is bought, whether what schedules
+//!    need is there
+//! 2. [`TerminationSchedules::secure`] makes the block's schedules, right after its instances are
+//!    known and tagged
 //! 3. [`forget`] deletes them once the instances are gone
 //!
-//! A schedule's name follows from the block and from what it ends, so it is a create-if-absent like a block's record.
+//! A schedule's name follows from the block and from what it ends, so it is a create-if-absent like
+//! a block's record.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -25,15 +28,16 @@ use crate::runtime::wait::{Poll, WaitSpec};
 use crate::session::Session;
 use crate::terminal::format;
 
-/// How long after a block's end its schedule fires: later than the agent, which is done by the end, and than the
-/// power-off timer, which comes two minutes after it.
+/// How long after a block's end its schedule fires: later than the agent, which is done by the end,
+/// and than the power-off timer, which comes two minutes after it.
 pub(crate) const GRACE: SignedDuration = SignedDuration::from_mins(5);
-/// Up to so many instances each have a schedule of their own: TerminateInstances ends none of its list when one of it is
-/// unknown `[V]`, and an instance that left early is unknown an hour later.
+/// Up to so many instances each have a schedule of their own: TerminateInstances ends none of its
+/// list when one of it is unknown `[V]`, and an instance that left early is unknown an hour later.
 const EACH: usize = 50;
 /// How many share one in a larger block: each schedule is a call.
 const TOGETHER: usize = 40;
-/// The tag that EC2 puts on what a fleet launched `[V]`; nobody else can set one that begins with `aws:`.
+/// The tag that EC2 puts on what a fleet launched `[V]`; nobody else can set one that begins with
+/// `aws:`.
 pub(crate) const FLEET: &str = "aws:ec2:fleet-id";
 /// A new role takes seconds to be usable `[I]`.
 const ROLE_LIMIT: Duration = Duration::from_secs(60);
@@ -57,7 +61,8 @@ pub(crate) struct TerminationSchedules {
 }
 
 impl TerminationSchedules {
-    /// Looks for the group and the role of an environment's schedules; nothing where the user wants none.
+    /// Looks for the group and the role of an environment's schedules; nothing where the user wants
+    /// none.
     ///
     /// # Errors
     /// When a call fails, or one of them isn't there.
@@ -65,9 +70,12 @@ impl TerminationSchedules {
         let Some(scheduler) = &desired.scheduler else { return Ok(None) };
         let absent = |what: &str| {
             Error::state(
-                format!("the schedules that end a block when all else fails need {what}, which is not there"),
-                "make it with `spotblock env apply`, then run the same command again; or do without them with \
-                   [environment] schedules = false",
+                format!(
+                    "the schedules that end a block when all else fails need {what}, which is \
+                     not there"
+                ),
+                "make it with `spotblock env apply`, then run the same command again; or do \
+                 without them with [environment] schedules = false",
             )
         };
         let name = &scheduler.group;
@@ -104,17 +112,23 @@ impl TerminationSchedules {
         }
         let there = session.aws.scheduler.names(self.group.id(), &prefix(block)).await?;
         let there: BTreeSet<String> = there.into_iter().collect();
-        let missing: Vec<&Schedule> = wanted.iter().filter(|it| !there.contains(&it.name)).collect();
+        let missing: Vec<&Schedule> =
+            wanted.iter().filter(|it| !there.contains(&it.name)).collect();
         for schedule in &missing {
             if let Err(error) = self.create(session, schedule).await {
-                let without = "no schedule ends its instances if their agents and power-off timers fail";
+                let without =
+                    "no schedule ends its instances if their agents and power-off timers fail";
                 session.ui.warn(format_args!("block {block} is bought and goes on, but {without}"));
                 return Err(error);
             }
         }
         if let Some(last) = missing.iter().map(|it| it.at).max() {
             let many = missing.len();
-            let made = if many == 1 { "1 schedule that ends".to_owned() } else { format!("{many} schedules that end") };
+            let made = if many == 1 {
+                "1 schedule that ends".to_owned()
+            } else {
+                format!("{many} schedules that end")
+            };
             session.ui.say(format_args!(
                 "made {made} what is left of block {block} at {}",
                 format::moment(last, session.now())
@@ -123,15 +137,23 @@ impl TerminationSchedules {
         Ok(())
     }
 
-    /// Moves the block's schedules so that they fire after this end, and gives how many were moved. None is moved nearer.
+    /// Moves the block's schedules so that they fire after this end, and gives how many were moved.
+    /// None is moved nearer.
     ///
     /// # Errors
     /// When a call fails.
-    pub(crate) async fn postpone(&self, session: &Session<'_>, block: &str, end: Timestamp) -> Result<usize> {
+    pub(crate) async fn postpone(
+        &self,
+        session: &Session<'_>,
+        block: &str,
+        end: Timestamp,
+    ) -> Result<usize> {
         let (scheduler, at) = (&session.aws.scheduler, fires_at(end));
         let mut moved = 0;
         for name in scheduler.names(self.group.id(), &prefix(block)).await? {
-            let Some(schedule) = scheduler.schedule(&self.group, &name).await?.filter(|it| it.at < at) else {
+            let Some(schedule) =
+                scheduler.schedule(&self.group, &name).await?.filter(|it| it.at < at)
+            else {
                 continue;
             };
             scheduler.replace(&self.group, &Schedule { at, ..schedule }).await?;
@@ -145,15 +167,21 @@ impl TerminationSchedules {
         let bound = WaitSpec {
             what: format!("EventBridge Scheduler to accept role {}", self.role),
             limit: ROLE_LIMIT,
-            next: "check that the role trusts scheduler.amazonaws.com; then run the same command again".to_owned(),
+            next: "check that the role trusts scheduler.amazonaws.com; then run the same command \
+                   again"
+                .to_owned(),
         };
         session
             .waits
-            .until(session.ui, bound, async || match session.aws.scheduler.create(&self.group, schedule).await {
-                // One of this name ends the same, and may have been moved by `extend`.
-                Ok(_) => Ok(Poll::Done(())),
-                Err(error) if is_scheduler_role_too_new(&error) => Ok(Poll::NotYet(error.to_string())),
-                Err(error) => Err(error),
+            .until(session.ui, bound, async || {
+                match session.aws.scheduler.create(&self.group, schedule).await {
+                    // One of this name ends the same, and may have been moved by `extend`.
+                    Ok(_) => Ok(Poll::Done(())),
+                    Err(error) if is_scheduler_role_too_new(&error) => {
+                        Ok(Poll::NotYet(error.to_string()))
+                    }
+                    Err(error) => Err(error),
+                }
             })
             .await
     }
@@ -181,7 +209,11 @@ pub(crate) fn prefix(block: &str) -> String {
 ///
 /// # Errors
 /// When a call fails.
-pub(crate) async fn forget(session: &Session<'_>, desired: &Desired, block: &str) -> Result<Vec<String>> {
+pub(crate) async fn forget(
+    session: &Session<'_>,
+    desired: &Desired,
+    block: &str,
+) -> Result<Vec<String>> {
     let Some(scheduler) = &desired.scheduler else { return Ok(Vec::new()) };
     let names = session.aws.scheduler.names(&scheduler.group, &prefix(block)).await?;
     let Some(group) = group_of(session, desired.marks(), &scheduler.group, &names).await? else {
@@ -194,7 +226,12 @@ pub(crate) async fn forget(session: &Session<'_>, desired: &Desired, block: &str
 }
 
 /// The group, if it is ours and there is something in it to delete.
-async fn group_of(session: &Session<'_>, marks: Marks<'_>, name: &str, found: &[String]) -> Result<Option<Owned>> {
+async fn group_of(
+    session: &Session<'_>,
+    marks: Marks<'_>,
+    name: &str,
+    found: &[String],
+) -> Result<Option<Owned>> {
     if found.is_empty() {
         return Ok(None);
     }
@@ -202,8 +239,8 @@ async fn group_of(session: &Session<'_>, marks: Marks<'_>, name: &str, found: &[
     Ok(group.and_then(|group| marks.claim(name, &group.tags)))
 }
 
-/// The schedules that end these instances: one a fleet, and for what no fleet brought one an instance, or where they are
-/// many one for some of them together.
+/// The schedules that end these instances: one a fleet, and for what no fleet brought one an
+/// instance, or where they are many one for some of them together.
 #[must_use]
 pub(crate) fn schedules(block: &str, role: &str, instances: &[Guarded]) -> Vec<Schedule> {
     let mut fleets: BTreeMap<&str, Timestamp> = BTreeMap::new();
@@ -238,12 +275,22 @@ fn fires_at(end: Timestamp) -> Timestamp {
     Timestamp::from_second(second).unwrap_or(Timestamp::MAX)
 }
 
-fn schedule(block: &str, role: &str, call: &str, ids: &[&str], input: serde_json::Value, end: Timestamp) -> Schedule {
+fn schedule(
+    block: &str,
+    role: &str,
+    call: &str,
+    ids: &[&str],
+    input: serde_json::Value,
+    end: Timestamp,
+) -> Schedule {
     let hash = Sha256::digest(ids.join(","));
     let hash: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     Schedule {
         name: format!("{}{hash}", prefix(block)),
-        description: format!("spotblock block {block}: {call} for {} of its instances or fleets", ids.len()),
+        description: format!(
+            "spotblock block {block}: {call} for {} of its instances or fleets",
+            ids.len()
+        ),
         at: fires_at(end),
         target: format!("arn:aws:scheduler:::aws-sdk:ec2:{call}"),
         input: input.to_string(),
@@ -265,7 +312,8 @@ mod tests {
         Guarded { instance: Owned::created(id), end: at(end), fleet: fleet.map(str::to_owned) }
     }
 
-    /// Catches: an instance ended with its block still running, or no schedule for one that came last.
+    /// Catches: an instance ended with its block still running, or no schedule for one that came
+    /// last.
     #[test]
     fn a_fleet_has_one_schedule_after_its_last_instance() {
         let instances = [
@@ -285,9 +333,13 @@ mod tests {
     #[test]
     fn up_to_fifty_instances_each_have_their_own_and_more_share_them() {
         let many = |count: usize| -> Vec<Guarded> {
-            (0..count).map(|n| guarded(&format!("i-{n:04}"), "2026-11-24T13:00:00Z", None)).collect()
+            (0..count)
+                .map(|n| guarded(&format!("i-{n:04}"), "2026-11-24T13:00:00Z", None))
+                .collect()
         };
-        for (count, expected) in [(0, 0), (1, 1), (50, 50), (51, 2), (80, 2), (1000, 25), (1001, 26)] {
+        for (count, expected) in
+            [(0, 0), (1, 1), (50, 50), (51, 2), (80, 2), (1000, 25), (1001, 26)]
+        {
             let made = schedules("sb-0123456789", ROLE, &many(count));
             assert_eq!(made.len(), expected, "{count}");
             let ids: usize = made.iter().map(|it| it.input.matches("i-").count()).sum();
@@ -297,7 +349,8 @@ mod tests {
         }
     }
 
-    /// Catches: a second run that makes its schedules again because it saw the instances in another order.
+    /// Catches: a second run that makes its schedules again because it saw the instances in another
+    /// order.
     #[test]
     fn a_name_follows_from_the_block_and_what_is_ended_and_fits() {
         let end = "2026-11-24T13:00:00Z";

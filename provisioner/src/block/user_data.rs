@@ -1,11 +1,14 @@
-//! The user data of a block's instances: a script that cloud-init runs, which carries the agent's settings as comments
-//! ([`node_contract::user_data`]), alone or as the first part of a MIME message.
+//! The user data of a block's instances: a script that cloud-init runs, which carries the agent's
+//! settings as comments ([`node_contract::user_data`]), alone or as the first part of a MIME
+//! message.
 //!
-//! Both ways have one envelope: the settings, then `user_data/common.sh`, which arms the power-off timer before anything
-//! else, then
+//! Both ways have one envelope: the settings, then `user_data/common.sh`, which arms the power-off
+//! timer before anything else, then
 //!
-//! - baked: `baked.sh`; the agent is on the image and reads the settings through IMDS. Without it the host is powered off
-//! - fetched: `fetch.sh`, which brings the tarball that `make dist` makes by `get-url.sh` or `get-s3.sh`
+//! - baked: `baked.sh`; the agent is on the image and reads the settings through IMDS. Without it
+//!   the host is powered off
+//! - fetched: `fetch.sh`, which brings the tarball that `make dist` makes by `get-url.sh` or
+//!   `get-s3.sh`
 //!
 //! `tests/boot` shows both on real systems.
 
@@ -17,8 +20,8 @@ use node_contract::{End, NodeConfig, Source, VERSION};
 
 use crate::model::error::{Error, Result};
 use crate::model::record::{BlockSpec, LaunchData};
-use crate::model::text::cloud_init_type;
 use crate::model::source;
+use crate::model::text::cloud_init_type;
 use crate::settings::{AgentFrom, Settings};
 
 const COMMON: &str = include_str!("user_data/common.sh");
@@ -95,7 +98,10 @@ pub(crate) fn script(config: &NodeConfig, from: &AgentFrom, dns_suffix: &str) ->
         AgentFrom::S3 { object, endpoint, sha256 } => {
             // By hand, since aws-sdk-s3 would come for this address alone.
             let public = || format!("https://s3.{}.{}", config.region, dns_suffix);
-            let url = format!("{}/{object}", endpoint.clone().unwrap_or_else(public).trim_end_matches('/'));
+            let url = format!(
+                "{}/{object}",
+                endpoint.clone().unwrap_or_else(public).trim_end_matches('/')
+            );
             let script = FETCH.replace("@GET@", GET_S3).replace("@SHA256@", sha256);
             script.replace("@REGION@", &config.region).replace("@URL@", &url)
         }
@@ -113,11 +119,13 @@ fn is_code(line: &str) -> bool {
     !line.is_empty() && !line.starts_with('#')
 }
 
-/// When the timer of the script powers the host off, in the words of `date`. Poll from there the launch is now: it was
-/// less than a minute ago. The agent sets it to the second later.
+/// When the timer of the script powers the host off, in the words of `date`. Poll from there the
+/// launch is now: it was less than a minute ago. The agent sets it to the second later.
 fn power_off_at(config: &NodeConfig) -> String {
     match config.end {
-        End::AfterLaunchSecs(secs) => format!("+{}sec", i64::from(secs) + POWER_OFF_GRACE.as_secs()),
+        End::AfterLaunchSecs(secs) => {
+            format!("+{}sec", i64::from(secs) + POWER_OFF_GRACE.as_secs())
+        }
         End::At(end) => format!("@{}", end.as_second() + POWER_OFF_GRACE.as_secs()),
     }
 }
@@ -126,7 +134,9 @@ fn power_off_at(config: &NodeConfig) -> String {
 #[must_use]
 pub(crate) fn with_node_config(text: &str, config: &NodeConfig) -> Option<String> {
     let begin = text.find(node_contract::user_data::BEGIN)?;
-    let end = begin + text.get(begin..)?.find(node_contract::user_data::END)? + node_contract::user_data::END.len();
+    let end = begin
+        + text.get(begin..)?.find(node_contract::user_data::END)?
+        + node_contract::user_data::END.len();
     let settings = node_contract::user_data::embed(config);
     Some(format!("{}{}{}", text.get(..begin)?, settings.trim_end(), text.get(end..)?))
 }
@@ -134,16 +144,21 @@ pub(crate) fn with_node_config(text: &str, config: &NodeConfig) -> Option<String
 /// Everything as a MIME message.
 #[must_use]
 pub(crate) fn mime(script: &str, extra: Option<&str>) -> String {
-    let mut message = format!("MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"{BOUNDARY}\"\n\n");
+    let mut message =
+        format!("MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"{BOUNDARY}\"\n\n");
     for text in std::iter::once(script).chain(extra) {
         let kind = cloud_init_type(text).unwrap_or("text/x-shellscript");
-        message.push_str(&format!("--{BOUNDARY}\nContent-Type: {kind}; charset=\"utf-8\"\n\n{}\n", text.trim_end()));
+        message.push_str(&format!(
+            "--{BOUNDARY}\nContent-Type: {kind}; charset=\"utf-8\"\n\n{}\n",
+            text.trim_end()
+        ));
     }
     message.push_str(&format!("--{BOUNDARY}--\n"));
     message
 }
 
-/// The user data as it is sent, before base64: the script, or a MIME message where the user has some too.
+/// The user data as it is sent, before base64: the script, or a MIME message where the user has
+/// some too.
 ///
 /// # Errors
 /// [`Error::usage`] when it is over EC2's 16 KiB.
@@ -238,11 +253,15 @@ mod tests {
             script(&config, &FETCHED),
             mime(&script(&config, &AgentFrom::Ami), Some("#cloud-config\npackages: [htop]\n")),
         ] {
-            assert_eq!(node_contract::user_data::extract(&text).expect("the agent reads it"), config);
+            assert_eq!(
+                node_contract::user_data::extract(&text).expect("the agent reads it"),
+                config
+            );
         }
     }
 
-    /// Catches: a source whose instances are told that they came from another, and a script damaged on the way.
+    /// Catches: a source whose instances are told that they came from another, and a script damaged
+    /// on the way.
     #[test]
     fn another_source_changes_the_settings_and_nothing_else() {
         let mut settings = settings("");
@@ -269,10 +288,14 @@ mod tests {
         let config = node_config(&asked, block()).expect("settings");
         assert_eq!(config.options.release_when_idle_secs, Some(600));
         assert_eq!(config.options.longest_timeout_secs, Some(0), "no job has a timeout");
-        assert_eq!(config.drain_lead_secs, plain.drain_lead_secs, "what holds until the instance has seen longer jobs");
+        assert_eq!(
+            config.drain_lead_secs, plain.drain_lead_secs,
+            "what holds until the instance has seen longer jobs"
+        );
     }
 
-    /// Catches: a change of the user data that nobody meant. `spotblock user-data` with this cluster and --block writes it anew.
+    /// Catches: a change of the user data that nobody meant. `spotblock user-data` with this
+    /// cluster and --block writes it anew.
     #[test]
     fn the_baked_user_data_is_the_fixture() {
         let text = whole(&settings(""), block()).expect("user data");
@@ -282,11 +305,12 @@ mod tests {
     #[test]
     fn mime_parts_are_of_types_that_cloud_init_knows() {
         let message = mime("#!/bin/sh\ntrue\n", Some("#cloud-config\n{}\n"));
-        let expected = "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"spotblock-user-data-part\"\n\n\
-                        --spotblock-user-data-part\nContent-Type: text/x-shellscript; charset=\"utf-8\"\n\n\
-                        #!/bin/sh\ntrue\n\
-                        --spotblock-user-data-part\nContent-Type: text/cloud-config; charset=\"utf-8\"\n\n\
-                        #cloud-config\n{}\n--spotblock-user-data-part--\n";
+        let expected = "MIME-Version: 1.0\nContent-Type: multipart/mixed; \
+                        boundary=\"spotblock-user-data-part\"\n\n--spotblock-user-data-part\nContent-Type: \
+                        text/x-shellscript; \
+                        charset=\"utf-8\"\n\n#!/bin/sh\ntrue\n--spotblock-user-data-part\nContent-Type: \
+                        text/cloud-config; \
+                        charset=\"utf-8\"\n\n#cloud-config\n{}\n--spotblock-user-data-part--\n";
         assert_eq!(message, expected);
         assert_eq!(cloud_init_type("plain text"), None);
     }
@@ -301,7 +325,9 @@ mod tests {
     }
 
     fn fetched() -> AgentFrom {
-        let url = "https://artifacts.example.org/spotblock/spotblock-agent-0.1.0-x86_64.tar.gz?b=c&d".into();
+        let url =
+            "https://artifacts.example.org/spotblock/spotblock-agent-0.1.0-x86_64.tar.gz?b=c&d"
+                .into();
         AgentFrom::Url { url, sha256: "0".repeat(64) }
     }
 
@@ -315,7 +341,10 @@ mod tests {
         let mut config = node_config(&settings(""), block()).expect("settings");
         let object = "artifacts/spotblock/spotblock-agent-0.1.0-x86_64.tar.gz";
         let text = script(&config, &from_s3(None));
-        assert!(text.contains(&format!("u='https://s3.us-east-1.amazonaws.com/{object}'")), "{text}");
+        assert!(
+            text.contains(&format!("u='https://s3.us-east-1.amazonaws.com/{object}'")),
+            "{text}"
+        );
         assert!(text.contains("--aws-sigv4 aws:amz:us-east-1:s3"), "{text}");
         config.region = "cn-north-1".into();
         let text = super::script(&config, &from_s3(None), "amazonaws.com.cn");
@@ -324,7 +353,8 @@ mod tests {
         assert!(text.contains(&format!("u='http://minio.example.org:9000/{object}'")), "{text}");
     }
 
-    /// Catches: a script that a shell can't read at all, or that works by luck. shellcheck looks where it is.
+    /// Catches: a script that a shell can't read at all, or that works by luck. shellcheck looks
+    /// where it is.
     #[test]
     fn all_scripts_are_clean_posix_shell() {
         let config = node_config(&settings(""), block()).expect("settings");
@@ -334,7 +364,11 @@ mod tests {
             std::fs::write(file.path(), &text).expect("written");
             for checker in [&["sh", "-n"][..], &["shellcheck", "--shell=sh"]] {
                 match Command::new(checker[0]).args(&checker[1..]).arg(file.path()).output() {
-                    Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
+                    Ok(output) => assert!(
+                        output.status.success(),
+                        "{}",
+                        String::from_utf8_lossy(&output.stdout)
+                    ),
                     Err(error) => assert_eq!(checker[0], "shellcheck", "{error}"),
                 }
             }
@@ -351,29 +385,45 @@ mod tests {
         }
     }
 
-    /// Catches: an empty unit, as a full disk leaves it, that is taken for a timer; and one of the agent's that is written over.
+    /// Catches: an empty unit, as a full disk leaves it, that is taken for a timer; and one of the
+    /// agent's that is written over.
     #[test]
     fn the_script_arms_a_timer_where_there_is_none_or_an_empty_one() {
         let config = node_config(&settings(""), block()).expect("settings");
         let folder = tempfile::tempdir().expect("a folder");
         let place = |name: &str| folder.path().join(name);
         let units = format!("t={}", place("unit").display());
-        let text = script(&config, &AgentFrom::Ami).replace("t=/etc/systemd/system/spotblock-poweroff", &units);
+        let text = script(&config, &AgentFrom::Ami)
+            .replace("t=/etc/systemd/system/spotblock-poweroff", &units);
         assert!(text.contains(&units), "{text}");
         std::fs::write(place("script"), text).expect("written");
         // It succeeds at everything, and tells what it was asked for.
         let asked = place("asked");
-        std::fs::write(place("systemctl"), format!("#!/bin/sh\necho \"$*\" >>{}\n", asked.display())).expect("written");
-        std::fs::set_permissions(place("systemctl"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
-            .expect("mode");
+        std::fs::write(
+            place("systemctl"),
+            format!("#!/bin/sh\necho \"$*\" >>{}\n", asked.display()),
+        )
+        .expect("written");
+        std::fs::set_permissions(
+            place("systemctl"),
+            std::os::unix::fs::PermissionsExt::from_mode(0o755),
+        )
+        .expect("mode");
         let run = |timer: &str| {
             std::fs::write(place("unit.timer"), timer).expect("written");
             std::fs::write(&asked, "").expect("written");
             let path = format!("{}:/usr/bin:/bin", folder.path().display());
-            let ran = Command::new("sh").arg(place("script")).env("PATH", path).status().expect("a shell");
+            let ran = Command::new("sh")
+                .arg(place("script"))
+                .env("PATH", path)
+                .status()
+                .expect("a shell");
             assert!(ran.success(), "{ran}");
             let read = |file: &std::path::Path| std::fs::read_to_string(file).expect("read");
-            (read(&place("unit.timer")), read(&asked).contains("enable --now --no-block spotblock-poweroff.timer"))
+            (
+                read(&place("unit.timer")),
+                read(&asked).contains("enable --now --no-block spotblock-poweroff.timer"),
+            )
         };
         let (timer, armed) = run("");
         assert!(timer.contains("OnCalendar=20") && armed, "{timer}");

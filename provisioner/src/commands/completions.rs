@@ -1,4 +1,5 @@
-//! `spotblock completions` and `spotblock man`: made from the command line itself, so they can't differ from it.
+//! `spotblock completions` and `spotblock man`: made from the command line itself, so they can't
+//! differ from it.
 
 use std::path::Path;
 
@@ -38,7 +39,8 @@ pub(crate) fn man(ui: &Ui, folder: Option<&Path>) -> Result<u8> {
         ui.print(&page(&Man::new(whole)).map_err(failed)?)?;
         return Ok(0);
     };
-    let failed = |source| Error::file(format!("writing man pages into {}", folder.display()), source);
+    let failed =
+        |source| Error::file(format!("writing man pages into {}", folder.display()), source);
     std::fs::create_dir_all(folder).and_then(|()| write_pages(&whole, folder)).map_err(failed)?;
     ui.say(format_args!("wrote the man pages into {}", folder.display()));
     Ok(0)
@@ -60,8 +62,9 @@ fn page(man: &Man) -> std::io::Result<String> {
 fn as_written(page: &str) -> String {
     const EXTRA: &str = ".SH EXTRA\n";
     let Some((before, extra)) = page.split_once(EXTRA) else { return page.to_owned() };
-    let (lines, behind) =
-        extra.split_once(".SH ").map_or((extra, String::new()), |(lines, behind)| (lines, format!(".SH {behind}")));
+    let (lines, behind) = extra
+        .split_once(".SH ")
+        .map_or((extra, String::new()), |(lines, behind)| (lines, format!(".SH {behind}")));
     let (title, lines) = match lines.strip_prefix("Examples:\n") {
         Some(lines) => ("EXAMPLES", lines),
         None => ("NOTES", lines),
@@ -73,7 +76,8 @@ fn as_written(page: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Catches: examples that `man` runs together, with their remarks in the middle of the next command.
+    /// Catches: examples that `man` runs together, with their remarks in the middle of the next
+    /// command.
     #[test]
     fn examples_keep_their_lines() {
         let mut whole = args::command();

@@ -25,7 +25,11 @@ pub(crate) async fn run(session: &Session<'_>, args: &args::Doctor) -> Result<u8
     let mut facts = gather(session, about.filter(|id| id.starts_with("i-"))).await?;
     let found = match about {
         Some(id) if id.starts_with("i-") => {
-            let instance = facts.instances.iter().find(|it| it.id == id).ok_or_else(|| unknown(session, id))?;
+            let instance = facts
+                .instances
+                .iter()
+                .find(|it| it.id == id)
+                .ok_or_else(|| unknown(session, id))?;
             diagnosis::instance(&facts, instance).into_iter().collect()
         }
         Some(job) => {
@@ -41,7 +45,10 @@ pub(crate) async fn run(session: &Session<'_>, args: &args::Doctor) -> Result<u8
 
 fn unknown(session: &Session<'_>, id: &str) -> Error {
     Error::usage(
-        format!("instance {id} is in no block of environment {}, or was forgotten by EC2", session.environment()),
+        format!(
+            "instance {id} is in no block of environment {}, or was forgotten by EC2",
+            session.environment()
+        ),
         "`spotblock status` lists the blocks' instances",
     )
 }
@@ -53,13 +60,21 @@ fn of_our_queue(session: &Session<'_>, job: &Detail) -> Result<()> {
         return Ok(());
     }
     Err(Error::usage(
-        format!("job {} ({}) is in queue {}, and this environment's is {owned}", job.name, job.id, job.queue),
+        format!(
+            "job {} ({}) is in queue {}, and this environment's is {owned}",
+            job.name, job.id, job.queue
+        ),
         "ask with the spotblock.toml of that queue (--config)",
     ))
 }
 
-/// Why a job is where it is; of an array that waits, one of its children, since they wait for the same, mostly.
-async fn of_job(session: &Session<'_>, facts: &mut Surroundings, job: Detail) -> Result<Vec<Finding>> {
+/// Why a job is where it is; of an array that waits, one of its children, since they wait for the
+/// same, mostly.
+async fn of_job(
+    session: &Session<'_>,
+    facts: &mut Surroundings,
+    job: Detail,
+) -> Result<Vec<Finding>> {
     let job = match waiting_child(session, &job).await? {
         Some(child) => child,
         None => job,
@@ -72,13 +87,18 @@ async fn of_job(session: &Session<'_>, facts: &mut Surroundings, job: Detail) ->
     Ok(diagnosis::job(facts, &job))
 }
 
-/// An array is PENDING as long as its children are not over `[V]`; one that depends on others says so itself.
+/// An array is PENDING as long as its children are not over `[V]`; one that depends on others says
+/// so itself.
 async fn waiting_child(session: &Session<'_>, job: &Detail) -> Result<Option<Detail>> {
     if job.array.is_none() || job.is_over() {
         return Ok(None);
     }
     let batch = &session.aws.batch;
-    let states: &[&str] = if job.depends_on.is_empty() { &["RUNNABLE", "PENDING", "SUBMITTED"] } else { &["RUNNABLE"] };
+    let states: &[&str] = if job.depends_on.is_empty() {
+        &["RUNNABLE", "PENDING", "SUBMITTED"]
+    } else {
+        &["RUNNABLE"]
+    };
     for state in states {
         if let Some(child) = batch.children_in_state(&job.id, state, 1).await?.into_iter().next() {
             return Ok(batch.jobs(&[child.id]).await?.into_iter().next());
@@ -89,10 +109,17 @@ async fn waiting_child(session: &Session<'_>, job: &Detail) -> Result<Option<Det
 
 async fn everything(session: &Session<'_>, facts: &mut Surroundings) -> Result<Vec<Finding>> {
     let mut found = diagnosis::surroundings(facts);
-    found.extend(facts.instances.iter().filter(|it| it.is_up()).filter_map(|it| diagnosis::instance(facts, it)));
+    found.extend(
+        facts
+            .instances
+            .iter()
+            .filter(|it| it.is_up())
+            .filter_map(|it| diagnosis::instance(facts, it)),
+    );
     if facts.queue.is_some() {
         for state in ["PENDING", "RUNNABLE"] {
-            let listed = session.aws.batch.jobs_in_state(&facts.queue_name, state, MOST_JOBS).await?;
+            let listed =
+                session.aws.batch.jobs_in_state(&facts.queue_name, state, MOST_JOBS).await?;
             let ids: Vec<String> = listed.into_iter().map(|job| job.id).collect();
             for job in session.aws.batch.jobs(&ids).await? {
                 found.extend(of_job(session, facts, job).await?);
@@ -110,9 +137,13 @@ async fn everything(session: &Session<'_>, facts: &mut Surroundings) -> Result<V
 
 fn text(found: &[Finding], about: Option<&str>) -> String {
     if found.is_empty() {
-        return format!("nothing is wrong with {}", about.unwrap_or("the environment, its instances and its queue"));
+        return format!(
+            "nothing is wrong with {}",
+            about.unwrap_or("the environment, its instances and its queue")
+        );
     }
-    let one =
-        |it: &Finding| format!("{}: {}\n  because: {}\n  next:    {}", it.about, it.finding, it.evidence, it.next);
+    let one = |it: &Finding| {
+        format!("{}: {}\n  because: {}\n  next:    {}", it.about, it.finding, it.evidence, it.next)
+    };
     found.iter().map(one).collect::<Vec<_>>().join("\n")
 }

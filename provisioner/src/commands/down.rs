@@ -1,11 +1,13 @@
 //! `spotblock down`: ends blocks, and with --all removes what was made for them.
 //!
-//! Its instances take no further jobs, and those that run are given up to `--limit`, then stopped with a reason that the
-//! retry rules know; `--now` does without. A block's spot requests are cancelled first, then described again, since a fulfilment can race a cancellation; what
-//! came up is terminated if it is ours; its record goes last. Killed anywhere, a second run finds what is left.
+//! Its instances take no further jobs, and those that run are given up to `--limit`, then stopped
+//! with a reason that the retry rules know; `--now` does without. A block's spot requests are
+//! cancelled first, then described again, since a fulfilment can race a cancellation; what came up
+//! is terminated if it is ours; its record goes last. Killed anywhere, a second run finds what is
+//! left.
 //!
-//! A call that AWS denies keeps nothing else alive (`failures.rs`): what the other reads show is ended, what may be left
-//! keeps its schedules and its record, and the run fails.
+//! A call that AWS denies keeps nothing else alive (`failures.rs`): what the other reads show is
+//! ended, what may be left keeps its schedules and its record, and the run fails.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -33,7 +35,8 @@ mod environment;
 
 /// Instances take seconds to minutes to be terminated.
 const END_LIMIT: Duration = Duration::from_secs(600);
-/// After a purchase whose answer was lost, its requests may not be shown yet `[V]`; nothing says for how long `[A]`.
+/// After a purchase whose answer was lost, its requests may not be shown yet `[V]`; nothing says
+/// for how long `[A]`.
 const SETTLE: Duration = Duration::from_secs(20);
 
 /// What `down` prints.
@@ -52,7 +55,8 @@ pub(super) struct Ended {
 /// Runs it.
 ///
 /// # Errors
-/// When jobs would be lost; after all else was ended, when a call failed or something didn't end in time.
+/// When jobs would be lost; after all else was ended, when a call failed or something didn't end in
+/// time.
 pub(crate) async fn run(session: &Session<'_>, args: &args::Down) -> Result<u8> {
     let limit = super::limit("--limit", args.limit.as_deref(), Duration::ZERO)?;
     let (mut ended, mut failures) = (Ended::default(), Failures::default());
@@ -87,7 +91,11 @@ pub(crate) async fn run(session: &Session<'_>, args: &args::Down) -> Result<u8> 
         ended.kept.push(format!("compute environment {} {kept}, {why}", session.environment()));
     } else {
         let found = session.aws.batch.environment(session.environment()).await;
-        let found = failures.ok_or_note(session.ui, found, "the compute environment, which `down` alone keeps")?;
+        let found = failures.ok_or_note(
+            session.ui,
+            found,
+            "the compute environment, which `down` alone keeps",
+        )?;
         if found.flatten().is_some() {
             let how = "(remove them with `spotblock down --all`)";
             ended.kept.push(format!("compute environment {} {kept} {how}", session.environment()));
@@ -95,12 +103,19 @@ pub(crate) async fn run(session: &Session<'_>, args: &args::Down) -> Result<u8> 
     }
     session.ui.result(&ended, text)?;
     let again = if args.all { "spotblock down --all" } else { "spotblock down" };
-    failures.into_result(&format!("put right what failed, then run `{again}` again: it ends what is left"))?;
+    failures.into_result(&format!(
+        "put right what failed, then run `{again}` again: it ends what is left"
+    ))?;
     Ok(0)
 }
 
-/// A refusal ends the run; that it isn't known whether there is something to refuse keeps the environment alone.
-fn may_be_removed(session: &Session<'_>, looked: Result<()>, failures: &mut Failures) -> Result<()> {
+/// A refusal ends the run; that it isn't known whether there is something to refuse keeps the
+/// environment alone.
+fn may_be_removed(
+    session: &Session<'_>,
+    looked: Result<()>,
+    failures: &mut Failures,
+) -> Result<()> {
     match looked {
         Err(error) if error.kind() == ErrorKind::Aws => {
             let left = format!("the environment {} and all around it", session.environment());
@@ -110,9 +125,15 @@ fn may_be_removed(session: &Session<'_>, looked: Result<()>, failures: &mut Fail
     }
 }
 
-/// Lets jobs finish for so long, then stops them, and gives how many were. Where they can't be looked at they are given
-/// the time all the same; then their instances end with them, and their agents stop them on the way down.
-async fn emptied(session: &Session<'_>, blocks: &[&Block], limit: Duration, failures: &mut Failures) -> Result<usize> {
+/// Lets jobs finish for so long, then stops them, and gives how many were. Where they can't be
+/// looked at they are given the time all the same; then their instances end with them, and their
+/// agents stop them on the way down.
+async fn emptied(
+    session: &Session<'_>,
+    blocks: &[&Block],
+    limit: Duration,
+    failures: &mut Failures,
+) -> Result<usize> {
     let stopped = async {
         let members = Members::drain(session, blocks).await?;
         members.empty(session, limit, "the block is ended").await
@@ -124,17 +145,22 @@ async fn emptied(session: &Session<'_>, blocks: &[&Block], limit: Duration, fail
     }
     let rest = limit.saturating_sub(since(start, session.now()));
     if !rest.is_zero() && blocks.iter().any(|it| it.has_something_left()) {
-        session.ui.say(format_args!("jobs can't be looked at: they are given {} to finish", human(rest)));
+        session
+            .ui
+            .say(format_args!("jobs can't be looked at: they are given {} to finish", human(rest)));
         session.waits.clock().sleep(rest).await;
     }
     Ok(0)
 }
 
-/// Writes on its record that a block is being ended: before it is looked at what there is of it, so that a run which buys
-/// at the same time knows it by then, or has bought what is seen (`launch/ended.rs`).
+/// Writes on its record that a block is being ended: before it is looked at what there is of it, so
+/// that a run which buys at the same time knows it by then, or has bought what is seen
+/// (`launch/ended.rs`).
 async fn marked(session: &Session<'_>, block: &Block) -> Result<()> {
     match &block.record {
-        Some(record) if record.ended.is_none() => session.aws.ec2.set_ended(record, session.now()).await,
+        Some(record) if record.ended.is_none() => {
+            session.aws.ec2.set_ended(record, session.now()).await
+        }
         _ => Ok(()),
     }
 }
@@ -148,8 +174,8 @@ struct Ending<'a> {
 }
 
 impl Ending<'_> {
-    /// Ends what can be seen of it. Its schedules go when its instances are known to be gone, and its record goes when all
-    /// is: what is left is found by them.
+    /// Ends what can be seen of it. Its schedules go when its instances are known to be gone, and
+    /// its record goes when all is: what is left is found by them.
     ///
     /// # Errors
     /// As [`Failures::note`].
@@ -170,39 +196,55 @@ impl Ending<'_> {
         }
         let (seen, _) = find::refresh_tolerant(session.aws, session.environment(), block).await?;
         let cancelled = self.requests_cancelled(&seen).await;
-        let cancelled = self.failures.ok_or_note(session.ui, cancelled, of_block("open spot requests"))?;
+        let cancelled =
+            self.failures.ok_or_note(session.ui, cancelled, of_block("open spot requests"))?;
         let gone = self.instances_ended().await;
-        let Some(unread) = self.failures.ok_or_note(session.ui, gone, of_block("instances"))? else { return Ok(()) };
+        let Some(unread) = self.failures.ok_or_note(session.ui, gone, of_block("instances"))?
+        else {
+            return Ok(());
+        };
         let mut lacks: BTreeSet<Part> = unread.keys().copied().collect();
         lacks.extend(block.unread.get(&Part::Records));
         self.failures.note_all(session.ui, find::left_by(unread))?;
-        if lacks.contains(&Part::Requests) || lacks.contains(&Part::Instances) || cancelled.is_none() {
-            self.ended.kept.push(format!("schedules of block {}, which end what may be left of it", block.id));
+        if lacks.contains(&Part::Requests)
+            || lacks.contains(&Part::Instances)
+            || cancelled.is_none()
+        {
+            self.ended
+                .kept
+                .push(format!("schedules of block {}, which end what may be left of it", block.id));
             return Ok(());
         }
         self.forget(&lacks).await
     }
 
-    /// Deletes its schedules, which until here would have ended what a killed run left; and its record, unless something may
-    /// be left that only the record tells of.
+    /// Deletes its schedules, which until here would have ended what a killed run left; and its
+    /// record, unless something may be left that only the record tells of.
     async fn forget(self, lacks: &BTreeSet<Part>) -> Result<()> {
         let (session, block) = (self.session, self.block);
         let of_block = |what: &str| format!("{what} of block {}", block.id);
-        let forgotten = termination_schedules::forget(session, &Desired::new(session.settings), &block.id).await;
-        let Some(forgotten) = self.failures.ok_or_note(session.ui, forgotten, of_block("schedules"))? else {
+        let forgotten =
+            termination_schedules::forget(session, &Desired::new(session.settings), &block.id)
+                .await;
+        let Some(forgotten) =
+            self.failures.ok_or_note(session.ui, forgotten, of_block("schedules"))?
+        else {
             return Ok(());
         };
         self.ended.schedules.extend(forgotten);
         match &block.record {
             Some(record) if lacks.is_empty() => {
                 let deleted = session.aws.ec2.delete_record(record).await;
-                if self.failures.ok_or_note(session.ui, deleted, of_block("the record"))?.is_none() {
+                if self.failures.ok_or_note(session.ui, deleted, of_block("the record"))?.is_none()
+                {
                     return Ok(());
                 }
             }
             Some(record) => {
                 let what = "by which the next run finds what may be left";
-                self.ended.kept.push(format!("record {} of block {}, {what}", record.name, block.id));
+                self.ended
+                    .kept
+                    .push(format!("record {} of block {}, {what}", record.name, block.id));
                 return Ok(());
             }
             None => {}
@@ -219,8 +261,8 @@ impl Ending<'_> {
         Ok(())
     }
 
-    /// Terminates the block's instances, also those that come up late, and waits until all that can be seen are gone.
-    /// Gives what couldn't be read.
+    /// Terminates the block's instances, also those that come up late, and waits until all that can
+    /// be seen are gone. Gives what couldn't be read.
     async fn instances_ended(&mut self) -> Result<Unread> {
         let (session, block) = (self.session, self.block);
         let bound = WaitSpec {
@@ -232,7 +274,8 @@ impl Ending<'_> {
         // Where nothing is left that can be seen, but a part couldn't be read so far.
         let mut blind = None;
         let look = async || {
-            let (seen, unread) = find::refresh_tolerant(session.aws, session.environment(), block).await?;
+            let (seen, unread) =
+                find::refresh_tolerant(session.aws, session.environment(), block).await?;
             let terminated = terminate(session, &seen, &mut asked).await;
             let cancelled = reservations_cancelled(session, &seen, self.ended).await;
             terminated.and(cancelled)?;
@@ -256,14 +299,15 @@ impl Ending<'_> {
     }
 }
 
-/// Terminates those of a block's instances that weren't asked to end yet. Where instances can't be read, its spot requests
-/// name those that they brought.
+/// Terminates those of a block's instances that weren't asked to end yet. Where instances can't be
+/// read, its spot requests name those that they brought.
 async fn terminate(session: &Session<'_>, seen: &Block, asked: &mut Vec<String>) -> Result<()> {
     let marks = seen.marks(session.environment());
     let ender = Ender::new(session.aws, Some(session.ui), marks);
     let new = seen.instances.iter().filter(|it| it.is_up() && !asked.contains(&it.id));
     let new: Vec<&Instance> = new.collect();
-    let mut owned: Vec<Owned> = new.iter().filter_map(|it| marks.claim_instance(it, &seen.requests)).collect();
+    let mut owned: Vec<Owned> =
+        new.iter().filter_map(|it| marks.claim_instance(it, &seen.requests)).collect();
     let marked = ender.mark(&new, &seen.requests).await;
     if seen.lacks(Part::Instances) {
         let live = seen.requests.iter().filter(|it| it.status() == SpotRequestStatus::Live);
@@ -277,15 +321,19 @@ async fn terminate(session: &Session<'_>, seen: &Block, asked: &mut Vec<String>)
 /// What can be seen of a block that hasn't ended, in words.
 fn left(seen: &Block) -> Option<String> {
     let reserved = seen.reservations.iter().filter(|it| it.is_held()).count();
-    let holding = seen.requests.iter().filter(|it| it.status() == SpotRequestStatus::Holding).count();
+    let holding =
+        seen.requests.iter().filter(|it| it.status() == SpotRequestStatus::Holding).count();
     let shown = |it: &&SpotRequest| {
-        it.instance.as_ref().is_none_or(|id| seen.instances.iter().any(|instance| instance.id == *id))
+        it.instance
+            .as_ref()
+            .is_none_or(|id| seen.instances.iter().any(|instance| instance.id == *id))
     };
     let live = |it: &&SpotRequest| it.status() == SpotRequestStatus::Live;
     let coming = seen.requests.iter().filter(live).filter(|it| !shown(it)).count();
     let alive = seen.instances.iter().filter(|it| it.state != "terminated").count();
     let requests = holding + coming;
-    let reservations = if reserved > 0 { format!(", {reserved} capacity reservations") } else { String::new() };
+    let reservations =
+        if reserved > 0 { format!(", {reserved} capacity reservations") } else { String::new() };
     (alive + requests + reserved > 0)
         .then(|| format!("{alive} instances and {requests} requests{reservations} are left"))
 }
@@ -309,7 +357,11 @@ async fn late_requests(session: &Session<'_>, block: &Block) -> Result<()> {
 }
 
 /// Cancels the reservations that were made for the block. One that is pending can't be yet.
-async fn reservations_cancelled(session: &Session<'_>, seen: &Block, ended: &mut Ended) -> Result<()> {
+async fn reservations_cancelled(
+    session: &Session<'_>,
+    seen: &Block,
+    ended: &mut Ended,
+) -> Result<()> {
     let ender = Ender::new(session.aws, Some(session.ui), seen.marks(session.environment()));
     let known = ended.cancelled.clone();
     let active = seen.reservations.iter().filter(|it| it.is_active() && !known.contains(&it.id));

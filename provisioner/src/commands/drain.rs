@@ -1,5 +1,5 @@
-//! `spotblock drain`: no further jobs for a block. Its agents see that their container instances are DRAINING, let the
-//! running jobs finish, and leave.
+//! `spotblock drain`: no further jobs for a block. Its agents see that their container instances
+//! are DRAINING, let the running jobs finish, and leave.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use crate::model::error::Result;
 use crate::runtime::failures::Failures;
 use crate::session::Session;
 
-/// How long `--wait` waits without `--limit`: the agents stop jobs at the block's end anyway, and no block is longer.
+/// How long `--wait` waits without `--limit`: the agents stop jobs at the block's end anyway, and
+/// no block is longer.
 const LONGEST: Duration = Duration::from_secs(182 * 24 * 3600);
 
 #[derive(Debug, Serialize)]
@@ -36,17 +37,23 @@ pub(crate) async fn run(session: &Session<'_>, args: &args::Drain) -> Result<u8>
     failures.note_all(session.ui, find::left_by(unread))?;
     let blocks = chosen_of_seen(session, &seen, args.block.as_deref(), &failures)?;
     let members = Members::drain(session, &blocks).await;
-    let members = failures.ok_or_note(session.ui, members, "instances that take jobs")?.unwrap_or_default();
+    let members =
+        failures.ok_or_note(session.ui, members, "instances that take jobs")?.unwrap_or_default();
     let draining = members.instances();
     session.ui.say(format_args!("{} instances take no further job", draining.len()));
     let mut stopped = 0;
     if args.wait || args.limit.is_some() {
         let empty = members.empty(session, limit, "the block is drained").await;
-        stopped = failures.ok_or_note(session.ui, empty, "jobs on instances that drain")?.unwrap_or_default();
+        stopped = failures
+            .ok_or_note(session.ui, empty, "jobs on instances that drain")?
+            .unwrap_or_default();
     }
-    let blocks = blocks.iter().filter(|it| it.has_something_left()).map(|it| it.id.clone()).collect();
+    let blocks =
+        blocks.iter().filter(|it| it.has_something_left()).map(|it| it.id.clone()).collect();
     session.ui.result(&Drained { blocks, draining, stopped }, text)?;
-    failures.into_result("put right what failed, then run `spotblock drain` again: it goes on where it stopped")?;
+    failures.into_result(
+        "put right what failed, then run `spotblock drain` again: it goes on where it stopped",
+    )?;
     Ok(0)
 }
 

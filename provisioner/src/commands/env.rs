@@ -39,7 +39,8 @@ pub(crate) async fn run(session: &Session<'_>, args: &args::Env) -> Result<u8> {
 
 async fn show(session: &Session<'_>, desired: &Desired) -> Result<u8> {
     let batch = &session.aws.batch;
-    let environment = batch.environment(&desired.environment).await?.ok_or_else(|| no_environment(desired))?;
+    let environment =
+        batch.environment(&desired.environment).await?.ok_or_else(|| no_environment(desired))?;
     let queue = batch.queue(&desired.queue).await?;
     let mut job_definitions = Vec::new();
     for wanted in &desired.definitions {
@@ -73,7 +74,10 @@ pub(crate) fn no_environment(desired: &Desired) -> Error {
 
 fn text(shown: &Shown) -> String {
     [
-        ("compute environment", format!("{} ({}, {})", shown.compute_environment, shown.status, shown.state)),
+        (
+            "compute environment",
+            format!("{} ({}, {})", shown.compute_environment, shown.status, shown.state),
+        ),
         ("ECS cluster", shown.cluster.clone()),
         ("job queue", format!("{} ({})", shown.queue, shown.queue_status)),
         ("job definitions", shown.job_definitions.join(", ")),

@@ -1,9 +1,10 @@
 //! `spotblock extend`: moves a block's end further away.
 //!
-//! First the schedules at AWS, then the tag that the agents read, each of which moves its instance's own end and its
-//! power-off timer. Stopped in between, the agents and timers still end the block when they did, and the schedules come
-//! after them: nothing ends early, and nothing lives without an end. Before all that, the extension of a capacity block is
-//! bought (`purchase/capacity_block/extension.rs`).
+//! First the schedules at AWS, then the tag that the agents read, each of which moves its
+//! instance's own end and its power-off timer. Stopped in between, the agents and timers still end
+//! the block when they did, and the schedules come after them: nothing ends early, and nothing
+//! lives without an end. Before all that, the extension of a capacity block is bought
+//! (`purchase/capacity_block/extension.rs`).
 //!
 //! - `extend/cost.rs`: before anything is changed, what it can cost
 //! - `extend/acknowledgements.rs`: afterwards, what the agents made of it
@@ -102,8 +103,10 @@ pub(crate) async fn run(session: &Session<'_>, args: &args::Extend) -> Result<u8
     let settings = session.aws.ec2.launch_data(record).await?.node_config();
     let settings = settings.ok_or_else(|| no_record(block))?;
     let (cluster, members) = acknowledgements::members(session).await?;
-    let mut nodes: Vec<Node> =
-        up.iter().map(|it| judge(session.now(), block, &settings, it, &members, reserved.is_some())).collect();
+    let mut nodes: Vec<Node> = up
+        .iter()
+        .map(|it| judge(session.now(), block, &settings, it, &members, reserved.is_some()))
+        .collect();
     let asked = asked(session, block, &nodes);
     if asked.is_empty() {
         return Err(none_left(block, &nodes));
@@ -118,7 +121,11 @@ pub(crate) async fn run(session: &Session<'_>, args: &args::Extend) -> Result<u8
             None
         }
     };
-    session.ui.say(format_args!("moving the end of block {} to {}", block.id, format::moment(end, session.now())));
+    session.ui.say(format_args!(
+        "moving the end of block {} to {}",
+        block.id,
+        format::moment(end, session.now())
+    ));
     let mut schedules = 0;
     if let Some(prepared) = TerminationSchedules::prepare(session, &desired).await? {
         prepared.secure(session, block).await?;
@@ -127,14 +134,23 @@ pub(crate) async fn run(session: &Session<'_>, args: &args::Extend) -> Result<u8
     let tags = BTreeMap::from([(tag::END.to_owned(), tagged.to_string())]);
     session.aws.ec2.tag(&asked, &tags).await?;
     acknowledgements::wait(session, &cluster, Asked { tag: tagged, end }, &mut nodes).await?;
-    let extended =
-        Extended { block: block.id.clone(), end, schedules, worst_case_usd_estimate: worst, instances: nodes };
+    let extended = Extended {
+        block: block.id.clone(),
+        end,
+        schedules,
+        worst_case_usd_estimate: worst,
+        instances: nodes,
+    };
     session.ui.result(&extended, |extended| text(extended, session.now()))?;
     Ok(code(&extended.instances))
 }
 
 /// The block that was named, or the only one that goes on.
-fn the_one<'a>(session: &Session<'_>, blocks: &'a [Block], args: &args::Extend) -> Result<&'a Block> {
+fn the_one<'a>(
+    session: &Session<'_>,
+    blocks: &'a [Block],
+    args: &args::Extend,
+) -> Result<&'a Block> {
     let now = session.now();
     let named = chosen(session, blocks, args.block.as_deref())?;
     let live: Vec<&Block> = named.into_iter().filter(|it| it.life(now) == Life::Live).collect();
@@ -166,7 +182,10 @@ fn code(nodes: &[Node]) -> u8 {
 }
 
 fn no_record(block: &Block) -> Error {
-    Error::state(format!("block {} has no record that says what it is", block.id), "end it with `spotblock down`")
+    Error::state(
+        format!("block {} has no record that says what it is", block.id),
+        "end it with `spotblock down`",
+    )
 }
 
 /// Agents read whole seconds.
@@ -179,11 +198,14 @@ fn wanted_end(args: &args::Extend, latest: Timestamp) -> Result<Timestamp> {
     }
     let to = args.to.as_deref().unwrap_or_default();
     let example = "2026-11-24T18:00:00Z";
-    let end = to.parse().map_err(|_| wrong(format!("--to: {to:?} is not a time: write one such as {example:?}")))?;
+    let end = to
+        .parse()
+        .map_err(|_| wrong(format!("--to: {to:?} is not a time: write one such as {example:?}")))?;
     if whole(end) < whole(latest) {
         return Err(Error::usage(
             format!("the block ends at {latest}, and {end} is before that"),
-            "a block can only be extended; to end it early, see `spotblock drain` and `spotblock down`",
+            "a block can only be extended; to end it early, see `spotblock drain` and `spotblock \
+             down`",
         ));
     }
     Ok(whole(end))
@@ -192,7 +214,9 @@ fn wanted_end(args: &args::Extend, latest: Timestamp) -> Result<Timestamp> {
 /// Holds the block's new length against its sources' rules.
 fn possible(block: &Block, up: &[&Instance], end: Timestamp) -> Result<()> {
     let sources = |it: &&Instance| Some((block.source_of(it).map(source::rules)?, it.launched));
-    for (source, launched) in up.iter().filter_map(sources).filter(|(it, _)| is_ours_to_end(it.source())) {
+    for (source, launched) in
+        up.iter().filter_map(sources).filter(|(it, _)| is_ours_to_end(it.source()))
+    {
         let length = SignedDuration::from_secs(launched.duration_until(end).as_secs());
         if let Some(why) = source.impossible(length) {
             return Err(Error::usage(why, "extend it by less"));
@@ -225,7 +249,9 @@ fn judge(
     let status = members.get(&instance.id).map(|member| member.status.as_str());
     let moves = |source| is_ours_to_end(source) || is_bought && source == Source::CapacityBlock;
     let (answer, why) = match block.source_of(instance) {
-        Some(source) if !moves(source) => (Answer::Refused, format!("AWS ends instances of {source} itself")),
+        Some(source) if !moves(source) => {
+            (Answer::Refused, format!("AWS ends instances of {source} itself"))
+        }
         None => (Answer::Refused, "no record says what brought it".to_owned()),
         _ if status == Some("DRAINING") => (Answer::TooLate, "it is DRAINING".to_owned()),
         _ if drain_at <= now => (Answer::TooLate, format!("its drain began at {drain_at}")),
@@ -233,24 +259,35 @@ fn judge(
         _ => (Answer::NotHeard, "it has not joined yet, and sees it when it has".to_owned()),
     };
     let was = block.end_of(instance).unwrap_or(timeline.end);
-    Node { instance: instance.id.clone(), answer, was, end: None, why, awaited: status == Some("ACTIVE") }
+    Node {
+        instance: instance.id.clone(),
+        answer,
+        was,
+        end: None,
+        why,
+        awaited: status == Some("ACTIVE"),
+    }
 }
 
 /// The leave to tag those that are asked.
 fn asked(session: &Session<'_>, block: &Block, nodes: &[Node]) -> Vec<Owned> {
     let marks = block.marks(session.environment());
-    let is_asked = |it: &&Instance| nodes.iter().any(|node| node.instance == it.id && node.answer == Answer::NotHeard);
+    let is_asked = |it: &&Instance| {
+        nodes.iter().any(|node| node.instance == it.id && node.answer == Answer::NotHeard)
+    };
     let asked = block.instances.iter().filter(is_asked);
     asked.filter_map(|it| marks.claim_instance(it, &block.requests)).collect()
 }
 
 fn none_left(block: &Block, nodes: &[Node]) -> Error {
-    let why = nodes.first().map(|node| format!("{}: {}", node.instance, node.why)).unwrap_or_default();
+    let why =
+        nodes.first().map(|node| format!("{}: {}", node.instance, node.why)).unwrap_or_default();
     let refused = nodes.iter().all(|node| node.answer == Answer::Refused);
     let can = if refused { "can't be extended" } else { "can't be extended any more" };
     Error::state(
         format!("block {} {can}: {why}", block.id),
-        "nothing was changed. `spotblock up --new` starts another block; jobs that are stopped go on there",
+        "nothing was changed. `spotblock up --new` starts another block; jobs that are stopped \
+         go on there",
     )
 }
 
@@ -268,7 +305,9 @@ fn text(extended: &Extended, now: Timestamp) -> String {
     }));
     lines.push(format!("schedules moved: {}", extended.schedules));
     lines.extend(
-        extended.worst_case_usd_estimate.map(|worst| format!("the block costs at worst {worst} in all (estimate)")),
+        extended
+            .worst_case_usd_estimate
+            .map(|worst| format!("the block costs at worst {worst} in all (estimate)")),
     );
     lines.join("\n")
 }

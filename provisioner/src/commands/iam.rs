@@ -26,13 +26,15 @@ pub(crate) async fn run(session: &Session<'_>, args: &args::Iam) -> Result<u8> {
     let cluster = environment.map(|it| it.cluster).filter(|it| !it.is_empty());
     let clusters = cluster.map(|it| vec![it]).unwrap_or_else(|| {
         session.ui.warn(format_args!(
-            "environment {} is not there yet, so these policies are for the two forms in which Batch names its cluster. \
-             Print them again after `spotblock env apply` to hold them to that one",
+            "environment {} is not there yet, so these policies are for the two forms in which \
+             Batch names its cluster. Print them again after `spotblock env apply` to hold them \
+             to that one",
             desired.environment
         ));
         policy::clusters(partition, region, &account, &desired.environment).to_vec()
     });
-    let place = workstation::PolicyScope { partition, region, account: &account, clusters: &clusters };
+    let place =
+        workstation::PolicyScope { partition, region, account: &account, clusters: &clusters };
     let one = |who: Who| match who {
         Who::Environment => workstation::environment(&desired, &place),
         Who::Blocks => workstation::blocks(&desired, &place),
@@ -47,8 +49,14 @@ pub(crate) async fn run(session: &Session<'_>, args: &args::Iam) -> Result<u8> {
             let mut all = Map::new();
             all.insert("environment".to_owned(), json!({"policy": one(Who::Environment)}));
             all.insert("blocks".to_owned(), json!({"policy": one(Who::Blocks)}));
-            all.insert("instance".to_owned(), with_trust(one(Who::Instance), policy::trust("ec2.amazonaws.com")));
-            all.insert("batch".to_owned(), with_trust(one(Who::Batch), policy::trust("batch.amazonaws.com")));
+            all.insert(
+                "instance".to_owned(),
+                with_trust(one(Who::Instance), policy::trust("ec2.amazonaws.com")),
+            );
+            all.insert(
+                "batch".to_owned(),
+                with_trust(one(Who::Batch), policy::trust("batch.amazonaws.com")),
+            );
             let trust = policy::trust_schedules(partition, &account, &group);
             all.insert("scheduler".to_owned(), with_trust(one(Who::Scheduler), trust));
             Value::Object(all)

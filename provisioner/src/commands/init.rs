@@ -1,4 +1,5 @@
-//! `spotblock init`: a commented spotblock.toml to start from, filled with what AWS can be asked for.
+//! `spotblock init`: a commented spotblock.toml to start from, filled with what AWS can be asked
+//! for.
 
 use std::path::Path;
 use std::time::Duration;
@@ -44,7 +45,8 @@ pub(crate) async fn run(
     if path.exists() && !args.force {
         return Err(there_already(path));
     }
-    let answers = if args.non_interactive { Answers::default() } else { answers::ask(ui, waits).await? };
+    let answers =
+        if args.non_interactive { Answers::default() } else { answers::ask(ui, waits).await? };
     let found = if args.offline { None } else { look(ui, waits, connect).await };
     let mut text = fill(found.as_ref(), args.instance_type.as_deref());
     answers.put_into(&mut text);
@@ -56,7 +58,8 @@ pub(crate) async fn run(
             found.region
         ),
         _ => format!(
-            "wrote {}: fill in subnet, security group and job definition, then run `spotblock plan`",
+            "wrote {}: fill in subnet, security group and job definition, then run `spotblock \
+             plan`",
             path.display()
         ),
     });
@@ -66,8 +69,11 @@ pub(crate) async fn run(
 fn write(path: &Path, text: &str, force: bool) -> Result<()> {
     use std::io::Write as _;
     let mut options = std::fs::OpenOptions::new();
-    let options =
-        if force { options.write(true).create(true).truncate(true) } else { options.write(true).create_new(true) };
+    let options = if force {
+        options.write(true).create(true).truncate(true)
+    } else {
+        options.write(true).create_new(true)
+    };
     match options.open(path).and_then(|mut file| file.write_all(text.as_bytes())) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(there_already(path)),
@@ -95,7 +101,10 @@ async fn look(ui: &Ui, waits: &Waits, connect: impl Future<Output = Result<Aws>>
     match asked {
         Ok(found) => {
             if found.subnets.is_empty() {
-                ui.warn(format_args!("region {} has no default VPC: the file has placeholders", found.region));
+                ui.warn(format_args!(
+                    "region {} has no default VPC: the file has placeholders",
+                    found.region
+                ));
             }
             Some(found)
         }
@@ -109,7 +118,8 @@ async fn look(ui: &Ui, waits: &Waits, connect: impl Future<Output = Result<Aws>>
 async fn ask(aws: &Aws) -> Result<Found> {
     let mut found = Found { region: aws.region.clone(), ..Found::default() };
     let Some(vpc) = aws.ec2.default_vpc().await? else { return Ok(found) };
-    found.subnets = aws.ec2.subnets_of(&vpc).await?.into_iter().map(|it| (it.id, it.zone)).collect();
+    found.subnets =
+        aws.ec2.subnets_of(&vpc).await?.into_iter().map(|it| (it.id, it.zone)).collect();
     found.groups = aws.ec2.groups_of(&vpc).await?;
     found.keys = aws.ec2.key_pairs().await?;
     Ok(found)
@@ -132,14 +142,21 @@ fn fill(found: Option<&Found>, instance_type: Option<&str>) -> String {
         }
         if let Some((key, others)) = found.keys.split_first() {
             // It stays a comment: nobody needs to log in.
-            set(&mut text, "key-name", &quoted(key), Some(&also("for ssh", others.iter().cloned())));
+            set(
+                &mut text,
+                "key-name",
+                &quoted(key),
+                Some(&also("for ssh", others.iter().cloned())),
+            );
         }
     }
     if let Some(instance_type) = instance_type {
         set(&mut text, "instance-types", &list(instance_type), None);
         if is_graviton(instance_type) {
-            let image = "ssm:/aws/service/ecs/optimized-ami/amazon-linux-2023/arm64/recommended/image_id";
-            text = text.replace("# image = \"ami-00000000\" ", &format!("image = {} ", quoted(image)));
+            let image =
+                "ssm:/aws/service/ecs/optimized-ami/amazon-linux-2023/arm64/recommended/image_id";
+            text =
+                text.replace("# image = \"ami-00000000\" ", &format!("image = {} ", quoted(image)));
         }
     }
     text
@@ -156,10 +173,13 @@ fn also(first: &str, others: impl Iterator<Item = String>) -> String {
     }
 }
 
-/// Gives a key, commented out or not, another value, and its comment another text where one is given.
+/// Gives a key, commented out or not, another value, and its comment another text where one is
+/// given.
 fn set(text: &mut String, key: &str, value: &str, comment: Option<&str>) {
     let lines = text.lines().map(|line| {
-        let Some(rest) = line.trim_start_matches("# ").strip_prefix(key).filter(|rest| rest.starts_with(" = ")) else {
+        let Some(rest) =
+            line.trim_start_matches("# ").strip_prefix(key).filter(|rest| rest.starts_with(" = "))
+        else {
             return line.to_owned();
         };
         let mark = if line.starts_with("# ") { "# " } else { "" };
@@ -173,11 +193,13 @@ fn set(text: &mut String, key: &str, value: &str, comment: Option<&str>) {
     *text = lines.collect::<Vec<_>>().join("\n") + "\n";
 }
 
-/// Whether a type has one of AWS's ARM processors: `a1`, or a `g` behind the family's generation, as in `c7gd.large`.
+/// Whether a type has one of AWS's ARM processors: `a1`, or a `g` behind the family's generation,
+/// as in `c7gd.large`.
 fn is_graviton(instance_type: &str) -> bool {
     let family = instance_type.split('.').next().unwrap_or_default();
-    let behind =
-        family.trim_start_matches(|c: char| c.is_ascii_alphabetic()).trim_start_matches(|c: char| c.is_ascii_digit());
+    let behind = family
+        .trim_start_matches(|c: char| c.is_ascii_alphabetic())
+        .trim_start_matches(|c: char| c.is_ascii_digit());
     family == "a1" || behind.starts_with('g')
 }
 
@@ -188,7 +210,8 @@ mod tests {
     use crate::settings::{Image, Settings};
 
     fn parse(text: &str) -> Settings {
-        Settings::parse(Path::new("spotblock.toml"), text, &BlockFlags::default(), None).expect("settings")
+        Settings::parse(Path::new("spotblock.toml"), text, &BlockFlags::default(), None)
+            .expect("settings")
     }
 
     #[test]
@@ -205,10 +228,14 @@ mod tests {
         assert_eq!(settings.region.as_deref(), Some("eu-west-1"));
         assert!(format!("{:?}", settings.block).contains("subnet-a"), "{text}");
         assert_eq!(settings.block.security_groups, ["sg-a"]);
-        assert!(matches!(&settings.block.image, Image::Parameter(name) if name.contains("/arm64/")), "{text}");
+        assert!(
+            matches!(&settings.block.image, Image::Parameter(name) if name.contains("/arm64/")),
+            "{text}"
+        );
         assert!(text.contains("# in eu-west-1a; there are also subnet-b (eu-west-1b)\n"), "{text}");
         assert!(
-            text.contains("# key-name = 'me \"and\" you'") || text.contains(r#"# key-name = "me \"and\" you""#),
+            text.contains("# key-name = 'me \"and\" you'")
+                || text.contains(r#"# key-name = "me \"and\" you""#),
             "{text}"
         );
         assert_eq!(text.lines().count(), TEMPLATE.lines().count(), "no line is lost");

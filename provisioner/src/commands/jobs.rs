@@ -18,7 +18,9 @@ use crate::terminal::{format, table};
 pub(crate) async fn run(session: &Session<'_>, args: &args::Jobs) -> Result<u8> {
     let states: Vec<&str> = JOB_STATES
         .into_iter()
-        .filter(|state| args.states.is_empty() || args.states.iter().any(|it| it.eq_ignore_ascii_case(state)))
+        .filter(|state| {
+            args.states.is_empty() || args.states.iter().any(|it| it.eq_ignore_ascii_case(state))
+        })
         .collect();
     let listed = match listed(session, args, &states).await {
         Ok(listed) => listed,
@@ -112,8 +114,12 @@ fn shown(job: &Detail, known_as: &str) -> String {
         return states(array);
     }
     match job.status.as_str() {
-        "PENDING" if !job.depends_on.is_empty() => format!("waits for {}", job.depends_on.join(", ")),
-        "RUNNABLE" if job.attempts.is_empty() => format!("`spotblock doctor {known_as}` says what it waits for"),
+        "PENDING" if !job.depends_on.is_empty() => {
+            format!("waits for {}", job.depends_on.join(", "))
+        }
+        "RUNNABLE" if job.attempts.is_empty() => {
+            format!("`spotblock doctor {known_as}` says what it waits for")
+        }
         _ => job.why(),
     }
 }
@@ -121,11 +127,13 @@ fn shown(job: &Detail, known_as: &str) -> String {
 /// An array's children by state.
 pub(crate) fn states(array: &crate::aws::batch::Children) -> String {
     let count = |state: &&str| array.states.get(*state).copied().filter(|count| *count > 0);
-    let parts: Vec<String> = JOB_STATES.iter().filter_map(|state| Some(format!("{} {state}", count(state)?))).collect();
+    let parts: Vec<String> =
+        JOB_STATES.iter().filter_map(|state| Some(format!("{} {state}", count(state)?))).collect();
     format!("{} children: {}", array.size, parts.join(", "))
 }
 
-/// A job by its id, or else the newest of that name in the queue; an array's child by `ID:INDEX` or `NAME:INDEX`.
+/// A job by its id, or else the newest of that name in the queue; an array's child by `ID:INDEX` or
+/// `NAME:INDEX`.
 ///
 /// # Errors
 /// When there is none, or a call fails.
@@ -136,12 +144,14 @@ pub(crate) async fn find(session: &Session<'_>, given: &str) -> Result<Detail> {
         return found.ok_or_else(|| no_job(session, given));
     }
     // A name has no colon.
-    let (name, index) = given.split_once(':').map_or((given, None), |(name, index)| (name, Some(index)));
+    let (name, index) =
+        given.split_once(':').map_or((given, None), |(name, index)| (name, Some(index)));
     let newest = match batch.jobs_named(queue, name).await {
         Ok(listed) => listed.into_iter().max_by_key(|job| job.created),
         Err(error) => return Err(of_queue(session, error).await),
     };
-    let id = newest.map(|job| index.map_or_else(|| job.id.clone(), |index| format!("{}:{index}", job.id)));
+    let id = newest
+        .map(|job| index.map_or_else(|| job.id.clone(), |index| format!("{}:{index}", job.id)));
     let ids: Vec<String> = id.into_iter().collect();
     batch.jobs(&ids).await?.into_iter().next().ok_or_else(|| no_job(session, given))
 }
@@ -165,7 +175,8 @@ pub(crate) async fn of_queue(session: &Session<'_>, error: Error) -> Error {
     match session.aws.batch.queue(name).await {
         Ok(None) => Error::usage(
             format!("there is no job queue {name} in {region}"),
-            "make it with `spotblock env apply`; if it is elsewhere, say where (--region, --profile)",
+            "make it with `spotblock env apply`; if it is elsewhere, say where (--region, \
+             --profile)",
         ),
         Ok(Some(queue)) if queue.state == "DISABLED" => Error::state(
             format!("job queue {name} is disabled: it takes no jobs"),

@@ -23,7 +23,11 @@ pub(crate) async fn run(session: &Session<'_>, args: &args::Logs) -> Result<u8> 
     let attempt = args.attempt.and_then(|n| usize::try_from(n).ok());
     let mut reader = Reader { session, group, at: 0, token: None, written: false };
     let reading = async {
-        if args.follow { follow(&mut reader, job, attempt).await } else { print(&mut reader, &job, attempt).await }
+        if args.follow {
+            follow(&mut reader, job, attempt).await
+        } else {
+            print(&mut reader, &job, attempt).await
+        }
     };
     let read = session.waits.clock().until_stopped(Box::pin(reading)).await;
     read.unwrap_or(Ok(LEFT))
@@ -61,13 +65,17 @@ async fn follow(reader: &mut Reader<'_>, mut job: Detail, attempt: Option<usize>
         if session.ui.is_unread() {
             return Ok(0);
         }
-        // Lines come to CloudWatch some time after they were written: an end that was seen is followed by one look more.
+        // Lines come to CloudWatch some time after they were written: an end that was seen is
+        // followed by one look more.
         if over && over_at_last {
             break;
         }
         over_at_last = over;
         if !reader.written && !waited && !over {
-            session.ui.say(format_args!("job {} ({}) is {}: it has written nothing yet", job.name, job.id, job.status));
+            session.ui.say(format_args!(
+                "job {} ({}) is {}: it has written nothing yet",
+                job.name, job.id, job.status
+            ));
             waited = true;
         }
         session.waits.clock().sleep(PAUSE).await;
@@ -118,12 +126,18 @@ impl Reader<'_> {
             }
             self.at += 1;
             self.token = None;
-            self.session.ui.say(format_args!("attempt {} of job {} ({})", self.at + 1, job.name, job.id));
+            self.session.ui.say(format_args!(
+                "attempt {} of job {} ({})",
+                self.at + 1,
+                job.name,
+                job.id
+            ));
         }
         Ok(())
     }
 
-    /// Prints what is behind the token. The same token again says that there is nothing more for now `[V]`.
+    /// Prints what is behind the token. The same token again says that there is nothing more for
+    /// now `[V]`.
     async fn read(&mut self, stream: &str) -> Result<()> {
         let (logs, ui) = (&self.session.aws.logs, self.session.ui);
         while let Some(page) = logs.page(&self.group, stream, self.token.as_deref()).await? {
@@ -147,8 +161,8 @@ impl Reader<'_> {
     }
 }
 
-/// Each attempt's stream in turn; an attempt whose container never began has none. Between two attempts Batch still shows
-/// the last one's `[A]`.
+/// Each attempt's stream in turn; an attempt whose container never began has none. Between two
+/// attempts Batch still shows the last one's `[A]`.
 fn streams(job: &Detail) -> Vec<Option<String>> {
     let mut streams: Vec<_> = job.attempts.iter().map(|it| it.log_stream.clone()).collect();
     if job.log_stream.is_some() && !streams.contains(&job.log_stream) {
@@ -165,8 +179,16 @@ fn is_over(job: &Detail, attempt: Option<usize>) -> bool {
 fn group(job: &Detail) -> Result<String> {
     if let Some(array) = &job.array {
         return Err(Error::usage(
-            format!("job {} is an array of {}, and each child has a log of its own", job.name, array.size),
-            format!("name a child: `spotblock logs {}:0` to `{}:{}`", job.id, job.id, array.size - 1),
+            format!(
+                "job {} is an array of {}, and each child has a log of its own",
+                job.name, array.size
+            ),
+            format!(
+                "name a child: `spotblock logs {}:0` to `{}:{}`",
+                job.id,
+                job.id,
+                array.size - 1
+            ),
         ));
     }
     job.log_group.clone().ok_or_else(|| {
@@ -179,7 +201,10 @@ fn group(job: &Detail) -> Result<String> {
 
 fn no_attempt(job: &Detail, n: usize, had: usize) -> Error {
     Error::usage(
-        format!("job {} ({}) has no attempt {n}: it has had {had} of {}", job.name, job.id, job.max_attempts),
+        format!(
+            "job {} ({}) has no attempt {n}: it has had {had} of {}",
+            job.name, job.id, job.max_attempts
+        ),
         "leave --attempt out for the last one",
     )
 }
@@ -189,10 +214,15 @@ fn nothing(job: &Detail) -> Error {
     let (what, next) = if job.is_over() {
         (
             "has written nothing",
-            format!("see with {doctor} what ended it, and with --attempt what an earlier try wrote"),
+            format!(
+                "see with {doctor} what ended it, and with --attempt what an earlier try wrote"
+            ),
         )
     } else {
-        ("has written nothing yet", format!("wait for it with --follow, or see with {doctor} what it waits for"))
+        (
+            "has written nothing yet",
+            format!("wait for it with --follow, or see with {doctor} what it waits for"),
+        )
     };
     Error::state(format!("job {} ({}) is {}: it {what}", job.name, job.id, job.status), next)
 }

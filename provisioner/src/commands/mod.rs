@@ -40,10 +40,16 @@ const VALID_FOR: SignedDuration = SignedDuration::from_mins(10);
 ///
 /// # Errors
 /// [`Error::settings`] when a duration is none.
-pub(crate) fn launch_options(new: bool, yes_purchase: bool, waiting: &Waiting) -> Result<launch::Options> {
+pub(crate) fn launch_options(
+    new: bool,
+    yes_purchase: bool,
+    waiting: &Waiting,
+) -> Result<launch::Options> {
     let read = |flag: &str, given: &Option<String>, default: SignedDuration| match given {
         None => Ok(default),
-        Some(text) => parse_duration(text).map_err(|problem| Error::settings(&[format!("{flag}: {problem}")])),
+        Some(text) => {
+            parse_duration(text).map_err(|problem| Error::settings(&[format!("{flag}: {problem}")]))
+        }
     };
     let join = read("--timeout", &waiting.timeout, JOIN)?;
     let valid_for = read("--valid-for", &waiting.valid_for, VALID_FOR)?;
@@ -54,7 +60,11 @@ pub(crate) fn launch_options(new: bool, yes_purchase: bool, waiting: &Waiting) -
 ///
 /// # Errors
 /// [`Error::usage`] when there is no such block.
-pub(crate) fn chosen<'a>(session: &Session<'_>, blocks: &'a [Block], id: Option<&str>) -> Result<Vec<&'a Block>> {
+pub(crate) fn chosen<'a>(
+    session: &Session<'_>,
+    blocks: &'a [Block],
+    id: Option<&str>,
+) -> Result<Vec<&'a Block>> {
     let chosen: Vec<&Block> = blocks.iter().filter(|it| id.is_none_or(|id| it.id == id)).collect();
     match id {
         Some(id) if chosen.is_empty() => Err(Error::usage(
@@ -65,8 +75,8 @@ pub(crate) fn chosen<'a>(session: &Session<'_>, blocks: &'a [Block], id: Option<
     }
 }
 
-/// The same out of what could be seen: where something couldn't be read, a block that isn't among them is one of which only
-/// that may know, and no mistake.
+/// The same out of what could be seen: where something couldn't be read, a block that isn't among
+/// them is one of which only that may know, and no mistake.
 ///
 /// # Errors
 /// As [`chosen`].
@@ -88,7 +98,8 @@ pub(crate) fn chosen_of_seen<'a>(
 /// [`Error::settings`] when it is none.
 pub(crate) fn limit(flag: &str, given: Option<&str>, default: Duration) -> Result<Duration> {
     let Some(text) = given else { return Ok(default) };
-    let parsed = parse_duration(text).map_err(|problem| Error::settings(&[format!("{flag}: {problem}")]))?;
+    let parsed =
+        parse_duration(text).map_err(|problem| Error::settings(&[format!("{flag}: {problem}")]))?;
     Ok(parsed.unsigned_abs())
 }
 

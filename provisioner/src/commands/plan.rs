@@ -61,7 +61,8 @@ pub(crate) struct Outlook {
     pub environment: Plan,
     /// What is known of the new block; none when a live one is continued.
     pub foreseen: Option<Foreseen>,
-    /// The live block's id, if no run has told yet how it came up: something may still be bought for it.
+    /// The live block's id, if no run has told yet how it came up: something may still be bought
+    /// for it.
     unfinished: Option<String>,
 }
 
@@ -76,10 +77,15 @@ impl Outlook {
     #[must_use]
     pub(crate) fn text(&self, session: &Session<'_>, look: Look) -> String {
         let begun = self.unfinished.as_ref();
-        let begun = begun.map(|id| format!("block {id} was begun and is not complete: what it lacks is bought"));
+        let begun = begun
+            .map(|id| format!("block {id} was begun and is not complete: what it lacks is bought"));
         let summary = match (begun, self.shown.changes) {
             (Some(begun), false) => begun,
-            (begun, _) => [Some(summary(&self.shown.plan)), begun].into_iter().flatten().collect::<Vec<_>>().join("\n"),
+            (begun, _) => [Some(summary(&self.shown.plan)), begun]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join("\n"),
         };
         text(&self.shown, &summary, &session.settings.block, session.now(), look)
     }
@@ -121,7 +127,10 @@ pub(crate) async fn look(session: &Session<'_>, desired: &Desired, new: bool) ->
     let environment = plan::environment(desired, &observed);
     let blocks = find::all(session.aws, &desired.environment).await?;
     let live = block::current(&blocks, session.now(), new);
-    let step = plan::block(live.map(record_name), &names::record(&desired.environment, next_number(&blocks)));
+    let step = plan::block(
+        live.map(record_name),
+        &names::record(&desired.environment, next_number(&blocks)),
+    );
     let mut shown = Shown {
         environment: desired.environment.clone(),
         region: session.aws.region.clone(),
@@ -177,13 +186,26 @@ async fn of_capacity_blocks(session: &Session<'_>, types: &[String]) -> Result<V
     let start_by = session.now().checked_add(block.start_within).unwrap_or(Timestamp::MAX);
     let mut lines = Vec::new();
     for kind in types {
-        let found =
-            capacity_block::offerings(session, kind, block.instances, block.duration, start_by, &block.subnets).await;
+        let found = capacity_block::offerings(
+            session,
+            kind,
+            block.instances,
+            block.duration,
+            start_by,
+            &block.subnets,
+        )
+        .await;
         match found {
-            Ok(found) if found.is_empty() => lines.push(format!("none of {kind} begins by {start_by}")),
+            Ok(found) if found.is_empty() => {
+                lines.push(format!("none of {kind} begins by {start_by}"))
+            }
             Ok(found) => {
                 let gpus = session.aws.ec2.gpus(kind).await?;
-                lines.extend(found.iter().map(|it| format!("{}: {}", it.id, capacity_block::priced(it, Some(gpus)))));
+                lines.extend(
+                    found
+                        .iter()
+                        .map(|it| format!("{}: {}", it.id, capacity_block::priced(it, Some(gpus)))),
+                );
             }
             Err(error) => {
                 let failure = error.into_aws()?;
@@ -198,25 +220,36 @@ async fn of_capacity_blocks(session: &Session<'_>, types: &[String]) -> Result<V
 }
 
 fn promises(sources: &[Source]) -> Vec<Promise> {
-    let promise = |source: &Source| Promise { source: *source, guarantee: source::rules(*source).guarantee() };
+    let promise = |source: &Source| Promise {
+        source: *source,
+        guarantee: source::rules(*source).guarantee(),
+    };
     sources.iter().map(promise).collect()
 }
 
 /// What is known beforehand about the sources.
 fn warnings(sources: &[Source]) -> Vec<String> {
-    let mut all: Vec<String> =
-        sources.iter().filter_map(|source| source::rules(*source).foreseen().map(str::to_owned)).collect();
+    let mut all: Vec<String> = sources
+        .iter()
+        .filter_map(|source| source::rules(*source).foreseen().map(str::to_owned))
+        .collect();
     if sources == [Source::SpotBlock] {
         all.push(
-            "\"spot-block\" is the only source: on AWS, `up` makes the environment and ends with exit code 3. List others \
-             after it, such as \"spot\" or \"on-demand\""
+            "\"spot-block\" is the only source: on AWS, `up` makes the environment and ends with \
+             exit code 3. List others after it, such as \"spot\" or \"on-demand\""
                 .to_owned(),
         );
     }
     all
 }
 
-fn text(shown: &Shown, summary: &str, block: &settings::BlockSettings, now: Timestamp, look: Look) -> String {
+fn text(
+    shown: &Shown,
+    summary: &str,
+    block: &settings::BlockSettings,
+    now: Timestamp,
+    look: Look,
+) -> String {
     let mut text = format!("{}\n\n{summary}", steps(&shown.plan, look));
     if !shown.capacity_blocks.is_empty() {
         text.push_str(&format!("\n\ncapacity blocks:\n  {}", shown.capacity_blocks.join("\n  ")));
@@ -275,23 +308,28 @@ fn details(verdict: &Verdict) -> Vec<String> {
     let detail = |text: String| format!("            {text}");
     match verdict {
         Verdict::Keep | Verdict::Create => Vec::new(),
-        Verdict::Change { changes } => {
-            changes.iter().map(|it| detail(format!("{}: {} -> {}", it.field, it.from, it.to))).collect()
-        }
+        Verdict::Change { changes } => changes
+            .iter()
+            .map(|it| detail(format!("{}: {} -> {}", it.field, it.from, it.to)))
+            .collect(),
         Verdict::Refuse { why, next } => vec![detail(why.clone()), detail(format!("next: {next}"))],
     }
 }
 
 /// The steps in numbers.
 fn summary(plan: &Plan) -> String {
-    let count = |of: fn(&Verdict) -> bool| plan.steps.iter().filter(|step| of(&step.verdict)).count();
+    let count =
+        |of: fn(&Verdict) -> bool| plan.steps.iter().filter(|step| of(&step.verdict)).count();
     let counts = [
         (count(|it| *it == Verdict::Create), "to create"),
         (count(|it| matches!(it, Verdict::Change { .. })), "to change"),
         (count(|it| matches!(it, Verdict::Refuse { .. })), "refused"),
     ];
-    let some: Vec<String> =
-        counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let some: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
     if some.is_empty() { "nothing to do".to_owned() } else { some.join(", ") }
 }
 

@@ -1,7 +1,8 @@
-//! `spotblock reap`: the fourth line of defence. It ends what is ours and past its end, and says of the rest why not.
+//! `spotblock reap`: the fourth line of defence. It ends what is ours and past its end, and says of
+//! the rest why not.
 //!
-//! One thing that can't be ended keeps nothing else alive: it is listed with AWS's answer, and the exit code is 1. So does
-//! one read that fails: what the others show to be over is ended.
+//! One thing that can't be ended keeps nothing else alive: it is listed with AWS's answer, and the
+//! exit code is 1. So does one read that fails: what the others show to be over is ended.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +29,8 @@ use crate::terminal::Ui;
 /// How long after its end something is left to the lines of defence before this one.
 const GRACE: SignedDuration = SignedDuration::from_mins(10);
 
-/// What it works with: no settings, since it is for environments whose file nobody has any more, too.
+/// What it works with: no settings, since it is for environments whose file nobody has any more,
+/// too.
 pub(crate) struct Reaper<'a> {
     /// AWS.
     pub aws: &'a Aws,
@@ -77,11 +79,12 @@ pub(crate) enum Of {
 /// Runs it for these environments.
 ///
 /// # Errors
-/// When the credentials are none; after all else was ended, when something couldn't be looked at. What can't be ended is
-/// in the result.
+/// When the credentials are none; after all else was ended, when something couldn't be looked at.
+/// What can't be ended is in the result.
 pub(crate) async fn run(reaper: &Reaper<'_>, of: Of, args: &args::Reap) -> Result<u8> {
     let older_than = args.older_than.as_deref().map(parse_duration).transpose();
-    let older_than = older_than.map_err(|problem| Error::settings(&[format!("--older-than: {problem}")]))?;
+    let older_than =
+        older_than.map_err(|problem| Error::settings(&[format!("--older-than: {problem}")]))?;
     let now = reaper.waits.clock().now();
     let (mut items, mut failures) = (Vec::new(), Failures::default());
     let environments = match of {
@@ -94,7 +97,9 @@ pub(crate) async fn run(reaper: &Reaper<'_>, of: Of, args: &args::Reap) -> Resul
     }
     let failed = items.iter().any(|it| it.verdict == Verdict::Failed);
     reaper.ui.result(&items, |items| text(items))?;
-    failures.into_result("put right what failed, then run `spotblock reap` again: it ends what is left")?;
+    failures.into_result(
+        "put right what failed, then run `spotblock reap` again: it ends what is left",
+    )?;
     Ok(u8::from(failed))
 }
 
@@ -108,7 +113,8 @@ impl Reaper<'_> {
         }
         let groups = self.aws.scheduler.groups(&names::schedule_group("")).await;
         let groups = failures.ok_or_note(self.ui, groups, left)?.unwrap_or_default();
-        names.extend(groups.into_iter().filter_map(|mut group| group.tags.remove(tag::ENVIRONMENT)));
+        names
+            .extend(groups.into_iter().filter_map(|mut group| group.tags.remove(tag::ENVIRONMENT)));
         Ok(names.into_iter().collect())
     }
 }
@@ -123,7 +129,8 @@ struct Environment<'a> {
 }
 
 impl Environment<'_> {
-    /// What can't be looked at is noted, and of what can be, nothing is ended that may go on as far as anybody knows.
+    /// What can't be looked at is noted, and of what can be, nothing is ended that may go on as far
+    /// as anybody knows.
     async fn reap(&self, items: &mut Vec<Item>, failures: &mut Failures) -> Result<()> {
         let (aws, ui) = (self.reaper.aws, self.reaper.ui);
         let (blocks, unread) = find::all_tolerant(aws, self.name, true).await?;
@@ -154,15 +161,27 @@ impl Environment<'_> {
             self.reservations(block, items).await;
             if let Some(record) = &block.record {
                 let judged = self.judge_record(block).map(|why| (record, why));
-                self.end(items, "record", &record.name, judged, async |record: &&crate::model::record::Record| {
-                    aws.ec2.delete_record(record).await
-                })
+                self.end(
+                    items,
+                    "record",
+                    &record.name,
+                    judged,
+                    async |record: &&crate::model::record::Record| {
+                        aws.ec2.delete_record(record).await
+                    },
+                )
                 .await;
             }
         }
         if let Some(part) = lacks.iter().find(|part| **part != Part::Reservations) {
             let why = format!("{} may be left, and their blocks go on", part.left());
-            self.note(items, Verdict::Spared, "schedule group", &names::schedule_group(self.name), why);
+            self.note(
+                items,
+                Verdict::Spared,
+                "schedule group",
+                &names::schedule_group(self.name),
+                why,
+            );
             return Ok(());
         }
         let reaped = self.schedules(&blocks, items).await;
@@ -171,7 +190,8 @@ impl Environment<'_> {
 
     /// Instances with the environment's tag that are no block's, or not known to be.
     fn others(&self, blocks: &[Block], tagged: &[Instance], items: &mut Vec<Item>) {
-        let known: BTreeSet<&str> = blocks.iter().flat_map(|it| &it.instances).map(|it| it.id.as_str()).collect();
+        let known: BTreeSet<&str> =
+            blocks.iter().flat_map(|it| &it.instances).map(|it| it.id.as_str()).collect();
         for other in tagged.iter().filter(|it| it.is_up() && !known.contains(it.id.as_str())) {
             let is_unsure = blocks.iter().any(|it| it.unsure.contains(&other.id));
             let why = match is_unsure {
@@ -184,23 +204,33 @@ impl Environment<'_> {
 
     fn judge_instance(&self, block: &Block, instance: &Instance) -> Judged<Owned> {
         let marks = block.marks(self.name);
-        let owned = marks.claim_instance(instance, &block.requests).ok_or("its spot request is not ours")?;
+        let owned = marks
+            .claim_instance(instance, &block.requests)
+            .ok_or("its spot request is not ours")?;
         let id = &block.id;
         if block.record.is_none() && block.lacks(Part::Records) {
-            return Err(format!("when block {id} ends only its record says, which couldn't be looked at"));
+            return Err(format!(
+                "when block {id} ends only its record says, which couldn't be looked at"
+            ));
         }
         match block.end_of(instance) {
             Some(end) if self.is_over(end) => Ok((owned, format!("block {id} ended at {end}"))),
             Some(end) if self.now < end => Err(format!("block {id} goes on until {end}")),
-            Some(end) => {
-                Err(format!("block {id} ended at {end}: its timer and its schedule have until {}", later(end, GRACE)))
-            }
+            Some(end) => Err(format!(
+                "block {id} ended at {end}: its timer and its schedule have until {}",
+                later(end, GRACE)
+            )),
             None => match self.older_than {
                 Some(age) if later(instance.launched, age) < self.now => Ok((
                     owned,
-                    format!("no record says when block {id} ends, and it was launched at {}", instance.launched),
+                    format!(
+                        "no record says when block {id} ends, and it was launched at {}",
+                        instance.launched
+                    ),
                 )),
-                Some(_) => Err(format!("no record says when block {id} ends, and it is not older than that")),
+                Some(_) => Err(format!(
+                    "no record says when block {id} ends, and it is not older than that"
+                )),
                 None => Err(format!("no record says when block {id} ends: --older-than ends it")),
             },
         }
@@ -224,11 +254,15 @@ impl Environment<'_> {
         if block.lacks(Part::Instances) || block.record.is_none() && block.lacks(Part::Records) {
             return Err(format!("whether block {} goes on couldn't be looked at", block.id));
         }
-        let lives = |it: &&Instance| it.is_up() && block.end_of(it).is_none_or(|end| !self.is_over(end));
+        let lives =
+            |it: &&Instance| it.is_up() && block.end_of(it).is_none_or(|end| !self.is_over(end));
         if let Some(instance) = block.instances.iter().find(lives) {
             return Err(format!("instance {} of block {} is up", instance.id, block.id));
         }
-        let refused = block.record.as_ref().is_some_and(|record| record.outcome.is_some() || record.ended.is_some());
+        let refused = block
+            .record
+            .as_ref()
+            .is_some_and(|record| record.outcome.is_some() || record.ended.is_some());
         if block.life(self.now).goes_on() && !refused {
             return Err(format!("block {} goes on", block.id));
         }
@@ -279,12 +313,19 @@ impl Environment<'_> {
         later(end, GRACE) <= self.now
     }
 
-    /// Schedules of blocks of which nothing is left. One that is to fire yet does no harm; it is only of no use.
+    /// Schedules of blocks of which nothing is left. One that is to fire yet does no harm; it is
+    /// only of no use.
     async fn schedules(&self, blocks: &[Block], items: &mut Vec<Item>) -> Result<()> {
         let (aws, name) = (&self.reaper.aws.scheduler, names::schedule_group(self.name));
         let Some(group) = aws.group(&name).await? else { return Ok(()) };
         let Some(owned) = Marks::of_environment(self.name).claim(&name, &group.tags) else {
-            self.note(items, Verdict::Spared, "schedule group", &name, "was not made by spotblock".to_owned());
+            self.note(
+                items,
+                Verdict::Spared,
+                "schedule group",
+                &name,
+                "was not made by spotblock".to_owned(),
+            );
             return Ok(());
         };
         let needed = |it: &&Block| it.has_something_left() || it.life(self.now).goes_on();
@@ -295,7 +336,10 @@ impl Environment<'_> {
                 true => Err("its block goes on, or something of it is left".to_owned()),
                 false => Ok(((), "nothing of its block is left".to_owned())),
             };
-            self.end(items, "schedule", &schedule, judged, async |(): &()| aws.delete(&owned, &schedule).await).await;
+            self.end(items, "schedule", &schedule, judged, async |(): &()| {
+                aws.delete(&owned, &schedule).await
+            })
+            .await;
         }
         Ok(())
     }
@@ -325,8 +369,21 @@ impl Environment<'_> {
         }
     }
 
-    fn note(&self, items: &mut Vec<Item>, verdict: Verdict, kind: &'static str, id: &str, why: String) {
-        items.push(Item { verdict, kind, id: id.to_owned(), environment: self.name.to_owned(), why });
+    fn note(
+        &self,
+        items: &mut Vec<Item>,
+        verdict: Verdict,
+        kind: &'static str,
+        id: &str,
+        why: String,
+    ) {
+        items.push(Item {
+            verdict,
+            kind,
+            id: id.to_owned(),
+            environment: self.name.to_owned(),
+            why,
+        });
     }
 }
 

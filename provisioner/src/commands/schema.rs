@@ -1,5 +1,5 @@
-//! `spotblock schema`: the JSON schema of spotblock.toml, for editors. It is written by hand, with the words that an
-//! editor shows; the tests below hold it against the parser, key by key.
+//! `spotblock schema`: the JSON schema of spotblock.toml, for editors. It is written by hand, with
+//! the words that an editor shows; the tests below hold it against the parser, key by key.
 
 use crate::model::error::Result;
 use crate::terminal::Ui;
@@ -41,7 +41,10 @@ mod tests {
     }
 
     fn problems(document: &Value) -> Vec<String> {
-        validator().iter_errors(document).map(|error| format!("{}: {error}", error.instance_path())).collect()
+        validator()
+            .iter_errors(document)
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect()
     }
 
     fn parse(document: &Value) -> Result<Settings> {
@@ -75,19 +78,28 @@ mod tests {
         ("/agent", "/properties/agent"),
     ];
 
-    /// Catches: a key that the parser learnt and the schema didn't, or the other way round. The parser says itself, of
-    /// an unknown key, which ones it knows.
+    /// Catches: a key that the parser learnt and the schema didn't, or the other way round. The
+    /// parser says itself, of an unknown key, which ones it knows.
     #[test]
     fn the_schema_has_the_keys_that_the_parser_has() {
         for (place, in_schema) in TABLES {
             let mut file = full();
             file.pointer_mut(place).expect(place)["zzzzzz"] = json!(1);
             let said = parse(&file).expect_err(place).to_string();
-            let known = said.split_once("the keys here are ").unwrap_or_else(|| panic!("{place}: {said}")).1;
+            let known = said
+                .split_once("the keys here are ")
+                .unwrap_or_else(|| panic!("{place}: {said}"))
+                .1;
             let known: BTreeSet<&str> = known.split(", ").collect();
             let schema = schema();
-            let listed = schema.pointer(in_schema).expect(in_schema)["properties"].as_object().expect("properties");
-            assert_eq!(listed.keys().map(String::as_str).collect::<BTreeSet<_>>(), known, "{place:?}");
+            let listed = schema.pointer(in_schema).expect(in_schema)["properties"]
+                .as_object()
+                .expect("properties");
+            assert_eq!(
+                listed.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+                known,
+                "{place:?}"
+            );
             assert!(!problems(&file).is_empty(), "an unknown key in {place:?} passes the schema");
         }
     }
@@ -97,7 +109,8 @@ mod tests {
         assert_eq!(problems(&full()), Vec::<String>::new());
         parse(&full()).expect("the parser takes it too");
         let mut files = vec![("init's".to_owned(), TEMPLATE.to_owned())];
-        // What `init` comments out has to be right too. Lines such as `# from = ...` stand beside one of the same key.
+        // What `init` comments out has to be right too. Lines such as `# from = ...` stand beside
+        // one of the same key.
         let uncommented: Vec<&str> = TEMPLATE
             .lines()
             .map(|line| match line.strip_prefix("# ") {
@@ -110,7 +123,10 @@ mod tests {
         for entry in std::fs::read_dir(fixtures).expect("fixtures") {
             let path = entry.expect("an entry").path();
             if path.extension().is_some_and(|it| it == "toml") {
-                files.push((path.display().to_string(), std::fs::read_to_string(&path).expect("a file")));
+                files.push((
+                    path.display().to_string(),
+                    std::fs::read_to_string(&path).expect("a file"),
+                ));
             }
         }
         assert!(files.len() > 4, "the fixtures were found");
@@ -120,7 +136,8 @@ mod tests {
     }
 
     fn is_assignment(line: &str) -> bool {
-        line.split_once(" = ").is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'))
+        line.split_once(" = ")
+            .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'))
     }
 
     /// Catches: a schema that passes what the parser refuses, or the other way round.
@@ -173,7 +190,8 @@ mod tests {
     #[test]
     fn each_source_that_the_schema_offers_is_known() {
         let schema = schema();
-        let sources = schema.pointer("/properties/block/properties/sources/items/enum").expect("sources");
+        let sources =
+            schema.pointer("/properties/block/properties/sources/items/enum").expect("sources");
         for source in sources.as_array().expect("a list") {
             let mut file = full();
             file["block"]["sources"] = json!([source]);

@@ -46,7 +46,8 @@ struct Queue {
 /// Runs it.
 ///
 /// # Errors
-/// When a call fails. A watch survives failures that may pass, and is refused where it could neither draw nor print lines.
+/// When a call fails. A watch survives failures that may pass, and is refused where it could
+/// neither draw nor print lines.
 pub(crate) async fn run(session: &Session<'_>, args: &args::Status) -> Result<u8> {
     if !args.watch {
         let status = look(session, &mut Bounds::default()).await?;
@@ -56,7 +57,8 @@ pub(crate) async fn run(session: &Session<'_>, args: &args::Status) -> Result<u8
     if !session.ui.can_redraw() && !session.ui.is_json() {
         return Err(Error::usage(
             "--watch draws over what it drew before, and stdout is no terminal",
-            "`spotblock status --watch -o json` prints a line each time; without --watch it prints once",
+            "`spotblock status --watch -o json` prints a line each time; without --watch it \
+             prints once",
         ));
     }
     watch(session).await
@@ -77,7 +79,9 @@ async fn watch(session: &Session<'_>) -> Result<u8> {
         match (&last, &failure) {
             (Some(status), None) if session.ui.is_json() => session.ui.line(status)?,
             (_, Some(error)) if session.ui.is_json() => session.ui.warn(error),
-            (status, failure) => session.ui.redraw(|look| screen(status.as_ref(), failure.as_ref(), look))?,
+            (status, failure) => {
+                session.ui.redraw(|look| screen(status.as_ref(), failure.as_ref(), look))?
+            }
         }
         if session.ui.is_unread() {
             return Ok(0);
@@ -87,7 +91,11 @@ async fn watch(session: &Session<'_>) -> Result<u8> {
 }
 
 /// Waits for the next look. A terminal that is resized meanwhile is drawn anew at once.
-async fn pause(session: &Session<'_>, status: Option<&Status>, failure: Option<&Error>) -> Result<()> {
+async fn pause(
+    session: &Session<'_>,
+    status: Option<&Status>,
+    failure: Option<&Error>,
+) -> Result<()> {
     if session.ui.is_json() {
         session.waits.clock().sleep(EVERY).await;
         return Ok(());
@@ -104,11 +112,16 @@ async fn pause(session: &Session<'_>, status: Option<&Status>, failure: Option<&
 }
 
 fn screen(status: Option<&Status>, failure: Option<&Error>, look: Look) -> String {
-    let failure = failure.map(|error| look.paint(Tone::Bad, &format!("the last look failed: {error}")));
+    let failure =
+        failure.map(|error| look.paint(Tone::Bad, &format!("the last look failed: {error}")));
     let at = status.map(|it| format::clock(it.at));
     let title = format!("{}  (every {} s; Ctrl-C leaves)", at.unwrap_or_default(), EVERY.as_secs());
     let shown = status.map(|it| text(it, look));
-    [Some(title), failure, Some(String::new()), shown].into_iter().flatten().collect::<Vec<_>>().join("\n")
+    [Some(title), failure, Some(String::new()), shown]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// `bounds` are kept from look to look: prices are asked for once a type.
@@ -122,7 +135,8 @@ async fn look(session: &Session<'_>, bounds: &mut Bounds) -> Result<Status> {
             jobs.insert(state, session.aws.batch.count_jobs(&settings.queue, state).await?);
         }
     }
-    let cluster = environment.as_ref().map(|it| it.cluster.clone()).filter(|cluster| !cluster.is_empty());
+    let cluster =
+        environment.as_ref().map(|it| it.cluster.clone()).filter(|cluster| !cluster.is_empty());
     let members = match &cluster {
         Some(cluster) => session.aws.ecs.members(cluster).await?,
         None => BTreeMap::new(),
@@ -139,7 +153,11 @@ async fn look(session: &Session<'_>, bounds: &mut Bounds) -> Result<Status> {
         environment: settings.name.clone(),
         status: environment.map_or_else(not_there, |it| it.status),
         cluster,
-        queue: Queue { name: settings.queue.clone(), status: queue.map_or_else(not_there, |it| it.status), jobs },
+        queue: Queue {
+            name: settings.queue.clone(),
+            status: queue.map_or_else(not_there, |it| it.status),
+            jobs,
+        },
         blocks,
     })
 }
@@ -164,8 +182,9 @@ fn text(status: &Status, look: Look) -> String {
 }
 
 fn jobs(counts: &BTreeMap<&'static str, usize>) -> String {
-    let some =
-        |state: &&'static str| counts.get(state).filter(|count| **count > 0).map(|count| format!("{count} {state}"));
+    let some = |state: &&'static str| {
+        counts.get(state).filter(|count| **count > 0).map(|count| format!("{count} {state}"))
+    };
     let shown: Vec<String> = JOB_STATES.iter().filter_map(some).collect();
     if shown.is_empty() { "no jobs".to_owned() } else { shown.join(", ") }
 }

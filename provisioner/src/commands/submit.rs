@@ -43,9 +43,10 @@ pub(crate) async fn run(session: &Session<'_>, args: &args::Submit) -> Result<u8
     let job = Job {
         queue: session.settings.environment.queue.clone(),
         definition: format!("{}:{}", args.job_definition, definition.revision),
-        retry: args
-            .attempts
-            .map(|attempts| crate::model::job_definition::JobDefinition { attempts, ..definition.definition.clone() }),
+        retry: args.attempts.map(|attempts| crate::model::job_definition::JobDefinition {
+            attempts,
+            ..definition.definition.clone()
+        }),
         ..job
     };
     guard(session, &definition, &job)?;
@@ -54,12 +55,15 @@ pub(crate) async fn run(session: &Session<'_>, args: &args::Submit) -> Result<u8
     for name in names {
         if session.waits.clock().is_stopping() {
             show(session, &submitted)?;
-            let next = format!("{} of {} jobs were submitted, as listed", submitted.len(), args.count);
+            let next =
+                format!("{} of {} jobs were submitted, as listed", submitted.len(), args.count);
             return Err(Error::interrupted(next));
         }
         let job = Job { name: name.clone(), ..job.clone() };
         match submit(session, &job).await {
-            Ok(id) => submitted.push(Submitted { id, name, queue: job.queue, definition: job.definition }),
+            Ok(id) => {
+                submitted.push(Submitted { id, name, queue: job.queue, definition: job.definition })
+            }
             Err(error) => {
                 if !submitted.is_empty() {
                     show(session, &submitted)?;
@@ -69,7 +73,8 @@ pub(crate) async fn run(session: &Session<'_>, args: &args::Submit) -> Result<u8
         }
     }
     if args.watch {
-        let watched = session.waits.clock().until_stopped(Box::pin(watch(session, &submitted))).await;
+        let watched =
+            session.waits.clock().until_stopped(Box::pin(watch(session, &submitted))).await;
         return watched.unwrap_or_else(|| {
             session.ui.waited();
             session.ui.say("the jobs go on: `spotblock jobs` lists them");
@@ -106,7 +111,9 @@ async fn watch(session: &Session<'_>, submitted: &[Submitted]) -> Result<u8> {
                 for job in &jobs {
                     let state = state(job);
                     let at = ids.iter().position(|id| *id == job.id);
-                    if let Some(last) = at.and_then(|at| told.get_mut(at)).filter(|last| **last != state) {
+                    if let Some(last) =
+                        at.and_then(|at| told.get_mut(at)).filter(|last| **last != state)
+                    {
                         session.ui.say(format_args!("{} {} {state}", job.name, job.id));
                         *last = state;
                         pause = FIRST_PAUSE;
@@ -122,7 +129,9 @@ async fn watch(session: &Session<'_>, submitted: &[Submitted]) -> Result<u8> {
         if let Some(jobs) = ended {
             let failed = jobs.iter().any(|job| job.status == "FAILED");
             session.ui.result(&jobs, |jobs| {
-                let row = |job: &Detail| [job.name.clone(), job.id.clone(), job.status.clone(), job.why()];
+                let row = |job: &Detail| {
+                    [job.name.clone(), job.id.clone(), job.status.clone(), job.why()]
+                };
                 table::plain(["JOB", "ID", "STATE", "WHY"], jobs.iter().map(row))
             })?;
             if let Some(job) = jobs.iter().find(|job| job.status == "FAILED") {
@@ -141,19 +150,25 @@ fn state(job: &Detail) -> String {
         (Some(array), _) => format!("{} ({})", job.status, jobs::states(array)),
         (None, 0) => job.status.clone(),
         (None, _) if job.status == "SUCCEEDED" => job.status.clone(),
-        (None, tries) => format!("{} after {tries} of {} attempts: {}", job.status, job.max_attempts, job.why()),
+        (None, tries) => {
+            format!("{} after {tries} of {} attempts: {}", job.status, job.max_attempts, job.why())
+        }
     }
 }
 
 fn job_names(args: &args::Submit) -> Result<Vec<String>> {
     let base = args.name.as_ref().unwrap_or(&args.job_definition);
-    let names: Vec<String> =
-        if args.count == 1 { vec![base.clone()] } else { (1..=args.count).map(|n| format!("{base}-{n}")).collect() };
+    let names: Vec<String> = if args.count == 1 {
+        vec![base.clone()]
+    } else {
+        (1..=args.count).map(|n| format!("{base}-{n}")).collect()
+    };
     match names.iter().find(|name| !is_batch_name(name)) {
         None => Ok(names),
         Some(name) => Err(Error::usage(
             format!("{name:?} is no name for a job"),
-            "a job's name has 1 to 128 letters, digits, `-` and `_`, and begins with a letter or digit",
+            "a job's name has 1 to 128 letters, digits, `-` and `_`, and begins with a letter or \
+             digit",
         )),
     }
 }
@@ -183,7 +198,10 @@ fn job(args: &args::Submit) -> Result<Job> {
 fn pairs(flag: &str, given: &[String]) -> Result<Vec<(String, String)>> {
     let read = |pair: &String| match pair.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err(Error::usage(format!("{flag} {pair:?} has no `=`"), format!("write {flag} NAME=VALUE"))),
+        _ => Err(Error::usage(
+            format!("{flag} {pair:?} has no `=`"),
+            format!("write {flag} NAME=VALUE"),
+        )),
     };
     given.iter().map(read).collect()
 }
@@ -199,39 +217,53 @@ fn guard(session: &Session<'_>, definition: &Registered, job: &Job) -> Result<()
     let name = &definition.definition.name;
     let secs = job.timeout_secs.or(definition.definition.timeout_secs);
     let (longest, agent) = (session.settings.longest_job(), &session.settings.agent);
-    let whose = if job.timeout_secs.is_some() { "the job".to_owned() } else { format!("job definition {name}") };
+    let whose = if job.timeout_secs.is_some() {
+        "the job".to_owned()
+    } else {
+        format!("job definition {name}")
+    };
     match secs.map(|secs| SignedDuration::from_secs(secs.into())) {
         Some(timeout) if timeout > longest => {
             return Err(Error::usage(
-                format!("{whose} has a timeout of {timeout:#}, and a fresh block has room for {longest:#}"),
+                format!(
+                    "{whose} has a timeout of {timeout:#}, and a fresh block has room for \
+                         {longest:#}"
+                ),
                 if job.timeout_secs.is_some() {
-                    "make --job-timeout shorter, or the block longer ([block] duration in spotblock.toml)".to_owned()
+                    "make --job-timeout shorter, or the block longer ([block] duration in \
+                     spotblock.toml)"
+                        .to_owned()
                 } else {
-                    "make the block longer or the timeout shorter in spotblock.toml, then run `spotblock env apply`"
+                    "make the block longer or the timeout shorter in spotblock.toml, then run \
+                     `spotblock env apply`"
                         .to_owned()
                 },
             ));
         }
-        Some(timeout) if timeout > agent.drain_lead.saturating_sub(agent.stop_lead) => session.ui.warn(format_args!(
-            "{whose} has a timeout of {timeout:#}: one that starts shortly before the block drains may be stopped {:#} \
-             before its end, and retried",
-            agent.stop_lead
-        )),
+        Some(timeout) if timeout > agent.drain_lead.saturating_sub(agent.stop_lead) => {
+            session.ui.warn(format_args!(
+                "{whose} has a timeout of {timeout:#}: one that starts shortly before the block \
+             drains may be stopped {:#} before its end, and retried",
+                agent.stop_lead
+            ))
+        }
         Some(_) => {}
         None => session.ui.warn(format_args!(
-            "job definition {name} has no timeout: nobody can say whether a job fits a block, and one that hangs keeps \
-             its instance until the block's end (`timeout` in spotblock.toml, or --job-timeout)"
+            "job definition {name} has no timeout: nobody can say whether a job fits a block, \
+             and one that hangs keeps its instance until the block's end (`timeout` in \
+             spotblock.toml, or --job-timeout)"
         )),
     }
     let attempts = job.retry.as_ref().map_or(definition.definition.attempts, |it| it.attempts);
     if attempts < 2 {
         session.ui.warn(format_args!(
-            "job definition {name} allows one attempt: a job that the block's end stops is not retried"
+            "job definition {name} allows one attempt: a job that the block's end stops is not \
+             retried"
         ));
     } else if !retries_a_lost_host(&definition.definition.retry) {
         session.ui.warn(format_args!(
-            "job definition {name} has retry rules, and none that retries `Host EC2*`: a job that the block's end stops \
-             is not retried"
+            "job definition {name} has retry rules, and none that retries `Host EC2*`: a job \
+             that the block's end stops is not retried"
         ));
     }
     Ok(())
@@ -276,12 +308,15 @@ async fn submit(session: &Session<'_>, job: &Job) -> Result<String> {
     session.aws.batch.submit(job).await
 }
 
-/// After a lost answer nobody knows whether the job is in the queue, and asking again could run it twice.
+/// After a lost answer nobody knows whether the job is in the queue, and asking again could run it
+/// twice.
 fn uncertain(error: Error, name: &str, queue: &str) -> Error {
     if error.is_transient() && !error.is_aws(AwsErrorKind::Throttled) {
         return Error::state(
             format!("whether job {name} was submitted is not known: {error}"),
-            format!("look with `aws batch list-jobs --job-queue {queue}` before submitting it again"),
+            format!(
+                "look with `aws batch list-jobs --job-queue {queue}` before submitting it again"
+            ),
         );
     }
     error
@@ -305,7 +340,10 @@ mod tests {
         assert_eq!(job_names(&args("", 1)).expect("names"), ["hello-world"]);
         assert_eq!(job_names(&args("a", 3)).expect("names"), ["a-1", "a-2", "a-3"]);
         let error = job_names(&args("my job", 1)).expect_err("a space");
-        assert_eq!((error.exit_code(), error.to_string().as_str()), (2, "\"my job\" is no name for a job"));
+        assert_eq!(
+            (error.exit_code(), error.to_string().as_str()),
+            (2, "\"my job\" is no name for a job")
+        );
         assert!(job_names(&args(&"x".repeat(127), 10)).is_err(), "the number counts too");
     }
 
@@ -340,7 +378,10 @@ mod tests {
     #[test]
     fn variables_have_a_name_and_a_value() {
         let read = pairs("--env", &["A=1".into(), "B=x=y".into(), "C=".into()]).expect("variables");
-        assert_eq!(read, [("A".into(), "1".into()), ("B".into(), "x=y".into()), ("C".into(), String::new())]);
+        assert_eq!(
+            read,
+            [("A".into(), "1".into()), ("B".into(), "x=y".into()), ("C".into(), String::new())]
+        );
         assert!(pairs("--env", &["A".into()]).is_err());
         assert!(pairs("--env", &["=1".into()]).is_err());
     }

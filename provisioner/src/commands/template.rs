@@ -1,4 +1,5 @@
-//! `spotblock template`: the environment as CloudFormation, for those who keep their infrastructure that way.
+//! `spotblock template`: the environment as CloudFormation, for those who keep their infrastructure
+//! that way.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,8 @@ use crate::model::error::Result;
 use crate::settings::Settings;
 use crate::terminal::Ui;
 
-/// Whether AWS has to be asked: roles that are given by name stand in the template by their ARNs, as `env apply` has them.
+/// Whether AWS has to be asked: roles that are given by name stand in the template by their ARNs,
+/// as `env apply` has them.
 #[must_use]
 pub(crate) fn needs_aws(settings: &Settings) -> bool {
     !named_roles(&Desired::new(settings)).is_empty()
@@ -18,7 +20,9 @@ pub(crate) fn needs_aws(settings: &Settings) -> bool {
 /// The roles whose ARNs aren't known: their names, and what they are.
 fn named_roles(desired: &Desired) -> BTreeMap<&str, (&'static str, &'static str)> {
     let service = match &desired.service_role {
-        Choice::Existing(name) => Some((name.as_str(), ("service role", "[environment] service-role"))),
+        Choice::Existing(name) => {
+            Some((name.as_str(), ("service role", "[environment] service-role")))
+        }
         Choice::Made(_) => None,
     };
     let jobs = desired.definitions.iter().filter_map(|it| it.job_role.as_deref());
@@ -42,6 +46,9 @@ pub(crate) async fn run(ui: &Ui, settings: &Settings, aws: Option<&Aws>) -> Resu
         }
     }
     // Values have no way to fail.
-    ui.print(&serde_json::to_string_pretty(&cloudformation::cloudformation(&desired, &arns)).unwrap_or_default())?;
+    ui.print(
+        &serde_json::to_string_pretty(&cloudformation::cloudformation(&desired, &arns))
+            .unwrap_or_default(),
+    )?;
     Ok(0)
 }

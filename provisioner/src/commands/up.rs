@@ -26,7 +26,8 @@ struct Outcome {
     cluster: String,
     queue: String,
     block: BlockView,
-    /// What the block could cost, as it was shown before it was bought; none where it had been bought before.
+    /// What the block could cost, as it was shown before it was bought; none where it had been
+    /// bought before.
     cost: Option<Cost>,
 }
 
@@ -70,7 +71,8 @@ async fn confirmed(session: &Session<'_>) -> Result<bool> {
     match asked? {
         Some(answer) => Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")),
         None => Err(Error::usage(
-            "`up` asks before it makes, changes or buys anything, and there is no terminal to ask on",
+            "`up` asks before it makes, changes or buys anything, and there is no terminal to \
+             ask on",
             "nothing was changed: give --yes (SPOTBLOCK_YES=true) to do what the plan above says",
         )),
     }
@@ -87,15 +89,16 @@ pub(crate) async fn finish(
     options: launch::Options,
     foreseen: Option<Foreseen>,
 ) -> Result<u8> {
-    let Launched { record, cost } = match Box::pin(launch(session, desired, environment, options, foreseen)).await {
-        Ok(launched) => launched,
-        Err(LaunchError::Failed(error)) => return Err(error),
-        Err(LaunchError::NotJoined(not_joined)) => {
-            // Before anything is given back: what has ended can't be looked into.
-            let advice = Box::pin(why_not_joined(session, &not_joined)).await;
-            Box::pin(launch::settle(session, desired, *not_joined, advice)).await?
-        }
-    };
+    let Launched { record, cost } =
+        match Box::pin(launch(session, desired, environment, options, foreseen)).await {
+            Ok(launched) => launched,
+            Err(LaunchError::Failed(error)) => return Err(error),
+            Err(LaunchError::NotJoined(not_joined)) => {
+                // Before anything is given back: what has ended can't be looked into.
+                let advice = Box::pin(why_not_joined(session, &not_joined)).await;
+                Box::pin(launch::settle(session, desired, *not_joined, advice)).await?
+            }
+        };
     show(session, desired, environment, &record.spec.block, cost).await?;
     launch::report(session, &record, "joined").await;
     Ok(0)
@@ -124,5 +127,7 @@ async fn show(
         block: view::of(session, block, &members, &bounds).await?,
         cost,
     };
-    session.ui.result(&outcome, |outcome| view::text(&outcome.block, session.now(), session.ui.look()))
+    session
+        .ui
+        .result(&outcome, |outcome| view::text(&outcome.block, session.now(), session.ui.look()))
 }

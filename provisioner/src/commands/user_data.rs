@@ -13,10 +13,18 @@ use crate::settings::Settings;
 ///
 /// # Errors
 /// When a rule is broken or it is too long.
-pub(crate) fn render(settings: &Settings, args: &args::UserData, block: BlockIdentity<'_>) -> Result<String> {
+pub(crate) fn render(
+    settings: &Settings,
+    args: &args::UserData,
+    block: BlockIdentity<'_>,
+) -> Result<String> {
     let whole = user_data::whole(settings, block)?;
     let extra = settings.agent.extra_user_data.as_deref();
-    let script = user_data::script(&user_data::node_config(settings, block)?, &settings.agent.from, block.dns_suffix);
+    let script = user_data::script(
+        &user_data::node_config(settings, block)?,
+        &settings.agent.from,
+        block.dns_suffix,
+    );
     Ok(match args.format {
         None => whole,
         Some(Format::Script) => script,
@@ -30,9 +38,13 @@ pub(crate) fn render(settings: &Settings, args: &args::UserData, block: BlockIde
 /// # Errors
 /// [`Error::usage`] when there is neither.
 pub(crate) fn region(settings: &Settings, cluster: &str) -> Result<String> {
-    let of_arn = || cluster.strip_prefix("arn:").and_then(|rest| rest.split(':').nth(2)).map(str::to_owned);
+    let of_arn =
+        || cluster.strip_prefix("arn:").and_then(|rest| rest.split(':').nth(2)).map(str::to_owned);
     settings.region.clone().or_else(of_arn).ok_or_else(|| {
-        Error::usage("no region was found", "set `region` in spotblock.toml, or give --region or the cluster's ARN")
+        Error::usage(
+            "no region was found",
+            "set `region` in spotblock.toml, or give --region or the cluster's ARN",
+        )
     })
 }
 

@@ -66,10 +66,11 @@ pub(crate) struct BlockView {
 /// What a block has used, as far as can be told without AWS's bill: an estimate.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Used {
-    /// From each launch until now, or to the block's end for an instance that is gone: it may have gone before.
+    /// From each launch until now, or to the block's end for an instance that is gone: it may have
+    /// gone before.
     pub instance_hours: f64,
-    /// In dollars, at the most that an instance-hour can cost: `max-price`, or the on-demand price. None where one isn't
-    /// known, or a capacity block was paid before.
+    /// In dollars, at the most that an instance-hour can cost: `max-price`, or the on-demand price.
+    /// None where one isn't known, or a capacity block was paid before.
     pub at_most_dollars: Option<f64>,
     /// The same, exact.
     #[serde(skip)]
@@ -119,7 +120,8 @@ pub(crate) struct InstanceView {
     pub drain_at: Option<Timestamp>,
     /// When its block ends.
     pub end: Option<Timestamp>,
-    /// Where `extend` moved its end: whether its agent has taken it (`accepted`) or not said so (`asked`).
+    /// Where `extend` moved its end: whether its agent has taken it (`accepted`) or not said so
+    /// (`asked`).
     pub extension: Option<&'static str>,
     /// Whether it is a connected container instance.
     pub joined: bool,
@@ -154,7 +156,9 @@ pub(crate) async fn of(
         id: block.id.clone(),
         record: block.record.as_ref().map(|record| record.name.clone()),
         source: source.map(|source| source.to_string()),
-        sources: spec.map(|spec| spec.sources.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+        sources: spec
+            .map(|spec| spec.sources.iter().map(ToString::to_string).collect())
+            .unwrap_or_default(),
         guarantee: source.map(|source| source::rules(source).guarantee()),
         refused: refused(block),
         life,
@@ -163,7 +167,9 @@ pub(crate) async fn of(
         start: first,
         drain_at: timeline.map(|it| it.drain_at),
         stop_at: timeline.map(|it| it.stop_at),
-        end: timeline.map(|it| it.end).or_else(|| block.instances.iter().filter_map(|it| block.end_of(it)).min()),
+        end: timeline
+            .map(|it| it.end)
+            .or_else(|| block.instances.iter().filter_map(|it| block.end_of(it)).min()),
         used: used(block, bounds, session.now()),
         reservations: reservations::of(block),
         purchase: reservations::purchase(block),
@@ -206,7 +212,9 @@ fn where_bought(block: &Block) -> Option<Source> {
     let up = block.instances.iter().filter(|it| it.is_up()).chain(&block.instances);
     let bought = up.filter_map(|it| block.source_of(it)).next();
     let record = block.record.as_ref()?;
-    bought.or_else(|| record.attempt().map(|attempt| attempt.source)).or_else(|| record.spec.sources.last().copied())
+    bought
+        .or_else(|| record.attempt().map(|attempt| attempt.source))
+        .or_else(|| record.spec.sources.last().copied())
 }
 
 /// What became of a moved end. Without a word from the agent it is not known to have been taken.
@@ -217,23 +225,36 @@ fn extension(block: &Block, it: &Instance, member: Option<&Member>) -> Option<&'
 }
 
 fn used(block: &Block, bounds: &Bounds, now: Timestamp) -> Used {
-    let until = |it: &Instance| if it.is_up() { now } else { block.end_of(it).map_or(now, |end| end.min(now)) };
+    let until = |it: &Instance| {
+        if it.is_up() { now } else { block.end_of(it).map_or(now, |end| end.min(now)) }
+    };
     let lived = |it: &Instance| it.launched.duration_until(until(it)).max(SignedDuration::ZERO);
-    let instance_hours: f64 = block.instances.iter().map(|it| lived(it).as_secs_f64() / 3600.0).sum();
-    let costs = block.instances.iter().map(|it| Some(bounds.of(block, it)?.for_block(1, lived(it))));
-    let dollars: Option<Dollars> = costs.collect::<Option<Vec<_>>>().map(|costs| costs.into_iter().sum());
+    let instance_hours: f64 =
+        block.instances.iter().map(|it| lived(it).as_secs_f64() / 3600.0).sum();
+    let costs =
+        block.instances.iter().map(|it| Some(bounds.of(block, it)?.for_block(1, lived(it))));
+    let dollars: Option<Dollars> =
+        costs.collect::<Option<Vec<_>>>().map(|costs| costs.into_iter().sum());
     Used { instance_hours, at_most_dollars: dollars.map(Dollars::to_number), dollars }
 }
 
 fn refused(block: &Block) -> Vec<RefusedView> {
     let all = block.record.iter().flat_map(|record| &record.refused);
-    all.map(|it| RefusedView { source: it.source.to_string(), codes: it.codes.clone(), instances: it.got }).collect()
+    all.map(|it| RefusedView {
+        source: it.source.to_string(),
+        codes: it.codes.clone(),
+        instances: it.got,
+    })
+    .collect()
 }
 
 /// A block in text.
 #[must_use]
 pub(crate) fn text(block: &BlockView, now: Timestamp, look: Look) -> String {
-    let life = serde_json::to_value(block.life).ok().and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default();
+    let life = serde_json::to_value(block.life)
+        .ok()
+        .and_then(|it| it.as_str().map(str::to_owned))
+        .unwrap_or_default();
     let tone = match block.life {
         Life::Live => Tone::Good,
         Life::Recorded | Life::Requested => Tone::Soon,
@@ -252,9 +273,16 @@ pub(crate) fn text(block: &BlockView, now: Timestamp, look: Look) -> String {
         block.record.as_deref().unwrap_or("no record")
     )];
     lines.extend(time_left(block, now, look));
-    let moments = [("started", block.start), ("drains", block.drain_at), ("stops", block.stop_at), ("ends", block.end)];
-    let shown: Vec<String> =
-        moments.iter().filter_map(|(name, at)| at.map(|at| format!("{name} {}", moment(at, now)))).collect();
+    let moments = [
+        ("started", block.start),
+        ("drains", block.drain_at),
+        ("stops", block.stop_at),
+        ("ends", block.end),
+    ];
+    let shown: Vec<String> = moments
+        .iter()
+        .filter_map(|(name, at)| at.map(|at| format!("{name} {}", moment(at, now))))
+        .collect();
     // Two a line fit a terminal of 80 columns.
     lines.extend(shown.chunks(2).map(|pair| format!("  {}", pair.join(", "))));
     if let (Some(it), true) = (&block.guarantee, block.life.goes_on()) {
@@ -264,7 +292,11 @@ pub(crate) fn text(block: &BlockView, now: Timestamp, look: Look) -> String {
     lines.extend(reservations::lines(&block.reservations, block.purchase.as_ref(), now));
     lines.extend(extended(block));
     for refused in &block.refused {
-        let brought = if refused.instances > 0 { format!(" after {}", refused.instances) } else { String::new() };
+        let brought = if refused.instances > 0 {
+            format!(" after {}", refused.instances)
+        } else {
+            String::new()
+        };
         lines.push(format!("  {} refused{brought}: {}", refused.source, refused.codes.join(", ")));
     }
     lines.extend(summary(block, look));
@@ -276,13 +308,16 @@ pub(crate) fn text(block: &BlockView, now: Timestamp, look: Look) -> String {
                 (None, _) => "no".to_owned(),
             };
             let drains = it.drain_at.map(|at| away(at, now)).unwrap_or_default();
-            let (id, state, kind, zone) = (it.id.clone(), it.state.clone(), it.instance_type.clone(), it.zone.clone());
+            let (id, state, kind, zone) =
+                (it.id.clone(), it.state.clone(), it.instance_type.clone(), it.zone.clone());
             [id, state, kind, zone, joined, it.tasks.to_string(), drains]
         });
-        let table = table::plain(["INSTANCE", "STATE", "TYPE", "ZONE", "JOINED", "TASKS", "DRAINS"], rows);
+        let table =
+            table::plain(["INSTANCE", "STATE", "TYPE", "ZONE", "JOINED", "TASKS", "DRAINS"], rows);
         lines.extend(table.lines().map(|line| format!("  {line}")));
     }
-    for request in block.requests.iter().filter(|it| it.code != "fulfilled" && block.life.goes_on()) {
+    for request in block.requests.iter().filter(|it| it.code != "fulfilled" && block.life.goes_on())
+    {
         lines.push(format!("  spot request {}: {}, {}", request.id, request.state, request.code));
     }
     lines.join("\n")
@@ -299,8 +334,10 @@ fn time_left(block: &BlockView, now: Timestamp, look: Look) -> Option<String> {
     let after = format!("{left} left of {whole}");
     // The indent, the brackets, a blank.
     let cells = look.columns.saturating_sub(after.len() + 5).clamp(10, 50);
-    let marks: Vec<(char, Timestamp)> =
-        [('D', block.drain_at), ('S', block.stop_at)].into_iter().filter_map(|(mark, at)| Some((mark, at?))).collect();
+    let marks: Vec<(char, Timestamp)> = [('D', block.drain_at), ('S', block.stop_at)]
+        .into_iter()
+        .filter_map(|(mark, at)| Some((mark, at?)))
+        .collect();
     let past = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
     let tone = match (past(block.drain_at), past(block.stop_at)) {
         (_, true) => Tone::Bad,
@@ -334,7 +371,10 @@ fn summary(block: &BlockView, look: Look) -> Option<String> {
     let joined = || block.instances.iter().filter(|it| it.joined);
     let members = match joined().count() {
         0 => String::new(),
-        _ => format!(" ({})", counted(&mut joined().filter_map(|it| it.container_instance.as_deref()))),
+        _ => format!(
+            " ({})",
+            counted(&mut joined().filter_map(|it| it.container_instance.as_deref()))
+        ),
     };
     let tasks: i32 = block.instances.iter().map(|it| it.tasks).sum();
     let parts = [
@@ -345,19 +385,26 @@ fn summary(block: &BlockView, look: Look) -> Option<String> {
     Some(fitted(&parts, look))
 }
 
-/// Parts in one line, or where that is too long for the terminal, in a line each; indented as the rest.
+/// Parts in one line, or where that is too long for the terminal, in a line each; indented as the
+/// rest.
 fn fitted(parts: &[String], look: Look) -> String {
     let line = parts.join("; ");
-    if line.chars().count() + 2 <= look.columns { format!("  {line}") } else { format!("  {}", parts.join("\n  ")) }
+    if line.chars().count() + 2 <= look.columns {
+        format!("  {line}")
+    } else {
+        format!("  {}", parts.join("\n  "))
+    }
 }
 
 /// Who of those that are up has taken an extension.
 fn extended(block: &BlockView) -> Option<String> {
-    let asked = || block.instances.iter().filter(|it| it.extension.is_some() && it.state == "running");
+    let asked =
+        || block.instances.iter().filter(|it| it.extension.is_some() && it.state == "running");
     let accepted = asked().filter(|it| it.extension == Some("accepted")).count();
     let all = asked().count();
     (all > 0).then(|| {
-        let say = if all == 1 { "agent says that it goes on" } else { "agents say that they go on" };
+        let say =
+            if all == 1 { "agent says that it goes on" } else { "agents say that they go on" };
         format!("  extended: {accepted} of {all} {say} until then")
     })
 }

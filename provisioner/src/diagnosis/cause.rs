@@ -1,4 +1,5 @@
-//! What the doctor can find. docs/troubleshooting.md has a row for each, which a test holds against this list.
+//! What the doctor can find. docs/troubleshooting.md has a row for each, which a test holds against
+//! this list.
 
 use serde::Serialize;
 
@@ -7,7 +8,8 @@ use super::Finding;
 /// Each cause, and how it is said.
 macro_rules! causes {
     ($($(#[$doc:meta])* $name:ident: $says:literal,)+) => {
-        /// Why something doesn't move. Written with hyphens it is the `cause` of JSON output, which stays.
+        /// Why something doesn't move. Written with hyphens it is the `cause` of JSON output, which
+        /// stays.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
         #[serde(rename_all = "kebab-case")]
         pub enum Cause {

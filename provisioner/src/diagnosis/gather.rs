@@ -13,7 +13,8 @@ use crate::model::instance::Instance;
 use crate::session::Session;
 use crate::settings::AgentFrom;
 
-/// How many missing instances are looked into, at some calls each: they are missing for the same, mostly.
+/// How many missing instances are looked into, at some calls each: they are missing for the same,
+/// mostly.
 const MOST_INSTANCES: usize = 5;
 
 /// What keeps an instance of ours from joining, if anything can be found.
@@ -32,7 +33,11 @@ pub(crate) async fn of_instance(session: &Session<'_>, id: &str) -> Result<Optio
 pub(crate) async fn gather(session: &Session<'_>, named: Option<&str>) -> Result<Surroundings> {
     let (aws, settings) = (session.aws, &session.settings.environment);
     let environment = aws.batch.environment(&settings.name).await?;
-    let hosts = match environment.as_ref().map(|it| it.cluster.as_str()).filter(|cluster| !cluster.is_empty()) {
+    let hosts = match environment
+        .as_ref()
+        .map(|it| it.cluster.as_str())
+        .filter(|cluster| !cluster.is_empty())
+    {
         Some(cluster) => aws.ecs.hosts(cluster).await?,
         None => Vec::new(),
     };
@@ -64,7 +69,11 @@ pub(crate) async fn gather(session: &Session<'_>, named: Option<&str>) -> Result
 }
 
 /// The instances that should be in the cluster and aren't; one that is named, also when it is gone.
-fn worth_a_look<'a>(instances: &'a [Instance], hosts: &[Host], named: Option<&str>) -> Vec<&'a Instance> {
+fn worth_a_look<'a>(
+    instances: &'a [Instance],
+    hosts: &[Host],
+    named: Option<&str>,
+) -> Vec<&'a Instance> {
     let missing = |it: &&Instance| hosts.iter().all(|host| host.instance != it.id);
     let asked = |it: &&Instance| match named {
         Some(id) => it.id == id,
@@ -76,7 +85,9 @@ fn worth_a_look<'a>(instances: &'a [Instance], hosts: &[Host], named: Option<&st
 /// When the instances of the blocks that go on stop their jobs.
 async fn stops(session: &Session<'_>, blocks: &[Block]) -> Result<BTreeMap<String, Timestamp>> {
     let mut stops = BTreeMap::new();
-    for block in blocks.iter().filter(|it| it.life(session.now()).goes_on() && !it.instances.is_empty()) {
+    for block in
+        blocks.iter().filter(|it| it.life(session.now()).goes_on() && !it.instances.is_empty())
+    {
         let Some(record) = &block.record else { continue };
         let launch = session.aws.ec2.launch_data(record).await?;
         let Some(config) = launch.node_config() else { continue };
@@ -106,11 +117,14 @@ async fn look(session: &Session<'_>, instance: &Instance) -> Result<Looked> {
     Ok(looked)
 }
 
-/// How far the rights of a profile reach. A role that the user gave may have policies of any name: nothing is said of it.
+/// How far the rights of a profile reach. A role that the user gave may have policies of any name:
+/// nothing is said of it.
 async fn rights(session: &Session<'_>, profile: Option<&str>) -> Result<Rights> {
     let Some(name) = profile else { return Ok(Rights::NoProfile(None)) };
     let iam = &session.aws.iam;
-    let Some(profile) = iam.profile(name).await? else { return Ok(Rights::NoProfile(Some(name.to_owned()))) };
+    let Some(profile) = iam.profile(name).await? else {
+        return Ok(Rights::NoProfile(Some(name.to_owned())));
+    };
     let Some(role) = profile.roles.first() else { return Ok(Rights::NoRole(name.to_owned())) };
     let given = session.settings.block.instance_profile.is_some();
     if given || iam.policy(role).await?.is_some() || !iam.attached(role).await?.is_empty() {

@@ -1,7 +1,8 @@
 //! Why an instance hasn't joined, and why a job waits: facts in, findings out, without I/O.
 //!
-//! What can be found stands in `diagnosis/cause.rs`, and with its grounds and its cure in docs/troubleshooting.md. Here are the
-//! facts, and what is wrong with everything at once; `diagnosis/instance.rs` and `diagnosis/job.rs` look at one of them.
+//! What can be found stands in `diagnosis/cause.rs`, and with its grounds and its cure in
+//! docs/troubleshooting.md. Here are the facts, and what is wrong with everything at once;
+//! `diagnosis/instance.rs` and `diagnosis/job.rs` look at one of them.
 
 use std::collections::BTreeMap;
 
@@ -112,13 +113,18 @@ fn environment(facts: &Surroundings) -> Option<Finding> {
         let next = format!("repair what Batch names, or `spotblock down --all` and `{APPLY}`");
         return Some(Cause::EnvironmentInvalid.found(about, &it.reason, next));
     }
-    (it.state == "DISABLED").then(|| Cause::EnvironmentDisabled.found(about, "state DISABLED", APPLY))
+    (it.state == "DISABLED")
+        .then(|| Cause::EnvironmentDisabled.found(about, "state DISABLED", APPLY))
 }
 
 fn queue(facts: &Surroundings) -> Option<Finding> {
     let about = format!("queue {}", facts.queue_name);
     let Some(it) = &facts.queue else {
-        return Some(Cause::QueueMissing.found(about, "Batch has no job queue of this name", APPLY));
+        return Some(Cause::QueueMissing.found(
+            about,
+            "Batch has no job queue of this name",
+            APPLY,
+        ));
     };
     if it.state == "DISABLED" {
         return Some(Cause::QueueDisabled.found(about, "state DISABLED", APPLY));
@@ -128,7 +134,8 @@ fn queue(facts: &Surroundings) -> Option<Finding> {
     }
     (!it.environments.contains(&facts.name)).then(|| {
         let next = "give another queue in spotblock.toml, or bind this one to the environment";
-        let evidence = format!("it is bound to {}, not to {}", it.environments.join(", "), facts.name);
+        let evidence =
+            format!("it is bound to {}, not to {}", it.environments.join(", "), facts.name);
         Cause::QueueElsewhere.found(about, evidence, next)
     })
 }

@@ -10,15 +10,23 @@ use crate::settings::AgentFrom;
 ///
 /// # Errors
 /// When the record's launch template can't be read.
-pub(crate) async fn why_not_joined(session: &Session<'_>, not_joined: &NotJoined) -> Result<Option<String>> {
+pub(crate) async fn why_not_joined(
+    session: &Session<'_>,
+    not_joined: &NotJoined,
+) -> Result<Option<String>> {
     let Reason::TimedOut { absent } = not_joined.reason() else { return Ok(None) };
     let (record, instance) = (not_joined.record(), absent.as_deref().unwrap_or("INSTANCE"));
     let launch = session.aws.ec2.launch_data(record).await?;
     let agent = match &session.settings.agent.from {
-        AgentFrom::Ami => format!("image {} carries spotblock-agent ([agent] from = \"ami\")", launch.image),
+        AgentFrom::Ami => {
+            format!("image {} carries spotblock-agent ([agent] from = \"ami\")", launch.image)
+        }
         AgentFrom::Url { url, .. } => format!("the instance can fetch {url}"),
         AgentFrom::S3 { object, .. } => {
-            format!("the instance's role may s3:GetObject s3://{object}, and the bucket is in the block's region")
+            format!(
+                "the instance's role may s3:GetObject s3://{object}, and the bucket is in the \
+                 block's region"
+            )
         }
     };
     let found = match gather::of_instance(session, instance).await {
@@ -29,14 +37,16 @@ pub(crate) async fn why_not_joined(session: &Session<'_>, not_joined: &NotJoined
     let cause = match found {
         Some(it) => format!("Instance {instance}: {} ({}); {}", it.finding, it.evidence, it.next),
         None => format!(
-            "Check with `spotblock doctor {instance}`, which can read its console for some time yet, that {agent}, that ECS \
-             can be reached from {}, and that the role of {} has the policy of the agent",
+            "Check with `spotblock doctor {instance}`, which can read its console for some time \
+             yet, that {agent}, that ECS can be reached from {}, and that the role of {} has the \
+             policy of the agent",
             record.spec.subnets.join(" and "),
             launch.instance_profile
         ),
     };
     Ok(Some(format!(
-        "it is all or nothing: idle instances were ended, those with jobs leave when they are done (--partial K keeps K or \
-         more; --timeout waits longer). {cause}. Then run the same command again"
+        "it is all or nothing: idle instances were ended, those with jobs leave when they are \
+         done (--partial K keeps K or more; --timeout waits longer). {cause}. Then run the same \
+         command again"
     )))
 }

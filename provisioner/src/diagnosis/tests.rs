@@ -111,9 +111,15 @@ fn an_instance_that_works_has_nothing() {
 
 #[test]
 fn a_lost_connection_and_an_instance_that_is_gone_are_found() {
-    assert!(of_instance(&facts(vec![host("ACTIVE", false)])).starts_with("its ECS agent has lost its connection"));
-    let gone =
-        Instance { state: "terminated".into(), reason: "Server.SpotInstanceTermination".into(), ..an_instance() };
+    assert!(
+        of_instance(&facts(vec![host("ACTIVE", false)]))
+            .starts_with("its ECS agent has lost its connection")
+    );
+    let gone = Instance {
+        state: "terminated".into(),
+        reason: "Server.SpotInstanceTermination".into(),
+        ..an_instance()
+    };
     let found = instance(&facts(Vec::new()), &gone).expect("it is gone");
     assert_eq!(found.evidence, "it is terminated: Server.SpotInstanceTermination");
 }
@@ -131,16 +137,22 @@ fn what_is_wrong_with_all_jobs_comes_before_what_is_wrong_with_one() {
     if let Some(queue) = &mut facts.queue {
         queue.environments = vec!["other".into()];
     }
-    assert!(job(&facts, &a_job("RUNNABLE", &[]))[1].finding.contains("never reach this environment"));
+    assert!(
+        job(&facts, &a_job("RUNNABLE", &[]))[1].finding.contains("never reach this environment")
+    );
 }
 
-/// Catches: a job that is retried in one block after the other, with nobody told that it can't work.
+/// Catches: a job that is retried in one block after the other, with nobody told that it can't
+/// work.
 #[test]
 fn a_job_that_block_ends_stop_again_and_again_is_told_so() {
     let facts = facts(vec![host("ACTIVE", true)]);
     let host_gone = "Host EC2 (instance i-0) block ends";
     let found = job(&facts, &a_job("RUNNABLE", &[host_gone, host_gone]));
-    assert!(found[0].finding.contains("again and again") && found[0].evidence.starts_with("2 of its 2"), "{found:?}");
+    assert!(
+        found[0].finding.contains("again and again") && found[0].evidence.starts_with("2 of its 2"),
+        "{found:?}"
+    );
     assert!(found[1].finding.contains("there is room"), "{found:?}");
     let once = job(&facts, &a_job("RUNNABLE", &[host_gone, "Essential container in task exited"]));
     assert!(!once[0].finding.contains("again and again"), "{once:?}");
@@ -148,7 +160,10 @@ fn a_job_that_block_ends_stop_again_and_again_is_told_so() {
 
 #[test]
 fn room_is_shown_in_vcpus() {
-    assert_eq!(Room { cpu: 1536, memory_mib: 900, gpus: 2 }.to_string(), "1.5 vCPU, 900 MiB, 2 GPU");
+    assert_eq!(
+        Room { cpu: 1536, memory_mib: 900, gpus: 2 }.to_string(),
+        "1.5 vCPU, 900 MiB, 2 GPU"
+    );
 }
 
 fn looked(console: &str, change: impl FnOnce(&mut Looked)) -> Surroundings {
@@ -190,18 +205,25 @@ fn what_the_console_says_comes_before_rights_and_those_before_the_network() {
 #[test]
 fn each_failure_that_a_console_shows_is_told_with_its_line() {
     for (line, expected) in [
-        ("[   21.4] cloud-init[1201]: spotblock: this image has no spotblock-agent: powering off", Cause::NoAgent),
+        (
+            "[   21.4] cloud-init[1201]: spotblock: this image has no spotblock-agent: powering \
+             off",
+            Cause::NoAgent,
+        ),
         ("spotblock: https://x/a.tgz has another SHA-256: powering off", Cause::UserDataFailed),
         (
-            "2026-11-24 cc_scripts_user.py[WARNING]: Failed to run module scripts_user (scripts in x)",
+            "2026-11-24 cc_scripts_user.py[WARNING]: Failed to run module scripts_user (scripts \
+             in x)",
             Cause::UserDataFailed,
         ),
         (
-            "2018-05-11 cc_scripts_user.py[WARNING]: Failed to run module scripts-user (scripts in x)",
+            "2018-05-11 cc_scripts_user.py[WARNING]: Failed to run module scripts-user (scripts \
+             in x)",
             Cause::UserDataFailed,
         ),
     ] {
-        let found = instance(&looked(&format!("boot\n{line}\nlogin:"), |_| ()), &an_instance()).expect("a finding");
+        let found = instance(&looked(&format!("boot\n{line}\nlogin:"), |_| ()), &an_instance())
+            .expect("a finding");
         assert_eq!(found.cause, expected, "{line}");
         let told = line.find("spotblock: ").map_or(line, |at| &line[at..]);
         assert!(found.evidence.contains(told), "{found:?}");
@@ -216,30 +238,47 @@ fn each_failure_that_a_console_shows_is_told_with_its_line() {
 #[test]
 fn each_reason_for_which_the_user_data_gives_up_is_told() {
     assert!(
-        include_str!("../block/user_data/common.sh").contains("\"spotblock: $*: powering off\" | tee /dev/console")
+        include_str!("../block/user_data/common.sh")
+            .contains("\"spotblock: $*: powering off\" | tee /dev/console")
     );
-    let scripts = [include_str!("../block/user_data/baked.sh"), include_str!("../block/user_data/fetch.sh")];
+    let scripts =
+        [include_str!("../block/user_data/baked.sh"), include_str!("../block/user_data/fetch.sh")];
     let lines = scripts.iter().flat_map(|script| script.lines());
-    let reasons: Vec<&str> = lines.filter_map(|line| line.split_once("fail \"")?.1.split('"').next()).collect();
+    let reasons: Vec<&str> =
+        lines.filter_map(|line| line.split_once("fail \"")?.1.split('"').next()).collect();
     assert!(reasons.len() >= 4, "{reasons:?}");
     for reason in reasons {
-        let console = format!("boot\r\n[   21.4] cloud-init[1201]: spotblock: {reason}: powering off\r\nlogin:");
+        let console = format!(
+            "boot\r\n[   21.4] cloud-init[1201]: spotblock: {reason}: powering off\r\nlogin:"
+        );
         let found = instance(&looked(&console, |_| ()), &an_instance()).expect("a finding");
-        assert!(matches!(found.cause, Cause::NoAgent | Cause::UserDataFailed), "{reason}: {found:?}");
-        assert!(found.evidence.ends_with(&format!("\"spotblock: {reason}: powering off\"")), "{found:?}");
+        assert!(
+            matches!(found.cause, Cause::NoAgent | Cause::UserDataFailed),
+            "{reason}: {found:?}"
+        );
+        assert!(
+            found.evidence.ends_with(&format!("\"spotblock: {reason}: powering off\"")),
+            "{found:?}"
+        );
     }
 }
 
 #[test]
 fn a_way_out_that_an_instance_cannot_take_is_found() {
-    let way = |target: &str, blackhole| Some(Some(Way { table: "rtb-1".into(), target: target.into(), blackhole }));
+    let way = |target: &str, blackhole| {
+        Some(Some(Way { table: "rtb-1".into(), target: target.into(), blackhole }))
+    };
     let private = |it: &mut Looked| it.place.as_mut().expect("a place").public = false;
     assert_eq!(cause(&looked(STARTED, private)), Some(Cause::NoPublicAddress));
     let through_nat = looked(STARTED, |it| {
         private(it);
         it.way = way("nat-1", false);
     });
-    assert_eq!(cause(&through_nat), Some(Cause::NeverJoined), "a NAT gateway needs no public address");
+    assert_eq!(
+        cause(&through_nat),
+        Some(Cause::NeverJoined),
+        "a NAT gateway needs no public address"
+    );
     assert_eq!(cause(&looked(STARTED, |it| it.way = way("nat-1", true))), Some(Cause::NoRoute));
     // What may not be looked at says nothing.
     assert_eq!(cause(&looked(STARTED, |it| it.way = None)), Some(Cause::NeverJoined));
@@ -248,7 +287,10 @@ fn a_way_out_that_an_instance_cannot_take_is_found() {
 #[test]
 fn a_job_that_ends_after_its_instances_stop_jobs_is_told_so() {
     let stop = now() + jiff::SignedDuration::from_mins(20);
-    let mut facts = Surroundings { stops: BTreeMap::from([("i-1".into(), stop)]), ..facts(vec![host("ACTIVE", true)]) };
+    let mut facts = Surroundings {
+        stops: BTreeMap::from([("i-1".into(), stop)]),
+        ..facts(vec![host("ACTIVE", true)])
+    };
     let of = |facts: &Surroundings, secs| {
         let found = job(facts, &Detail { timeout_secs: secs, ..a_job("RUNNABLE", &[]) });
         found.iter().map(|it| it.cause).collect::<Vec<_>>()
@@ -263,8 +305,14 @@ fn a_job_that_ends_after_its_instances_stop_jobs_is_told_so() {
 #[test]
 fn an_image_for_other_processors_is_told_from_other_failures() {
     let facts = facts(vec![host("ACTIVE", true)]);
-    let found = job(&facts, &a_job("FAILED", &["CannotPullContainerError: no matching manifest for linux/arm64/v8"]));
-    assert_eq!(found.iter().map(|it| it.cause).collect::<Vec<_>>(), [Cause::Architecture, Cause::Failed]);
+    let found = job(
+        &facts,
+        &a_job("FAILED", &["CannotPullContainerError: no matching manifest for linux/arm64/v8"]),
+    );
+    assert_eq!(
+        found.iter().map(|it| it.cause).collect::<Vec<_>>(),
+        [Cause::Architecture, Cause::Failed]
+    );
     let other = job(&facts, &a_job("FAILED", &["CannotPullContainerError: pull access denied"]));
     assert_eq!(other.len(), 1, "{other:?}");
 }
@@ -276,12 +324,20 @@ fn the_documentation_has_a_row_for_each_finding_and_no_other() {
     let rows: Vec<(&str, &str)> = text
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split_once('|'))
-        .filter_map(|(cause, rest)| Some((cause.trim().strip_suffix('`')?, rest.split('|').next()?.trim())))
+        .filter_map(|(cause, rest)| {
+            Some((cause.trim().strip_suffix('`')?, rest.split('|').next()?.trim()))
+        })
         .collect();
     let known: Vec<(String, &str)> = Cause::ALL
         .iter()
-        .map(|it| (serde_json::to_value(it).expect("a word").as_str().expect("text").to_owned(), it.says()))
+        .map(|it| {
+            (
+                serde_json::to_value(it).expect("a word").as_str().expect("text").to_owned(),
+                it.says(),
+            )
+        })
         .collect();
-    let known: Vec<(&str, &str)> = known.iter().map(|(cause, says)| (cause.as_str(), *says)).collect();
+    let known: Vec<(&str, &str)> =
+        known.iter().map(|(cause, says)| (cause.as_str(), *says)).collect();
     assert_eq!(rows, known);
 }

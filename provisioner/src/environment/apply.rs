@@ -1,5 +1,5 @@
-//! Runs a plan. Every step can be repeated: what is there already, made by an earlier run or by another one at the
-//! same time, is what was wanted.
+//! Runs a plan. Every step can be repeated: what is there already, made by an earlier run or by
+//! another one at the same time, is what was wanted.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,7 +26,11 @@ const ROLE_LIMIT: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// When a call fails for good, or something doesn't become VALID in time.
-pub(crate) async fn apply(session: &Session<'_>, desired: &Desired, plan: &Plan) -> Result<ComputeEnvironment> {
+pub(crate) async fn apply(
+    session: &Session<'_>,
+    desired: &Desired,
+    plan: &Plan,
+) -> Result<ComputeEnvironment> {
     for step in &plan.steps {
         announce(session, step);
         perform(session, desired, &step.action).await?;
@@ -39,8 +43,16 @@ fn announce(session: &Session<'_>, step: &Step) {
     match &step.verdict {
         Verdict::Create => session.ui.say(format_args!("creating {} {}", step.resource, step.name)),
         Verdict::Change { changes } => {
-            let fields: Vec<_> = changes.iter().map(|it| format!("{}: {} -> {}", it.field, it.from, it.to)).collect();
-            session.ui.say(format_args!("changing {} {} ({})", step.resource, step.name, fields.join("; ")));
+            let fields: Vec<_> = changes
+                .iter()
+                .map(|it| format!("{}: {} -> {}", it.field, it.from, it.to))
+                .collect();
+            session.ui.say(format_args!(
+                "changing {} {} ({})",
+                step.resource,
+                step.name,
+                fields.join("; ")
+            ));
         }
         Verdict::Keep | Verdict::Refuse { .. } => {}
     }
@@ -51,7 +63,8 @@ async fn perform(session: &Session<'_>, desired: &Desired, action: &Action) -> R
     match action {
         Action::Nothing | Action::StartBlock => Ok(()),
         Action::ServiceRole(name) => {
-            let role = role_of_ours(session, desired, name, &policy::trust("batch.amazonaws.com")).await?;
+            let role =
+                role_of_ours(session, desired, name, &policy::trust("batch.amazonaws.com")).await?;
             aws.iam.attach(&role, &policy::batch_service_policy(aws.partition.id)).await
         }
         Action::CreateEnvironment => {
@@ -63,20 +76,29 @@ async fn perform(session: &Session<'_>, desired: &Desired, action: &Action) -> R
             let owned = claimed(desired, "compute environment", &has.name, &has.tags)?;
             let role = role_arn(session, desired).await?;
             let what = format!("compute environment {}", desired.environment);
-            session.change(&what, async || aws.batch.update_environment(&owned, true, Some(&role)).await).await?;
+            session
+                .change(&what, async || {
+                    aws.batch.update_environment(&owned, true, Some(&role)).await
+                })
+                .await?;
             environment_valid(session, &desired.environment).await.map(|_| ())
         }
         Action::CreateQueue => {
             // Batch refuses a queue on an environment that isn't VALID yet.
             environment_valid(session, &desired.environment).await?;
-            let created = aws.batch.create_queue(&desired.queue, desired.priority, &desired.environment, tags).await;
+            let created = aws
+                .batch
+                .create_queue(&desired.queue, desired.priority, &desired.environment, tags)
+                .await;
             exists_is_fine(created)
         }
         Action::UpdateQueue => {
             let has = queue_valid(session, &desired.queue).await?;
             let owned = claimed(desired, "job queue", &has.name, &has.tags)?;
             let what = format!("job queue {}", desired.queue);
-            session.change(&what, async || aws.batch.update_queue(&owned, desired.priority).await).await
+            session
+                .change(&what, async || aws.batch.update_queue(&owned, desired.priority).await)
+                .await
         }
         Action::Register(definition) => aws.batch.register(definition, tags).await,
         Action::InstanceProfile(name) => instance_profile(session, desired, name).await,
@@ -86,7 +108,12 @@ async fn perform(session: &Session<'_>, desired: &Desired, action: &Action) -> R
 }
 
 /// The gate before a thing that was there before is changed.
-fn claimed(desired: &Desired, kind: &str, name: &str, tags: &BTreeMap<String, String>) -> Result<Owned> {
+fn claimed(
+    desired: &Desired,
+    kind: &str,
+    name: &str,
+    tags: &BTreeMap<String, String>,
+) -> Result<Owned> {
     desired.marks().claim(name, tags).ok_or_else(|| {
         Error::state(
             format!("{kind} {name} is there, but was not made by spotblock"),
@@ -96,7 +123,12 @@ fn claimed(desired: &Desired, kind: &str, name: &str, tags: &BTreeMap<String, St
 }
 
 /// The role of this name, made now or by an earlier run.
-async fn role_of_ours(session: &Session<'_>, desired: &Desired, name: &str, trust: &Value) -> Result<Owned> {
+async fn role_of_ours(
+    session: &Session<'_>,
+    desired: &Desired,
+    name: &str,
+    trust: &Value,
+) -> Result<Owned> {
     if let Some(made) = session.aws.iam.create_role(name, trust, &desired.tags).await? {
         return Ok(made);
     }
@@ -105,7 +137,10 @@ async fn role_of_ours(session: &Session<'_>, desired: &Desired, name: &str, trus
 }
 
 fn not_shown(kind: &str, name: &str) -> Error {
-    Error::state(format!("{kind} {name} is there, but is not shown yet"), "run the same command again in a few seconds")
+    Error::state(
+        format!("{kind} {name} is there, but is not shown yet"),
+        "run the same command again in a few seconds",
+    )
 }
 
 fn exists_is_fine(result: Result<()>) -> Result<()> {
@@ -132,7 +167,8 @@ async fn role_arn(session: &Session<'_>, desired: &Desired) -> Result<String> {
     })
 }
 
-/// Creates the environment. Batch refuses a role that is too new to be assumed, so that refusal is waited out.
+/// Creates the environment. Batch refuses a role that is too new to be assumed, so that refusal is
+/// waited out.
 async fn create_environment(session: &Session<'_>, desired: &Desired) -> Result<()> {
     let role = role_arn(session, desired).await?;
     let bound = WaitSpec {
@@ -143,7 +179,11 @@ async fn create_environment(session: &Session<'_>, desired: &Desired) -> Result<
     session
         .waits
         .until(session.ui, bound, async || {
-            let created = session.aws.batch.create_environment(&desired.environment, &role, &desired.tags).await;
+            let created = session
+                .aws
+                .batch
+                .create_environment(&desired.environment, &role, &desired.tags)
+                .await;
             match exists_is_fine(created) {
                 Ok(()) => Ok(Poll::Done(())),
                 Err(error) if is_batch_role_too_new(&error) => Ok(Poll::NotYet(error.to_string())),
@@ -157,7 +197,8 @@ async fn instance_profile(session: &Session<'_>, desired: &Desired, name: &str) 
     let iam = &session.aws.iam;
     let environment = environment_valid(session, &desired.environment).await?;
     let role = role_of_ours(session, desired, name, &policy::trust("ec2.amazonaws.com")).await?;
-    iam.put_policy(&role, &policy::instance(&[&environment.cluster], desired.object.as_deref())).await?;
+    iam.put_policy(&role, &policy::instance(&[&environment.cluster], desired.object.as_deref()))
+        .await?;
     if let Some(made) = iam.create_profile(name, &desired.tags).await? {
         return role_into_profile(session, &made, name).await;
     }
@@ -178,20 +219,31 @@ async fn scheduler_role(session: &Session<'_>, desired: &Desired, name: &str) ->
     let environment = environment_valid(session, &desired.environment).await?;
     let account = policy::account(&environment.cluster);
     let partition = session.aws.partition.id;
-    let trust = policy::trust_schedules(partition, account, &names::schedule_group(&desired.environment));
+    let trust =
+        policy::trust_schedules(partition, account, &names::schedule_group(&desired.environment));
     let role = role_of_ours(session, desired, name, &trust).await?;
-    session.aws.iam.put_policy(&role, &policy::scheduler(partition, account, &desired.environment)).await
+    session
+        .aws
+        .iam
+        .put_policy(&role, &policy::scheduler(partition, account, &desired.environment))
+        .await
 }
 
 async fn schedule_group(session: &Session<'_>, desired: &Desired, name: &str) -> Result<()> {
     if session.aws.scheduler.create_group(name, &desired.tags).await?.is_some() {
         return Ok(());
     }
-    let group = session.aws.scheduler.group(name).await?.ok_or_else(|| not_shown("schedule group", name))?;
+    let group = session
+        .aws
+        .scheduler
+        .group(name)
+        .await?
+        .ok_or_else(|| not_shown("schedule group", name))?;
     claimed(desired, "schedule group", name, &group.tags).map(|_| ())
 }
 
-/// A profile has one role at most, so the repetition of a call whose answer was lost is refused: it is in already.
+/// A profile has one role at most, so the repetition of a call whose answer was lost is refused: it
+/// is in already.
 async fn role_into_profile(session: &Session<'_>, profile: &Owned, role: &str) -> Result<()> {
     let iam = &session.aws.iam;
     match iam.add_role(profile, role).await {
@@ -207,7 +259,10 @@ async fn role_into_profile(session: &Session<'_>, profile: &Owned, role: &str) -
 ///
 /// # Errors
 /// When it becomes INVALID, or not in time.
-pub(crate) async fn environment_valid(session: &Session<'_>, name: &str) -> Result<ComputeEnvironment> {
+pub(crate) async fn environment_valid(
+    session: &Session<'_>,
+    name: &str,
+) -> Result<ComputeEnvironment> {
     let bound = WaitSpec {
         what: format!("compute environment {name} to be VALID"),
         limit: BATCH_LIMIT,
@@ -252,6 +307,7 @@ async fn queue_valid(session: &Session<'_>, name: &str) -> Result<Queue> {
 fn invalid(what: &str, name: &str, reason: &str) -> Error {
     Error::state(
         format!("{what} {name} became INVALID: {reason}"),
-        "repair what Batch names, or remove it with `spotblock down --all` and run `spotblock up` again",
+        "repair what Batch names, or remove it with `spotblock down --all` and run `spotblock \
+         up` again",
     )
 }

@@ -1,8 +1,10 @@
-//! The environment as a CloudFormation template: what `env apply` makes, from the same [`Desired`]. Pure.
+//! The environment as a CloudFormation template: what `env apply` makes, from the same [`Desired`].
+//! Pure.
 //!
 //! Two things are not as `env apply` makes them, since CloudFormation can't:
-//! - the ECS cluster behind a compute environment is no attribute of it `[V, resource specification]`, so the instance
-//!   role is held to the names that Batch gives clusters of this environment ([`policy::clusters`])
+//! - the ECS cluster behind a compute environment is no attribute of it `[V, resource
+//!   specification]`, so the instance role is held to the names that Batch gives clusters of this
+//!   environment ([`policy::clusters`])
 //! - instance profiles take no tags `[V, resource specification]`; the role in it has them
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,9 +16,13 @@ use crate::environment::policy;
 use crate::model::job_definition::{JobDefinition, RetryRule};
 use crate::model::names;
 
-/// What stands for the partition, region and account until CloudFormation knows them. No name has braces.
-const PSEUDO: [(&str, &str); 3] =
-    [("{partition}", "${AWS::Partition}"), ("{region}", "${AWS::Region}"), ("{account}", "${AWS::AccountId}")];
+/// What stands for the partition, region and account until CloudFormation knows them. No name has
+/// braces.
+const PSEUDO: [(&str, &str); 3] = [
+    ("{partition}", "${AWS::Partition}"),
+    ("{region}", "${AWS::Region}"),
+    ("{account}", "${AWS::AccountId}"),
+];
 
 /// The template. `arns` has the roles that the settings give by name.
 #[must_use]
@@ -41,7 +47,8 @@ pub(crate) fn cloudformation(desired: &Desired, arns: &BTreeMap<String, String>)
     };
     if let Choice::Made(name) = service_role {
         let mut role = role(name, policy::trust("batch.amazonaws.com"), tags);
-        role["ManagedPolicyArns"] = json!([resolved(json!(policy::batch_service_policy(partition)))]);
+        role["ManagedPolicyArns"] =
+            json!([resolved(json!(policy::batch_service_policy(partition)))]);
         put("ServiceRole", "AWS::IAM::Role", role);
     }
     put(
@@ -75,12 +82,20 @@ pub(crate) fn cloudformation(desired: &Desired, arns: &BTreeMap<String, String>)
     if let Choice::Made(name) = profile {
         let clusters = policy::clusters(partition, region, account, environment);
         let document = policy::instance(&clusters, object.as_deref());
-        put("InstanceRole", "AWS::IAM::Role", role_with(name, policy::trust("ec2.amazonaws.com"), document, tags));
+        put(
+            "InstanceRole",
+            "AWS::IAM::Role",
+            role_with(name, policy::trust("ec2.amazonaws.com"), document, tags),
+        );
         let holds = json!({"InstanceProfileName": name, "Roles": [{"Ref": "InstanceRole"}]});
         put("InstanceProfile", "AWS::IAM::InstanceProfile", holds);
     }
     if let Some(scheduler) = scheduler {
-        put("ScheduleGroup", "AWS::Scheduler::ScheduleGroup", json!({"Name": scheduler.group, "Tags": pairs(tags)}));
+        put(
+            "ScheduleGroup",
+            "AWS::Scheduler::ScheduleGroup",
+            json!({"Name": scheduler.group, "Tags": pairs(tags)}),
+        );
         if let Choice::Made(name) = &scheduler.role {
             let trust = policy::trust_schedules(partition, account, &scheduler.group);
             let document = policy::scheduler(partition, account, environment);
@@ -89,7 +104,8 @@ pub(crate) fn cloudformation(desired: &Desired, arns: &BTreeMap<String, String>)
     }
     json!({
         "AWSTemplateFormatVersion": "2010-09-09",
-        "Description": format!("The Batch environment {environment} for spotblock's blocks, as `spotblock env apply` makes it"),
+        "Description": format!("The Batch environment {environment} for spotblock's blocks, as \
+                                `spotblock env apply` makes it"),
         "Resources": resources,
         "Outputs": {
             "ComputeEnvironment": {"Value": {"Ref": "ComputeEnvironment"}},
@@ -125,11 +141,15 @@ fn role_with(name: &str, trust: Value, document: Value, tags: &BTreeMap<String, 
 fn resolved(value: Value) -> Value {
     match value {
         Value::String(text) => {
-            let filled = PSEUDO.iter().fold(text.clone(), |text, (owned, theirs)| text.replace(owned, theirs));
+            let filled = PSEUDO
+                .iter()
+                .fold(text.clone(), |text, (owned, theirs)| text.replace(owned, theirs));
             if filled == text { Value::String(text) } else { json!({"Fn::Sub": filled}) }
         }
         Value::Array(all) => all.into_iter().map(resolved).collect(),
-        Value::Object(fields) => fields.into_iter().map(|(key, value)| (key, resolved(value))).collect(),
+        Value::Object(fields) => {
+            fields.into_iter().map(|(key, value)| (key, resolved(value))).collect()
+        }
         plain => plain,
     }
 }
@@ -156,7 +176,11 @@ fn logical_ids(definitions: &[JobDefinition]) -> Vec<String> {
     definitions.iter().map(unique).collect()
 }
 
-fn job_definition(wanted: &JobDefinition, tags: &BTreeMap<String, String>, arns: &BTreeMap<String, String>) -> Value {
+fn job_definition(
+    wanted: &JobDefinition,
+    tags: &BTreeMap<String, String>,
+    arns: &BTreeMap<String, String>,
+) -> Value {
     let JobDefinition { name, timeout_secs, attempts, retry, .. } = wanted;
     let mut properties = json!({
         "JobDefinitionName": name,
@@ -206,11 +230,16 @@ fn container(wanted: &JobDefinition, arns: &BTreeMap<String, String>) -> Value {
         }
     };
     put_some("Command", command.iter().map(|it| json!(it)).collect());
-    put_some("Environment", environment.iter().map(|(name, value)| json!({"Name": name, "Value": value})).collect());
+    put_some(
+        "Environment",
+        environment.iter().map(|(name, value)| json!({"Name": name, "Value": value})).collect(),
+    );
     let named = || mounts.iter().enumerate().map(|(n, mount)| (format!("mount-{n}"), mount));
     put_some(
         "Volumes",
-        named().map(|(name, mount)| json!({"Name": name, "Host": {"SourcePath": mount.host}})).collect(),
+        named()
+            .map(|(name, mount)| json!({"Name": name, "Host": {"SourcePath": mount.host}}))
+            .collect(),
     );
     let point = |(name, mount): (String, &crate::model::job_definition::Mount)| json!({"SourceVolume": name, "ContainerPath": mount.container, "ReadOnly": mount.read_only});
     put_some("MountPoints", named().map(point).collect());
@@ -226,8 +255,16 @@ fn container(wanted: &JobDefinition, arns: &BTreeMap<String, String>) -> Value {
 fn rule(rule: &RetryRule) -> Value {
     let RetryRule { action, on_status_reason, on_exit_code, on_reason } = rule;
     let mut fields = Map::from_iter([("Action".to_owned(), json!(action))]);
-    let patterns = [("OnStatusReason", on_status_reason), ("OnExitCode", on_exit_code), ("OnReason", on_reason)];
-    fields.extend(patterns.into_iter().filter_map(|(key, it)| it.as_ref().map(|it| (key.to_owned(), json!(it)))));
+    let patterns = [
+        ("OnStatusReason", on_status_reason),
+        ("OnExitCode", on_exit_code),
+        ("OnReason", on_reason),
+    ];
+    fields.extend(
+        patterns
+            .into_iter()
+            .filter_map(|(key, it)| it.as_ref().map(|it| (key.to_owned(), json!(it)))),
+    );
     fields.into()
 }
 
@@ -239,12 +276,15 @@ mod tests {
     #[test]
     fn what_is_given_is_not_made_and_stands_by_its_arn() {
         let desired = Desired::new(&settings(""));
-        let arns =
-            BTreeMap::from([("BatchServiceRole".to_owned(), "arn:aws:iam::1:role/x/BatchServiceRole".to_owned())]);
+        let arns = BTreeMap::from([(
+            "BatchServiceRole".to_owned(),
+            "arn:aws:iam::1:role/x/BatchServiceRole".to_owned(),
+        )]);
         let template = cloudformation(&desired, &arns);
         let resources = template["Resources"].as_object().expect("resources");
         let ids: BTreeSet<_> = resources.keys().map(String::as_str).collect();
-        let wanted = ["ComputeEnvironment", "JobHelloWorld", "JobQueue", "ScheduleGroup", "SchedulerRole"];
+        let wanted =
+            ["ComputeEnvironment", "JobHelloWorld", "JobQueue", "ScheduleGroup", "SchedulerRole"];
         assert_eq!(ids, BTreeSet::from(wanted));
         let role = &resources["ComputeEnvironment"]["Properties"]["ServiceRole"];
         assert_eq!(role, "arn:aws:iam::1:role/x/BatchServiceRole");
@@ -254,7 +294,12 @@ mod tests {
     #[test]
     fn names_that_differ_in_their_dashes_alone_keep_ids_of_their_own() {
         let named = |name: &str| JobDefinition { name: name.to_owned(), ..hello_world() };
-        let ids = logical_ids(&[named("align-reads"), named("align_reads"), named("alignReads"), named("2-x")]);
+        let ids = logical_ids(&[
+            named("align-reads"),
+            named("align_reads"),
+            named("alignReads"),
+            named("2-x"),
+        ]);
         assert_eq!(ids, ["JobAlignReads", "JobAlignReadsNumber2", "JobAlignReadsNumber3", "Job2X"]);
     }
 
@@ -262,9 +307,11 @@ mod tests {
     #[test]
     fn a_jobs_own_braces_stay_as_they_are() {
         let mut desired = Desired::new(&settings(""));
-        desired.definitions[0].command = vec!["echo".to_owned(), "${AWS::Region} {account}".to_owned()];
+        desired.definitions[0].command =
+            vec!["echo".to_owned(), "${AWS::Region} {account}".to_owned()];
         let template = cloudformation(&desired, &BTreeMap::new());
-        let command = &template["Resources"]["JobHelloWorld"]["Properties"]["ContainerProperties"]["Command"];
+        let command =
+            &template["Resources"]["JobHelloWorld"]["Properties"]["ContainerProperties"]["Command"];
         assert_eq!(*command, json!(["echo", "${AWS::Region} {account}"]));
     }
 }

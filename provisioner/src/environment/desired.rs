@@ -78,30 +78,38 @@ impl Desired {
     #[must_use]
     pub(crate) fn new(settings: &Settings) -> Self {
         let environment = settings.environment.name.clone();
-        let choice = |given: &Option<String>, made: String| given.clone().map_or(Choice::Made(made), Choice::Existing);
+        let choice = |given: &Option<String>, made: String| {
+            given.clone().map_or(Choice::Made(made), Choice::Existing)
+        };
         let mut tags = settings.environment.tags.clone();
         tags.insert(tag::ENVIRONMENT.to_owned(), environment.clone());
         Self {
-            service_role: choice(&settings.environment.service_role, names::service_role(&environment)),
+            service_role: choice(
+                &settings.environment.service_role,
+                names::service_role(&environment),
+            ),
             queue: settings.environment.queue.clone(),
             priority: settings.environment.queue_priority,
             definitions: settings.job_definitions.clone(),
             profile: choice(&settings.block.instance_profile, names::instance_role(&environment)),
             scheduler: settings.environment.schedules.then(|| Scheduler {
                 group: names::schedule_group(&environment),
-                role: choice(&settings.environment.scheduler_role, names::scheduler_role(&environment)),
+                role: choice(
+                    &settings.environment.scheduler_role,
+                    names::scheduler_role(&environment),
+                ),
             }),
             object: match &settings.agent.from {
                 AgentFrom::S3 { object, .. } => Some(object.clone()),
                 AgentFrom::Ami | AgentFrom::Url { .. } => None,
             },
-            capacity_blocks: settings.block.sources.contains(&Source::CapacityBlock).then(|| {
-                match (&settings.block.capacity_block, settings.block.max_cost) {
+            capacity_blocks: settings.block.sources.contains(&Source::CapacityBlock).then(
+                || match (&settings.block.capacity_block, settings.block.max_cost) {
                     (_, None) => Buys::No,
                     (Some(id), Some(_)) => Buys::ExtensionsOf(id.clone()),
                     (None, Some(_)) => Buys::Yes,
-                }
-            }),
+                },
+            ),
             tags,
             environment,
         }

@@ -1,4 +1,5 @@
-//! What stands around blocks: the wanted resources, what is there, the plan, and how it is carried out.
+//! What stands around blocks: the wanted resources, what is there, the plan, and how it is carried
+//! out.
 
 pub(crate) mod apply;
 pub(crate) mod cloudformation;

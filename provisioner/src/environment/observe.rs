@@ -70,7 +70,9 @@ pub(crate) async fn observe(aws: &Aws, desired: &Desired) -> Result<Observed> {
             observed.definitions.insert(wanted.name.clone(), newest);
         }
         if let Some(role) = wanted.job_role.as_ref().filter(|role| !role.starts_with("arn:")) {
-            observed.job_roles.insert(role.clone(), given_role(aws, "job role", role, "job-role").await?.arn);
+            observed
+                .job_roles
+                .insert(role.clone(), given_role(aws, "job role", role, "job-role").await?.arn);
         }
     }
     if let (Choice::Made(name), Some(_)) = (&desired.service_role, &observed.service_role) {
@@ -82,7 +84,10 @@ pub(crate) async fn observe(aws: &Aws, desired: &Desired) -> Result<Observed> {
             None => return Err(not_there("instance profile", name, "[block] instance-profile")),
             Some(profile) if profile.roles.is_empty() => {
                 return Err(Error::state(
-                    format!("instance profile {name} has no role: its instances could not join a cluster"),
+                    format!(
+                        "instance profile {name} has no role: its instances could not join a \
+                         cluster"
+                    ),
                     "add a role to it, or leave [block] instance-profile out and one is made",
                 ));
             }
@@ -101,7 +106,11 @@ pub(crate) async fn observe(aws: &Aws, desired: &Desired) -> Result<Observed> {
     Ok(observed)
 }
 
-async fn observe_scheduler(aws: &Aws, scheduler: &Scheduler, observed: &mut Observed) -> Result<()> {
+async fn observe_scheduler(
+    aws: &Aws,
+    scheduler: &Scheduler,
+    observed: &mut Observed,
+) -> Result<()> {
     observed.schedule_group = aws.scheduler.group(&scheduler.group).await?;
     match &scheduler.role {
         Choice::Existing(arn) if arn.starts_with("arn:") => {}
@@ -123,7 +132,9 @@ async fn service_role(aws: &Aws, choice: &Choice) -> Result<Option<Role>> {
         Choice::Existing(arn) if arn.starts_with("arn:") => {
             Ok(Some(Role { arn: arn.clone(), tags: BTreeMap::new() }))
         }
-        Choice::Existing(name) => given_role(aws, "service role", name, "[environment] service-role").await.map(Some),
+        Choice::Existing(name) => {
+            given_role(aws, "service role", name, "[environment] service-role").await.map(Some)
+        }
         Choice::Made(name) => aws.iam.role(name).await,
     }
 }
@@ -139,20 +150,25 @@ pub(crate) async fn given_role(aws: &Aws, what: &str, name: &str, key: &str) -> 
 fn not_there(what: &str, name: &str, key: &str) -> Error {
     Error::state(
         format!("{what} {name} is not there"),
-        format!("create it, or change {key} in spotblock.toml (left out, one that fits is made where it can be)"),
+        format!(
+            "create it, or change {key} in spotblock.toml (left out, one that fits is made where \
+             it can be)"
+        ),
     )
 }
 
-/// Looks at where a new block would be launched: the image, and whether subnets, zone and security groups agree.
+/// Looks at where a new block would be launched: the image, and whether subnets, zone and security
+/// groups agree.
 ///
 /// # Errors
 /// When a call fails, or they disagree.
 pub(crate) async fn site(aws: &Aws, settings: &Settings) -> Result<Site> {
     let block = &settings.block;
     let subnets = aws.ec2.subnets(&block.subnets).await?;
-    if let (Some(zone), Some(other)) =
-        (&block.zone, subnets.iter().find(|subnet| block.zone.as_ref().is_some_and(|zone| *zone != subnet.zone)))
-    {
+    if let (Some(zone), Some(other)) = (
+        &block.zone,
+        subnets.iter().find(|subnet| block.zone.as_ref().is_some_and(|zone| *zone != subnet.zone)),
+    ) {
         return Err(Error::usage(
             format!("[block] zone is {zone}, but subnet {} is in {}", other.id, other.zone),
             "leave zone out, or give subnets of that zone",
@@ -163,7 +179,10 @@ pub(crate) async fn site(aws: &Aws, settings: &Settings) -> Result<Site> {
         if let Some(group) = groups.iter().find(|group| group.vpc != subnet.vpc) {
             let (id, vpc) = (&group.id, &group.vpc);
             return Err(Error::usage(
-                format!("security group {id} is in {vpc}, but subnet {} is in {}", subnet.id, subnet.vpc),
+                format!(
+                    "security group {id} is in {vpc}, but subnet {} is in {}",
+                    subnet.id, subnet.vpc
+                ),
                 "give security groups and subnets of one VPC",
             ));
         }

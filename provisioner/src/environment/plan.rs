@@ -119,8 +119,11 @@ impl Plan {
 /// The steps around a block.
 #[must_use]
 pub(crate) fn environment(desired: &Desired, observed: &Observed) -> Plan {
-    let mut steps =
-        vec![service_role(desired, observed), compute_environment(desired, observed), queue(desired, observed)];
+    let mut steps = vec![
+        service_role(desired, observed),
+        compute_environment(desired, observed),
+        queue(desired, observed),
+    ];
     steps.extend(desired.definitions.iter().map(|wanted| definition(wanted, observed)));
     steps.push(profile(desired, observed));
     if let Some(wanted) = &desired.scheduler {
@@ -130,7 +133,8 @@ pub(crate) fn environment(desired: &Desired, observed: &Observed) -> Plan {
     Plan { steps }
 }
 
-/// The step of the block itself: `live` is the record of the one that goes on, `next` the name of the next one's.
+/// The step of the block itself: `live` is the record of the one that goes on, `next` the name of
+/// the next one's.
 #[must_use]
 pub(crate) fn block(live: Option<&str>, next: &str) -> Step {
     match live {
@@ -144,7 +148,9 @@ impl Step {
     #[must_use]
     pub(crate) fn too_dear(self, refusal: Option<(String, String)>) -> Self {
         match refusal {
-            Some((why, next)) => Self { verdict: refuse(why, next), action: Action::Nothing, ..self },
+            Some((why, next)) => {
+                Self { verdict: refuse(why, next), action: Action::Nothing, ..self }
+            }
             None => self,
         }
     }
@@ -181,7 +187,9 @@ fn service_role(desired: &Desired, observed: &Observed) -> Step {
 fn compute_environment(desired: &Desired, observed: &Observed) -> Step {
     const KIND: &str = "compute environment";
     let step = |verdict, action| Step::new(1, KIND, &desired.environment, verdict, action);
-    let Some(has) = &observed.environment else { return step(Verdict::Create, Action::CreateEnvironment) };
+    let Some(has) = &observed.environment else {
+        return step(Verdict::Create, Action::CreateEnvironment);
+    };
     if let Some(refusal) = unusable(has) {
         return step(refusal, Action::Nothing);
     }
@@ -198,7 +206,10 @@ fn compute_environment(desired: &Desired, observed: &Observed) -> Step {
         return Step::keep(1, KIND, &desired.environment);
     }
     if !desired.marks().are_on(&has.tags) {
-        let fields: Vec<_> = changes.iter().map(|it| format!("{} is {}, not {}", it.field, it.from, it.to)).collect();
+        let fields: Vec<_> = changes
+            .iter()
+            .map(|it| format!("{} is {}, not {}", it.field, it.from, it.to))
+            .collect();
         let next = "change it by hand, or give another [environment] name";
         return step(
             refuse(format!("was not made by spotblock, and its {}", fields.join(", its ")), next),
@@ -216,11 +227,13 @@ fn unusable(has: &ComputeEnvironment) -> Option<Verdict> {
     match has.status.as_str() {
         "INVALID" => Some(refuse(
             format!("is INVALID: {}", has.reason),
-            "repair what Batch names, or remove it with `spotblock down --all` and run `spotblock up` again",
+            "repair what Batch names, or remove it with `spotblock down --all` and run \
+             `spotblock up` again",
         )),
-        "DELETING" => {
-            Some(refuse("is being deleted", "run the same command again when it is gone, in a minute or two"))
-        }
+        "DELETING" => Some(refuse(
+            "is being deleted",
+            "run the same command again when it is gone, in a minute or two",
+        )),
         _ => None,
     }
 }
@@ -243,7 +256,10 @@ fn queue(desired: &Desired, observed: &Observed) -> Step {
         return Step::keep(2, KIND, &desired.queue);
     }
     if !desired.marks().are_on(&has.tags) {
-        let fields: Vec<_> = changes.iter().map(|it| format!("{} is {}, not {}", it.field, it.from, it.to)).collect();
+        let fields: Vec<_> = changes
+            .iter()
+            .map(|it| format!("{} is {}, not {}", it.field, it.from, it.to))
+            .collect();
         let next = "change it by hand, or give another queue in [environment]";
         return step(
             refuse(format!("was not made by spotblock, and its {}", fields.join(", its ")), next),
@@ -256,17 +272,22 @@ fn queue(desired: &Desired, observed: &Observed) -> Step {
 fn unusable_queue(has: &Queue, desired: &Desired) -> Option<Verdict> {
     if has.environments != [desired.environment.clone()] {
         let bound = has.environments.join(", ");
-        let next = "give another queue in [environment], or bind it to this compute environment alone by hand";
-        return Some(refuse(format!("is bound to {bound}, not to {} alone", desired.environment), next));
+        let next = "give another queue in [environment], or bind it to this compute environment \
+                    alone by hand";
+        return Some(refuse(
+            format!("is bound to {bound}, not to {} alone", desired.environment),
+            next,
+        ));
     }
     match has.status.as_str() {
         "INVALID" => {
             let next = "repair what Batch names, or remove it with `spotblock down --all`";
             Some(refuse(format!("is INVALID: {}", has.reason), next))
         }
-        "DELETING" => {
-            Some(refuse("is being deleted", "run the same command again when it is gone, in a minute or two"))
-        }
+        "DELETING" => Some(refuse(
+            "is being deleted",
+            "run the same command again when it is gone, in a minute or two",
+        )),
         _ => None,
     }
 }
@@ -285,7 +306,13 @@ fn definition(wanted: &JobDefinition, observed: &Observed) -> Step {
             if changes.is_empty() {
                 Step::keep(3, KIND, &name)
             } else {
-                Step::new(3, KIND, &name, Verdict::Change { changes }, Action::Register(Box::new(wanted)))
+                Step::new(
+                    3,
+                    KIND,
+                    &name,
+                    Verdict::Change { changes },
+                    Action::Register(Box::new(wanted)),
+                )
             }
         }
     }
@@ -305,7 +332,13 @@ fn profile(desired: &Desired, observed: &Observed) -> Step {
     let fits = profile.roles == [name.clone()] || desired.marks().are_on(&profile.tags);
     if !desired.marks().are_on(&role.tags) || !fits {
         let next = "name it in [block] instance-profile if it is to be used";
-        return Step::new(4, KIND, name, refuse("is there, but was not made by spotblock", next), Action::Nothing);
+        return Step::new(
+            4,
+            KIND,
+            name,
+            refuse("is there, but was not made by spotblock", next),
+            Action::Nothing,
+        );
     }
     let mut changes = Vec::new();
     if profile.roles != [name.clone()] {
@@ -329,12 +362,14 @@ fn schedule_group(desired: &Desired, wanted: &Scheduler, observed: &Observed) ->
     match &observed.schedule_group {
         None => step(Verdict::Create, Action::ScheduleGroup(wanted.group.clone())),
         Some(group) if !desired.marks().are_on(&group.tags) => {
-            let next = "give another [environment] name, or do without with [environment] schedules = false";
+            let next = "give another [environment] name, or do without with [environment] \
+                        schedules = false";
             step(refuse("is there, but was not made by spotblock", next), Action::Nothing)
         }
-        Some(group) if !group.active => {
-            step(refuse("is being deleted", "run the same command again when it is gone, in a minute"), Action::Nothing)
-        }
+        Some(group) if !group.active => step(
+            refuse("is being deleted", "run the same command again when it is gone, in a minute"),
+            Action::Nothing,
+        ),
         Some(_) => Step::keep(4, KIND, &wanted.group),
     }
 }
@@ -346,10 +381,18 @@ fn scheduler_role(desired: &Desired, wanted: &Scheduler, observed: &Observed) ->
         Choice::Made(name) => name,
     };
     let action = Action::SchedulerRole(name.clone());
-    let Some(role) = &observed.scheduler_role else { return Step::new(4, KIND, name, Verdict::Create, action) };
+    let Some(role) = &observed.scheduler_role else {
+        return Step::new(4, KIND, name, Verdict::Create, action);
+    };
     if !desired.marks().are_on(&role.tags) {
         let next = "name it in [environment] scheduler-role if it is to be used";
-        return Step::new(4, KIND, name, refuse("is there, but was not made by spotblock", next), Action::Nothing);
+        return Step::new(
+            4,
+            KIND,
+            name,
+            refuse("is there, but was not made by spotblock", next),
+            Action::Nothing,
+        );
     }
     // The partition and the account are in the role's own ARN.
     let partition = role.arn.split(':').nth(1).unwrap_or_default();

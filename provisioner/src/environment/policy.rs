@@ -1,5 +1,5 @@
-//! The policies of the roles that are made: as little as the agent and the ECS agent need, since every job on the
-//! instance can use them too.
+//! The policies of the roles that are made: as little as the agent and the ECS agent need, since
+//! every job on the instance can use them too.
 
 use node_contract::names::tag;
 use serde_json::{Value, json};
@@ -15,7 +15,8 @@ pub(crate) fn trust(service: &str) -> Value {
     })
 }
 
-/// Who may assume the scheduler's role: EventBridge Scheduler, for schedules of this group of this account.
+/// Who may assume the scheduler's role: EventBridge Scheduler, for schedules of this group of this
+/// account.
 #[must_use]
 pub(crate) fn trust_schedules(partition: &str, account: &str, group: &str) -> Value {
     let mut trust = trust("scheduler.amazonaws.com");
@@ -26,7 +27,8 @@ pub(crate) fn trust_schedules(partition: &str, account: &str, group: &str) -> Va
     trust
 }
 
-/// The scheduler's role: it ends instances and fleets that carry the environment's mark, and can do nothing else.
+/// The scheduler's role: it ends instances and fleets that carry the environment's mark, and can do
+/// nothing else.
 #[must_use]
 pub(crate) fn scheduler(partition: &str, account: &str, environment: &str) -> Value {
     json!({
@@ -56,10 +58,16 @@ pub(crate) fn batch_service_policy(partition: &str) -> String {
     format!("arn:{partition}:iam::aws:policy/service-role/AWSBatchServiceRole")
 }
 
-/// Patterns of the ARN of the cluster that Batch makes behind an environment, for who can't know it: its name ends in a
-/// UUID, and both forms occur `[V]`. In an ARN's pattern `?` is any one character `[V]`.
+/// Patterns of the ARN of the cluster that Batch makes behind an environment, for who can't know
+/// it: its name ends in a UUID, and both forms occur `[V]`. In an ARN's pattern `?` is any one
+/// character `[V]`.
 #[must_use]
-pub(crate) fn clusters(partition: &str, region: &str, account: &str, environment: &str) -> [String; 2] {
+pub(crate) fn clusters(
+    partition: &str,
+    region: &str,
+    account: &str,
+    environment: &str,
+) -> [String; 2] {
     let uuid = [8, 4, 4, 4, 12].map(|length| "?".repeat(length)).join("-");
     [format!("AWSBatch-{environment}-{uuid}"), format!("{environment}_Batch_{uuid}")]
         .map(|name| format!("arn:{partition}:ecs:{region}:{account}:cluster/{name}"))
@@ -67,12 +75,19 @@ pub(crate) fn clusters(partition: &str, region: &str, account: &str, environment
 
 /// Whether such a pattern covers this ARN.
 fn covers(pattern: &str, arn: &str) -> bool {
-    pattern.len() == arn.len() && pattern.bytes().zip(arn.bytes()).all(|(wanted, is)| wanted == b'?' || wanted == is)
+    pattern.len() == arn.len()
+        && pattern.bytes().zip(arn.bytes()).all(|(wanted, is)| wanted == b'?' || wanted == is)
 }
 
-/// Whether a policy is the instance role's: the one for this cluster, or the one for patterns that cover it.
+/// Whether a policy is the instance role's: the one for this cluster, or the one for patterns that
+/// cover it.
 #[must_use]
-pub(crate) fn is_instance(policy: &Value, environment: &str, cluster: &str, object: Option<&str>) -> bool {
+pub(crate) fn is_instance(
+    policy: &Value,
+    environment: &str,
+    cluster: &str,
+    object: Option<&str>,
+) -> bool {
     let mut parts = cluster.split(':').skip(1);
     let (partition, region) = (parts.next().unwrap_or_default(), parts.nth(1).unwrap_or_default());
     let patterns = clusters(partition, region, account(cluster), environment);
@@ -80,9 +95,10 @@ pub(crate) fn is_instance(policy: &Value, environment: &str, cluster: &str, obje
     *policy == instance(&[cluster], object) || covered && *policy == instance(&patterns, object)
 }
 
-/// The instance role's policy: what AmazonEC2ContainerServiceforEC2Role gives the ECS agent, held to the cluster where
-/// ECS can (without ecs:CreateCluster: the cluster is Batch's), and what `spotblock-agent` does on top. Where it comes from
-/// S3, its `object` there (bucket and key) can be read.
+/// The instance role's policy: what AmazonEC2ContainerServiceforEC2Role gives the ECS agent, held
+/// to the cluster where ECS can (without ecs:CreateCluster: the cluster is Batch's), and what
+/// `spotblock-agent` does on top. Where it comes from S3, its `object` there (bucket and key) can
+/// be read.
 #[must_use]
 pub(crate) fn instance<S: AsRef<str>>(clusters: &[S], object: Option<&str>) -> Value {
     let first = clusters.first().map(AsRef::as_ref).unwrap_or_default();
@@ -176,23 +192,28 @@ mod tests {
         );
     }
 
-    /// Catches: a right that reaches beyond the cluster, which every job on the instance would have as well.
+    /// Catches: a right that reaches beyond the cluster, which every job on the instance would have
+    /// as well.
     #[test]
     fn nothing_that_changes_ecs_reaches_beyond_the_cluster() {
         let cluster = "arn:aws:ecs:us-east-1:123456789012:cluster/c";
         let policy = instance(&[cluster], None);
         for statement in policy["Statement"].as_array().expect("statements") {
-            let held =
-                statement["Resource"] == cluster || statement["Condition"]["ArnEquals"]["ecs:cluster"] == cluster;
+            let held = statement["Resource"] == cluster
+                || statement["Condition"]["ArnEquals"]["ecs:cluster"] == cluster;
             for action in statement["Action"].as_array().expect("actions") {
                 let action = action.as_str().expect("a name");
-                assert!(held || !action.starts_with("ecs:") || action == "ecs:DiscoverPollEndpoint", "{action}");
+                assert!(
+                    held || !action.starts_with("ecs:") || action == "ecs:DiscoverPollEndpoint",
+                    "{action}"
+                );
                 assert!(!action.contains('*') && !action.starts_with("iam:"), "{action}");
             }
         }
     }
 
-    /// Catches: a schedule's role that could end somebody else's instances, or be taken for somebody else's schedule.
+    /// Catches: a schedule's role that could end somebody else's instances, or be taken for
+    /// somebody else's schedule.
     #[test]
     fn the_schedulers_role_ends_what_carries_the_mark_and_nothing_else() {
         let policy = scheduler("aws", "123456789012", "blocks");
@@ -205,7 +226,10 @@ mod tests {
         );
         let trust = trust_schedules("aws", "123456789012", "spotblock-blocks");
         assert_eq!(trust["Statement"][0]["Principal"]["Service"], "scheduler.amazonaws.com");
-        assert_eq!(trust["Statement"][0]["Condition"]["StringEquals"]["aws:SourceAccount"], "123456789012");
+        assert_eq!(
+            trust["Statement"][0]["Condition"]["StringEquals"]["aws:SourceAccount"],
+            "123456789012"
+        );
         assert_eq!(account("arn:aws:ecs:us-east-1:123456789012:cluster/c"), "123456789012");
     }
 }

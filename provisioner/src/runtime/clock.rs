@@ -1,5 +1,5 @@
-//! The only reader of clocks. Both the time and the sleep are the ones the SDK clients are given, so that a simulation
-//! can put the whole program on simulated time.
+//! The only reader of clocks. Both the time and the sleep are the ones the SDK clients are given,
+//! so that a simulation can put the whole program on simulated time.
 
 use std::time::Duration;
 
@@ -20,7 +20,11 @@ pub(crate) struct Clock {
 impl Clock {
     /// A clock on these, whose sleeps end for ever when the brake is pulled.
     #[must_use]
-    pub(crate) fn new(time: SharedTimeSource, sleep: SharedAsyncSleep, interrupt: Interrupt) -> Self {
+    pub(crate) fn new(
+        time: SharedTimeSource,
+        sleep: SharedAsyncSleep,
+        interrupt: Interrupt,
+    ) -> Self {
         Self { time, sleep, interrupt }
     }
 
@@ -30,13 +34,15 @@ impl Clock {
         self.interrupt.is_requested()
     }
 
-    /// The time now. A clock outside of what a timestamp can hold (years -9999 to 9999) counts as its minimum.
+    /// The time now. A clock outside of what a timestamp can hold (years -9999 to 9999) counts as
+    /// its minimum.
     #[must_use]
     pub(crate) fn now(&self) -> Timestamp {
         Timestamp::try_from(self.time.now()).unwrap_or(Timestamp::MIN)
     }
 
-    /// Waits for what is no work that could be lost, such as a user's answer: the brake ends it at once.
+    /// Waits for what is no work that could be lost, such as a user's answer: the brake ends it at
+    /// once.
     pub(crate) async fn unless_stopped<T>(&self, wait: impl Future<Output = T>) -> T {
         tokio::select! {
             outcome = wait => outcome,
@@ -44,7 +50,8 @@ impl Clock {
         }
     }
 
-    /// The outcome, or none once the user wants to stop: for what ends by that as it is meant to, such as a watch.
+    /// The outcome, or none once the user wants to stop: for what ends by that as it is meant to,
+    /// such as a watch.
     pub(crate) async fn until_stopped<T>(&self, watch: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             // Before the watch's own waits, which would halt.

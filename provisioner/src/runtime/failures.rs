@@ -1,5 +1,6 @@
-//! What went wrong while the rest went on. Of what ends things, one call that AWS denies must keep nothing else alive:
-//! the failure is noted, what else there is is ended, and then the run fails with it.
+//! What went wrong while the rest went on. Of what ends things, one call that AWS denies must keep
+//! nothing else alive: the failure is noted, what else there is is ended, and then the run fails
+//! with it.
 
 use std::collections::BTreeSet;
 
@@ -14,8 +15,8 @@ pub(crate) struct Failures {
 }
 
 impl Failures {
-    /// Notes a failure, each call's once, and what may be left by it. The user is told at once, for what follows can take
-    /// minutes.
+    /// Notes a failure, each call's once, and what may be left by it. The user is told at once, for
+    /// what follows can take minutes.
     ///
     /// # Errors
     /// The failure itself, where every other call would fail like it.
@@ -35,7 +36,12 @@ impl Failures {
     ///
     /// # Errors
     /// As [`Self::note`].
-    pub(crate) fn ok_or_note<T>(&mut self, ui: &Ui, result: Result<T>, left: impl Into<String>) -> Result<Option<T>> {
+    pub(crate) fn ok_or_note<T>(
+        &mut self,
+        ui: &Ui,
+        result: Result<T>,
+        left: impl Into<String>,
+    ) -> Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(error) => self.note(ui, error, left).map(|()| None),
@@ -46,7 +52,11 @@ impl Failures {
     ///
     /// # Errors
     /// As [`Self::note`].
-    pub(crate) fn note_all<T: Into<String>>(&mut self, ui: &Ui, failures: impl IntoIterator<Item = (T, Error)>) -> Result<()> {
+    pub(crate) fn note_all<T: Into<String>>(
+        &mut self,
+        ui: &Ui,
+        failures: impl IntoIterator<Item = (T, Error)>,
+    ) -> Result<()> {
         failures.into_iter().try_for_each(|(left, error)| self.note(ui, error, left))
     }
 
@@ -72,7 +82,10 @@ impl Failures {
         let left: Vec<String> = self.left.into_iter().collect();
         Err(Error::unfinished(
             self.failed,
-            format!("not everything could be looked at and ended. There may be left: {}", left.join("; ")),
+            format!(
+                "not everything could be looked at and ended. There may be left: {}",
+                left.join("; ")
+            ),
             next.to_owned(),
         ))
     }
@@ -92,8 +105,10 @@ mod tests {
     use crate::model::error::{AwsError, AwsErrorKind};
 
     fn failure(action: &'static str, resource: &str, kind: AwsErrorKind) -> Error {
-        let (resource, message, request_id) = (resource.to_owned(), String::new(), Some("r-1".to_owned()));
-        Box::new(AwsError { action, resource, kind, code: Some("X".into()), message, request_id }).into()
+        let (resource, message, request_id) =
+            (resource.to_owned(), String::new(), Some("r-1".to_owned()));
+        Box::new(AwsError { action, resource, kind, code: Some("X".into()), message, request_id })
+            .into()
     }
 
     /// Catches: a denial told once for each of a hundred blocks, and one that is told of nobody.
@@ -101,7 +116,9 @@ mod tests {
     fn each_calls_failure_is_told_once_and_all_that_may_be_left() {
         let (ui, mut failures) = (Ui::silent(), Failures::default());
         for (action, block) in [("ec2:A", "sb-1"), ("ec2:A", "sb-2"), ("ec2:B", "sb-1")] {
-            failures.note(&ui, failure(action, block, AwsErrorKind::Denied), block).expect("it goes on");
+            failures
+                .note(&ui, failure(action, block, AwsErrorKind::Denied), block)
+                .expect("it goes on");
         }
         let error = failures.into_result("again").expect_err("it failed");
         assert_eq!(error.failures().len(), 2);
@@ -112,7 +129,9 @@ mod tests {
     /// Catches: minutes of calls with credentials that have expired.
     #[test]
     fn what_every_call_would_meet_ends_the_run() {
-        for kind in [AwsErrorKind::Expired, AwsErrorKind::BadCredentials, AwsErrorKind::NoCredentials] {
+        for kind in
+            [AwsErrorKind::Expired, AwsErrorKind::BadCredentials, AwsErrorKind::NoCredentials]
+        {
             let error = Failures::default().note(&Ui::silent(), failure("ec2:A", "x", kind), "all");
             assert!(error.expect_err("at once").is_aws(kind));
         }

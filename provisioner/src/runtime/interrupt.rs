@@ -1,14 +1,16 @@
 //! Ctrl-C, once: whatever is in flight may finish, and nothing new begins.
 //!
-//! The brake stands where a run touches the outside, before each HTTP request and in each wait of its own. Once it is
-//! pulled, the next of these does not begin: it says that the run has halted, and never returns.
+//! The brake stands where a run touches the outside, before each HTTP request and in each wait of
+//! its own. Once it is pulled, the next of these does not begin: it says that the run has halted,
+//! and never returns.
 
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_smithy_runtime_api::client::http::{
-    HttpClient as _, HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
+    HttpClient as _, HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector,
+    http_client_fn,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use tokio::sync::Notify;

@@ -1,5 +1,5 @@
-//! Bounded waits: they start at one second, back off to fifteen with jitter, survive single failures, and say what
-//! they wait for.
+//! Bounded waits: they start at one second, back off to fifteen with jitter, survive single
+//! failures, and say what they wait for.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -65,15 +65,23 @@ impl Waits {
         base.mul_f64(0.8 + 0.4 * self.rng.borrow_mut().f64())
     }
 
-    /// Looks until the thing is there. A look that fails in a way that may pass is another "not yet".
+    /// Looks until the thing is there. A look that fails in a way that may pass is another "not
+    /// yet".
     ///
     /// # Errors
-    /// [`Error::timed_out`] at the bound, with what was seen last; any failure that will not pass, at once.
-    pub(crate) async fn until<T>(&self, ui: &Ui, bound: WaitSpec, look: impl AsyncFnMut() -> Result<Poll<T>>) -> Result<T> {
+    /// [`Error::timed_out`] at the bound, with what was seen last; any failure that will not pass,
+    /// at once.
+    pub(crate) async fn until<T>(
+        &self,
+        ui: &Ui,
+        bound: WaitSpec,
+        look: impl AsyncFnMut() -> Result<Poll<T>>,
+    ) -> Result<T> {
         self.until_all(ui, bound, 1, look).await
     }
 
-    /// The same for `count` things, whose looks cost the more calls the more there are: the pauses begin longer.
+    /// The same for `count` things, whose looks cost the more calls the more there are: the pauses
+    /// begin longer.
     ///
     /// # Errors
     /// As [`Self::until`].
@@ -166,11 +174,16 @@ mod tests {
         let done = waits
             .until(&Ui::silent(), bound(), async || {
                 looks.set(looks.get() + 1);
-                if looks.get() < 3 { Err(failure(AwsErrorKind::Throttled)) } else { Ok(Poll::Done(looks.get())) }
+                if looks.get() < 3 {
+                    Err(failure(AwsErrorKind::Throttled))
+                } else {
+                    Ok(Poll::Done(looks.get()))
+                }
             })
             .await;
         assert_eq!(done.expect("it came"), 3);
-        let denied: Result<()> = waits.until(&Ui::silent(), bound(), async || Err(failure(AwsErrorKind::Denied))).await;
+        let denied: Result<()> =
+            waits.until(&Ui::silent(), bound(), async || Err(failure(AwsErrorKind::Denied))).await;
         assert!(denied.expect_err("at once").is_aws(AwsErrorKind::Denied));
     }
 }

@@ -7,7 +7,9 @@ use node_contract::{MIN_STOP_LEAD_SECS, Source};
 use toml::Spanned;
 
 use super::raw::{Raw, RawAgent, RawArtifact, RawEnvironment, RawFrom, Scalar};
-use super::{AgentFrom, AgentSettings, BlockSettings, EnvironmentSettings, Settings, jobs, line_of, units};
+use super::{
+    AgentFrom, AgentSettings, BlockSettings, EnvironmentSettings, Settings, jobs, line_of, units,
+};
 use crate::args::BlockFlags;
 use crate::model::error::{Error, Result};
 use crate::model::job_definition::JobDefinition;
@@ -43,7 +45,13 @@ impl<'a> Check<'a> {
     }
 
     /// The flag (or its variable) before the file.
-    pub(super) fn pick<T>(&self, flag: Option<T>, name: &str, key: &str, file: Option<Spanned<T>>) -> Option<Given<T>> {
+    pub(super) fn pick<T>(
+        &self,
+        flag: Option<T>,
+        name: &str,
+        key: &str,
+        file: Option<Spanned<T>>,
+    ) -> Option<Given<T>> {
         match flag {
             Some(value) => Some(Given { value, place: format!("{name} (or its variable)") }),
             None => file.map(|value| self.here(key, value)),
@@ -65,7 +73,11 @@ impl<'a> Check<'a> {
     }
 
     /// The value, or a problem at its place.
-    pub(super) fn take<T>(&mut self, place: &str, result: std::result::Result<T, String>) -> Option<T> {
+    pub(super) fn take<T>(
+        &mut self,
+        place: &str,
+        result: std::result::Result<T, String>,
+    ) -> Option<T> {
         result.map_err(|problem| self.problem(place, problem)).ok()
     }
 
@@ -75,25 +87,36 @@ impl<'a> Check<'a> {
         None
     }
 
-    pub(super) fn settings(mut self, raw: Raw, flags: &BlockFlags, region: Option<&str>) -> Result<Settings> {
-        let tags: Vec<_> = raw.environment.tags.iter().map(|(key, at)| (key.clone(), at.clone())).collect();
+    pub(super) fn settings(
+        mut self,
+        raw: Raw,
+        flags: &BlockFlags,
+        region: Option<&str>,
+    ) -> Result<Settings> {
+        let tags: Vec<_> =
+            raw.environment.tags.iter().map(|(key, at)| (key.clone(), at.clone())).collect();
         let environment = self.environment(raw.environment);
         let definitions = jobs::definitions(&mut self, raw.job_definition);
         let gpus = definitions.iter().any(|job| job.value.gpus > 0);
         let region = region.map(str::to_owned).or(raw.region.map(|region| region.into_inner()));
         let block = self.block(raw.block, flags, gpus, region.as_deref());
-        if block.as_ref().is_some_and(|block| block.sources.iter().any(|source| *source != Source::SpotBlock)) {
+        if block
+            .as_ref()
+            .is_some_and(|block| block.sources.iter().any(|source| *source != Source::SpotBlock))
+        {
             self.tags_in_metadata(tags);
         }
         let agent = self.agent(raw.agent, block.as_ref(), &definitions);
         if let (Some(block), Some(agent)) = (&block, &agent) {
             jobs::fit(&mut self, &definitions, block, agent);
         }
-        let job_definitions: Vec<JobDefinition> = definitions.into_iter().map(|job| job.value).collect();
+        let job_definitions: Vec<JobDefinition> =
+            definitions.into_iter().map(|job| job.value).collect();
         match (environment, block, agent) {
             (Some(environment), Some(block), Some(agent)) if self.problems.is_empty() => {
                 let warnings = self.warnings;
-                let settings = Settings { region, environment, job_definitions, block, agent, warnings };
+                let settings =
+                    Settings { region, environment, job_definitions, block, agent, warnings };
                 Ok(settings)
             }
             _ => Err(Error::settings(&self.problems)),
@@ -140,23 +163,36 @@ impl<'a> Check<'a> {
     fn tag(&mut self, key: String, value: Spanned<String>) -> (String, String) {
         let value = self.here("[environment] tags", value);
         if ["aws:", "spotblock:"].iter().any(|prefix| key.to_lowercase().starts_with(prefix)) {
-            self.problem(&value.place, format!("{key:?}: tags that begin with `aws:` or `spotblock:` are not yours"));
+            self.problem(
+                &value.place,
+                format!("{key:?}: tags that begin with `aws:` or `spotblock:` are not yours"),
+            );
         }
         if key.is_empty() || key.chars().count() > 128 || value.value.chars().count() > 256 {
-            self.problem(&value.place, format!("{key:?}: a key has 1 to 128 characters, a value up to 256"));
+            self.problem(
+                &value.place,
+                format!("{key:?}: a key has 1 to 128 characters, a value up to 256"),
+            );
         }
         (key, value.value)
     }
 
-    /// Every source but spot blocks shows an instance its tags in its metadata, and EC2 launches none whose keys don't
-    /// fit into a path there `[A]`.
+    /// Every source but spot blocks shows an instance its tags in its metadata, and EC2 launches
+    /// none whose keys don't fit into a path there `[A]`.
     fn tags_in_metadata(&mut self, tags: Vec<(String, Spanned<String>)>) {
-        let fits = |key: &str| key.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-=.,_:@".contains(&b));
-        for (key, at) in tags.into_iter().filter(|(key, _)| !fits(key) || [".", "..", "_index"].contains(&key.as_str()))
+        let fits =
+            |key: &str| key.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-=.,_:@".contains(&b));
+        for (key, at) in tags
+            .into_iter()
+            .filter(|(key, _)| !fits(key) || [".", "..", "_index"].contains(&key.as_str()))
         {
             let place = self.here("[environment] tags", at).place;
-            let rule = "letters without accents, digits, and + - = . , _ : @, and is not `.`, `..` or `_index`";
-            self.problem(&place, format!("{key:?}: a tag that instances read in their metadata has a key of {rule}"));
+            let rule = "letters without accents, digits, and + - = . , _ : @, and is not `.`, \
+                        `..` or `_index`";
+            self.problem(
+                &place,
+                format!("{key:?}: a tag that instances read in their metadata has a key of {rule}"),
+            );
         }
     }
 
@@ -183,25 +219,35 @@ impl<'a> Check<'a> {
                 format!("{stop_lead:#} is under {floor:#}: ECS could not report the stopped jobs"),
             );
         }
-        let drain_lead_auto =
-            drain.as_ref().is_some_and(|lead| matches!(&lead.value, Scalar::Text(it) if it == "auto"));
+        let drain_lead_auto = drain
+            .as_ref()
+            .is_some_and(|lead| matches!(&lead.value, Scalar::Text(it) if it == "auto"));
         let drain_lead = match drain.filter(|_| !drain_lead_auto) {
             None => default_drain_lead(block.duration, stop_lead, jobs),
             Some(lead) => {
                 let given = self.take(&lead.place, units::duration(&lead.value))?;
                 if given < stop_lead {
-                    self.problem(&lead.place, format!("{given:#} is under stop-lead, {stop_lead:#}"));
+                    self.problem(
+                        &lead.place,
+                        format!("{given:#} is under stop-lead, {stop_lead:#}"),
+                    );
                 }
                 if given >= block.duration {
                     let whole = block.duration;
-                    self.problem(&lead.place, format!("{given:#} leaves no time in a block of {whole:#}"));
+                    self.problem(
+                        &lead.place,
+                        format!("{given:#} leaves no time in a block of {whole:#}"),
+                    );
                 }
                 given
             }
         };
         if stop_lead >= block.duration {
             let whole = block.duration;
-            self.problem(&stop_place, format!("{stop_lead:#} leaves no time in a block of {whole:#}"));
+            self.problem(
+                &stop_place,
+                format!("{stop_lead:#} leaves no time in a block of {whole:#}"),
+            );
         }
         Some(AgentSettings { from: from?, drain_lead, drain_lead_auto, stop_lead, extra_user_data })
     }
@@ -212,7 +258,10 @@ impl<'a> Check<'a> {
         match given.value {
             RawFrom::Text(text) if text == "ami" => Some(AgentFrom::Ami),
             RawFrom::Text(text) => {
-                self.problem(&given.place, format!("{text:?} is neither \"ami\" nor {{ url = ..., sha256 = ... }}"));
+                self.problem(
+                    &given.place,
+                    format!("{text:?} is neither \"ami\" nor {{ url = ..., sha256 = ... }}"),
+                );
                 None
             }
             RawFrom::Artifact(artifact) => Some(self.artifact(&given.place, artifact)),
@@ -223,7 +272,10 @@ impl<'a> Check<'a> {
         let RawArtifact { url, s3, endpoint, sha256 } = artifact;
         let sha256 = sha256.unwrap_or_default().to_lowercase();
         if sha256.len() != 64 || !sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            self.problem(place, "sha256 must be the file's 64 hexadecimal digits (`sha256sum FILE`)");
+            self.problem(
+                place,
+                "sha256 must be the file's 64 hexadecimal digits (`sha256sum FILE`)",
+            );
         }
         if s3.is_some() == url.is_some() {
             self.problem(place, "the agent comes from either a `url` or `s3`");
@@ -237,7 +289,10 @@ impl<'a> Check<'a> {
         let Some(s3) = s3 else { return AgentFrom::Url { url: url.unwrap_or_default(), sha256 } };
         let object = s3.strip_prefix("s3://").unwrap_or_default();
         if !is_plain_object(object) {
-            self.problem(place, format!("{s3:?} is not s3://BUCKET/KEY of letters, digits, and - . _ /"));
+            self.problem(
+                place,
+                format!("{s3:?} is not s3://BUCKET/KEY of letters, digits, and - . _ /"),
+            );
         }
         AgentFrom::S3 { object: object.to_owned(), endpoint, sha256 }
     }
@@ -249,7 +304,10 @@ impl<'a> Check<'a> {
             Ok(text) if cloud_init_type(&text).is_some() => Some(text),
             Ok(_) => {
                 let kinds = "`#!`, `#cloud-config` or `#cloud-boothook`";
-                self.problem(&given.place, format!("{} does not begin with {kinds}", path.display()));
+                self.problem(
+                    &given.place,
+                    format!("{} does not begin with {kinds}", path.display()),
+                );
                 None
             }
             Err(error) => {
@@ -267,21 +325,31 @@ fn default_drain_lead(
     jobs: &[Given<JobDefinition>],
 ) -> SignedDuration {
     let longest = jobs.iter().filter_map(|job| job.value.timeout_secs).max();
-    let wanted = longest.map_or(DRAIN_LEAD, |secs| SignedDuration::from_secs(secs.into()).saturating_add(stop_lead));
+    let wanted = longest.map_or(DRAIN_LEAD, |secs| {
+        SignedDuration::from_secs(secs.into()).saturating_add(stop_lead)
+    });
     wanted.min(block.saturating_sub(SignedDuration::from_mins(10))).max(stop_lead)
 }
 
-/// Whether a bucket and a key are signed as they are written: all else would have to be escaped in S3's own way.
+/// Whether a bucket and a key are signed as they are written: all else would have to be escaped in
+/// S3's own way.
 fn is_plain_object(object: &str) -> bool {
     let is_plain = object.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._/".contains(&b));
-    let named = object.split_once('/').is_some_and(|(bucket, key)| !bucket.is_empty() && !key.is_empty());
-    is_plain && named && !object.contains("//") && !object.split('/').any(|part| part == "." || part == "..")
+    let named =
+        object.split_once('/').is_some_and(|(bucket, key)| !bucket.is_empty() && !key.is_empty());
+    is_plain
+        && named
+        && !object.contains("//")
+        && !object.split('/').any(|part| part == "." || part == "..")
 }
 
 /// Whether a URL needs no quoting inside single quotes in a shell script.
 fn is_plain_url(url: &str) -> bool {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     rest.is_some_and(|rest| {
-        !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:/?&=%+@,;!*()#[]$".contains(&b))
+        !rest.is_empty()
+            && rest
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-._~:/?&=%+@,;!*()#[]$".contains(&b))
     })
 }

@@ -20,7 +20,9 @@ pub(crate) fn is_batch_name(name: &str) -> bool {
 }
 
 pub(super) fn name_rule(name: &str) -> String {
-    format!("{name:?} must be 1 to 128 letters, digits, `-` and `_`, and begin with a letter or digit")
+    format!(
+        "{name:?} must be 1 to 128 letters, digits, `-` and `_`, and begin with a letter or digit"
+    )
 }
 
 pub(super) fn definitions(check: &mut Check<'_>, raw: Vec<RawJob>) -> Vec<Given<JobDefinition>> {
@@ -28,7 +30,11 @@ pub(super) fn definitions(check: &mut Check<'_>, raw: Vec<RawJob>) -> Vec<Given<
     raw.into_iter().filter_map(|job| definition(check, job, &mut names)).collect()
 }
 
-fn definition(check: &mut Check<'_>, raw: RawJob, names: &mut BTreeSet<String>) -> Option<Given<JobDefinition>> {
+fn definition(
+    check: &mut Check<'_>,
+    raw: RawJob,
+    names: &mut BTreeSet<String>,
+) -> Option<Given<JobDefinition>> {
     let name = check.here("[[job-definition]] name", raw.name);
     if !is_batch_name(&name.value) {
         check.problem(&name.place, name_rule(&name.value));
@@ -48,12 +54,17 @@ fn definition(check: &mut Check<'_>, raw: RawJob, names: &mut BTreeSet<String>) 
         check.problem(&memory.place, "Batch gives a job at least 4MiB");
     }
     let timeout = raw.timeout.map(|timeout| check.here(&format!("{title} timeout"), timeout));
-    let place = timeout.as_ref().map_or_else(|| name.place.clone(), |timeout| timeout.place.clone());
-    let timeout = timeout.and_then(|timeout| check.take(&timeout.place, units::duration(&timeout.value)));
+    let place =
+        timeout.as_ref().map_or_else(|| name.place.clone(), |timeout| timeout.place.clone());
+    let timeout =
+        timeout.and_then(|timeout| check.take(&timeout.place, units::duration(&timeout.value)));
     if let Some(timeout) = timeout
         && timeout < SHORTEST_TIMEOUT
     {
-        check.problem(&place, format!("{timeout:#} is under {SHORTEST_TIMEOUT:#}, the shortest that Batch takes"));
+        check.problem(
+            &place,
+            format!("{timeout:#} is under {SHORTEST_TIMEOUT:#}, the shortest that Batch takes"),
+        );
     }
     let gpus = raw.gpus.map(|gpus| check.here(&format!("{title} gpus"), gpus));
     let gpus = gpus.map_or(Some(0), |gpus| whole(check, &gpus, 0, 64));
@@ -67,7 +78,10 @@ fn definition(check: &mut Check<'_>, raw: RawJob, names: &mut BTreeSet<String>) 
     let environment = raw.environment.into_iter().map(|(key, value)| {
         let value = check.here(&format!("{title} environment"), value);
         if key.is_empty() || key.starts_with("AWS_BATCH") {
-            check.problem(&value.place, format!("{key:?}: Batch keeps the names that begin with AWS_BATCH to itself"));
+            check.problem(
+                &value.place,
+                format!("{key:?}: Batch keeps the names that begin with AWS_BATCH to itself"),
+            );
         }
         (key, value.value)
     });
@@ -95,7 +109,8 @@ fn definition(check: &mut Check<'_>, raw: RawJob, names: &mut BTreeSet<String>) 
 fn whole(check: &mut Check<'_>, given: &Given<i64>, low: u32, high: u32) -> Option<u32> {
     let value = u32::try_from(given.value).ok().filter(|value| (low..=high).contains(value));
     if value.is_none() {
-        check.problem(&given.place, format!("{} is not a number from {low} to {high}", given.value));
+        check
+            .problem(&given.place, format!("{} is not a number from {low} to {high}", given.value));
     }
     value
 }
@@ -106,7 +121,11 @@ fn parse_mount(text: &str) -> Result<Mount, String> {
     let (host, container, read_only) = match parts.as_slice() {
         [host, container] => (host, container, false),
         [host, container, "ro"] => (host, container, true),
-        _ => return Err(format!("{text:?} is not \"/on/the/host:/in/the/container\", with \":ro\" for read-only")),
+        _ => {
+            return Err(format!(
+                "{text:?} is not \"/on/the/host:/in/the/container\", with \":ro\" for read-only"
+            ));
+        }
     };
     if !host.starts_with('/') || !container.starts_with('/') {
         return Err(format!("{text:?}: both paths begin with `/`"));
@@ -115,19 +134,31 @@ fn parse_mount(text: &str) -> Result<Mount, String> {
 }
 
 /// A timeout that fits no fresh block is refused; one that outlasts the drain is warned about.
-pub(super) fn fit(check: &mut Check<'_>, jobs: &[Given<JobDefinition>], block: &BlockSettings, agent: &AgentSettings) {
+pub(super) fn fit(
+    check: &mut Check<'_>,
+    jobs: &[Given<JobDefinition>],
+    block: &BlockSettings,
+    agent: &AgentSettings,
+) {
     for job in jobs {
         let Some(secs) = job.value.timeout_secs else { continue };
         let timeout = SignedDuration::from_secs(secs.into());
         let longest = longest_job(block.duration, agent.stop_lead);
         if timeout > longest {
-            let why =
-                format!("the block lasts {:#}, less 5m to boot and stop-lead {:#}", block.duration, agent.stop_lead);
-            check.problem(&job.place, format!("{timeout:#} fits no fresh block: at most {longest:#} ({why})"));
+            let why = format!(
+                "the block lasts {:#}, less 5m to boot and stop-lead {:#}",
+                block.duration, agent.stop_lead
+            );
+            check.problem(
+                &job.place,
+                format!("{timeout:#} fits no fresh block: at most {longest:#} ({why})"),
+            );
         } else if timeout > agent.drain_lead.saturating_sub(agent.stop_lead) {
-            let lead = format!("drain-lead {:#} less stop-lead {:#}", agent.drain_lead, agent.stop_lead);
+            let lead =
+                format!("drain-lead {:#} less stop-lead {:#}", agent.drain_lead, agent.stop_lead);
             check.warnings.push(format!(
-                "{}: {timeout:#} is longer than {lead}: a job that starts late may be stopped and retried",
+                "{}: {timeout:#} is longer than {lead}: a job that starts late may be stopped \
+                 and retried",
                 job.place
             ));
         }

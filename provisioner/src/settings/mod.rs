@@ -1,10 +1,10 @@
-//! What the user wants: spotblock.toml, flags and variables, merged and held against every rule at once, before any
-//! call to AWS.
+//! What the user wants: spotblock.toml, flags and variables, merged and held against every rule at
+//! once, before any call to AWS.
 //!
 //! - `settings/raw.rs`: the file's shape
 //! - `settings/units.rs`: durations, sizes, prices
-//! - `settings/check.rs`: the rules, each with the line it is broken on; those of `[block]` in `settings/block.rs`
-//!   and `settings/instance_requirements.rs`
+//! - `settings/check.rs`: the rules, each with the line it is broken on; those of `[block]` in
+//!   `settings/block.rs` and `settings/instance_requirements.rs`
 //! - `settings/jobs.rs`: the rules of job definitions
 
 use std::collections::BTreeMap;
@@ -103,7 +103,8 @@ pub(crate) struct BlockSettings {
     pub instance_profile: Option<String>,
     /// The root volume's size in GiB; left out, the image's.
     pub root_volume_gib: Option<u32>,
-    /// An instance on which no job has run for this long leaves early; left out, it stays until the block's end.
+    /// An instance on which no job has run for this long leaves early; left out, it stays until the
+    /// block's end.
     pub release_when_idle: Option<SignedDuration>,
     /// The image.
     pub image: Image,
@@ -164,7 +165,8 @@ pub(crate) enum AgentFrom {
     },
 }
 
-/// How long an instance is given from its launch until it can take a job, when judging what fits into a block.
+/// How long an instance is given from its launch until it can take a job, when judging what fits
+/// into a block.
 pub(crate) const BOOT: SignedDuration = SignedDuration::from_mins(5);
 
 impl Settings {
@@ -177,7 +179,8 @@ impl Settings {
     /// Reads and checks everything.
     ///
     /// # Errors
-    /// [`Error::usage`] or [`Error::file`] without a file; [`Error::settings`] with every problem there is.
+    /// [`Error::usage`] or [`Error::file`] without a file; [`Error::settings`] with every problem
+    /// there is.
     pub(crate) fn load(global: &Global, flags: &BlockFlags) -> Result<Self> {
         let path = global.config.clone().unwrap_or_else(|| PathBuf::from("spotblock.toml"));
         let text = std::fs::read_to_string(&path).map_err(|source| no_file(&path, source))?;
@@ -188,8 +191,14 @@ impl Settings {
     ///
     /// # Errors
     /// [`Error::settings`] with every problem there is.
-    pub(crate) fn parse(path: &Path, text: &str, flags: &BlockFlags, region: Option<&str>) -> Result<Self> {
-        let raw = toml::from_str(text).map_err(|error| Error::settings(&[syntax(path, text, &error)]))?;
+    pub(crate) fn parse(
+        path: &Path,
+        text: &str,
+        flags: &BlockFlags,
+        region: Option<&str>,
+    ) -> Result<Self> {
+        let raw =
+            toml::from_str(text).map_err(|error| Error::settings(&[syntax(path, text, &error)]))?;
         check::Check::new(path, text).settings(raw, flags, region)
     }
 }
@@ -201,7 +210,8 @@ fn longest_job(block: SignedDuration, stop_lead: SignedDuration) -> SignedDurati
 fn no_file(path: &Path, source: std::io::Error) -> Error {
     if source.kind() == std::io::ErrorKind::NotFound {
         let what = format!("there is no {}", path.display());
-        let next = "write one with `spotblock init`, or name one with --config (SPOTBLOCK_CONFIG)".to_owned();
+        let next = "write one with `spotblock init`, or name one with --config (SPOTBLOCK_CONFIG)"
+            .to_owned();
         return Error::usage(what, next);
     }
     Error::file(format!("reading {}", path.display()), source)
@@ -212,13 +222,19 @@ fn line_of(text: &str, at: usize) -> usize {
     text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
 }
 
-/// The file's first error of shape, with its line and, for an unknown key, the nearest one that exists.
+/// The file's first error of shape, with its line and, for an unknown key, the nearest one that
+/// exists.
 fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> String {
     let line = error.span().map_or(1, |span| line_of(text, span.start));
     let message = error.message().lines().collect::<Vec<_>>().join(": ");
     let hint = match unknown_key(&message) {
         Some((unknown, known)) => match nearest(unknown, known.iter().copied()) {
-            Some(near) => return format!("{}:{line}: unknown key `{unknown}`: did you mean `{near}`?", path.display()),
+            Some(near) => {
+                return format!(
+                    "{}:{line}: unknown key `{unknown}`: did you mean `{near}`?",
+                    path.display()
+                );
+            }
             None => format!("unknown key `{unknown}`: the keys here are {}", known.join(", ")),
         },
         None => message.clone(),
@@ -234,7 +250,10 @@ fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
 }
 
 /// The candidate that looks most like `word`, if one does.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     candidates
         .into_iter()
         .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))

@@ -119,8 +119,8 @@ pub(super) struct RawArtifact {
     pub(super) sha256: Option<String>,
 }
 
-/// A quantity: a text with its unit, or a bare number, which is refused with a better word than "invalid type" where
-/// a unit belongs to it.
+/// A quantity: a text with its unit, or a bare number, which is refused with a better word than
+/// "invalid type" where a unit belongs to it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged, expecting = "a number or a quantity in quotes is expected")]
 pub(super) enum Scalar {

@@ -29,7 +29,10 @@ fn the_first_example_reads_as_given() {
     assert_eq!(settings.region.as_deref(), Some("us-east-1"));
     assert_eq!(settings.environment.name, "spot-block-test");
     assert_eq!(settings.environment.service_role.as_deref(), Some("BatchServiceRole"));
-    assert_eq!((settings.environment.queue.as_str(), settings.environment.queue_priority), ("SpotBlockQueue", 1));
+    assert_eq!(
+        (settings.environment.queue.as_str(), settings.environment.queue_priority),
+        ("SpotBlockQueue", 1)
+    );
     assert_eq!(settings.block.duration, SignedDuration::from_hours(1));
     assert_eq!(settings.block.max_price.as_deref(), Some("0.03"));
     assert_eq!(settings.block.image, Image::Id("ami-a7a242da".into()));
@@ -46,7 +49,9 @@ fn a_job_that_needs_a_gpu_picks_the_image_for_gpus() {
     let free = EXAMPLE.replace("image = \"ami-a7a242da\"\n", "");
     let Image::Parameter(plain) = image(&free) else { panic!("a parameter") };
     assert!(plain.ends_with("/amazon-linux-2023/recommended/image_id"), "{plain}");
-    let Image::Parameter(gpu) = image(&free.replace("vcpus = 1", "vcpus = 1\ngpus = 1")) else { panic!("a parameter") };
+    let Image::Parameter(gpu) = image(&free.replace("vcpus = 1", "vcpus = 1\ngpus = 1")) else {
+        panic!("a parameter")
+    };
     assert!(gpu.ends_with("/amazon-linux-2023/gpu/recommended/image_id"), "{gpu}");
 }
 
@@ -60,7 +65,11 @@ fn the_init_template_is_valid_and_honest() {
     let whole: Vec<String> = text
         .lines()
         .map(|line| match line.strip_prefix("# ") {
-            Some(key) if key.contains(" = ") && !key.starts_with("from") && !key.starts_with("extra") => key.to_owned(),
+            Some(key)
+                if key.contains(" = ") && !key.starts_with("from") && !key.starts_with("extra") =>
+            {
+                key.to_owned()
+            }
             _ => line.to_owned(),
         })
         .collect();
@@ -77,8 +86,14 @@ fn flags_beat_the_file() {
         ..BlockFlags::default()
     };
     let settings = Settings::parse(Path::new("f"), EXAMPLE, &flags, None).expect("settings");
-    assert_eq!((settings.block.instances, settings.block.duration), (20, SignedDuration::from_hours(3)));
-    assert_eq!((settings.block.max_price.as_deref(), settings.block.subnets[0].as_str()), (Some("0.05"), "subnet-1"));
+    assert_eq!(
+        (settings.block.instances, settings.block.duration),
+        (20, SignedDuration::from_hours(3))
+    );
+    assert_eq!(
+        (settings.block.max_price.as_deref(), settings.block.subnets[0].as_str()),
+        (Some("0.05"), "subnet-1")
+    );
     let flags = BlockFlags { duration: Some("61m".into()), ..BlockFlags::default() };
     let error = Settings::parse(Path::new("f"), EXAMPLE, &flags, None).expect_err("61 minutes");
     let problems = lines(&error);
@@ -95,7 +110,8 @@ fn the_drain_lead_follows_from_the_longest_timeout() {
 }
 
 fn settings_with_timeout(timeout: &str) -> Settings {
-    parse(&EXAMPLE.replace("vcpus = 1", &format!("vcpus = 1\ntimeout = \"{timeout}\""))).expect("settings")
+    parse(&EXAMPLE.replace("vcpus = 1", &format!("vcpus = 1\ntimeout = \"{timeout}\"")))
+        .expect("settings")
 }
 
 #[test]
@@ -114,37 +130,64 @@ fn each_bad_input_is_named_with_its_line_and_what_would_be_right() {
         (
             "duration = \"60m\"",
             "duration = \"61m\"",
-            "spotblock.toml:17: [block] duration: 1h 1m is not possible: a spot block lasts 60, 120, 180, 240, 300 or 360 minutes",
+            "spotblock.toml:17: [block] duration: 1h 1m is not possible: a spot block lasts 60, \
+             120, 180, 240, 300 or 360 minutes",
         ),
         ("duration = \"60m\"", "duration = \"7h\"", "7h is not possible"),
-        ("duration = \"60m\"", "duration = 60", "60 has no unit: write \"60s\", \"60m\" or \"60h\""),
+        (
+            "duration = \"60m\"",
+            "duration = 60",
+            "60 has no unit: write \"60s\", \"60m\" or \"60h\"",
+        ),
         ("duration = \"60m\"", "duration = \"1 GiB\"", "\"1 GiB\" is not a duration"),
         (
             "duration = \"60m\"",
             "durration = \"60m\"",
             "spotblock.toml:17: unknown key `durration`: did you mean `duration`?",
         ),
-        ("zone = \"us-east-1c\"", "colour = \"red\"", "unknown key `colour`: the keys here are instances, duration"),
+        (
+            "zone = \"us-east-1c\"",
+            "colour = \"red\"",
+            "unknown key `colour`: the keys here are instances, duration",
+        ),
         (
             "memory = \"256MiB\"",
             "memory = 256",
-            "spotblock.toml:13: [[job-definition]] hello-world memory: 256 has no unit: write \"256MiB\"",
+            "spotblock.toml:13: [[job-definition]] hello-world memory: 256 has no unit: write \
+             \"256MiB\"",
         ),
         ("memory = \"256MiB\"", "memory = \"256MB\"", "not a whole number of MiB"),
         ("memory = \"256MiB\"", "memory = \"1MiB\"", "at least 4MiB"),
         ("vcpus = 1", "vcpus = 0", "0 is not a number from 1 to 1024"),
         ("vcpus = 1", "vcpus = 1\nattempts = 11", "11 is not a number from 1 to 10"),
-        ("vcpus = 1", "vcpus = 1\ntimeout = \"30s\"", "30s is under 1m, the shortest that Batch takes"),
+        (
+            "vcpus = 1",
+            "vcpus = 1\ntimeout = \"30s\"",
+            "30s is under 1m, the shortest that Batch takes",
+        ),
         (
             "vcpus = 1",
             "vcpus = 1\ntimeout = \"55m\"",
-            "55m fits no fresh block: at most 50m (the block lasts 1h, less 5m to boot and stop-lead 5m)",
+            "55m fits no fresh block: at most 50m (the block lasts 1h, less 5m to boot and \
+             stop-lead 5m)",
         ),
-        ("vcpus = 1", "vcpus = 1\nmounts = [\"scratch\"]", "\"scratch\" is not \"/on/the/host:/in/the/container\""),
+        (
+            "vcpus = 1",
+            "vcpus = 1\nmounts = [\"scratch\"]",
+            "\"scratch\" is not \"/on/the/host:/in/the/container\"",
+        ),
         ("vcpus = 1", "vcpus = 1\nenvironment = { AWS_BATCH_X = \"1\" }", "Batch keeps the names"),
-        ("name = \"hello-world\"", "name = \"hello world\"", "\"hello world\" must be 1 to 128 letters"),
+        (
+            "name = \"hello-world\"",
+            "name = \"hello world\"",
+            "\"hello world\" must be 1 to 128 letters",
+        ),
         ("instances = 1", "instances = 0", "0 is not a number from 1 to 1000"),
-        ("instances = 1\n", "", "[block] instances is missing: set it in the file or with --instances"),
+        (
+            "instances = 1\n",
+            "",
+            "[block] instances is missing: set it in the file or with --instances",
+        ),
         ("instances = 1", "instances = \"one\"", "invalid type"),
         ("max-price = 0.03", "max-price = \"3 cents\"", "write dollars as a number, such as 0.03"),
         ("max-price = 0.03", "max-price = -1", "above 0"),
@@ -155,10 +198,26 @@ fn each_bad_input_is_named_with_its_line_and_what_would_be_right() {
         ),
         ("subnets = [\"subnet-c8d30ae4\"]", "subnets = [\"a\"]", "it begins with `subnet-`"),
         ("subnets = [\"subnet-c8d30ae4\"]", "subnets = []", "is empty: give at least one subnet"),
-        ("security-groups = [\"sg-55964223\"]", "security-groups = [\"web\"]", "it begins with `sg-`"),
-        ("zone = \"us-east-1c\"", "zone = \"eu-west-1c\"", "\"eu-west-1c\" is not in region \"us-east-1\""),
-        ("image = \"ami-a7a242da\"", "image = \"latest\"", "\"latest\" is neither `ami-...` nor `ssm:/...`"),
-        ("sources = [\"spot-block\"]", "sources = [\"spot-block\", \"spot-block\"]", "\"spot-block\" is listed twice"),
+        (
+            "security-groups = [\"sg-55964223\"]",
+            "security-groups = [\"web\"]",
+            "it begins with `sg-`",
+        ),
+        (
+            "zone = \"us-east-1c\"",
+            "zone = \"eu-west-1c\"",
+            "\"eu-west-1c\" is not in region \"us-east-1\"",
+        ),
+        (
+            "image = \"ami-a7a242da\"",
+            "image = \"latest\"",
+            "\"latest\" is neither `ami-...` nor `ssm:/...`",
+        ),
+        (
+            "sources = [\"spot-block\"]",
+            "sources = [\"spot-block\", \"spot-block\"]",
+            "\"spot-block\" is listed twice",
+        ),
         ("instances = 1", "instances = 1\npartial = 2", "2 is not a number from 1 to instances, 1"),
         ("instances = 1", "instances = 1\npartial = 0", "0 is not a number from 1 to instances, 1"),
         ("sources = [\"spot-block\"]", "sources = [\"cheap\"]", "\"cheap\" is not a source"),
@@ -187,7 +246,10 @@ fn each_bad_input_is_named_with_its_line_and_what_would_be_right() {
     ];
     for (from, to, expected) in cases {
         let found = problems(from, to);
-        assert!(found.iter().any(|problem| problem.contains(expected)), "{to:?}: {found:?} has no {expected:?}");
+        assert!(
+            found.iter().any(|problem| problem.contains(expected)),
+            "{to:?}: {found:?} has no {expected:?}"
+        );
     }
 }
 
@@ -205,9 +267,15 @@ fn bad_settings_of_the_agent_are_named() {
         ("from = \"apt\"", "\"apt\" is neither \"ami\" nor"),
         ("from = { s3 = \"s3://b\", sha256 = \"0\" }", "is not s3://BUCKET/KEY"),
         ("from = { s3 = \"s3://b/a b\", sha256 = \"0\" }", "is not s3://BUCKET/KEY"),
-        ("from = { s3 = \"s3://b/k\", url = \"https://x/a\", sha256 = \"0\" }", "either a `url` or `s3`"),
+        (
+            "from = { s3 = \"s3://b/k\", url = \"https://x/a\", sha256 = \"0\" }",
+            "either a `url` or `s3`",
+        ),
         ("from = { sha256 = \"0\" }", "either a `url` or `s3`"),
-        ("from = { url = \"https://x/a\", endpoint = \"https://y\", sha256 = \"0\" }", "an `endpoint` belongs to `s3`"),
+        (
+            "from = { url = \"https://x/a\", endpoint = \"https://y\", sha256 = \"0\" }",
+            "an `endpoint` belongs to `s3`",
+        ),
         ("from = { url = \"ftp://x\", sha256 = \"0\" }", "is not an http or https URL"),
         (
             "from = { url = \"https://x/'; rm -rf /\", sha256 = \"0\" }",
@@ -226,7 +294,10 @@ fn bad_settings_of_the_agent_are_named() {
 /// Catches: a user who mends one line only to be told of the next.
 #[test]
 fn all_problems_are_told_at_once() {
-    let text = EXAMPLE.replace("\"60m\"", "\"61m\"").replace("instances = 1", "instances = 0").replace("256MiB", "256");
+    let text = EXAMPLE
+        .replace("\"60m\"", "\"61m\"")
+        .replace("instances = 1", "instances = 0")
+        .replace("256MiB", "256");
     let problems = lines(&parse(&text).expect_err("three problems"));
     assert_eq!(problems.len(), 3, "{problems:?}");
 }
@@ -245,7 +316,10 @@ fn without_a_file_the_error_says_how_to_get_one() {
 fn a_zone_is_held_against_the_region_that_counts() {
     let text = EXAMPLE.replace("us-east-1\"", "us-west-2\"");
     let parse = |region| Settings::parse(Path::new("f"), &text, &BlockFlags::default(), region);
-    assert_eq!(parse(Some("us-east-1")).expect("the flag's region").region.as_deref(), Some("us-east-1"));
+    assert_eq!(
+        parse(Some("us-east-1")).expect("the flag's region").region.as_deref(),
+        Some("us-east-1")
+    );
     assert!(parse(None).is_err(), "us-east-1c is not in us-west-2");
 }
 
@@ -269,6 +343,7 @@ fn arm_with_gpus_needs_an_image_of_ones_own() {
     let requirements = "gpus = 1\narch = \"arm64\"";
     let text = EXAMPLE.replace("instance-types = [\"t2.micro\"]", requirements);
     parse(&text).expect("it has an image");
-    let error = parse(&text.replace("image = \"ami-a7a242da\"\n", "")).expect_err("no image").to_string();
+    let error =
+        parse(&text.replace("image = \"ami-a7a242da\"\n", "")).expect_err("no image").to_string();
     assert!(error.contains("AWS recommends no ECS image for GPUs beside ARM"), "{error}");
 }

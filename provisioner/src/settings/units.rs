@@ -9,8 +9,12 @@ use super::raw::Scalar;
 pub(super) fn duration(value: &Scalar) -> Result<SignedDuration, String> {
     let text = match value {
         Scalar::Text(text) => text,
-        Scalar::Integer(n) => return Err(format!("{n} has no unit: write \"{n}s\", \"{n}m\" or \"{n}h\"")),
-        Scalar::Float(n) => return Err(format!("{n} has no unit: write a duration such as \"90m\"")),
+        Scalar::Integer(n) => {
+            return Err(format!("{n} has no unit: write \"{n}s\", \"{n}m\" or \"{n}h\""));
+        }
+        Scalar::Float(n) => {
+            return Err(format!("{n} has no unit: write a duration such as \"90m\""));
+        }
     };
     parse_duration(text)
 }
@@ -20,7 +24,8 @@ pub(crate) fn parse_duration(text: &str) -> Result<SignedDuration, String> {
     if text.parse::<f64>().is_ok() {
         return Err(format!("{text:?} has no unit: write \"{text}s\", \"{text}m\" or \"{text}h\""));
     }
-    let wrong = || format!("{text:?} is not a duration: write one such as \"45m\", \"3h\" or \"1h 30m\"");
+    let wrong =
+        || format!("{text:?} is not a duration: write one such as \"45m\", \"3h\" or \"1h 30m\"");
     let duration: SignedDuration = text.parse().map_err(|_| wrong())?;
     if duration.subsec_nanos() != 0 || !duration.is_positive() {
         return Err(format!("{text:?} is not a whole number of seconds above zero"));
@@ -45,12 +50,14 @@ fn bytes(value: &Scalar, unit: u64, name: &str) -> Result<u32, String> {
     if parse_duration(text).is_ok() && !text.ends_with(['B', 'b']) {
         return Err(format!("{text:?} is a duration, not a size: write one such as \"256{name}\""));
     }
-    let size: ByteSize =
-        text.parse().map_err(|_| format!("{text:?} is not a size: write one such as \"256{name}\""))?;
+    let size: ByteSize = text
+        .parse()
+        .map_err(|_| format!("{text:?} is not a size: write one such as \"256{name}\""))?;
     if size.as_u64() == 0 || !size.as_u64().is_multiple_of(unit) {
         return Err(format!("{text:?} is not a whole number of {name} above zero"));
     }
-    u32::try_from(size.as_u64() / unit).map_err(|_| format!("{text:?} is more than anything here can hold"))
+    u32::try_from(size.as_u64() / unit)
+        .map_err(|_| format!("{text:?} is more than anything here can hold"))
 }
 
 /// A size in whole MiB.
@@ -83,7 +90,9 @@ fn amount(value: &Scalar, what: &str, most: f64) -> Result<f64, String> {
         #[expect(clippy::cast_precision_loss, reason = "prices are small")]
         Scalar::Integer(n) => *n as f64,
         Scalar::Float(n) => *n,
-        Scalar::Text(text) => return Err(format!("{text:?} is a text: write dollars as a number, such as 0.03")),
+        Scalar::Text(text) => {
+            return Err(format!("{text:?} is a text: write dollars as a number, such as 0.03"));
+        }
     };
     if !amount.is_finite() || amount <= 0.0 || amount > most {
         return Err(format!("{amount} is not a {what} above 0 and up to {most}"));
@@ -121,7 +130,10 @@ mod tests {
             (duration(&text("1500ms")).map(|_| ()), "whole number of seconds"),
             (mebibytes(&Scalar::Integer(256)).map(|_| ()), "write \"256MiB\""),
             (mebibytes(&text("256MB")).map(|_| ()), "whole number of MiB"),
-            (mebibytes(&text("40m")).map(|_| ()), "is a duration, not a size: write one such as \"256MiB\""),
+            (
+                mebibytes(&text("40m")).map(|_| ()),
+                "is a duration, not a size: write one such as \"256MiB\"",
+            ),
             (gibibytes(&text("1MiB")).map(|_| ()), "whole number of GiB"),
             (dollars(&text("3 cents")).map(|_| ()), "write dollars as a number"),
             (dollars(&Scalar::Float(0.0)).map(|_| ()), "above 0"),

@@ -41,7 +41,11 @@ pub(crate) fn moment(at: Timestamp, now: Timestamp) -> String {
     let local = dated(at, now, TimeZone::system());
     let away = now.duration_until(at);
     let size = human(rounded(away.abs()).unsigned_abs());
-    if away.is_negative() { format!("{local} ({size} ago)") } else { format!("{local} (in {size})") }
+    if away.is_negative() {
+        format!("{local} ({size} ago)")
+    } else {
+        format!("{local} (in {size})")
+    }
 }
 
 /// How long ago a moment was, such as `3 min`.
@@ -67,7 +71,10 @@ mod tests {
     fn a_column_shows_a_moment_in_one_unit() {
         let now: Timestamp = "2026-11-24T10:00:00Z".parse().expect("a time");
         let of = |secs| away(now + SignedDuration::from_secs(secs), now);
-        assert_eq!([of(0), of(119), of(120), of(7199)], ["in 0 s", "in 119 s", "in 2 min", "in 120 min"]);
+        assert_eq!(
+            [of(0), of(119), of(120), of(7199)],
+            ["in 0 s", "in 119 s", "in 2 min", "in 120 min"]
+        );
         assert_eq!([of(7200), of(-1), of(-600)], ["in 2 h", "1 s ago", "10 min ago"]);
     }
 
@@ -76,7 +83,10 @@ mod tests {
     fn a_moment_of_another_day_has_its_date() {
         let now: Timestamp = "2026-11-24T10:00:00Z".parse().expect("a time");
         let of = |hours| dated(now + SignedDuration::from_hours(hours), now, TimeZone::UTC);
-        assert_eq!([of(13), of(14), of(-11)], ["23:00:00", "2026-11-25 00:00:00", "2026-11-23 23:00:00"]);
+        assert_eq!(
+            [of(13), of(14), of(-11)],
+            ["23:00:00", "2026-11-25 00:00:00", "2026-11-23 23:00:00"]
+        );
     }
 
     #[test]

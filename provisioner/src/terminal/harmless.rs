@@ -1,10 +1,10 @@
-//! What others wrote, on the terminal of whoever runs this: a job's reason or an instance's console output comes from
-//! people's jobs, and a terminal obeys what stands in it.
+//! What others wrote, on the terminal of whoever runs this: a job's reason or an instance's console
+//! output comes from people's jobs, and a terminal obeys what stands in it.
 
 use std::borrow::Cow;
 
-/// The text with each control character replaced that could move the cursor, set a title or hide something. Line breaks,
-/// tabs and colours (`ESC [ digits m`) stay.
+/// The text with each control character replaced that could move the cursor, set a title or hide
+/// something. Line breaks, tabs and colours (`ESC [ digits m`) stay.
 #[must_use]
 pub(super) fn harmless(text: &str) -> Cow<'_, str> {
     if !text.contains(|c: char| c.is_control() && c != '\n') {
@@ -43,7 +43,8 @@ mod tests {
 
     #[test]
     fn lines_tabs_colours_and_all_scripts_stay() {
-        for text in ["a\tb\nc", "\x1b[31mred\x1b[0m and \x1b[1;32mgreen\x1b[m", "Größe 容量", ""] {
+        for text in ["a\tb\nc", "\x1b[31mred\x1b[0m and \x1b[1;32mgreen\x1b[m", "Größe 容量", ""]
+        {
             assert_eq!(harmless(text), text);
         }
     }

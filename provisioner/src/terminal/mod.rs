@@ -39,7 +39,8 @@ pub(crate) struct Ui {
     progress: Size,
     screen: Size,
     colour: bool,
-    /// The wait that goes on, drawn. Each wait gets a bar of its own: one that was finished draws itself again when used.
+    /// The wait that goes on, drawn. Each wait gets a bar of its own: one that was finished draws
+    /// itself again when used.
     bar: RefCell<Option<ProgressBar>>,
     said: RefCell<String>,
     /// Lines about calls that `-v` asks for.
@@ -53,7 +54,12 @@ pub(crate) struct Ui {
 impl Ui {
     /// On these streams. `terminal` says that stderr is one and may be drawn on.
     #[must_use]
-    pub(crate) fn new(out: Box<dyn Write>, err: Box<dyn Write>, output: Output, terminal: bool) -> Self {
+    pub(crate) fn new(
+        out: Box<dyn Write>,
+        err: Box<dyn Write>,
+        output: Output,
+        terminal: bool,
+    ) -> Self {
         Self {
             out: RefCell::new(out),
             err: RefCell::new(err),
@@ -96,7 +102,8 @@ impl Ui {
         let Some(answers) = &self.answers else { return Ok(None) };
         self.tell_calls();
         let put = |err: &mut Box<dyn Write>| write!(err, "{question}").and_then(|()| err.flush());
-        put(&mut self.err.borrow_mut()).map_err(|source| Error::file("asking on stderr", source))?;
+        put(&mut self.err.borrow_mut())
+            .map_err(|source| Error::file("asking on stderr", source))?;
         Ok(Some(answers().await))
     }
 
@@ -185,14 +192,16 @@ impl Ui {
 
     /// Says what was not yet said about calls.
     pub(crate) fn tell_calls(&self) {
-        while let Some(Ok(call)) = self.calls.borrow_mut().as_mut().map(UnboundedReceiver::try_recv) {
+        while let Some(Ok(call)) = self.calls.borrow_mut().as_mut().map(UnboundedReceiver::try_recv)
+        {
             self.write(&call);
         }
     }
 
     fn write(&self, line: &dyn Display) {
         let line = harmless(&line.to_string()).into_owned();
-        let line = (self.progress)().map_or(line.clone(), |(columns, _)| wrap::wrapped(&line, columns.into()));
+        let line = (self.progress)()
+            .map_or(line.clone(), |(columns, _)| wrap::wrapped(&line, columns.into()));
         let write = || {
             let _ = writeln!(self.err.borrow_mut(), "{line}");
         };
@@ -207,10 +216,12 @@ impl Ui {
         self.say(format_args!("warning: {line}"));
     }
 
-    /// Shows what is waited for, what was seen, and for how long by now. Without a terminal it is one line a change.
+    /// Shows what is waited for, what was seen, and for how long by now. Without a terminal it is
+    /// one line a change.
     pub(crate) fn waiting(&self, what: &str, seen: &str, since: Duration) {
         if self.terminal {
-            let text = progress::fitted(&harmless(what), &harmless(seen), self.look_of_progress().columns);
+            let text =
+                progress::fitted(&harmless(what), &harmless(seen), self.look_of_progress().columns);
             self.bar.borrow_mut().get_or_insert_with(progress::spinner).set_message(text);
             return;
         }
@@ -232,7 +243,11 @@ impl Ui {
     ///
     /// # Errors
     /// When stdout can't be written.
-    pub(crate) fn result<T: Serialize>(&self, value: &T, table: impl FnOnce(&T) -> String) -> Result<()> {
+    pub(crate) fn result<T: Serialize>(
+        &self,
+        value: &T,
+        table: impl FnOnce(&T) -> String,
+    ) -> Result<()> {
         let text = match self.output {
             // Structs of strings, numbers and times have no way to fail.
             Output::Json => serde_json::to_string_pretty(value).unwrap_or_default(),
@@ -250,7 +265,8 @@ impl Ui {
         self.put(&format!("{text}{end}"))
     }
 
-    /// Whether whoever read the results, such as `head`, has gone: what prints again and again may end.
+    /// Whether whoever read the results, such as `head`, has gone: what prints again and again may
+    /// end.
     #[must_use]
     pub(crate) fn is_unread(&self) -> bool {
         self.is_unread.get()
@@ -273,7 +289,9 @@ impl Ui {
                 self.is_unread.set(true);
                 Ok(())
             }
-            written => written.map_err(|source| Error::file("writing the result to stdout", source)),
+            written => {
+                written.map_err(|source| Error::file("writing the result to stdout", source))
+            }
         }
     }
 
@@ -281,7 +299,8 @@ impl Ui {
     pub(crate) fn error(&self, error: &Error) {
         self.waited();
         error.failures().iter().for_each(|each| self.error(each));
-        // Each problem of the settings is an error of its own; any other text is one, however many lines AWS makes it.
+        // Each problem of the settings is an error of its own; any other text is one, however many
+        // lines AWS makes it.
         let each = error.kind() == ErrorKind::Settings;
         for (n, line) in error.to_string().lines().enumerate() {
             let prefix = if n == 0 || each { "error: " } else { "  " };

@@ -1,10 +1,12 @@
-//! The terminal that results go to: how large it is, colours, and drawing in place. What is drawn is made without I/O.
+//! The terminal that results go to: how large it is, colours, and drawing in place. What is drawn
+//! is made without I/O.
 
 use jiff::Timestamp;
 
 /// How wide a text is made where nobody knows the terminal.
 pub(crate) const COLUMNS: usize = 80;
-/// Asked each time, since a terminal can be resized: columns and rows; none where stdout is no terminal.
+/// Asked each time, since a terminal can be resized: columns and rows; none where stdout is no
+/// terminal.
 pub type Size = fn() -> Option<(u16, u16)>;
 
 /// What a part of a text means.
@@ -46,9 +48,15 @@ impl Look {
     }
 }
 
-/// A block's moments on a line of `cells`: `=` has passed, `D` begins the drain, `S` stops the jobs.
+/// A block's moments on a line of `cells`: `=` has passed, `D` begins the drain, `S` stops the
+/// jobs.
 #[must_use]
-pub(crate) fn bar(cells: usize, span: (Timestamp, Timestamp), marks: &[(char, Timestamp)], now: Timestamp) -> String {
+pub(crate) fn bar(
+    cells: usize,
+    span: (Timestamp, Timestamp),
+    marks: &[(char, Timestamp)],
+    now: Timestamp,
+) -> String {
     let (start, end) = span;
     let whole = start.duration_until(end).as_secs().max(1);
     let cell = |at: Timestamp| {
@@ -68,8 +76,9 @@ fn cells_of(cells: i64) -> usize {
     usize::try_from(cells).unwrap_or_default()
 }
 
-/// What draws a text over the one before, from the top of the screen: no line wraps, and none is off the screen, where it
-/// couldn't be drawn over. The text isn't erased first, so that nothing flickers.
+/// What draws a text over the one before, from the top of the screen: no line wraps, and none is
+/// off the screen, where it couldn't be drawn over. The text isn't erased first, so that nothing
+/// flickers.
 #[must_use]
 pub(crate) fn frame(text: &str, (columns, rows): (u16, u16)) -> String {
     let room = usize::from(rows).saturating_sub(1).max(1);
@@ -82,7 +91,10 @@ pub(crate) fn frame(text: &str, (columns, rows): (u16, u16)) -> String {
         frame.push_str("\x1b[K\n");
     }
     if shown < lines.len() {
-        frame.push_str(&cut(&format!("({} more lines; a higher terminal shows them)", lines.len() - shown)));
+        frame.push_str(&cut(&format!(
+            "({} more lines; a higher terminal shows them)",
+            lines.len() - shown
+        )));
         frame.push_str("\x1b[K\n");
     }
     frame.push_str("\x1b[J");
@@ -94,7 +106,8 @@ mod tests {
     use super::*;
 
     fn at(minutes: i64) -> Timestamp {
-        "2026-11-24T10:00:00Z".parse::<Timestamp>().expect("a time") + jiff::SignedDuration::from_mins(minutes)
+        "2026-11-24T10:00:00Z".parse::<Timestamp>().expect("a time")
+            + jiff::SignedDuration::from_mins(minutes)
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Lines broken between words, so that a terminal doesn't break them within one.
 
-/// The text with each line that is longer than `columns` broken at blanks, the rest of it further in than its start. What
-/// stands in backquotes is a command or a key: it stays whole, to be copied, and so does a word that is longer than a line.
+/// The text with each line that is longer than `columns` broken at blanks, the rest of it further
+/// in than its start. What stands in backquotes is a command or a key: it stays whole, to be
+/// copied, and so does a word that is longer than a line.
 #[must_use]
 pub(super) fn wrapped(text: &str, columns: usize) -> String {
     text.split('\n').map(|line| wrapped_line(line, columns)).collect::<Vec<_>>().join("\n")
@@ -16,7 +17,8 @@ fn wrapped_line(line: &str, columns: usize) -> String {
     let (mut lines, mut now) = (Vec::new(), " ".repeat(blanks));
     let mut is_first = true;
     for word in words(line.trim_start_matches(' ')) {
-        let fits = console::measure_text_width(&now) + 1 + console::measure_text_width(word) <= columns;
+        let fits =
+            console::measure_text_width(&now) + 1 + console::measure_text_width(word) <= columns;
         if is_first {
             now.push_str(word);
         } else if fits {
@@ -63,7 +65,10 @@ mod tests {
     /// Catches: a command that can't be copied, an id that stands on two lines.
     #[test]
     fn commands_and_long_words_stay_whole() {
-        assert_eq!(wrapped("then run `spotblock down --all` again", 24), "then run\n  `spotblock down --all`\n  again");
+        assert_eq!(
+            wrapped("then run `spotblock down --all` again", 24),
+            "then run\n  `spotblock down --all`\n  again"
+        );
         assert_eq!(wrapped("id 0123456789abcdef end", 8), "id\n  0123456789abcdef\n  end");
         assert_eq!(wrapped("an odd ` alone", 9), "an odd\n  ` alone");
     }

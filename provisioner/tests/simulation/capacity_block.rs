@@ -1,4 +1,5 @@
-//! Capacity blocks: those that are there already, and those that are bought; each purchase once, or not at all.
+//! Capacity blocks: those that are there already, and those that are bought; each purchase once, or
+//! not at all.
 
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ const BUY: [&str; 4] = ["request", "--yes-purchase", "--max-cost", "1000"];
 /// Two instances for a day, in a zone where capacity blocks are on offer.
 pub(super) fn config(more: &str) -> String {
     let text = example_with("instances = 1", "instances = 2");
-    let text = text.replace("sources = [\"spot-block\"]", &format!("sources = [\"capacity-block\"]\n{more}"));
+    let text = text
+        .replace("sources = [\"spot-block\"]", &format!("sources = [\"capacity-block\"]\n{more}"));
     let text = text.replace("\"60m\"", "\"24h\"").replace("\"t2.micro\"", "\"p5.4xlarge\"");
     text.replace("subnet-c8d30ae4", "subnet-1b6e40a1").replace("zone = \"us-east-1c\"\n", "")
 }
@@ -48,7 +50,9 @@ fn by_hand(world: &World, count: u32) -> String {
         "Action=DescribeCapacityBlockOfferings&InstanceType=p5.4xlarge&InstanceCount={count}&CapacityDurationHours=24"
     );
     let offering = between(&world.by_hand("ec2", &search), "capacityBlockOfferingId").to_owned();
-    let form = format!("Action=PurchaseCapacityBlock&InstancePlatform=Linux%2FUNIX&CapacityBlockOfferingId={offering}");
+    let form = format!(
+        "Action=PurchaseCapacityBlock&InstancePlatform=Linux%2FUNIX&CapacityBlockOfferingId={offering}"
+    );
     between(&world.by_hand("ec2", &form), "capacityReservationId").to_owned()
 }
 
@@ -70,16 +74,24 @@ fn told(world: &World) -> Vec<NodeConfig> {
 
 fn fault(world: &World, operation: &str, count: u32, effect: Effect) {
     let operation = Some(operation.to_owned());
-    world.cloud(|cloud| cloud.add_fault(Fault { service: None, operation, caller: None, skip: 0, count, effect }));
+    world.cloud(|cloud| {
+        cloud.add_fault(Fault { service: None, operation, caller: None, skip: 0, count, effect })
+    });
 }
 
 /// Asserts that two instances came into one capacity block.
 fn came(world: &World, run: &Run, bought: usize) {
     assert_eq!(run.code, 0, "{}", run.stderr);
-    assert_eq!((purchases(world), world.launched().len(), world.alive()), (bought, 2, 2), "{}", run.stderr);
+    assert_eq!(
+        (purchases(world), world.launched().len(), world.alive()),
+        (bought, 2, 2),
+        "{}",
+        run.stderr
+    );
 }
 
-/// Catches: an agent that counts from its launch and not to the capacity block's end, or ends when AWS already has.
+/// Catches: an agent that counts from its launch and not to the capacity block's end, or ends when
+/// AWS already has.
 #[tokio::test(start_paused = true)]
 async fn a_block_is_bought_waited_for_and_ends_half_an_hour_before_its_capacity_block() {
     let world = world_with(Options::default(), &config("")).await;
@@ -101,7 +113,11 @@ async fn a_block_is_bought_waited_for_and_ends_half_an_hour_before_its_capacity_
     let again = world.run(&BUY).await;
     came(&world, &again, 1);
     let extend = world.run(&["extend", "--by", "24h"]).await;
-    assert!(extend.code == 3 && extend.stderr.contains("takes --yes-purchase"), "{}", extend.stderr);
+    assert!(
+        extend.code == 3 && extend.stderr.contains("takes --yes-purchase"),
+        "{}",
+        extend.stderr
+    );
     let down = world.run(&["down"]).await;
     assert_eq!((down.code, world.alive()), (0, 0), "{}", down.stderr);
     assert!(world.accepted("CancelCapacityReservation").is_empty(), "what is paid for stays");
@@ -115,11 +131,15 @@ async fn a_block_that_is_there_already_is_launched_into_and_nothing_is_bought() 
     let run = world.run(&["request", "--capacity-block", &id]).await;
     assert_eq!((run.code, world.alive()), (0, 2), "{}", run.stderr);
     assert!(world.accepted("DescribeCapacityBlockOfferings").len() <= 1);
-    let bought = world.operations_of_users().iter().filter(|it| *it == "PurchaseCapacityBlock").count();
+    let bought =
+        world.operations_of_users().iter().filter(|it| *it == "PurchaseCapacityBlock").count();
     assert_eq!(bought, 1, "by hand");
     let run = &world.accepted("RunInstances")[0].parameters;
     assert_eq!((&run["MinCount"], &run["MaxCount"]), (&"2".into(), &"2".into()));
-    assert_eq!(run["CapacityReservationSpecification"]["CapacityReservationTarget"]["CapacityReservationId"], id);
+    assert_eq!(
+        run["CapacityReservationSpecification"]["CapacityReservationTarget"]["CapacityReservationId"],
+        id
+    );
 }
 
 /// Catches: a record, or more, begun for a capacity block that doesn't fit.
@@ -156,11 +176,19 @@ async fn nothing_is_bought_without_consent_and_a_cap_or_above_it_or_where_nothin
             &["request", "--yes-purchase", "--max-cost", "1000", "--subnet", "subnet-c8d30ae4"],
             "no capacity block of 2 x",
         ),
-        (&["request", "--yes-purchase", "--max-cost", "1000", "--instance-type", "t2.micro"], "no capacity"),
+        (
+            &["request", "--yes-purchase", "--max-cost", "1000", "--instance-type", "t2.micro"],
+            "no capacity",
+        ),
     ] {
         let world = world().await;
         let run = world.run(words).await;
-        assert!(run.code == 3 && run.stderr.contains(part), "{words:?}: {} {}", run.code, run.stderr);
+        assert!(
+            run.code == 3 && run.stderr.contains(part),
+            "{words:?}: {} {}",
+            run.code,
+            run.stderr
+        );
         assert_eq!((purchases(&world), world.launched().len()), (0, 0), "{words:?}");
     }
     let world = world_with(Options::default(), &config("")).await;
@@ -173,15 +201,17 @@ async fn plan_shows_what_is_on_offer_with_its_price() {
     let run = world().await.run(&["plan"]).await;
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(
-        run.stdout.contains("2 x p5.4xlarge in us-east-1a") && run.stdout.contains("$330.24 at once"),
+        run.stdout.contains("2 x p5.4xlarge in us-east-1a")
+            && run.stdout.contains("$330.24 at once"),
         "{}",
         run.stdout
     );
     assert!(run.stdout.contains("$6.88 per GPU-hour"), "{}", run.stdout);
 }
 
-/// Catches: a second purchase after a crash. Killed between its mark and its answer, a run leaves one that may have been
-/// made: where it was, it is found; where nothing is shown, nothing more is bought until the user has let go of it.
+/// Catches: a second purchase after a crash. Killed between its mark and its answer, a run leaves
+/// one that may have been made: where it was, it is found; where nothing is shown, nothing more is
+/// bought until the user has let go of it.
 #[tokio::test(start_paused = true)]
 async fn wherever_a_run_is_killed_it_buys_once() {
     let first = world().await;
@@ -198,7 +228,11 @@ async fn wherever_a_run_is_killed_it_buys_once() {
             let run = world.run(&BUY).await;
             if purchases(&world) == 0 {
                 unsure += 1;
-                assert!(run.code == 1 && run.stderr.contains("nothing more is bought"), "{kill:?}: {}", run.stderr);
+                assert!(
+                    run.code == 1 && run.stderr.contains("nothing more is bought"),
+                    "{kill:?}: {}",
+                    run.stderr
+                );
                 assert_eq!(world.run(&["down"]).await.code, 0);
                 came(&world, &world.run(&BUY).await, 1);
             } else {
@@ -224,12 +258,18 @@ async fn a_purchase_whose_answer_is_lost_is_found_and_not_repeated() {
 #[tokio::test(start_paused = true)]
 async fn a_purchase_of_which_nothing_is_known_is_not_sent_again() {
     let world = world().await;
-    let effect = Effect::Fail { code: "InternalError".into(), message: "It failed".into(), status: 500 };
+    let effect =
+        Effect::Fail { code: "InternalError".into(), message: "It failed".into(), status: 500 };
     fault(&world, "PurchaseCapacityBlock", 1, effect);
-    let sent = || world.operations_of_users().iter().filter(|it| *it == "PurchaseCapacityBlock").count();
+    let sent =
+        || world.operations_of_users().iter().filter(|it| *it == "PurchaseCapacityBlock").count();
     for _ in 0..2 {
         let run = world.run(&BUY).await;
-        assert!(run.code == 1 && run.stderr.contains("spotblock down --block sb-"), "{}", run.stderr);
+        assert!(
+            run.code == 1 && run.stderr.contains("spotblock down --block sb-"),
+            "{}",
+            run.stderr
+        );
         assert_eq!((sent(), purchases(&world)), (1, 0));
         world.pass(Duration::from_secs(3600)).await;
     }
@@ -241,7 +281,12 @@ async fn a_purchase_of_which_nothing_is_known_is_not_sent_again() {
 async fn an_offering_that_somebody_else_took_is_a_lack_of_capacity() {
     let world = world().await;
     let code = "InvalidCapacityBlockOfferingId.NotFound".into();
-    fault(&world, "PurchaseCapacityBlock", 1, Effect::Fail { code, message: "gone".into(), status: 400 });
+    fault(
+        &world,
+        "PurchaseCapacityBlock",
+        1,
+        Effect::Fail { code, message: "gone".into(), status: 400 },
+    );
     let run = world.run(&BUY).await;
     assert_eq!((run.code, purchases(&world)), (3, 0), "{}", run.stderr);
     came(&world, &world.run(&BUY).await, 1);
@@ -261,9 +306,12 @@ async fn two_at_once_buy_once() {
 /// Catches: a run that slept between its look and its mark, and buys beside the one that took over.
 #[tokio::test(start_paused = true)]
 async fn a_run_that_wakes_up_late_buys_nothing() {
-    for operation in
-        ["DescribeCapacityBlockOfferings", "CreateTags", "PurchaseCapacityBlock", "DescribeLaunchTemplates"]
-    {
+    for operation in [
+        "DescribeCapacityBlockOfferings",
+        "CreateTags",
+        "PurchaseCapacityBlock",
+        "DescribeLaunchTemplates",
+    ] {
         let world = world().await;
         fault(&world, operation, 2, Effect::Slow { millis: 24_000 });
         let (one, other) = both(&world, &BUY, 100).await;

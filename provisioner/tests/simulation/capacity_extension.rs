@@ -18,7 +18,8 @@ const CAP: &str = "max-cost = 700\n";
 
 /// Two instances with agents that act, in a capacity block that begins at once, at ten.
 async fn world() -> World {
-    let options = Options { capacity_block_starts_in: Some(SignedDuration::ZERO), ..Options::default() };
+    let options =
+        Options { capacity_block_starts_in: Some(SignedDuration::ZERO), ..Options::default() };
     world_with(Options { light_nodes_above: 0, ..options }, CAP).await
 }
 
@@ -40,7 +41,9 @@ fn ends(world: &World) -> Vec<String> {
 
 fn fault(world: &World, operation: &str, effect: Effect) {
     let operation = Some(operation.to_owned());
-    world.cloud(|cloud| cloud.add_fault(Fault { service: None, operation, caller: None, skip: 0, count: 1, effect }));
+    world.cloud(|cloud| {
+        cloud.add_fault(Fault { service: None, operation, caller: None, skip: 0, count: 1, effect })
+    });
 }
 
 /// The mark, taken away as the error says.
@@ -48,29 +51,51 @@ fn let_go(world: &World) {
     let templates = world.cloud(|cloud| ec2::all_tags(cloud).clone());
     let record = templates.iter().find(|(_, tags)| tags.contains_key("spotblock:extension"));
     let (id, _) = record.expect("a record with the mark");
-    world.by_hand("ec2", &format!("Action=DeleteTags&ResourceId.1={id}&Tag.1.Key=spotblock%3Aextension"));
+    world.by_hand(
+        "ec2",
+        &format!("Action=DeleteTags&ResourceId.1={id}&Tag.1.Key=spotblock%3Aextension"),
+    );
 }
 
-/// Catches: an end that agents, schedules and `status` understand differently; a block that ends at its old end.
+/// Catches: an end that agents, schedules and `status` understand differently; a block that ends at
+/// its old end.
 #[tokio::test(start_paused = true)]
 async fn a_day_more_is_bought_before_schedules_and_agents_are_told() {
     let world = world().await;
     let before = world.calls();
     let run = world.run(&[&EXTEND[..], &["--output", "json"]].concat()).await;
     assert_eq!(run.code, 0, "{}", run.stderr);
-    let changed: Vec<String> = world.changing(before).into_iter().filter(|it| it != "PutAttributes").collect();
-    let bought_first =
-        ["CreateTags", "PurchaseCapacityBlockExtension", "UpdateSchedule", "UpdateSchedule", "CreateTags"];
+    let changed: Vec<String> =
+        world.changing(before).into_iter().filter(|it| it != "PutAttributes").collect();
+    let bought_first = [
+        "CreateTags",
+        "PurchaseCapacityBlockExtension",
+        "UpdateSchedule",
+        "UpdateSchedule",
+        "CreateTags",
+    ];
     assert_eq!(changed, bought_first, "the mark, the purchase, and then the rest");
     let extended: Value = serde_json::from_str(&run.stdout).expect("JSON");
     // The capacity block ends at ten two days later, and is taken back half an hour before.
-    assert!(extended["end"].as_str().is_some_and(|end| end.starts_with("2026-11-26T09:3")), "{extended}");
-    assert!(ends(&world).iter().all(|end| end.starts_with("2026-11-26T10:0")), "{:?}", ends(&world));
+    assert!(
+        extended["end"].as_str().is_some_and(|end| end.starts_with("2026-11-26T09:3")),
+        "{extended}"
+    );
+    assert!(
+        ends(&world).iter().all(|end| end.starts_with("2026-11-26T10:0")),
+        "{:?}",
+        ends(&world)
+    );
     for node in extended["instances"].as_array().expect("a list") {
-        assert_eq!((&node["answer"], &node["end"]), (&"accepted".into(), &extended["end"]), "{extended}");
+        assert_eq!(
+            (&node["answer"], &node["end"]),
+            (&"accepted".into(), &extended["end"]),
+            "{extended}"
+        );
     }
     let status: Value =
-        serde_json::from_str(&world.run(&["status", "--output", "json"]).await.stdout).expect("status in JSON");
+        serde_json::from_str(&world.run(&["status", "--output", "json"]).await.stdout)
+            .expect("status in JSON");
     assert_eq!(status["blocks"][0]["instances"][0]["end"], extended["end"], "{status}");
     world.pass(Duration::from_secs(25 * 3600)).await;
     assert_eq!(world.alive(), 2, "the first end is past");
@@ -87,11 +112,20 @@ async fn nothing_is_bought_without_consent_or_a_cap_or_above_it_or_of_another_le
     for (words, code, part) in [
         (&["extend", "--by", "24h"][..], 3, "takes --yes-purchase and [block] max-cost"),
         (&["extend", "--by", "25h", "--yes-purchase"], 2, "a capacity block lasts 1 to 14 days"),
-        (&["extend", "--by", "72h", "--yes-purchase"], 3, "costs $990.72, more than max-cost $700.00"),
+        (
+            &["extend", "--by", "72h", "--yes-purchase"],
+            3,
+            "costs $990.72, more than max-cost $700.00",
+        ),
     ] {
         let before = world.calls();
         let run = world.run(words).await;
-        assert!(run.code == code && run.stderr.contains(part), "{words:?}: {} {}", run.code, run.stderr);
+        assert!(
+            run.code == code && run.stderr.contains(part),
+            "{words:?}: {} {}",
+            run.code,
+            run.stderr
+        );
         assert_eq!((bought(&world), world.changing(before)), (0, vec![]), "{words:?}");
     }
     for count in [1, 2] {
@@ -99,10 +133,15 @@ async fn nothing_is_bought_without_consent_or_a_cap_or_above_it_or_of_another_le
         assert_eq!(bought(&world), count);
     }
     let third = world.run(&EXTEND).await;
-    assert!(third.code == 3 && third.stderr.contains("beside the $660.48 of those before it"), "{}", third.stderr);
+    assert!(
+        third.code == 3 && third.stderr.contains("beside the $660.48 of those before it"),
+        "{}",
+        third.stderr
+    );
     assert_eq!(bought(&world), 2);
 
-    let options = Options { capacity_block_starts_in: Some(SignedDuration::ZERO), ..Options::default() };
+    let options =
+        Options { capacity_block_starts_in: Some(SignedDuration::ZERO), ..Options::default() };
     let uncapped = world_with(Options { light_nodes_above: 0, ..options }, "").await;
     let run = uncapped.run(&EXTEND).await;
     assert_eq!((run.code, bought(&uncapped)), (3, 0), "{}", run.stderr);
@@ -114,14 +153,18 @@ async fn in_the_last_hour_and_from_the_drain_on_nothing_is_bought() {
     let world = world().await;
     world.pass(Duration::from_secs((23 * 60 + 10) * 60)).await;
     let run = world.run(&EXTEND).await;
-    assert!(run.code == 1 && run.stderr.contains("can be extended until an hour before that"), "{}", run.stderr);
+    assert!(
+        run.code == 1 && run.stderr.contains("can be extended until an hour before that"),
+        "{}",
+        run.stderr
+    );
     world.pass(Duration::from_secs(15 * 60)).await;
     let run = world.run(&EXTEND).await;
     assert_eq!((run.code, bought(&world)), (1, 0), "{}", run.stderr);
 }
 
-/// Catches: a second purchase after a crash. What is said again counts from the end that the instances have: that is where
-/// the first purchase went.
+/// Catches: a second purchase after a crash. What is said again counts from the end that the
+/// instances have: that is where the first purchase went.
 #[tokio::test(start_paused = true)]
 async fn wherever_a_run_is_killed_the_extension_is_bought_once() {
     let first = world().await;
@@ -131,17 +174,28 @@ async fn wherever_a_run_is_killed_the_extension_is_bought_once() {
     let mut unsure = 0;
     for nth in harness::points(calls) {
         let world = world().await;
-        if world.run_until(&EXTEND, Some(Kill::After(nth))).await.is_some() || ends(&world).len() == 2 {
+        if world.run_until(&EXTEND, Some(Kill::After(nth))).await.is_some()
+            || ends(&world).len() == 2
+        {
             continue;
         }
         let mut run = world.run(&EXTEND).await;
         if bought(&world) == 0 {
             unsure += 1;
-            assert!(run.code == 1 && run.stderr.contains("nothing more is bought"), "{nth}: {}", run.stderr);
+            assert!(
+                run.code == 1 && run.stderr.contains("nothing more is bought"),
+                "{nth}: {}",
+                run.stderr
+            );
             let_go(&world);
             run = world.run(&EXTEND).await;
         }
-        assert_eq!((run.code, bought(&world), ends(&world).len()), (0, 1, 2), "{nth}: {}", run.stderr);
+        assert_eq!(
+            (run.code, bought(&world), ends(&world).len()),
+            (0, 1, 2),
+            "{nth}: {}",
+            run.stderr
+        );
     }
     // After the mark, and after the look at it.
     assert!(!harness::takes_all_points() || unsure == 2, "{unsure}");
@@ -157,8 +211,15 @@ async fn a_purchase_whose_answer_is_lost_or_that_failed_at_aws_is_not_repeated()
     assert!(run.stderr.contains("whether the purchase was made is not known"), "{}", run.stderr);
 
     let world = world().await;
-    let sent = || world.operations_of_users().iter().filter(|it| *it == "PurchaseCapacityBlockExtension").count();
-    let effect = Effect::Fail { code: "InternalError".into(), message: "It failed".into(), status: 500 };
+    let sent = || {
+        world
+            .operations_of_users()
+            .iter()
+            .filter(|it| *it == "PurchaseCapacityBlockExtension")
+            .count()
+    };
+    let effect =
+        Effect::Fail { code: "InternalError".into(), message: "It failed".into(), status: 500 };
     fault(&world, "PurchaseCapacityBlockExtension", effect);
     for _ in 0..2 {
         let run = world.run(&EXTEND).await;
@@ -174,9 +235,17 @@ async fn a_purchase_whose_answer_is_lost_or_that_failed_at_aws_is_not_repeated()
 async fn a_refused_purchase_leaves_no_mark_that_holds_the_next_back() {
     let world = world().await;
     let code = "InvalidCapacityBlockOfferingId.NotFound".into();
-    fault(&world, "PurchaseCapacityBlockExtension", Effect::Fail { code, message: "gone".into(), status: 400 });
+    fault(
+        &world,
+        "PurchaseCapacityBlockExtension",
+        Effect::Fail { code, message: "gone".into(), status: 400 },
+    );
     let run = world.run(&EXTEND).await;
-    assert!(run.code == 1 && run.stderr.contains("InvalidCapacityBlockOfferingId.NotFound"), "{}", run.stderr);
+    assert!(
+        run.code == 1 && run.stderr.contains("InvalidCapacityBlockOfferingId.NotFound"),
+        "{}",
+        run.stderr
+    );
     assert_eq!((world.run(&EXTEND).await.code, bought(&world)), (0, 1));
 }
 

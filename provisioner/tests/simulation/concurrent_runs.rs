@@ -16,7 +16,8 @@ pub(super) async fn both(world: &World, command: &[&str], later: u64) -> (Run, R
     })
 }
 
-/// Catches: any of the steps that two runs can't do at the same time, and a purchase that both make.
+/// Catches: any of the steps that two runs can't do at the same time, and a purchase that both
+/// make.
 #[tokio::test(start_paused = true)]
 async fn two_ups_at_once_make_one_environment_and_buy_one_block() {
     let alone = World::new(Options::default());
@@ -28,7 +29,8 @@ async fn two_ups_at_once_make_one_environment_and_buy_one_block() {
         assert_eq!((one.code, other.code), (0, 0), "{later}: {}\n{}", one.stderr, other.stderr);
         assert_eq!(EndState::of(&world).await, wanted, "{later}: {}\n{}", one.stderr, other.stderr);
         let said = format!("{}{}", one.stderr, other.stderr);
-        let follows = said.contains("another run was first: following its block") || said.contains("continuing block");
+        let follows = said.contains("another run was first: following its block")
+            || said.contains("continuing block");
         assert!(follows, "{later}: {said}");
     }
 }
@@ -59,25 +61,34 @@ async fn of_two_that_are_refused_both_end_with_3() {
 async fn the_one_that_follows_is_told_what_it_does_not_get() {
     let world = World::new(Options::default());
     assert_eq!(world.run(&["env", "apply"]).await.code, 0);
-    let (one, other) = tokio::join!(world.run(&["request"]), world.run(&["request", "--instances", "5"]));
+    let (one, other) =
+        tokio::join!(world.run(&["request"]), world.run(&["request", "--instances", "5"]));
     assert_eq!((one.code, other.code), (0, 0), "{}\n{}", one.stderr, other.stderr);
     let said = format!("{}{}", one.stderr, other.stderr);
     assert!(said.contains("it stays as it was bought: "), "{said}");
     assert!(matches!(world.launched().len(), 1 | 5));
 }
 
-/// Catches: minutes spent on a name that somebody else's launch template has, or that template taken for a record.
+/// Catches: minutes spent on a name that somebody else's launch template has, or that template
+/// taken for a record.
 #[tokio::test(start_paused = true)]
 async fn a_name_that_a_foreign_launch_template_has_is_passed_over() {
     let world = World::new(Options::default());
     for number in [1, 2] {
         let name = format!("LaunchTemplateName=spotblock-spot-block-test-{number}");
-        world.by_hand("ec2", &format!("Action=CreateLaunchTemplate&{name}&LaunchTemplateData.InstanceType=t2.micro"));
+        world.by_hand(
+            "ec2",
+            &format!("Action=CreateLaunchTemplate&{name}&LaunchTemplateData.InstanceType=t2.micro"),
+        );
     }
     let start = world.now();
     let run = world.run(&["up"]).await;
     assert_eq!(run.code, 0, "{}", run.stderr);
-    assert!(run.stderr.contains("spotblock-spot-block-test-2 is somebody else's"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("spotblock-spot-block-test-2 is somebody else's"),
+        "{}",
+        run.stderr
+    );
     assert!(start.duration_until(world.now()).as_secs() < 60);
     let plan = world.run(&["plan", "--detailed-exitcode"]).await;
     assert_eq!(plan.code, 0, "{}", plan.stdout);

@@ -17,7 +17,11 @@ async fn without_a_terminal_and_without_yes_it_refuses_before_any_change() {
     let run = world.run(&["up"]).await;
     assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{}", run.stderr);
     shows_the_plan(&run.stderr);
-    assert!(run.stderr.contains("error: `up` asks before it makes, changes or buys anything"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("error: `up` asks before it makes, changes or buys anything"),
+        "{}",
+        run.stderr
+    );
     assert!(run.stderr.contains("next: nothing was changed: give --yes"), "{}", run.stderr);
     assert_eq!(world.changing(0), [""; 0]);
 }
@@ -29,7 +33,11 @@ async fn only_a_yes_is_a_yes() {
         let run = world.run(&["up"]).await;
         assert_eq!((run.code, run.stdout.as_str()), (1, ""), "{answer:?}: {}", run.stderr);
         shows_the_plan(&run.stderr);
-        assert!(run.stderr.ends_with("nothing was made, changed or bought\n"), "{answer:?}: {}", run.stderr);
+        assert!(
+            run.stderr.ends_with("nothing was made, changed or bought\n"),
+            "{answer:?}: {}",
+            run.stderr
+        );
         assert_eq!(world.changing(0), [""; 0], "{answer:?}");
     }
     for answer in ["y", "Yes", " yes "] {
@@ -68,7 +76,11 @@ async fn where_nothing_is_to_be_done_nobody_is_asked() {
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(run.stderr.contains("continuing block"), "{}", run.stderr);
     let before = world.calls();
-    assert_eq!(world.run(&["up", "--new"]).await.code, 2, "another block is bought only with a yes");
+    assert_eq!(
+        world.run(&["up", "--new"]).await.code,
+        2,
+        "another block is bought only with a yes"
+    );
     assert_eq!(world.changing(before), [""; 0]);
 }
 
@@ -80,15 +92,23 @@ async fn a_block_that_is_not_complete_is_bought_only_with_a_yes() {
     let up = recorded.run_until(&["up"], Some(super::Kill::Before(usize::MAX))).await;
     assert!(up.is_some());
     // Killed right before the purchase.
-    let nth =
-        world.operations_of_users().iter().position(|name| name == "RequestSpotInstances").expect("a purchase") + 1;
+    let nth = world
+        .operations_of_users()
+        .iter()
+        .position(|name| name == "RequestSpotInstances")
+        .expect("a purchase")
+        + 1;
     let world = World::new(Options::default());
     assert!(world.run_until(&["up"], Some(super::Kill::Before(nth))).await.is_none());
     assert_eq!(world.launched().len(), 0);
     let asking = world.clone().asking(None);
     let run = asking.run(&["up"]).await;
     assert_eq!((run.code, world.launched().len()), (2, 0), "{}", run.stderr);
-    assert!(run.stderr.contains("was begun and is not complete: what it lacks is bought"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("was begun and is not complete: what it lacks is bought"),
+        "{}",
+        run.stderr
+    );
     assert_eq!(world.run(&["up"]).await.code, 0);
     assert_eq!(world.launched().len(), 1);
 }
@@ -100,6 +120,10 @@ async fn what_can_not_be_bought_is_refused_before_the_question() {
     let world = World::with_config(Options::default(), &config).asking(Some("yes"));
     let run = world.run(&["up"]).await;
     assert_eq!(run.code, 3, "{}", run.stderr);
-    assert!(run.stderr.contains("could cost up to $0.03") && !run.stderr.contains("Do all this?"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("could cost up to $0.03") && !run.stderr.contains("Do all this?"),
+        "{}",
+        run.stderr
+    );
     assert_eq!(world.changing(0), [""; 0]);
 }

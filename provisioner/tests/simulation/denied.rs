@@ -1,5 +1,5 @@
-//! Every call that is denied: the missing permission is named, nothing is bought or left half, and with the permission
-//! the same command goes on to the end that it would have had.
+//! Every call that is denied: the missing permission is named, nothing is bought or left half, and
+//! with the permission the same command goes on to the end that it would have had.
 
 use std::collections::BTreeMap;
 
@@ -27,14 +27,24 @@ pub(super) fn deny(world: &World, service: &str, operation: &str) {
     let effect = Effect::Fail { code: code.into(), status: 403, message };
     let operation = Some(operation.to_owned());
     world.cloud(|cloud| {
-        cloud.add_fault(Fault { service: None, operation, caller: None, skip: 0, count: u32::MAX, effect });
+        cloud.add_fault(Fault {
+            service: None,
+            operation,
+            caller: None,
+            skip: 0,
+            count: u32::MAX,
+            effect,
+        });
     });
 }
 
 /// A world in which everything is made that can be made.
 fn with_roles() -> World {
     let config = example_with("service-role = \"BatchServiceRole\"\n", "");
-    World::with_config(Options::default(), &config.replace("instance-profile = \"ecsInstanceRole\"\n", ""))
+    World::with_config(
+        Options::default(),
+        &config.replace("instance-profile = \"ecsInstanceRole\"\n", ""),
+    )
 }
 
 async fn whichever_is_denied(prepare: impl AsyncFn() -> World, command: &[&str], least: usize) {
@@ -50,9 +60,15 @@ async fn whichever_is_denied(prepare: impl AsyncFn() -> World, command: &[&str],
         let run = world.run(command).await;
         let told = format!("{}{}", run.stdout, run.stderr);
         assert_eq!(run.code, 1, "{operation}: {told}");
-        assert!(run.stderr.contains(&format!("error: {service}:{operation} for ")), "{operation}: {told}");
+        assert!(
+            run.stderr.contains(&format!("error: {service}:{operation} for ")),
+            "{operation}: {told}"
+        );
         assert!(run.stderr.contains("(request id "), "{operation}: {told}");
-        assert!(run.stderr.contains(&format!("next: the permission {service}:{operation} on ")), "{operation}: {told}");
+        assert!(
+            run.stderr.contains(&format!("next: the permission {service}:{operation} on ")),
+            "{operation}: {told}"
+        );
         world.cloud(localcloud_core::Cloud::clear_faults);
         let again = world.run(command).await;
         assert_eq!(again.code, 0, "{operation}: {}", again.stderr);
@@ -81,7 +97,8 @@ async fn what_is_denied_before_the_purchase_buys_nothing() {
     let world = with_roles();
     assert_eq!(world.run(&["up"]).await.code, 0);
     let order = world.operations_of_users();
-    let purchase = order.iter().position(|name| name == "RequestSpotInstances").expect("a purchase");
+    let purchase =
+        order.iter().position(|name| name == "RequestSpotInstances").expect("a purchase");
     let services = operations(&world, 0);
     for operation in services.keys().filter(|name| order[..=purchase].contains(name)) {
         let world = with_roles();

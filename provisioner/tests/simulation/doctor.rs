@@ -28,7 +28,10 @@ async fn each_cause_happens_on_the_local_cloud_and_is_found() {
         let its = its.unwrap_or_else(|| panic!("{cause:?} is not found: {}", run.stdout));
         assert_eq!(its["finding"], cause.says());
         for part in ["about", "evidence", "next"] {
-            assert!(its[part].as_str().is_some_and(|text| !text.is_empty()), "{cause:?} has no {part}: {its}");
+            assert!(
+                its[part].as_str().is_some_and(|text| !text.is_empty()),
+                "{cause:?} has no {part}: {its}"
+            );
         }
     }
 }
@@ -52,7 +55,8 @@ impl World {
         let cluster = self.cluster_of(instance);
         let read = |text: String| serde_json::from_str::<serde_json::Value>(&text).expect("JSON");
         let listed = read(self.ecs_by_hand("ListContainerInstances", &json!({"cluster": cluster})));
-        let all = json!({"cluster": cluster, "containerInstances": listed["containerInstanceArns"]});
+        let all =
+            json!({"cluster": cluster, "containerInstances": listed["containerInstanceArns"]});
         let all = read(self.ecs_by_hand("DescribeContainerInstances", &all));
         let all = all["containerInstances"].as_array().expect("a list");
         let its = all.iter().find(|it| it["ec2InstanceId"] == instance).expect("it is registered");
@@ -103,7 +107,10 @@ async fn an_environment_or_queue_that_takes_no_jobs_is_found() {
     let world = environment(world).await;
     says(&world.run(&["doctor"]).await, &["nothing is wrong"]);
     submitted(&world, &[]).await;
-    world.batch_by_hand("UpdateJobQueue", &json!({"jobQueue": "SpotBlockQueue", "state": "DISABLED"}));
+    world.batch_by_hand(
+        "UpdateJobQueue",
+        &json!({"jobQueue": "SpotBlockQueue", "state": "DISABLED"}),
+    );
     says(&world.run(&["doctor", "hello-world"]).await, &["queue SpotBlockQueue: it is disabled"]);
     world.batch_by_hand(
         "UpdateComputeEnvironment",
@@ -129,7 +136,10 @@ async fn a_job_that_no_instance_can_hold_is_told_so() {
     submitted(&world, &["--name", "wide", "--vcpus", "4"]).await;
     says(
         &world.run(&["doctor", "wide"]).await,
-        &["it is too big for any instance", "it wants 4 vCPU, 256 MiB; the largest instance has 1 vCPU, 900 MiB"],
+        &[
+            "it is too big for any instance",
+            "it wants 4 vCPU, 256 MiB; the largest instance has 1 vCPU, 900 MiB",
+        ],
     );
     submitted(&world, &["--name", "seeing", "--gpus", "1"]).await;
     says(&world.run(&["doctor", "seeing"]).await, &["no instance has a GPU"]);
@@ -142,7 +152,8 @@ async fn a_job_that_no_instance_can_hold_is_told_so() {
 #[tokio::test(start_paused = true)]
 async fn a_job_behind_others_or_behind_a_drain_is_told_so() {
     let world = live(crate::EXAMPLE).await;
-    let first = world.run(&["submit", "-j", "hello-world", "--name", "first", "-o", "json"]).await.stdout;
+    let first =
+        world.run(&["submit", "-j", "hello-world", "--name", "first", "-o", "json"]).await.stdout;
     let first = serde_json::from_str::<serde_json::Value>(&first).expect("JSON")[0]["id"].clone();
     submitted(&world, &["--name", "after", "--depends-on", first.as_str().expect("an id")]).await;
     says(&world.run(&["doctor", "after"]).await, &["it waits for other jobs to succeed"]);
@@ -150,7 +161,10 @@ async fn a_job_behind_others_or_behind_a_drain_is_told_so() {
     world.drain_by_hand(&instance);
     says(&world.run(&["doctor", &instance]).await, &["it drains"]);
     submitted(&world, &["--name", "late"]).await;
-    says(&world.run(&["doctor", "late"]).await, &["no instance takes jobs any more", "next:    spotblock up --new"]);
+    says(
+        &world.run(&["doctor", "late"]).await,
+        &["no instance takes jobs any more", "next:    spotblock up --new"],
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -163,7 +177,10 @@ async fn an_instance_that_does_not_join_is_told_why() {
     let [first, second] = &launched[..] else { panic!("two instances: {launched:?}") };
     says(&world.run(&["doctor", first]).await, &["it still boots"]);
     world.pass(Duration::from_secs(600)).await;
-    says(&world.run(&["doctor", first]).await, &["it never came to ECS", "aws ec2 get-console-output"]);
+    says(
+        &world.run(&["doctor", first]).await,
+        &["it never came to ECS", "aws ec2 get-console-output"],
+    );
     submitted(&world, &[]).await;
     says(
         &world.run(&["doctor", "hello-world"]).await,
@@ -237,13 +254,22 @@ async fn a_subnet_without_a_way_to_ecs_is_found() {
     let in_subnet = async |subnet| stuck(&[("subnet-c8d30ae4", subnet)]).await;
     let elsewhere = [("subnet-c8d30ae4", "subnet-71c4a607"), ("sg-55964223", "sg-82d5b718")];
     let (world, _) = stuck(&elsewhere).await;
-    says(&world.run(&["doctor"]).await, &["its subnet has no way to ECS", "subnet-71c4a607 has no route to 0.0.0.0/0"]);
+    says(
+        &world.run(&["doctor"]).await,
+        &["its subnet has no way to ECS", "subnet-71c4a607 has no route to 0.0.0.0/0"],
+    );
     let (world, _) = in_subnet("subnet-b508ea4b").await;
-    says(&world.run(&["doctor"]).await, &["its subnet has no way to ECS", "leads nowhere (blackhole)"]);
+    says(
+        &world.run(&["doctor"]).await,
+        &["its subnet has no way to ECS", "leads nowhere (blackhole)"],
+    );
     let (world, _) = in_subnet("subnet-93e6c829").await;
     says(
         &world.run(&["doctor"]).await,
-        &["needs a public address, and it has none", "modify-subnet-attribute --subnet-id subnet-93e6c829"],
+        &[
+            "needs a public address, and it has none",
+            "modify-subnet-attribute --subnet-id subnet-93e6c829",
+        ],
     );
     let (world, _) = in_subnet("subnet-a4f7d93a").await;
     says(&world.run(&["doctor"]).await, &["it never came to ECS"]);
@@ -254,9 +280,18 @@ async fn rights_that_are_missing_are_found() {
     let (world, _) = stuck(&[("instance-profile = \"ecsInstanceRole\"\n", "")]).await;
     let role = "spotblock-spot-block-test-instance";
     world.by_hand("iam", &format!("Action=DeleteRolePolicy&RoleName={role}&PolicyName=spotblock"));
-    says(&world.run(&["doctor"]).await, &["its role has no policy", &format!("role {role} has neither")]);
-    world.by_hand("iam", &format!("Action=RemoveRoleFromInstanceProfile&RoleName={role}&InstanceProfileName={role}"));
-    says(&world.run(&["doctor"]).await, &["its instance profile has no role", "next:    spotblock env apply"]);
+    says(
+        &world.run(&["doctor"]).await,
+        &["its role has no policy", &format!("role {role} has neither")],
+    );
+    world.by_hand(
+        "iam",
+        &format!("Action=RemoveRoleFromInstanceProfile&RoleName={role}&InstanceProfileName={role}"),
+    );
+    says(
+        &world.run(&["doctor"]).await,
+        &["its instance profile has no role", "next:    spotblock env apply"],
+    );
     world.by_hand("iam", &format!("Action=DeleteInstanceProfile&InstanceProfileName={role}"));
     says(&world.run(&["doctor"]).await, &["it has no instance profile", "is not there any more"]);
 }
@@ -271,7 +306,11 @@ async fn what_may_not_be_looked_at_is_left_out_and_said() {
     world.cloud(|cloud| cloud.add_fault(serde_json::from_value(denied).expect("a fault")));
     let run = world.run(&["doctor", &instance]).await;
     says(&run, &["it never came to ECS", "its console shows nothing yet"]);
-    assert!(run.stderr.contains("not looked at: ") && run.stderr.contains("ec2:GetConsoleOutput"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("not looked at: ") && run.stderr.contains("ec2:GetConsoleOutput"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -299,11 +338,15 @@ async fn an_invalid_environment_and_a_queue_of_another_are_found() {
     let role = world.batch_by_hand("DescribeComputeEnvironments", &json!({}));
     let role: serde_json::Value = serde_json::from_str(&role).expect("JSON");
     let role = role["computeEnvironments"][0]["serviceRole"].clone();
-    let other = json!({"computeEnvironmentName": "other", "type": "UNMANAGED", "serviceRole": role});
+    let other =
+        json!({"computeEnvironmentName": "other", "type": "UNMANAGED", "serviceRole": role});
     world.batch_by_hand("CreateComputeEnvironment", &other);
     world.pass(Duration::from_secs(5)).await;
     let order = json!([{"order": 1, "computeEnvironment": "other"}]);
-    world.batch_by_hand("UpdateJobQueue", &json!({"jobQueue": "SpotBlockQueue", "computeEnvironmentOrder": order}));
+    world.batch_by_hand(
+        "UpdateJobQueue",
+        &json!({"jobQueue": "SpotBlockQueue", "computeEnvironmentOrder": order}),
+    );
     world.pass(Duration::from_secs(5)).await;
     says(
         &world.run(&["doctor"]).await,
@@ -320,7 +363,10 @@ async fn a_job_that_would_not_fit_before_the_stop_is_told_so() {
         &json!({"jobName": "long", "jobQueue": "SpotBlockQueue", "jobDefinition": "hello-world",
                 "timeout": {"attemptDurationSeconds": 2400}}),
     );
-    says(&world.run(&["doctor", "long"]).await, &["it may not end before its block stops it", "it may take 40 min"]);
+    says(
+        &world.run(&["doctor", "long"]).await,
+        &["it may not end before its block stops it", "it may take 40 min"],
+    );
 }
 
 /// Runs a job to its end on an instance that runs what it is given, and asks the doctor about it.
@@ -336,7 +382,10 @@ async fn asked_after(more: &[&str]) -> (World, Run) {
 #[tokio::test(start_paused = true)]
 async fn a_job_that_failed_is_told_with_what_it_wrote_and_what_to_do() {
     let (world, run) = asked_after(&["--env", "LOCALCLOUD_EXIT=9"]).await;
-    says(&run, &["it failed", "exit 9", "the last line it wrote: \"localcloud: ended with exit code 9\""]);
+    says(
+        &run,
+        &["it failed", "exit 9", "the last line it wrote: \"localcloud: ended with exit code 9\""],
+    );
     let jobs = world.run(&["jobs", "-o", "json"]).await.stdout;
     let jobs: serde_json::Value = serde_json::from_str(&jobs).expect("JSON");
     let id = jobs[0]["id"].as_str().expect("an id").to_owned();
@@ -344,23 +393,39 @@ async fn a_job_that_failed_is_told_with_what_it_wrote_and_what_to_do() {
     let (_, run) = asked_after(&["--job-timeout", "1m", "--", "sleep", "300"]).await;
     says(
         &run,
-        &["Job attempt duration exceeded timeout", "a longer --job-timeout, if it didn't hang: spotblock logs "],
+        &[
+            "Job attempt duration exceeded timeout",
+            "a longer --job-timeout, if it didn't hang: spotblock logs ",
+        ],
     );
     let (_, run) = asked_after(&["--env", "LOCALCLOUD_PLATFORM=linux/arm64"]).await;
     says(&run, &["no matching manifest for linux/amd64", "look at the image's name and tag"]);
     assert!(!run.stdout.contains("spotblock logs"), "it never began: {}", run.stdout);
-    let submitted_after = world.run(&["submit", "-j", "hello-world", "--name", "after", "--depends-on", &id]).await;
+    let submitted_after =
+        world.run(&["submit", "-j", "hello-world", "--name", "after", "--depends-on", &id]).await;
     assert_eq!(submitted_after.code, 0, "{}", submitted_after.stderr);
     world.pass(Duration::from_secs(5)).await;
-    says(&world.run(&["doctor", "after"]).await, &["Dependent Job failed", &format!("spotblock doctor {id}")]);
+    says(
+        &world.run(&["doctor", "after"]).await,
+        &["Dependent Job failed", &format!("spotblock doctor {id}")],
+    );
 }
 
 /// The kernel's word for another architecture stands nowhere but in what the container wrote.
 #[tokio::test(start_paused = true)]
 async fn an_image_for_other_processors_that_could_be_pulled_is_found_by_what_it_wrote() {
-    let (world, run) =
-        asked_after(&["--env", "LOCALCLOUD_EXIT=1", "--", "echo", "exec /hello: exec format error"]).await;
-    says(&run, &["another architecture than the instances", "it wrote \"exec /hello: exec format error\""]);
+    let (world, run) = asked_after(&[
+        "--env",
+        "LOCALCLOUD_EXIT=1",
+        "--",
+        "echo",
+        "exec /hello: exec format error",
+    ])
+    .await;
+    says(
+        &run,
+        &["another architecture than the instances", "it wrote \"exec /hello: exec format error\""],
+    );
     let denied = json!({
         "service": "logs", "operation": "GetLogEvents", "count": 9,
         "effect": {"fail": {"code": "AccessDeniedException", "status": 400, "message": "not you"}},
@@ -368,7 +433,11 @@ async fn an_image_for_other_processors_that_could_be_pulled_is_found_by_what_it_
     world.cloud(|cloud| cloud.add_fault(serde_json::from_value(denied).expect("a fault")));
     let run = world.run(&["doctor", "over"]).await;
     says(&run, &["it failed", "exit 1"]);
-    assert!(run.stderr.contains("not looked at: ") && run.stderr.contains("logs:GetLogEvents"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("not looked at: ") && run.stderr.contains("logs:GetLogEvents"),
+        "{}",
+        run.stderr
+    );
 }
 
 /// Catches: an array of which nothing is said but that it depends on no one.
@@ -382,7 +451,10 @@ async fn an_array_is_where_its_children_are() {
         assert!(!run.stdout.contains("depends on"), "{}", run.stdout);
     }
     let (world, run) = asked_after(&["--array", "2", "--env", "LOCALCLOUD_EXIT=9"]).await;
-    says(&run, &["it failed: ", "lists the children that failed"].map(|part| part.trim_end_matches(": ")));
+    says(
+        &run,
+        &["it failed: ", "lists the children that failed"].map(|part| part.trim_end_matches(": ")),
+    );
     let shown = world.run(&["jobs", "--array", "over", "--state", "FAILED"]).await;
     assert_eq!(shown.stdout.matches("exit 9").count(), 2, "{}", shown.stdout);
     submitted(&world, &["--name", "alone"]).await;
@@ -405,8 +477,13 @@ async fn a_job_of_another_queue_is_not_held_against_this_environment() {
     world.batch_by_hand("CreateJobQueue", &queue);
     world.pass(Duration::from_secs(5)).await;
     let job = json!({"jobName": "x", "jobQueue": "theirs", "jobDefinition": "hello-world"});
-    let job: serde_json::Value = serde_json::from_str(&world.batch_by_hand("SubmitJob", &job)).expect("JSON");
+    let job: serde_json::Value =
+        serde_json::from_str(&world.batch_by_hand("SubmitJob", &job)).expect("JSON");
     let run = world.run(&["doctor", job["jobId"].as_str().expect("an id")]).await;
     assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{}", run.stderr);
-    assert!(run.stderr.contains("is in queue theirs, and this environment's is SpotBlockQueue"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("is in queue theirs, and this environment's is SpotBlockQueue"),
+        "{}",
+        run.stderr
+    );
 }

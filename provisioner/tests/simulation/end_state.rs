@@ -15,7 +15,8 @@ pub(super) struct EndState {
     purchases: Vec<String>,
     /// The states of all capacity reservations.
     reservations: Vec<String>,
-    /// The instances that were ever launched: what they are, where, their state, whether they are in the cluster.
+    /// The instances that were ever launched: what they are, where, their state, whether they are
+    /// in the cluster.
     instances: Vec<String>,
     /// The tags of every instance, request and record.
     tags: Vec<String>,
@@ -34,19 +35,33 @@ impl EndState {
         let blocks = blocks(&tags);
         let plain = |text: &str| plain(text, &blocks);
         let mut purchases = BTreeMap::new();
-        let calls = ["RequestSpotInstances", "CreateFleet", "CreateCapacityReservation", "RunInstances"];
+        let calls =
+            ["RequestSpotInstances", "CreateFleet", "CreateCapacityReservation", "RunInstances"];
         for call in calls.into_iter().flat_map(|operation| world.accepted(operation)) {
             let token = call.parameters["ClientToken"].as_str().expect("always one").to_owned();
             let before = purchases.insert((call.operation, token), call.parameters.clone());
-            assert!(before.is_none_or(|before| before == call.parameters), "repeated as it was: {}", call.parameters);
+            assert!(
+                before.is_none_or(|before| before == call.parameters),
+                "repeated as it was: {}",
+                call.parameters
+            );
         }
-        let mut purchases: Vec<String> = purchases.into_values().map(|it| plain(&purchase(it))).collect();
+        let mut purchases: Vec<String> =
+            purchases.into_values().map(|it| plain(&purchase(it))).collect();
         purchases.sort();
-        let mut tags: Vec<String> = tags.iter().map(|(id, tags)| plain(&tagged(id, tags))).collect();
+        let mut tags: Vec<String> =
+            tags.iter().map(|(id, tags)| plain(&tagged(id, tags))).collect();
         tags.sort();
         let schedules = schedules(world).into_iter().map(|it| plain(&it)).collect();
         let (reservations, instances) = (world.reservations(), world.instances());
-        Self { purchases, reservations, instances, tags, schedules, plan: plain(&plan["steps"].to_string()) }
+        Self {
+            purchases,
+            reservations,
+            instances,
+            tags,
+            schedules,
+            plan: plain(&plan["steps"].to_string()),
+        }
     }
 
     pub(super) fn bought(&self) -> usize {
@@ -54,7 +69,8 @@ impl EndState {
     }
 }
 
-/// A purchase's parameters with the user data as text, and without what follows from the block's id and the time.
+/// A purchase's parameters with the user data as text, and without what follows from the block's id
+/// and the time.
 fn purchase(mut parameters: Value) -> String {
     let fields = parameters.as_object_mut().expect("parameters");
     fields.remove("ClientToken");
@@ -64,26 +80,41 @@ fn purchase(mut parameters: Value) -> String {
     if let Some(template) = fields.get_mut("LaunchTemplate") {
         *template = template["Version"].clone();
     }
-    if let Some(template) = parameters.pointer_mut("/LaunchTemplateConfigs/0/LaunchTemplateSpecification") {
+    if let Some(template) =
+        parameters.pointer_mut("/LaunchTemplateConfigs/0/LaunchTemplateSpecification")
+    {
         *template = template["Version"].clone();
         return parameters.to_string();
     }
-    let place = if parameters.get("UserData").is_some() { "/UserData" } else { "/LaunchSpecification/UserData" };
+    let place = if parameters.get("UserData").is_some() {
+        "/UserData"
+    } else {
+        "/LaunchSpecification/UserData"
+    };
     let Some(data) = parameters.pointer_mut(place) else { return parameters.to_string() };
-    let bytes = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, data.as_str().expect("user data"));
+    let bytes = base64::Engine::decode(
+        &base64::prelude::BASE64_STANDARD,
+        data.as_str().expect("user data"),
+    );
     *data = String::from_utf8(bytes.expect("base64")).expect("text").into();
     parameters.to_string()
 }
 
 fn schedules(world: &World) -> Vec<String> {
     let deleted = world.accepted("DeleteSchedule");
-    let left = |call: &&Call| deleted.iter().all(|it| it.parameters["Name"] != call.parameters["Name"]);
+    let left =
+        |call: &&Call| deleted.iter().all(|it| it.parameters["Name"] != call.parameters["Name"]);
     let made = world.accepted("CreateSchedule");
     let mut made: Vec<&Call> = made.iter().filter(left).collect();
     // The repetition of a call whose answer was lost is accepted as well.
     made.dedup_by_key(|call| call.parameters["Name"].clone());
     made.iter()
-        .map(|call| format!("{} as {}", call.parameters["Target"]["Arn"], call.parameters["Target"]["RoleArn"]))
+        .map(|call| {
+            format!(
+                "{} as {}",
+                call.parameters["Target"]["Arn"], call.parameters["Target"]["RoleArn"]
+            )
+        })
         .collect()
 }
 

@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::World;
 use super::fallback::{config, today};
 
-/// Three on-demand instances, which nothing ends here but a schedule: the simulation's nodes only register.
+/// Three on-demand instances, which nothing ends here but a schedule: the simulation's nodes only
+/// register.
 async fn on_demand() -> World {
     on_demand_with(today(&[]), "").await
 }
@@ -47,7 +48,8 @@ fn ends(world: &World) -> Vec<String> {
     tags.values().filter_map(|tags| tags.get(tag::END)).cloned().collect()
 }
 
-/// Catches: a schedule that can't end a fleet, or whose role may not: without agents and timers it is all there is.
+/// Catches: a schedule that can't end a fleet, or whose role may not: without agents and timers it
+/// is all there is.
 #[tokio::test(start_paused = true)]
 async fn instances_whose_agents_and_timers_have_failed_are_ended_by_the_schedule() {
     let world = on_demand().await;
@@ -58,7 +60,8 @@ async fn instances_whose_agents_and_timers_have_failed_are_ended_by_the_schedule
     assert_eq!(world.alive(), 0);
 }
 
-/// Catches: a schedule that ends an extended block at its old end, or one that no longer ends it at all.
+/// Catches: a schedule that ends an extended block at its old end, or one that no longer ends it at
+/// all.
 #[tokio::test(start_paused = true)]
 async fn an_extension_moves_the_schedule_before_the_tag_and_the_block_ends_an_hour_later() {
     let world = on_demand().await;
@@ -66,7 +69,10 @@ async fn an_extension_moves_the_schedule_before_the_tag_and_the_block_ends_an_ho
     let extended = extended(&world, &["--by", "1h"], 4).await;
     assert_eq!(world.changing(before), ["UpdateSchedule", "CreateTags"]);
     assert_eq!(answers(&extended), ["not-heard"; 3], "none of them has an agent");
-    assert!(extended["instances"][0]["why"].as_str().expect("text").contains("If it takes jobs after"), "{extended}");
+    assert!(
+        extended["instances"][0]["why"].as_str().expect("text").contains("If it takes jobs after"),
+        "{extended}"
+    );
     assert_eq!(ends(&world), vec![extended["end"].as_str().expect("a time").to_owned(); 3]);
     minutes(&world, 75).await;
     assert_eq!(world.alive(), 3);
@@ -94,7 +100,8 @@ async fn said_again_with_the_same_moment_it_changes_nothing() {
     assert_eq!(endless.code, 2, "{}", endless.stderr);
 }
 
-/// Catches: an extension that is promised to instances whose drain has begun, or whose end is AWS's.
+/// Catches: an extension that is promised to instances whose drain has begun, or whose end is
+/// AWS's.
 #[tokio::test(start_paused = true)]
 async fn what_can_not_be_extended_says_why_and_nothing_is_changed() {
     let world = on_demand().await;
@@ -110,7 +117,11 @@ async fn what_can_not_be_extended_says_why_and_nothing_is_changed() {
     let before = world.calls();
     let refused = world.run(&["extend", "--by", "1h"]).await;
     assert_eq!(refused.code, 1, "{}", refused.stderr);
-    assert!(refused.stderr.contains("AWS ends instances of spot-block itself"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("AWS ends instances of spot-block itself"),
+        "{}",
+        refused.stderr
+    );
     assert_eq!(world.changing(before), Vec::<String>::new());
 }
 
@@ -137,7 +148,8 @@ async fn each_instance_says_whether_it_has_accepted_or_it_was_too_late() {
     assert_eq!(world.alive(), 0);
 }
 
-/// Catches: an extension that costs more than the user's limit, or a refusal after something was changed.
+/// Catches: an extension that costs more than the user's limit, or a refusal after something was
+/// changed.
 #[tokio::test(start_paused = true)]
 async fn an_extension_is_held_to_max_cost_before_anything_is_changed() {
     // Three instances of $0.0116 for an hour are $0.0348.
@@ -145,7 +157,9 @@ async fn an_extension_is_held_to_max_cost_before_anything_is_changed() {
     let before = world.calls();
     let refused = world.run(&["extend", "--by", "1h"]).await;
     assert_eq!(refused.code, 3, "{}", refused.stderr);
-    for part in ["could cost up to $0.0696 in all (estimate)", "max-cost is $0.06", "nothing was changed"] {
+    for part in
+        ["could cost up to $0.0696 in all (estimate)", "max-cost is $0.06", "nothing was changed"]
+    {
         assert!(refused.stderr.contains(part), "{}", refused.stderr);
     }
     assert_eq!(world.changing(before), Vec::<String>::new());

@@ -19,7 +19,8 @@ pub(super) fn config(sources: &[&str]) -> String {
 
 /// A cloud that refuses spot blocks, as AWS does, with so much capacity.
 pub(super) fn today(capacity: &[(&str, u32)]) -> Options {
-    let capacity: BTreeMap<String, u32> = capacity.iter().map(|(key, count)| ((*key).to_owned(), *count)).collect();
+    let capacity: BTreeMap<String, u32> =
+        capacity.iter().map(|(key, count)| ((*key).to_owned(), *count)).collect();
     Options { spot_block: SpotBlock::Refuse, capacity, ..Options::default() }
 }
 
@@ -36,8 +37,12 @@ fn block(run: &Run) -> Value {
 }
 
 fn sources_of(block: &Value) -> Vec<&str> {
-    let mut all: Vec<&str> =
-        block["instances"].as_array().expect("a list").iter().filter_map(|it| it["source"].as_str()).collect();
+    let mut all: Vec<&str> = block["instances"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|it| it["source"].as_str())
+        .collect();
     all.sort_unstable();
     all
 }
@@ -56,18 +61,26 @@ fn told(world: &World) -> Vec<Source> {
 
 #[tokio::test(start_paused = true)]
 async fn each_source_brings_a_block_with_its_guarantee() {
-    for (name, source, label) in
-        [("spot", Source::Spot, "best effort"), ("on-demand", Source::OnDemand, "firm once launched")]
-    {
+    for (name, source, label) in [
+        ("spot", Source::Spot, "best effort"),
+        ("on-demand", Source::OnDemand, "firm once launched"),
+    ] {
         let world = world(&[], &[name]);
         let found = block(&world.run(&["up", "--output", "json", "--duration", "95m"]).await);
-        assert_eq!((found["source"].as_str(), found["guarantee"]["label"].as_str()), (Some(name), Some(label)));
+        assert_eq!(
+            (found["source"].as_str(), found["guarantee"]["label"].as_str()),
+            (Some(name), Some(label))
+        );
         assert_eq!(sources_of(&found), [name; 3]);
         assert_eq!(told(&world), [source; 3]);
         assert_eq!(found["end"], found["instances"][0]["end"]);
         let fleet = &world.accepted("CreateFleet")[0].parameters;
-        let options = &fleet[if source == Source::Spot { "SpotOptions" } else { "OnDemandOptions" }];
-        assert_eq!((&options["MinTargetCapacity"], &options["SingleAvailabilityZone"]), (&"3".into(), &"true".into()));
+        let options =
+            &fleet[if source == Source::Spot { "SpotOptions" } else { "OnDemandOptions" }];
+        assert_eq!(
+            (&options["MinTargetCapacity"], &options["SingleAvailabilityZone"]),
+            (&"3".into(), &"true".into())
+        );
         let launched = &world.accepted("CreateLaunchTemplate")[0].parameters["LaunchTemplateData"];
         let metadata = &launched["MetadataOptions"];
         assert_eq!(
@@ -76,7 +89,8 @@ async fn each_source_brings_a_block_with_its_guarantee() {
         );
         assert_eq!(launched["InstanceInitiatedShutdownBehavior"], "terminate");
         // Tagged from birth, by nobody afterwards but the record.
-        let tagged: String = world.accepted("CreateTags").iter().map(|it| it.parameters.to_string()).collect();
+        let tagged: String =
+            world.accepted("CreateTags").iter().map(|it| it.parameters.to_string()).collect();
         assert!(!tagged.contains("i-"), "{tagged}");
         let again = world.run(&["up"]).await;
         assert_eq!(again.code, 0, "{}", again.stderr);
@@ -93,11 +107,20 @@ async fn what_one_source_refuses_the_next_is_asked_for() {
     let found = block(&run);
     assert_eq!(sources_of(&found), ["on-demand"; 3]);
     assert_eq!(told(&world), [Source::OnDemand; 3]);
-    for said in ["spot-block refused t2.micro", "trying spot (", "InsufficientInstanceCapacity", "trying on-demand ("] {
+    for said in [
+        "spot-block refused t2.micro",
+        "trying spot (",
+        "InsufficientInstanceCapacity",
+        "trying on-demand (",
+    ] {
         assert!(run.stderr.contains(said), "{said:?} is missing in {}", run.stderr);
     }
-    let refused: Vec<&str> =
-        found["refused"].as_array().expect("a list").iter().filter_map(|it| it["source"].as_str()).collect();
+    let refused: Vec<&str> = found["refused"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|it| it["source"].as_str())
+        .collect();
     assert_eq!(refused, ["spot-block", "spot"]);
     assert_eq!(found["refused"][0]["codes"][0], "InvalidParameterValue");
 }
@@ -110,9 +133,16 @@ async fn a_refusal_is_written_down_before_the_next_attempt() {
     let before = world.calls();
     assert_eq!(world.run(&["request"]).await.code, 0);
     let order: Vec<String> = world.changing(before);
-    let order: Vec<&str> =
-        order.iter().map(String::as_str).filter(|it| !it.contains("LaunchTemplate")).take(5).collect();
-    assert_eq!(order, ["RequestSpotInstances", "CreateTags", "CreateFleet", "CreateTags", "CreateFleet"]);
+    let order: Vec<&str> = order
+        .iter()
+        .map(String::as_str)
+        .filter(|it| !it.contains("LaunchTemplate"))
+        .take(5)
+        .collect();
+    assert_eq!(
+        order,
+        ["RequestSpotInstances", "CreateTags", "CreateFleet", "CreateTags", "CreateFleet"]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,8 +153,12 @@ async fn an_atomic_fleet_is_tried_zone_by_zone() {
     let world = World::with_config(today(&[("t2.micro/us-east-1a", 2)]), &text);
     let run = world.run(&["up", "--output", "json"]).await;
     let found = block(&run);
-    let zones: Vec<&str> =
-        found["instances"].as_array().expect("a list").iter().filter_map(|it| it["zone"].as_str()).collect();
+    let zones: Vec<&str> = found["instances"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|it| it["zone"].as_str())
+        .collect();
     assert_eq!((zones, world.launched().len()), (vec!["us-east-1c"; 3], 3));
     assert!(run.stderr.contains("refused t2.micro in subnet-1b6e40a1"), "{}", run.stderr);
 }
@@ -148,10 +182,18 @@ async fn only_a_lack_of_capacity_price_quota_or_offer_leads_on() {
         ("another request under the token", "IdempotentParameterMismatch", 400),
     ] {
         let world = world(&[], &["spot", "on-demand"]);
-        let effect = Effect::Fail { code: code.into(), status, message: "as the script says".into() };
+        let effect =
+            Effect::Fail { code: code.into(), status, message: "as the script says".into() };
         let operation = Some("CreateFleet".to_owned());
         world.cloud(|cloud| {
-            cloud.add_fault(Fault { service: None, operation, caller: None, skip: 0, count: 1, effect })
+            cloud.add_fault(Fault {
+                service: None,
+                operation,
+                caller: None,
+                skip: 0,
+                count: 1,
+                effect,
+            })
         });
         let run = world.run(&["up"]).await;
         assert_eq!(run.code, 1, "{name}: {}", run.stderr);
@@ -164,9 +206,12 @@ async fn when_all_refuse_nothing_is_left_and_each_answer_is_told() {
     let world = world(&[("*/*", 2)], &["spot-block", "spot", "on-demand"]);
     let run = world.run(&["up"]).await;
     assert_eq!(run.code, 3, "{}", run.stderr);
-    for said in
-        ["spot-block: InvalidParameterValue", "spot: Insufficient", "on-demand: Insufficient", "nothing was bought"]
-    {
+    for said in [
+        "spot-block: InvalidParameterValue",
+        "spot: Insufficient",
+        "on-demand: Insufficient",
+        "nothing was bought",
+    ] {
         assert!(run.stderr.contains(said), "{said:?} is missing in {}", run.stderr);
     }
     assert_eq!(world.launched().len(), 0, "a fleet of all or nothing launches nothing");
@@ -182,10 +227,15 @@ async fn with_mix_the_next_source_fills_the_gap() {
     let found = block(&run);
     assert_eq!(sources_of(&found), ["on-demand", "spot", "spot"]);
     assert_eq!(world.launched().len(), 3);
-    assert_eq!((&found["refused"][0]["source"], &found["refused"][0]["instances"]), (&"spot".into(), &2.into()));
+    assert_eq!(
+        (&found["refused"][0]["source"], &found["refused"][0]["instances"]),
+        (&"spot".into(), &2.into())
+    );
     let fleets = world.accepted("CreateFleet");
-    let counts: Vec<&Value> =
-        fleets.iter().map(|it| &it.parameters["TargetCapacitySpecification"]["TotalTargetCapacity"]).collect();
+    let counts: Vec<&Value> = fleets
+        .iter()
+        .map(|it| &it.parameters["TargetCapacitySpecification"]["TotalTargetCapacity"])
+        .collect();
     assert_eq!(counts, ["3", "1"]);
     assert_eq!(world.run(&["down"]).await.code, 0);
     assert_eq!(world.alive(), 0);
@@ -213,13 +263,20 @@ async fn with_partial_so_many_are_enough() {
 
 #[tokio::test(start_paused = true)]
 async fn a_spot_block_of_several_pools_is_asked_for_one_by_one() {
-    let text = config(&["spot-block", "on-demand"]).replace("[\"t2.micro\"]", "[\"t3.micro\", \"t2.micro\"]");
+    let text = config(&["spot-block", "on-demand"])
+        .replace("[\"t2.micro\"]", "[\"t3.micro\", \"t2.micro\"]");
     // The first pool holds its requests to the end of its share of the time.
     let options = Options { spot_block: SpotBlock::Grant, ..today(&[("t3.micro/*/spot", 0)]) };
     let world = World::with_config(options, &text);
     let found = block(&world.run(&["up", "--output", "json"]).await);
     assert_eq!(sources_of(&found), ["spot-block"; 3]);
-    assert!(found["instances"].as_array().expect("a list").iter().all(|it| it["instance_type"] == "t2.micro"));
+    assert!(
+        found["instances"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .all(|it| it["instance_type"] == "t2.micro")
+    );
     assert_eq!(world.accepted("RequestSpotInstances").len(), 2);
     assert_eq!(world.accepted("CreateFleet").len(), 0);
 }
@@ -237,7 +294,8 @@ async fn a_fleet_waits_for_a_profile_that_is_too_new() {
     assert_eq!(world.launched().len(), 3);
 }
 
-/// Catches: a part of a block that stays and is paid for because the rest never joined, and a job lost with its instance.
+/// Catches: a part of a block that stays and is paid for because the rest never joined, and a job
+/// lost with its instance.
 #[tokio::test(start_paused = true)]
 async fn when_too_few_join_idle_instances_are_ended_and_busy_ones_drained() {
     for source in ["spot-block", "spot", "on-demand"] {
@@ -248,7 +306,12 @@ async fn when_too_few_join_idle_instances_are_ended_and_busy_ones_drained() {
         world.break_instances(1);
         let run = world.run(&["up", "--timeout", "3m"]).await;
         assert_eq!(run.code, 4, "{source}: {}", run.stderr);
-        for said in ["2 of 3 joined", "1 instances have jobs", "it is all or nothing", "spotblock doctor i-"] {
+        for said in [
+            "2 of 3 joined",
+            "1 instances have jobs",
+            "it is all or nothing",
+            "spotblock doctor i-",
+        ] {
             assert!(run.stderr.contains(said), "{source}: {said:?} is missing in {}", run.stderr);
         }
         assert_eq!((world.launched().len(), world.alive()), (3, 1), "{source}");
@@ -266,6 +329,10 @@ async fn with_partial_those_that_joined_stay() {
     world.break_instances(1);
     let run = world.run(&["up", "--timeout", "3m", "--partial", "2"]).await;
     assert_eq!(run.code, 0, "{}", run.stderr);
-    assert!(run.stderr.contains("warning: ") && run.stderr.contains("2 of 3 joined"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("warning: ") && run.stderr.contains("2 of 3 joined"),
+        "{}",
+        run.stderr
+    );
     assert_eq!(world.alive(), 3);
 }

@@ -1,4 +1,5 @@
-//! A ladder whose run is killed, loses an answer, or has another beside it: what is bought is bought once.
+//! A ladder whose run is killed, loses an answer, or has another beside it: what is bought is
+//! bought once.
 
 use std::time::Duration;
 
@@ -22,14 +23,20 @@ fn options() -> Options {
     today(&[("*/*/spot", 2)])
 }
 
-/// Catches: an attempt that is repeated under another token, or passed over, by the run that comes after a crash.
+/// Catches: an attempt that is repeated under another token, or passed over, by the run that comes
+/// after a crash.
 #[tokio::test(start_paused = true)]
 async fn a_ladder_ends_the_same_wherever_it_was_killed() {
     let wanted = at_every_call(three_sources, &["request"], AFTER, 18).await;
-    assert_eq!((wanted.code, wanted.end.bought()), (0, 2), "two fleets, of which one launched nothing");
+    assert_eq!(
+        (wanted.code, wanted.end.bought()),
+        (0, 2),
+        "two fleets, of which one launched nothing"
+    );
 }
 
-/// Catches: what one source brought counted twice, or forgotten, when the run dies before the gap is filled.
+/// Catches: what one source brought counted twice, or forgotten, when the run dies before the gap
+/// is filled.
 #[tokio::test(start_paused = true)]
 async fn a_gap_is_filled_once_wherever_the_run_was_killed() {
     let wanted = at_every_call(three_sources, &["request", "--mix"], AFTER, 18).await;
@@ -49,13 +56,19 @@ async fn two_at_once_climb_one_ladder() {
         let world = three_sources().await;
         let (one, other) = both(&world, &["request"], later).await;
         assert_eq!((one.code, other.code), (0, 0), "{later}: {}\n{}", one.stderr, other.stderr);
-        assert_eq!(EndState::of(&world).await, wanted.end, "{later}: {}\n{}", one.stderr, other.stderr);
+        assert_eq!(
+            EndState::of(&world).await,
+            wanted.end,
+            "{later}: {}\n{}",
+            one.stderr,
+            other.stderr
+        );
         assert_eq!(world.launched().len(), 3, "{later}");
     }
 }
 
-/// Catches: two that wait for a third which is dead, and take over from it both. One of them is killed, too, at each of
-/// its calls, and the other still brings the block.
+/// Catches: two that wait for a third which is dead, and take over from it both. One of them is
+/// killed, too, at each of its calls, and the other still brings the block.
 #[tokio::test(start_paused = true)]
 async fn of_two_that_take_over_from_a_dead_run_one_buys() {
     let calls = undisturbed(&three_sources().await, &["request"]).await.calls;
@@ -63,10 +76,11 @@ async fn of_two_that_take_over_from_a_dead_run_one_buys() {
         for second in [None, Some(12), Some(25), Some(40), Some(60)] {
             let world = three_sources().await;
             let _ = world.run_until(&["request"], Some(Kill::After(nth))).await;
-            let (one, other) = tokio::join!(world.run_until(&["request"], second.map(Kill::After)), async {
-                tokio::time::sleep(Duration::from_millis(300)).await;
-                world.run(&["request"]).await
-            });
+            let (one, other) =
+                tokio::join!(world.run_until(&["request"], second.map(Kill::After)), async {
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    world.run(&["request"]).await
+                });
             let told = format!("killed at {nth} and {second:?}: {}", other.stderr);
             assert_eq!(other.code, 0, "{told}");
             assert!(one.is_none_or(|one| one.code == 0), "{told}");
@@ -75,13 +89,21 @@ async fn of_two_that_take_over_from_a_dead_run_one_buys() {
     }
 }
 
-/// Catches: a follower that takes a slow driver for a dead one and goes on to the next source beside it.
+/// Catches: a follower that takes a slow driver for a dead one and goes on to the next source
+/// beside it.
 #[tokio::test(start_paused = true)]
 async fn a_driver_that_is_slow_is_not_overtaken() {
     for operation in ["RequestSpotInstances", "CreateTags", "CreateFleet"] {
         let world = three_sources().await;
         let effect = Effect::Slow { millis: 24_000 };
-        let fault = Fault { service: None, operation: Some(operation.into()), caller: None, skip: 0, count: 2, effect };
+        let fault = Fault {
+            service: None,
+            operation: Some(operation.into()),
+            caller: None,
+            skip: 0,
+            count: 2,
+            effect,
+        };
         world.cloud(|cloud| cloud.add_fault(fault));
         let (one, other) = both(&world, &["request"], 100).await;
         assert_eq!((one.code, other.code), (0, 0), "{operation}: {}\n{}", one.stderr, other.stderr);

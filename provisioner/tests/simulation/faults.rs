@@ -53,7 +53,11 @@ async fn throttling_and_failing_servers_are_survived() {
 #[tokio::test(start_paused = true)]
 async fn a_missing_permission_is_named_whichever_call_it_is() {
     for (operation, code, permission) in [
-        ("DescribeComputeEnvironments", "AccessDeniedException", "batch:DescribeComputeEnvironments"),
+        (
+            "DescribeComputeEnvironments",
+            "AccessDeniedException",
+            "batch:DescribeComputeEnvironments",
+        ),
         ("CreateComputeEnvironment", "AccessDeniedException", "batch:CreateComputeEnvironment"),
         ("GetRole", "AccessDenied", "iam:GetRole"),
         ("CreateLaunchTemplate", "UnauthorizedOperation", "ec2:CreateLaunchTemplate"),
@@ -63,7 +67,11 @@ async fn a_missing_permission_is_named_whichever_call_it_is() {
     ] {
         let (world, run) = up_with(operation, 1, fail(code, 403)).await;
         assert_eq!(run.code, 1, "{operation}: {}", run.stderr);
-        assert!(run.stderr.contains(&format!("the permission {permission} on ")), "{operation}: {}", run.stderr);
+        assert!(
+            run.stderr.contains(&format!("the permission {permission} on ")),
+            "{operation}: {}",
+            run.stderr
+        );
         assert!(run.stderr.contains("(request id "), "{operation}: {}", run.stderr);
         // With the permission it goes on where it stopped, and buys once.
         let again = world.run(&["up"]).await;
@@ -80,13 +88,19 @@ async fn expired_credentials_and_parameters_that_never_do_are_told_apart() {
     assert_eq!(world.run(&["up"]).await.code, 0);
     assert_eq!(world.accepted("CreateLaunchTemplate").len(), 1, "the same block goes on");
 
-    let (world, run) = up_with("RequestSpotInstances", 1, fail("InvalidKeyPair.NotFound", 400)).await;
+    let (world, run) =
+        up_with("RequestSpotInstances", 1, fail("InvalidKeyPair.NotFound", 400)).await;
     assert_eq!(run.code, 1, "{}", run.stderr);
     assert_eq!(world.run(&["up"]).await.code, 0);
-    assert_eq!(world.accepted("CreateLaunchTemplate").len(), 2, "its parameters are frozen: the next block begins");
+    assert_eq!(
+        world.accepted("CreateLaunchTemplate").len(),
+        2,
+        "its parameters are frozen: the next block begins"
+    );
 }
 
-/// Catches: a submission repeated by the SDK after its answer was lost, which would run the job twice.
+/// Catches: a submission repeated by the SDK after its answer was lost, which would run the job
+/// twice.
 #[tokio::test(start_paused = true)]
 async fn a_job_whose_submission_got_no_answer_is_not_submitted_again() {
     let world = World::new(Options::default());
@@ -94,7 +108,11 @@ async fn a_job_whose_submission_got_no_answer_is_not_submitted_again() {
     world.cloud(|cloud| cloud.add_fault(fault("SubmitJob", 1, Effect::LostAnswer)));
     let run = world.run(&["submit", "-j", "hello-world"]).await;
     assert_eq!(run.code, 1, "{}", run.stderr);
-    assert!(run.stderr.contains("whether job hello-world was submitted is not known"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("whether job hello-world was submitted is not known"),
+        "{}",
+        run.stderr
+    );
     assert_eq!(world.accepted("SubmitJob").len(), 1);
     // Throttled means not done.
     world.cloud(|cloud| cloud.add_fault(fault("SubmitJob", 2, Effect::Throttle)));
@@ -113,13 +131,17 @@ async fn an_instance_profile_that_is_too_new_is_waited_for() {
     assert!(run.stderr.contains("to be usable"), "{}", run.stderr);
 }
 
-/// Loses the answer of each of `command`'s operations in turn, each in a world of its own, and gives those operations; the
-/// SDK repeats the call.
-pub(super) async fn whichever_answer_is_lost(prepare: impl AsyncFn() -> World, command: &[&str]) -> BTreeSet<String> {
+/// Loses the answer of each of `command`'s operations in turn, each in a world of its own, and
+/// gives those operations; the SDK repeats the call.
+pub(super) async fn whichever_answer_is_lost(
+    prepare: impl AsyncFn() -> World,
+    command: &[&str],
+) -> BTreeSet<String> {
     let world = prepare().await;
     let before = world.calls_of_users();
     assert_eq!(world.run(command).await.code, 0);
-    let operations: BTreeSet<String> = world.operations_of_users().split_off(before).into_iter().collect();
+    let operations: BTreeSet<String> =
+        world.operations_of_users().split_off(before).into_iter().collect();
     let wanted = EndState::of(&world).await;
     let mut broken = Vec::new();
     for operation in &operations {
@@ -143,7 +165,8 @@ async fn with_own_roles(first: &[&str]) -> World {
     world
 }
 
-/// Catches: a call that the SDK repeats after its answer was lost, and whose repetition fails because the first worked.
+/// Catches: a call that the SDK repeats after its answer was lost, and whose repetition fails
+/// because the first worked.
 #[tokio::test(start_paused = true)]
 async fn whichever_answer_is_lost_up_ends_as_if_none_had_been() {
     whichever_answer_is_lost(async || with_own_roles(&[]).await, &["up"]).await;

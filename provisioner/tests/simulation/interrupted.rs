@@ -29,7 +29,9 @@ async fn interrupted(world: &World, command: &[&str], pauses: &[Duration]) -> (R
 
 fn fault(world: &World, operation: &str, skip: u32, effect: Effect) {
     let operation = Some(operation.to_owned());
-    world.cloud(|cloud| cloud.add_fault(Fault { service: None, operation, caller: None, skip, count: 1, effect }));
+    world.cloud(|cloud| {
+        cloud.add_fault(Fault { service: None, operation, caller: None, skip, count: 1, effect })
+    });
 }
 
 async fn with_environment() -> World {
@@ -47,7 +49,11 @@ async fn an_interrupted_wait_ends_at_once_and_says_how_to_go_on() {
     let (run, took) = interrupted(&world, &["request"], &[60 * SECOND]).await;
     assert_eq!(run.code, 130, "{}", run.stderr);
     assert!(took < 61 * SECOND, "{took:?}");
-    for part in ["stopping; a call in flight may finish", "error: interrupted", "run the same command again"] {
+    for part in [
+        "stopping; a call in flight may finish",
+        "error: interrupted",
+        "run the same command again",
+    ] {
         assert!(run.stderr.contains(part), "{part:?} is missing in {}", run.stderr);
     }
     let instance = world.launched().pop().expect("an instance");
@@ -67,7 +73,10 @@ async fn a_call_in_flight_finishes_and_no_other_begins() {
     let (run, took) = interrupted(&world, &["request"], &[2 * SECOND]).await;
     assert_eq!(run.code, 130, "{}", run.stderr);
     assert!((5 * SECOND..6 * SECOND).contains(&took), "{took:?}");
-    assert_eq!(world.operations_of_users().last().map(String::as_str), Some("RequestSpotInstances"));
+    assert_eq!(
+        world.operations_of_users().last().map(String::as_str),
+        Some("RequestSpotInstances")
+    );
     let again = world.run(&["request"]).await;
     assert_eq!(again.code, 0, "{}", again.stderr);
     assert_eq!(world.launched().len(), 1);
@@ -90,7 +99,8 @@ async fn after_an_interrupt_nothing_is_retried() {
     let (run, took) = interrupted(&world, &["request"], &[2 * SECOND]).await;
     assert_eq!(run.code, 130, "{}", run.stderr);
     assert!(took < 7 * SECOND, "{took:?}");
-    let purchases = world.operations_of_users().iter().filter(|name| *name == "RequestSpotInstances").count();
+    let purchases =
+        world.operations_of_users().iter().filter(|name| *name == "RequestSpotInstances").count();
     assert_eq!(purchases, 1);
 }
 
@@ -99,21 +109,32 @@ async fn after_an_interrupt_nothing_is_retried() {
 async fn an_interrupted_submit_lists_what_it_submitted() {
     let world = with_environment().await;
     fault(&world, "SubmitJob", 2, Effect::Slow { millis: 5_000 });
-    let (run, _) = interrupted(&world, &["submit", "-j", "hello-world", "-n", "9"], &[2 * SECOND]).await;
+    let (run, _) =
+        interrupted(&world, &["submit", "-j", "hello-world", "-n", "9"], &[2 * SECOND]).await;
     assert_eq!(run.code, 130, "{}", run.stderr);
     assert_eq!(world.accepted("SubmitJob").len(), 3);
-    assert!(run.stdout.contains("hello-world-3") && !run.stdout.contains("hello-world-4"), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("hello-world-3") && !run.stdout.contains("hello-world-4"),
+        "{}",
+        run.stdout
+    );
     assert!(run.stderr.contains("3 of 9 jobs were submitted, as listed"), "{}", run.stderr);
 }
 
-/// Catches: an error for somebody who has seen enough, or a 0 from which a script concludes that the jobs succeeded.
+/// Catches: an error for somebody who has seen enough, or a 0 from which a script concludes that
+/// the jobs succeeded.
 #[tokio::test(start_paused = true)]
 async fn a_watch_of_jobs_is_left_without_an_error() {
     let world = with_environment().await;
-    let (run, took) = interrupted(&world, &["submit", "-j", "hello-world", "--watch"], &[60 * SECOND]).await;
+    let (run, took) =
+        interrupted(&world, &["submit", "-j", "hello-world", "--watch"], &[60 * SECOND]).await;
     assert_eq!(run.code, 130, "{}", run.stderr);
     assert!(took < 61 * SECOND, "{took:?}");
-    assert!(run.stderr.ends_with("the jobs go on: `spotblock jobs` lists them\n"), "{}", run.stderr);
+    assert!(
+        run.stderr.ends_with("the jobs go on: `spotblock jobs` lists them\n"),
+        "{}",
+        run.stderr
+    );
     for part in ["error", "stopping"] {
         assert!(!run.stderr.contains(part), "{part:?} is in {}", run.stderr);
     }

@@ -34,7 +34,8 @@ fn keys(value: &Value, path: &str, found: &mut BTreeSet<String>) {
 
 fn printed(run: &Run) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    let value = serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{}{}", run.stdout, run.stderr));
+    let value = serde_json::from_str(&run.stdout)
+        .unwrap_or_else(|_| panic!("{}{}", run.stdout, run.stderr));
     keys(&value, "", &mut found);
     found
 }
@@ -56,23 +57,28 @@ async fn live(sources: &[&str]) -> World {
 #[test]
 fn each_command_has_a_section_or_prints_what_is_not_ours() {
     let sections = PAGE.lines().filter_map(|line| line.strip_prefix("## "));
-    let told: BTreeSet<&str> = sections.flat_map(|line| line.split('`').skip(1).step_by(2)).collect();
+    let told: BTreeSet<&str> =
+        sections.flat_map(|line| line.split('`').skip(1).step_by(2)).collect();
     let commands = leaves(&spotblock::command(), "");
-    let ours: BTreeSet<&str> = commands.iter().map(String::as_str).filter(|path| !OTHERS.contains(path)).collect();
+    let ours: BTreeSet<&str> =
+        commands.iter().map(String::as_str).filter(|path| !OTHERS.contains(path)).collect();
     assert_eq!(told, ours);
 }
 
 /// Each command, `up` or `env apply`: those without commands of their own only.
 fn leaves(command: &clap::Command, path: &str) -> Vec<String> {
-    let children: Vec<_> = command.get_subcommands().filter(|child| child.get_name() != "help").collect();
+    let children: Vec<_> =
+        command.get_subcommands().filter(|child| child.get_name() != "help").collect();
     if children.is_empty() {
         return vec![path.to_owned()];
     }
-    let below = |child: &&clap::Command| leaves(child, format!("{path} {}", child.get_name()).trim_start());
+    let below =
+        |child: &&clap::Command| leaves(child, format!("{path} {}", child.get_name()).trim_start());
     children.iter().flat_map(below).collect()
 }
 
-/// Catches: a key that was renamed or dropped, which breaks other people's scripts, and one that nobody is told of.
+/// Catches: a key that was renamed or dropped, which breaks other people's scripts, and one that
+/// nobody is told of.
 #[tokio::test(start_paused = true)]
 async fn the_documentation_has_each_key_of_status_and_no_other() {
     let mut found = BTreeSet::new();
@@ -86,10 +92,14 @@ async fn the_documentation_has_each_key_of_status_and_no_other() {
 
 #[tokio::test(start_paused = true)]
 async fn the_documentation_has_each_key_of_a_blocks_commands_and_no_other() {
-    let config = fallback::config(&["spot"]).replace("instances = 3", "instances = 3\nmax-cost = 9");
+    let config =
+        fallback::config(&["spot"]).replace("instances = 3", "instances = 3\nmax-cost = 9");
     let world = World::with_config(fallback::today(&[]), &config);
     assert_eq!(told("`up` and"), printed(&world.run(&["up", "-o", "json"]).await));
-    assert_eq!(told("`extend`"), printed(&world.run(&["extend", "--by", "1h", "-o", "json"]).await));
+    assert_eq!(
+        told("`extend`"),
+        printed(&world.run(&["extend", "--by", "1h", "-o", "json"]).await)
+    );
     assert_eq!(told("`reap`"), printed(&world.run(&["reap", "--dry-run", "-o", "json"]).await));
     assert_eq!(told("`drain`"), printed(&world.run(&["drain", "-o", "json"]).await));
     assert_eq!(told("`down`"), printed(&world.run(&["down", "-o", "json"]).await));
@@ -107,7 +117,10 @@ async fn the_documentation_has_each_key_of_plan_and_env_and_no_other() {
     world.batch_by_hand("UpdateJobQueue", &json!({"jobQueue": "SpotBlockQueue", "priority": 7}));
     world.pass(Duration::from_secs(5)).await;
     found.append(&mut printed(&world.run(&["plan", "-o", "json"]).await));
-    let world = World::with_config(Options::default(), &example_with("max-price = 0.03", "max-cost = 0.001"));
+    let world = World::with_config(
+        Options::default(),
+        &example_with("max-price = 0.03", "max-cost = 0.001"),
+    );
     found.append(&mut printed(&world.run(&["plan", "-o", "json"]).await));
     found.retain(|key| !key.starts_with("cost."));
     assert_eq!(told("`plan`"), found);
@@ -123,10 +136,17 @@ async fn the_documentation_has_each_key_of_jobs_and_no_other() {
     assert_eq!(watched.code, 5, "{}", watched.stderr);
     let mut found = printed(&watched);
     let id = serde_json::from_str::<Value>(&watched.stdout).expect("JSON")[0]["id"].clone();
-    world.run(&[&submit[..], &["--array", "2", "--depends-on", id.as_str().expect("an id")]].concat()).await;
+    world
+        .run(
+            &[&submit[..], &["--array", "2", "--depends-on", id.as_str().expect("an id")]].concat(),
+        )
+        .await;
     found.append(&mut printed(&world.run(&["jobs", "-o", "json"]).await));
     assert_eq!(told("`jobs`"), found);
-    assert_eq!(told("`doctor`"), printed(&world.run(&["doctor", "hello-world", "-o", "json"]).await));
+    assert_eq!(
+        told("`doctor`"),
+        printed(&world.run(&["doctor", "hello-world", "-o", "json"]).await)
+    );
     let lines = world.run(&["logs", id.as_str().expect("an id"), "-o", "json"]).await;
     let line = Run { stdout: lines.stdout.lines().next().expect("a line").to_owned(), ..lines };
     assert_eq!(told("`logs`"), printed(&line));

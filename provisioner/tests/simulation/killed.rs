@@ -1,5 +1,6 @@
-//! Killed at each call in turn, before its effect or with its answer lost, and run again with the same words: the same
-//! end as of a run that nobody disturbed. Between two calls a run has no effect, so these are all the places there are.
+//! Killed at each call in turn, before its effect or with its answer lost, and run again with the
+//! same words: the same end as of a run that nobody disturbed. Between two calls a run has no
+//! effect, so these are all the places there are.
 
 use std::time::Duration;
 
@@ -48,7 +49,12 @@ pub(super) async fn at_every_call(
             }
             let run = world.run(command).await;
             assert_eq!(run.code, wanted.code, "{command:?} {kill:?}: {}", run.stderr);
-            assert_eq!(EndState::of(&world).await, wanted.end, "{command:?} {kill:?}: {}", run.stderr);
+            assert_eq!(
+                EndState::of(&world).await,
+                wanted.end,
+                "{command:?} {kill:?}: {}",
+                run.stderr
+            );
         }
     }
     wanted
@@ -56,8 +62,8 @@ pub(super) async fn at_every_call(
 
 /// Before its effect, and with its answer lost.
 pub(super) const BOTH: &[fn(usize) -> Kill] = &[Kill::Before, Kill::After];
-/// What a run leaves that is killed before a call is what it leaves when it is killed after the one before: to try both
-/// everywhere would only take longer.
+/// What a run leaves that is killed before a call is what it leaves when it is killed after the one
+/// before: to try both everywhere would only take longer.
 pub(super) const AFTER: &[fn(usize) -> Kill] = &[Kill::After];
 
 async fn fresh() -> World {
@@ -67,7 +73,10 @@ async fn fresh() -> World {
 /// A world in which everything is made that can be made.
 async fn with_roles() -> World {
     let config = example_with("service-role = \"BatchServiceRole\"\n", "");
-    World::with_config(Options::default(), &config.replace("instance-profile = \"ecsInstanceRole\"\n", ""))
+    World::with_config(
+        Options::default(),
+        &config.replace("instance-profile = \"ecsInstanceRole\"\n", ""),
+    )
 }
 
 pub(super) async fn after(world: World, command: &[&str], code: u8) -> World {
@@ -76,7 +85,8 @@ pub(super) async fn after(world: World, command: &[&str], code: u8) -> World {
     world
 }
 
-/// Catches: a step that can't be repeated, a purchase that the loss of its answer repeats, an instance left untagged.
+/// Catches: a step that can't be repeated, a purchase that the loss of its answer repeats, an
+/// instance left untagged.
 #[tokio::test(start_paused = true)]
 async fn up_ends_the_same_wherever_it_was_killed() {
     let wanted = at_every_call(fresh, &["up"], AFTER, 20).await;
@@ -96,7 +106,8 @@ async fn request_ends_the_same_wherever_it_was_killed() {
     assert_eq!((wanted.code, wanted.end.bought()), (0, 1));
 }
 
-/// Catches: `--new` that means another each time it is said, so that its repetition after a crash buys a third.
+/// Catches: `--new` that means another each time it is said, so that its repetition after a crash
+/// buys a third.
 #[tokio::test(start_paused = true)]
 async fn up_new_beside_a_live_block_buys_one_more_wherever_it_was_killed() {
     let prepare = async || after(World::new(Options::default()), &["up"], 0).await;
@@ -128,11 +139,15 @@ async fn a_refused_purchase_ends_with_3_wherever_it_was_killed() {
         let run = world.run(&["request"]).await;
         assert_eq!(run.code, 3, "{kill:?}: {}", run.stderr);
         assert_eq!(world.launched().len(), 0);
-        // Killed after it was written down, the next run begins another block: the user was told of none.
+        // Killed after it was written down, the next run begins another block: the user was told of
+        // none.
         let records = world.accepted("CreateLaunchTemplate").len();
         assert_eq!(records, if kill == Kill::After(calls) { 2 } else { 1 }, "{kill:?}");
         let refused = world.accepted("CreateTags");
-        assert_eq!(refused.iter().filter(|it| it.parameters.to_string().contains("refused:")).count(), records);
+        assert_eq!(
+            refused.iter().filter(|it| it.parameters.to_string().contains("refused:")).count(),
+            records
+        );
     }
 }
 
@@ -150,7 +165,8 @@ async fn down_all_leaves_nothing_wherever_it_was_killed() {
     assert_eq!(wanted.code, 0);
 }
 
-/// Catches: a block that came up behind the back of a `down` that didn't wait for what a killed `up` had ordered.
+/// Catches: a block that came up behind the back of a `down` that didn't wait for what a killed
+/// `up` had ordered.
 #[tokio::test(start_paused = true)]
 async fn whatever_a_killed_up_left_down_ends_it() {
     let slow = || {
@@ -169,7 +185,8 @@ async fn whatever_a_killed_up_left_down_ends_it() {
         let order = world.operations_of_users();
         let first = |name: &str| order.iter().position(|it| it == name);
         assert!(
-            first("TerminateInstances").is_none_or(|end| first("CreateTags").is_some_and(|tag| tag < end)),
+            first("TerminateInstances")
+                .is_none_or(|end| first("CreateTags").is_some_and(|tag| tag < end)),
             "{nth}"
         );
         world.pass(Duration::from_secs(120)).await;
@@ -179,7 +196,8 @@ async fn whatever_a_killed_up_left_down_ends_it() {
     }
 }
 
-/// Catches: a run that takes what AWS doesn't show yet for what was never bought, or what it shows of three for all.
+/// Catches: a run that takes what AWS doesn't show yet for what was never bought, or what it shows
+/// of three for all.
 #[tokio::test(start_paused = true)]
 async fn a_purchase_that_is_not_shown_yet_is_found_by_its_token() {
     let mut options = Options::default();
@@ -191,7 +209,10 @@ async fn a_purchase_that_is_not_shown_yet_is_found_by_its_token() {
     assert_eq!(run.code, 0, "{}", run.stderr);
     let purchases = world.accepted("RequestSpotInstances");
     assert_eq!(purchases.len(), 2, "asked again");
-    assert_eq!(purchases[0].parameters, purchases[1].parameters, "with the same words, token and ValidUntil included");
+    assert_eq!(
+        purchases[0].parameters, purchases[1].parameters,
+        "with the same words, token and ValidUntil included"
+    );
     assert_eq!(world.launched().len(), 3, "and nothing was sold again");
 }
 
@@ -207,7 +228,8 @@ async fn killed_at_its_purchase(world: &World, command: &[&str]) -> usize {
     world.accepted("RequestSpotInstances").len()
 }
 
-/// Catches: a block given up at ValidUntil although its purchase was made in time and is only not shown yet.
+/// Catches: a block given up at ValidUntil although its purchase was made in time and is only not
+/// shown yet.
 #[tokio::test(start_paused = true)]
 async fn a_purchase_that_shows_only_after_valid_until_is_found_by_its_tag() {
     let mut options = Options::default();
@@ -219,7 +241,11 @@ async fn a_purchase_that_shows_only_after_valid_until_is_found_by_its_tag() {
     let run = world.run(&command).await;
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(run.stderr.contains("may have been made in time"), "{}", run.stderr);
-    assert_eq!(world.accepted("RequestSpotInstances").len(), 1, "after ValidUntil nothing is asked for again");
+    assert_eq!(
+        world.accepted("RequestSpotInstances").len(),
+        1,
+        "after ValidUntil nothing is asked for again"
+    );
     assert_eq!(world.launched().len(), 1);
 }
 
@@ -253,7 +279,8 @@ async fn a_record_that_is_not_shown_yet_is_waited_for() {
         assert_eq!(other.run(&["request"]).await.code, 0);
         other.operations_of_users().split_off(before)
     };
-    let recorded = order.iter().position(|name| name == "CreateLaunchTemplate").expect("a record") + 1;
+    let recorded =
+        order.iter().position(|name| name == "CreateLaunchTemplate").expect("a record") + 1;
     assert!(world.run_until(&["request"], Some(Kill::After(recorded))).await.is_none());
     let (one, other) = tokio::join!(world.run(&["request"]), world.run(&["request"]));
     assert_eq!((one.code, other.code), (0, 0), "{}\n{}", one.stderr, other.stderr);
@@ -283,7 +310,8 @@ async fn reap_ends_the_same_wherever_it_was_killed() {
     assert_eq!(wanted.code, 0);
 }
 
-/// Catches: an extension that, stopped in between, leaves a schedule which ends the block at its old end.
+/// Catches: an extension that, stopped in between, leaves a schedule which ends the block at its
+/// old end.
 #[tokio::test(start_paused = true)]
 async fn an_extension_to_a_moment_ends_the_same_wherever_it_was_killed() {
     let prepare = async || {

@@ -25,23 +25,30 @@ fn json(text: &str) -> Value {
 
 #[tokio::test(start_paused = true)]
 async fn up_makes_everything_and_waits_until_all_have_joined() {
-    let world = World::with_config(Options::default(), &example_with("instances = 1", "instances = 3"));
+    let world =
+        World::with_config(Options::default(), &example_with("instances = 1", "instances = 3"));
     let run = world.run(&["up", "--output", "json"]).await;
     assert_eq!(run.code, 0, "{}", run.stderr);
     let result = json(&run.stdout);
     assert_eq!(result["block"]["life"], "live");
     let instances = result["block"]["instances"].as_array().expect("instances");
     assert_eq!(instances.len(), 3);
-    assert!(instances.iter().all(|it| it["joined"] == true && it["container_instance"] == "ACTIVE"), "{result}");
+    assert!(
+        instances.iter().all(|it| it["joined"] == true && it["container_instance"] == "ACTIVE"),
+        "{result}"
+    );
     // Each is marked: a spot request's tags don't reach its instance.
-    let tagged: String = world.accepted("CreateTags").iter().map(|call| call.parameters.to_string()).collect();
+    let tagged: String =
+        world.accepted("CreateTags").iter().map(|call| call.parameters.to_string()).collect();
     for instance in instances {
         assert!(tagged.contains(instance["id"].as_str().expect("an id")), "{tagged}");
     }
     assert!(tagged.contains(tag::BLOCK) && tagged.contains(tag::ENVIRONMENT));
     // The request's moments come from the settings that the agent got.
-    let moments: Vec<&str> =
-        ["start", "drain_at", "stop_at", "end"].iter().map(|key| result["block"][key].as_str().expect(key)).collect();
+    let moments: Vec<&str> = ["start", "drain_at", "stop_at", "end"]
+        .iter()
+        .map(|key| result["block"][key].as_str().expect(key))
+        .collect();
     assert!(moments.is_sorted(), "{moments:?}");
     assert_eq!(world.accepted("RequestSpotInstances")[0].parameters["InstanceCount"], "3");
 }
@@ -83,7 +90,11 @@ async fn when_a_block_has_ended_up_starts_the_next() {
     assert_ne!(purchases[0].parameters["ClientToken"], purchases[1].parameters["ClientToken"]);
     let status = world.run(&["status", "--output", "json"]).await;
     let blocks = json(&status.stdout)["blocks"].clone();
-    assert_eq!((blocks[0]["life"].clone(), blocks[1]["life"].clone()), ("live".into(), "ended".into()), "{blocks}");
+    assert_eq!(
+        (blocks[0]["life"].clone(), blocks[1]["life"].clone()),
+        ("live".into(), "ended".into()),
+        "{blocks}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,7 +126,13 @@ async fn a_refused_block_ends_with_3_and_is_not_asked_for_again() {
     let world = World::new(refusing());
     let run = world.run(&["up"]).await;
     assert_eq!(run.code, 3, "{}", run.stderr);
-    for part in ["InvalidParameterValue", "BlockDurationMinutes", "request id", "sources", "since the end of 2022"] {
+    for part in [
+        "InvalidParameterValue",
+        "BlockDurationMinutes",
+        "request id",
+        "sources",
+        "since the end of 2022",
+    ] {
         assert!(run.stderr.contains(part), "{part:?} is missing in {}", run.stderr);
     }
     assert_eq!(launched(&world), 0);
@@ -201,7 +218,9 @@ async fn down_alone_ends_the_block_and_keeps_the_environment() {
 async fn down_all_refuses_to_lose_jobs() {
     let world = World::new(Options::default());
     assert_eq!(world.run(&["env", "apply"]).await.code, 0);
-    let submit = world.run(&["submit", "-j", "hello-world", "--count", "2", "--env", "A=b", "--", "sleep", "5"]).await;
+    let submit = world
+        .run(&["submit", "-j", "hello-world", "--count", "2", "--env", "A=b", "--", "sleep", "5"])
+        .await;
     assert_eq!(submit.code, 0, "{}", submit.stderr);
     let down = world.run(&["down", "--all"]).await;
     assert_eq!(down.code, 1);
@@ -219,7 +238,9 @@ async fn submit_knows_what_does_not_fit_and_what_is_not_there() {
     assert!(run.stderr.contains("did you mean hello-world?"), "{}", run.stderr);
     let run = world.run(&["submit", "-j", "hello-world", "--name", "my job"]).await;
     assert_eq!(run.code, 2, "{}", run.stderr);
-    let submit = world.run(&["submit", "-j", "hello-world", "--name", "TestSpotBlock", "--output", "json"]).await;
+    let submit = world
+        .run(&["submit", "-j", "hello-world", "--name", "TestSpotBlock", "--output", "json"])
+        .await;
     assert_eq!(json(&submit.stdout)[0]["name"], "TestSpotBlock", "{}", submit.stderr);
 }
 
@@ -259,11 +280,19 @@ async fn what_init_finds_out_is_a_file_that_plan_accepts() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = super::fresh_path(folder.path());
     let world = World::new(Options::default());
-    let run = world.run(&["init", "--config", &path, "--region", "us-east-1", "--instance-type", "t2.micro"]).await;
+    let run = world
+        .run(&["init", "--config", &path, "--region", "us-east-1", "--instance-type", "t2.micro"])
+        .await;
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(run.stderr.contains("with what region us-east-1 has"), "{}", run.stderr);
     let plan = world.run(&["plan", "--config", &path]).await;
-    assert_eq!(plan.code, 0, "{}\n{}", plan.stderr, std::fs::read_to_string(&path).expect("the file"));
+    assert_eq!(
+        plan.code,
+        0,
+        "{}\n{}",
+        plan.stderr,
+        std::fs::read_to_string(&path).expect("the file")
+    );
 
     let other = folder.path().join("offline.toml");
     let other = other.to_str().expect("a path");
@@ -276,7 +305,8 @@ async fn what_init_finds_out_is_a_file_that_plan_accepts() {
     assert!(run.stderr.contains("the file has placeholders"), "{}", run.stderr);
 }
 
-/// Catches: a question that stands in the way of a script, and an answer that the file doesn't have.
+/// Catches: a question that stands in the way of a script, and an answer that the file doesn't
+/// have.
 #[tokio::test(start_paused = true)]
 async fn init_asks_on_a_terminal_what_it_cannot_find_out() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -287,8 +317,13 @@ async fn init_asks_on_a_terminal_what_it_cannot_find_out() {
     assert!(run.stderr.contains("The environment's name [blocks]: "), "{}", run.stderr);
     let plan = world.run(&["plan", "--config", &path]).await;
     assert!(plan.stdout.contains("compute environment  genomes"), "{}{}", plan.stdout, plan.stderr);
-    let run = world.run(&["init", "--config", &path, "--offline", "--force", "--non-interactive"]).await;
-    assert!(run.code == 0 && !run.stderr.contains('?') && !run.stderr.contains("name ["), "{}", run.stderr);
+    let run =
+        world.run(&["init", "--config", &path, "--offline", "--force", "--non-interactive"]).await;
+    assert!(
+        run.code == 0 && !run.stderr.contains('?') && !run.stderr.contains("name ["),
+        "{}",
+        run.stderr
+    );
     assert!(std::fs::read_to_string(&path).expect("the file").contains("name = \"blocks\""));
 
     let silent = World::new(Options::default()).asking(Some(super::SILENCE));
@@ -304,14 +339,22 @@ async fn init_asks_on_a_terminal_what_it_cannot_find_out() {
     assert!(!std::path::Path::new(&path).exists());
 }
 
-/// Catches: a misspelt type that is found out only when it is bought, after everything else was made.
+/// Catches: a misspelt type that is found out only when it is bought, after everything else was
+/// made.
 #[tokio::test(start_paused = true)]
 async fn a_type_that_no_zone_has_is_refused_before_anything_is_made() {
     let world = World::new(Options::default());
     let up = world.run(&["up", "--instance-type", "t2.micor"]).await;
     assert_eq!(up.code, 2, "{}", up.stderr);
-    assert!(up.stderr.contains("[block] instance-types: us-east-1c has no t2.micor\n"), "{}", up.stderr);
+    assert!(
+        up.stderr.contains("[block] instance-types: us-east-1c has no t2.micor\n"),
+        "{}",
+        up.stderr
+    );
     assert_eq!(world.changing(0), [""; 0]);
     let plan = world.run(&["plan", "--instance-type", "t2.micro,t2.micor"]).await;
-    assert!(plan.code == 0 && plan.stderr.contains("warning: [block] instance-types: us-east-1c has no t2.micor"));
+    assert!(
+        plan.code == 0
+            && plan.stderr.contains("warning: [block] instance-types: us-east-1c has no t2.micor")
+    );
 }

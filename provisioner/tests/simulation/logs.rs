@@ -1,4 +1,5 @@
-//! What `logs` says where there is nothing to read yet. tests/e2e/tests/logs.rs reads what real containers' stand-ins write.
+//! What `logs` says where there is nothing to read yet. tests/e2e/tests/logs.rs reads what real
+//! containers' stand-ins write.
 
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ async fn environment() -> World {
 
 async fn submitted(world: &World, more: &[&str]) -> String {
     let run = world.run(&[&["submit", "-j", "hello-world", "-o", "json"], more].concat()).await;
-    let jobs: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{}", run.stderr));
+    let jobs: Value =
+        serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{}", run.stderr));
     jobs[0]["id"].as_str().expect("an id").to_owned()
 }
 
@@ -41,9 +43,17 @@ async fn a_job_that_has_written_nothing_has_no_such_attempt_or_is_not_there_is_t
         assert!(run.stderr.contains(part), "{arguments:?}: {}", run.stderr);
     }
     let run = world.run(&["logs", "many"]).await;
-    assert!(run.stderr.contains(&format!("`spotblock logs {array}:0` to `{array}:2`")), "{}", run.stderr);
+    assert!(
+        run.stderr.contains(&format!("`spotblock logs {array}:0` to `{array}:2`")),
+        "{}",
+        run.stderr
+    );
     let run = world.run(&["logs", &child]).await;
-    assert!(run.code == 1 && run.stderr.contains("nothing yet"), "a child is a job like any other: {}", run.stderr);
+    assert!(
+        run.code == 1 && run.stderr.contains("nothing yet"),
+        "a child is a job like any other: {}",
+        run.stderr
+    );
 }
 
 /// Catches: a follower that gives up before the job begins, or that an interrupt can't end.

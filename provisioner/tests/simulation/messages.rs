@@ -1,4 +1,5 @@
-//! The main messages, whole, as people read them: fixtures/messages.txt. `errors/` holds the rest by its parts.
+//! The main messages, whole, as people read them: fixtures/messages.txt. `errors/` holds the rest
+//! by its parts.
 
 use std::path::Path;
 
@@ -12,12 +13,17 @@ use super::{World, example_with};
 async fn said(world: &World, arguments: &[&str]) -> String {
     let run = world.run(arguments).await;
     let config = world.config.path().to_str().expect("a path");
-    let mut text = format!("$ spotblock {}\n{}", arguments.join(" "), run.stderr.replace(config, "spotblock.toml"));
+    let mut text = format!(
+        "$ spotblock {}\n{}",
+        arguments.join(" "),
+        run.stderr.replace(config, "spotblock.toml")
+    );
     for (from, to) in [("sb-", 10), ("request id ", 36)] {
         text = masked(&text, from, to);
     }
     // Local times, wherever the test runs.
-    let is_moment = |line: &str| ["  drain ", "  stop ", "  end "].iter().any(|name| line.starts_with(name));
+    let is_moment =
+        |line: &str| ["  drain ", "  stop ", "  end "].iter().any(|name| line.starts_with(name));
     let timeless = |line: &str| format!("{}\n", if is_moment(line) { "  ..." } else { line });
     let text: String = text.lines().map(timeless).collect();
     format!("{text}exit code {}\n\n", run.code)
@@ -36,17 +42,24 @@ fn masked(text: &str, prefix: &str, longest: usize) -> String {
     whole
 }
 
-/// Catches: a message that loses its resource, its request id or its next step without anybody having wanted it.
+/// Catches: a message that loses its resource, its request id or its next step without anybody
+/// having wanted it.
 #[tokio::test(start_paused = true)]
 async fn the_main_messages_are_as_they_were_snapshot() {
     let mut text = String::new();
     let broken = example_with("duration = \"60m\"", "duration = \"61m\"\nmax-prize = 0.03");
     text += &said(&World::with_config(Options::default(), &broken), &["plan"]).await;
-    let rules = example_with("duration = \"60m\"", "duration = 60").replacen("vcpus = 1", "vcpus = 0", 1);
+    let rules =
+        example_with("duration = \"60m\"", "duration = 60").replacen("vcpus = 1", "vcpus = 0", 1);
     text += &said(&World::with_config(Options::default(), &rules), &["plan"]).await;
-    text += &said(&World::new(Options::default()), &["submit", "--job-definition", "hello-wrld"]).await;
+    text +=
+        &said(&World::new(Options::default()), &["submit", "--job-definition", "hello-wrld"]).await;
     text += &said(&World::new(Options::default()).asking(None), &["up"]).await;
-    text += &said(&World::new(Options { spot_block: SpotBlock::Refuse, ..Options::default() }), &["up"]).await;
+    text += &said(
+        &World::new(Options { spot_block: SpotBlock::Refuse, ..Options::default() }),
+        &["up"],
+    )
+    .await;
     let denied = World::new(Options::default());
     let fault = Fault {
         service: Some("batch".into()),
@@ -76,14 +89,26 @@ async fn verbose_shows_each_call_with_its_request_id_and_no_user_data() {
     assert_eq!(run.code, 0, "{}", run.stderr);
     let answers = run.stderr.lines().filter(|line| line.starts_with("< ")).count();
     assert_eq!(answers, world.calls_of_users(), "{}", run.stderr);
-    let one = run.stderr.lines().find(|line| line.starts_with("< ec2:RequestSpotInstances: 200, request id "));
-    assert!(one.is_some_and(|line| !line.contains("unknown") && line.ends_with(" ms")), "{}", run.stderr);
+    let one = run
+        .stderr
+        .lines()
+        .find(|line| line.starts_with("< ec2:RequestSpotInstances: 200, request id "));
     assert!(
-        run.stderr.contains("> batch:CreateComputeEnvironment attempt 1: POST http://cloud.invalid/"),
+        one.is_some_and(|line| !line.contains("unknown") && line.ends_with(" ms")),
         "{}",
         run.stderr
     );
-    assert!(!run.stderr.contains("ECS_CLUSTER") && !run.stderr.contains("secret"), "{}", run.stderr);
+    assert!(
+        run.stderr
+            .contains("> batch:CreateComputeEnvironment attempt 1: POST http://cloud.invalid/"),
+        "{}",
+        run.stderr
+    );
+    assert!(
+        !run.stderr.contains("ECS_CLUSTER") && !run.stderr.contains("secret"),
+        "{}",
+        run.stderr
+    );
     let quiet = world.run(&["status"]).await;
     assert!(!quiet.stderr.contains("request id"), "{}", quiet.stderr);
 }
@@ -93,8 +118,12 @@ async fn verbose_shows_each_call_with_its_request_id_and_no_user_data() {
 async fn who_waits_is_told_of_a_call_without_an_answer() {
     let world = World::new(Options::default());
     world.cut_off();
-    assert!(!world.run(&["status"]).await.stderr.contains("no answer yet"), "in a log the error says it");
+    assert!(
+        !world.run(&["status"]).await.stderr.contains("no answer yet"),
+        "in a log the error says it"
+    );
     let run = world.on_a_terminal().run(&["status"]).await;
-    let line = "batch:DescribeComputeEnvironments at http://cloud.invalid has no answer yet: attempt 3\n";
+    let line =
+        "batch:DescribeComputeEnvironments at http://cloud.invalid has no answer yet: attempt 3\n";
     assert!(run.code == 1 && run.stderr.starts_with(line), "{}", run.stderr);
 }

@@ -40,11 +40,16 @@ impl State {
         }
     }
 
-    /// The cluster that the agent would read out of its instance's user data, if it lives that long.
+    /// The cluster that the agent would read out of its instance's user data, if it lives that
+    /// long.
     pub(super) fn cluster(&self, instance: &str) -> Option<String> {
         let it = ec2::instance(&self.cloud, instance).filter(|it| it.alive())?;
         let text = String::from_utf8(it.user_data()?.to_vec()).expect("text");
-        Some(node_contract::user_data::extract(&text).expect("settings that the agent can read").cluster)
+        Some(
+            node_contract::user_data::extract(&text)
+                .expect("settings that the agent can read")
+                .cluster,
+        )
     }
 }
 

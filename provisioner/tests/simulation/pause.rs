@@ -1,4 +1,5 @@
-//! A run that stands still at one of its calls while others go on, as a suspended process does: its timers, too.
+//! A run that stands still at one of its calls while others go on, as a suspended process does: its
+//! timers, too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,8 +60,8 @@ impl AsyncSleep for Pause {
 }
 
 impl World {
-    /// Runs a command that stands still at this call until `meanwhile` is done. Gives what both came to; of the second
-    /// nothing where the run had ended before that call.
+    /// Runs a command that stands still at this call until `meanwhile` is done. Gives what both
+    /// came to; of the second nothing where the run had ended before that call.
     pub(super) async fn run_paused<T>(
         &self,
         arguments: &[&str],

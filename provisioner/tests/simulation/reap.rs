@@ -9,8 +9,7 @@ use serde_json::Value;
 
 use super::World;
 
-const LAUNCH: &str = "LaunchSpecification.ImageId=ami-a7a242da&LaunchSpecification.InstanceType=t2.micro&\
-                      LaunchSpecification.SubnetId=subnet-c8d30ae4&LaunchSpecification.SecurityGroupId.1=sg-55964223";
+const LAUNCH: &str = "LaunchSpecification.ImageId=ami-a7a242da&LaunchSpecification.InstanceType=t2.micro&LaunchSpecification.SubnetId=subnet-c8d30ae4&LaunchSpecification.SecurityGroupId.1=sg-55964223";
 
 async fn minutes(world: &World, minutes: u64) {
     world.pass(Duration::from_secs(minutes * 60)).await;
@@ -20,11 +19,18 @@ async fn minutes(world: &World, minutes: u64) {
 async fn lasting(world: &World, environment: &str, block: &str) -> String {
     let tags = [(tag::ENVIRONMENT, environment), (tag::BLOCK, block), ("spotblock:attempt", "1")];
     let tag = |(n, (key, value)): (usize, &(&str, &str))| {
-        format!("&TagSpecification.1.Tag.{}.Key={key}&TagSpecification.1.Tag.{}.Value={value}", n + 1, n + 1)
+        format!(
+            "&TagSpecification.1.Tag.{}.Key={key}&TagSpecification.1.Tag.{}.Value={value}",
+            n + 1,
+            n + 1
+        )
     };
     let tags: String = tags.iter().enumerate().map(tag).collect();
     let kind = "TagSpecification.1.ResourceType=spot-instances-request";
-    world.by_hand("ec2", &format!("Action=RequestSpotInstances&SpotPrice=0.03&{LAUNCH}&{kind}{tags}"));
+    world.by_hand(
+        "ec2",
+        &format!("Action=RequestSpotInstances&SpotPrice=0.03&{LAUNCH}&{kind}{tags}"),
+    );
     world.pass(Duration::from_secs(5)).await;
     world.launched().pop().expect("an instance")
 }
@@ -53,7 +59,8 @@ async fn outlived() -> (World, String, String) {
 
 async fn reap(world: &World, more: &[&str]) -> (u8, Value) {
     let run = world.run(&[&["reap", "--output", "json"], more].concat()).await;
-    let items = serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{} {}", run.stdout, run.stderr));
+    let items = serde_json::from_str(&run.stdout)
+        .unwrap_or_else(|_| panic!("{} {}", run.stdout, run.stderr));
     (run.code, items)
 }
 
@@ -83,13 +90,21 @@ async fn what_has_outlived_its_block_is_ended_and_of_the_rest_it_is_said_why_not
     assert_eq!(world.changing(before), Vec::<String>::new());
     let (code, items) = reap(&world, &[]).await;
     assert_eq!((code, verdict(&items, &ours).0), (0, "ended"), "{items}");
-    assert_eq!(verdict(&items, "spotblock-spot-block-test-1").0, "spared", "its record goes last: {items}");
+    assert_eq!(
+        verdict(&items, "spotblock-spot-block-test-1").0,
+        "spared",
+        "its record goes last: {items}"
+    );
     minutes(&world, 10).await;
     let (_, items) = reap(&world, &[]).await;
     assert_eq!(verdict(&items, "spotblock-spot-block-test-1").0, "ended", "{items}");
     assert!(!alive(&world, &ours) && alive(&world, &foreign));
     let (_, items) = reap(&world, &[]).await;
-    assert_eq!(items.as_array().map(Vec::len), Some(1), "the foreign one is all that is left: {items}");
+    assert_eq!(
+        items.as_array().map(Vec::len),
+        Some(1),
+        "the foreign one is all that is left: {items}"
+    );
 }
 
 /// Catches: one thing that AWS refuses to end, which keeps all others alive.
@@ -98,10 +113,18 @@ async fn one_that_can_not_be_ended_does_not_stop_the_rest() {
     let (world, ours, _) = outlived().await;
     let second = lasting(&world, "spot-block-test", &block(&world)).await;
     minutes(&world, 75).await;
-    let effect = Effect::Fail { code: "UnauthorizedOperation".into(), status: 403, message: "no".into() };
+    let effect =
+        Effect::Fail { code: "UnauthorizedOperation".into(), status: 403, message: "no".into() };
     let operation = Some("TerminateInstances".to_owned());
     world.cloud(|cloud| {
-        cloud.add_fault(Fault { service: None, operation, caller: None, skip: 0, count: 1, effect });
+        cloud.add_fault(Fault {
+            service: None,
+            operation,
+            caller: None,
+            skip: 0,
+            count: 1,
+            effect,
+        });
     });
     let (code, items) = reap(&world, &[]).await;
     assert_eq!(code, 1);
@@ -112,7 +135,8 @@ async fn one_that_can_not_be_ended_does_not_stop_the_rest() {
     assert!(!alive(&world, &ours) && !alive(&world, &second));
 }
 
-/// Catches: an instance whose record is gone kept for ever, or ended although nothing says that its block is over.
+/// Catches: an instance whose record is gone kept for ever, or ended although nothing says that its
+/// block is over.
 #[tokio::test(start_paused = true)]
 async fn what_has_no_record_is_ended_only_by_its_age_and_only_when_asked() {
     let world = World::new(Options::default());
@@ -120,7 +144,11 @@ async fn what_has_no_record_is_ended_only_by_its_age_and_only_when_asked() {
     minutes(&world, 120).await;
     let (_, items) = reap(&world, &["--all", "--region", "us-east-1"]).await;
     assert!(verdict(&items, &lost).1.contains("--older-than ends it"), "{items}");
-    let (_, items) = reap(&world, &["--environment", "forgotten", "--older-than", "3h", "--region", "us-east-1"]).await;
+    let (_, items) = reap(
+        &world,
+        &["--environment", "forgotten", "--older-than", "3h", "--region", "us-east-1"],
+    )
+    .await;
     assert_eq!(verdict(&items, &lost).0, "spared", "{items}");
     assert!(alive(&world, &lost));
     let (_, items) = reap(&world, &["--all", "--older-than", "1h", "--region", "us-east-1"]).await;

@@ -29,20 +29,32 @@ fn block(run: &Run) -> Value {
 }
 
 fn sources_of(block: &Value) -> Vec<&str> {
-    block["instances"].as_array().expect("a list").iter().filter_map(|it| it["source"].as_str()).collect()
+    block["instances"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|it| it["source"].as_str())
+        .collect()
 }
 
 fn failing(world: &World, operation: &str, code: &str, count: u32) {
-    let effect = Effect::Fail { code: code.into(), status: 400, message: "as the script says".into() };
+    let effect =
+        Effect::Fail { code: code.into(), status: 400, message: "as the script says".into() };
     let operation = Some(operation.to_owned());
-    world.cloud(|cloud| cloud.add_fault(Fault { service: None, operation, caller: None, skip: 0, count, effect }));
+    world.cloud(|cloud| {
+        cloud.add_fault(Fault { service: None, operation, caller: None, skip: 0, count, effect })
+    });
 }
 
 /// Makes a reservation by hand, with these tags.
-pub(super) async fn by_hand(world: &World, instance_type: &str, count: u32, tags: &[(&str, &str)]) -> String {
+pub(super) async fn by_hand(
+    world: &World,
+    instance_type: &str,
+    count: u32,
+    tags: &[(&str, &str)],
+) -> String {
     let mut form = format!(
-        "Action=CreateCapacityReservation&InstanceType={instance_type}&InstancePlatform=Linux%2FUNIX&\
-         AvailabilityZone=us-east-1c&InstanceCount={count}&InstanceMatchCriteria=targeted"
+        "Action=CreateCapacityReservation&InstanceType={instance_type}&InstancePlatform=Linux%2FUNIX&AvailabilityZone=us-east-1c&InstanceCount={count}&InstanceMatchCriteria=targeted"
     );
     if !tags.is_empty() {
         form.push_str("&TagSpecifications.1.ResourceType=capacity-reservation");
@@ -71,12 +83,20 @@ async fn capacity_is_reserved_first_launched_into_and_cancelled_by_down() {
     assert_eq!(found["guarantee"]["label"], "firm, secured before launch");
     assert_eq!(sources_of(&found), ["reservation"; 3]);
     let reserved = world.accepted("CreateCapacityReservation")[0].parameters.clone();
-    assert_eq!((&reserved["InstanceMatchCriteria"], &reserved["EndDateType"]), (&"targeted".into(), &"limited".into()));
-    let end = |value: &Value| value.as_str().and_then(|text| text.parse::<Timestamp>().ok()).expect("a time");
+    assert_eq!(
+        (&reserved["InstanceMatchCriteria"], &reserved["EndDateType"]),
+        (&"targeted".into(), &"limited".into())
+    );
+    let end = |value: &Value| {
+        value.as_str().and_then(|text| text.parse::<Timestamp>().ok()).expect("a time")
+    };
     assert!(end(&reserved["EndDate"]) > end(&found["end"]), "{reserved} {found}");
     let launch = world.accepted("RunInstances")[0].parameters.clone();
     assert_eq!((&launch["MinCount"], &launch["MaxCount"]), (&"3".into(), &"3".into()));
-    let inside = world.by_hand("ec2", "Action=DescribeInstances").matches("<capacityReservationTarget>").count();
+    let inside = world
+        .by_hand("ec2", "Action=DescribeInstances")
+        .matches("<capacityReservationTarget>")
+        .count();
     assert_eq!(inside, 3, "all of them run in it");
     assert_eq!(world.accepted("CreateSchedule").len(), 3, "each has its schedule");
     let again = world.run(&["up"]).await;
@@ -95,15 +115,16 @@ async fn an_existing_reservation_is_launched_into_and_never_cancelled() {
     let found = block(&world.run(&["up", "--output", "json", "--reservation", &id]).await);
     assert_eq!(sources_of(&found), ["reservation"; 3]);
     assert_eq!(
-        world.accepted("RunInstances")[0].parameters["CapacityReservationSpecification"]["CapacityReservationTarget"]["CapacityReservationId"],
+        world.accepted("RunInstances")[0].parameters["CapacityReservationSpecification"]["CapacityReservationTarget"]
+            ["CapacityReservationId"],
         id.as_str()
     );
     assert_eq!(world.run(&["down"]).await.code, 0);
     assert_eq!((world.alive(), world.reservations()), (0, vec!["active".to_owned()]));
 }
 
-/// Catches: another block started because the user's reservation doesn't fit, or was mistyped; or the ladder stopped
-/// because it is merely full.
+/// Catches: another block started because the user's reservation doesn't fit, or was mistyped; or
+/// the ladder stopped because it is merely full.
 #[tokio::test(start_paused = true)]
 async fn what_does_not_fit_into_an_existing_reservation_is_a_mistake_and_a_full_one_leads_on() {
     for (kind, count, code, said) in [
@@ -115,7 +136,10 @@ async fn what_does_not_fit_into_an_existing_reservation_is_a_mistake_and_a_full_
         let run = world.run(&["up", "--reservation", &id]).await;
         assert_eq!(run.code, code, "{}", run.stderr);
         assert!(run.stderr.contains(said), "{said:?} is missing in {}", run.stderr);
-        assert_eq!((world.alive(), world.reservations()), (if code == 0 { 3 } else { 0 }, vec!["active".to_owned()]));
+        assert_eq!(
+            (world.alive(), world.reservations()),
+            (if code == 0 { 3 } else { 0 }, vec!["active".to_owned()])
+        );
     }
     let world = world(&[], &["reservation", "spot"]);
     let run = world.run(&["up", "--reservation", "cr-00000000000000000"]).await;
@@ -128,7 +152,13 @@ async fn a_reservation_is_tried_pool_by_pool() {
     let text = config(&["reservation"]).replace("[\"t2.micro\"]", "[\"t3.micro\", \"t2.micro\"]");
     let world = World::with_config(today(&[("t3.micro/*", 2)]), &text);
     let found = block(&world.run(&["up", "--output", "json"]).await);
-    assert!(found["instances"].as_array().expect("a list").iter().all(|it| it["instance_type"] == "t2.micro"));
+    assert!(
+        found["instances"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .all(|it| it["instance_type"] == "t2.micro")
+    );
     assert_eq!(found["refused"][0]["codes"][0], "InsufficientInstanceCapacity");
     assert_eq!(world.reservations(), ["active"]);
 }
@@ -153,7 +183,10 @@ async fn each_refusal_leads_on_and_leaves_no_reservation() {
         assert_eq!(found["refused"][0]["codes"][0], code, "{operation}: {}", run.stderr);
         assert_eq!(world.reservations(), vec!["cancelled"; reserved], "{operation} {code}");
     }
-    let world = World::with_config(Options { on_demand_vcpus: Some(2), ..today(&[]) }, &config(&["reservation"]));
+    let world = World::with_config(
+        Options { on_demand_vcpus: Some(2), ..today(&[]) },
+        &config(&["reservation"]),
+    );
     let run = world.run(&["up"]).await;
     assert_eq!(run.code, 3, "{}", run.stderr);
     assert!(run.stderr.contains("InstanceLimitExceeded"), "{}", run.stderr);
@@ -181,11 +214,13 @@ async fn when_none_joins_the_reservation_goes_with_the_instances() {
 /// Catches: a second reservation, or a second launch, by the run that comes after a crash.
 #[tokio::test(start_paused = true)]
 async fn reserved_and_launched_once_wherever_it_was_killed() {
-    let wanted = at_every_call(async || prepared(&["reservation"]).await, &["request"], BOTH, 15).await;
+    let wanted =
+        at_every_call(async || prepared(&["reservation"]).await, &["request"], BOTH, 15).await;
     assert_eq!((wanted.code, wanted.end.bought()), (0, 2), "one reservation, and one launch");
 }
 
-/// Catches: a reservation left by a run that died between the refusal of its launch and its cancellation.
+/// Catches: a reservation left by a run that died between the refusal of its launch and its
+/// cancellation.
 #[tokio::test(start_paused = true)]
 async fn a_refused_launch_leaves_no_reservation_wherever_it_was_killed() {
     let prepare = async || {
@@ -197,7 +232,8 @@ async fn a_refused_launch_leaves_no_reservation_wherever_it_was_killed() {
     assert_eq!(wanted.code, 0);
 }
 
-/// The same where it was the last attempt. Killed after its last call, the next run begins another block.
+/// The same where it was the last attempt. Killed after its last call, the next run begins another
+/// block.
 #[tokio::test(start_paused = true)]
 async fn a_refused_block_leaves_no_reservation_wherever_it_was_killed() {
     let prepare = async || {
@@ -221,7 +257,9 @@ async fn a_refused_block_leaves_no_reservation_wherever_it_was_killed() {
 async fn whichever_answer_is_lost_it_reserves_and_launches_once() {
     let prepare = async || prepared(&["reservation"]).await;
     let operations = whichever_answer_is_lost(prepare, &["request"]).await;
-    assert!(operations.contains("RunInstances") && operations.contains("CreateCapacityReservation"));
+    assert!(
+        operations.contains("RunInstances") && operations.contains("CreateCapacityReservation")
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -234,7 +272,8 @@ async fn down_leaves_no_reservation_wherever_it_was_killed() {
 /// Catches: what a killed `up` reserved, and `down` didn't find.
 #[tokio::test(start_paused = true)]
 async fn whatever_a_killed_up_reserved_down_cancels() {
-    let calls = super::killed::undisturbed(&prepared(&["reservation"]).await, &["request"]).await.calls;
+    let calls =
+        super::killed::undisturbed(&prepared(&["reservation"]).await, &["request"]).await.calls;
     for nth in harness::points(calls) {
         let world = prepared(&["reservation"]).await;
         let _ = world.run_until(&["request"], Some(super::Kill::After(nth))).await;
@@ -255,7 +294,11 @@ async fn reap_cancels_a_reservation_in_which_nothing_runs_any_more() {
     by_hand(&world, "t2.micro", 1, &[("Name", "spotblock")]).await;
     let reap = world.run(&["reap"]).await;
     assert_eq!(reap.code, 0, "{}", reap.stderr);
-    assert!(reap.stdout.contains("spared: capacity reservation") && reap.stdout.contains("is up"), "{}", reap.stdout);
+    assert!(
+        reap.stdout.contains("spared: capacity reservation") && reap.stdout.contains("is up"),
+        "{}",
+        reap.stdout
+    );
     for id in world.launched() {
         world.by_hand("ec2", &format!("Action=TerminateInstances&InstanceId.1={id}"));
     }
@@ -266,10 +309,15 @@ async fn reap_cancels_a_reservation_in_which_nothing_runs_any_more() {
     assert!(reap.stdout.contains("ended: capacity reservation"), "{}", reap.stdout);
     assert_eq!(world.reservations(), ["cancelled", "active", "active"]);
     assert_eq!(world.run(&["down"]).await.code, 0);
-    assert_eq!(world.reservations(), ["cancelled", "active", "active"], "neither of the look-alikes was touched");
+    assert_eq!(
+        world.reservations(),
+        ["cancelled", "active", "active"],
+        "neither of the look-alikes was touched"
+    );
 }
 
-/// Catches: a reservation that outlives everything because its record is gone and nobody runs anything.
+/// Catches: a reservation that outlives everything because its record is gone and nobody runs
+/// anything.
 #[tokio::test(start_paused = true)]
 async fn behind_everything_stands_the_end_date_and_reap_needs_no_record() {
     let forgotten = world(&[], &["reservation"]);

@@ -1,4 +1,5 @@
-//! A thousand instances: what they cost in calls. Those above thirty are the local cloud's light nodes.
+//! A thousand instances: what they cost in calls. Those above thirty are the local cloud's light
+//! nodes.
 
 use std::collections::BTreeMap;
 
@@ -22,10 +23,11 @@ fn since(world: &World, nth: usize) -> BTreeMap<String, usize> {
     counts
 }
 
-/// Catches: a call an instance, pages that are smaller than AWS's limit, rounds that come too soon after one another.
+/// Catches: a call an instance, pages that are smaller than AWS's limit, rounds that come too soon
+/// after one another.
 async fn comes_up_is_shown_and_goes_with_few_calls(source: &str, up: usize) {
-    let config =
-        example_with("instances = 1", "instances = 1000").replace("[\"spot-block\"]", &format!("[\"{source}\"]"));
+    let config = example_with("instances = 1", "instances = 1000")
+        .replace("[\"spot-block\"]", &format!("[\"{source}\"]"));
     let mut options = today(&[]);
     options.spot_block = SpotBlock::Grant;
     let world = World::with_config(options, &config);
@@ -35,7 +37,10 @@ async fn comes_up_is_shown_and_goes_with_few_calls(source: &str, up: usize) {
         assert_eq!(run.code, 0, "{}", run.stderr);
         let counts = since(&world, nth);
         let count: usize = counts.values().sum();
-        assert!(count <= most, "{command} of {source} made {count} calls, more than {most}: {counts:?}");
+        assert!(
+            count <= most,
+            "{command} of {source} made {count} calls, more than {most}: {counts:?}"
+        );
         // A round of looking at who has joined: ECS lists and describes a hundred at once.
         let rounds = counts.get("DescribeInstances").copied().unwrap_or_default();
         let looked = counts.get("DescribeContainerInstances").copied().unwrap_or_default();

@@ -18,15 +18,21 @@ fn fired(world: &World) -> Vec<(String, Option<String>)> {
     })
 }
 
-/// Catches: a role that Scheduler can't take, or that may not end the instance; a schedule that fires early, or stays.
+/// Catches: a role that Scheduler can't take, or that may not end the instance; a schedule that
+/// fires early, or stays.
 #[tokio::test(start_paused = true)]
 async fn a_schedule_fires_five_minutes_after_the_end_with_a_role_that_may_and_is_gone() {
-    let world = World::with_config(Options::default(), &example_with("instances = 1", "instances = 3"));
+    let world =
+        World::with_config(Options::default(), &example_with("instances = 1", "instances = 3"));
     let run = world.run(&["up"]).await;
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert_eq!(world.accepted("CreateSchedule").len(), 3, "one each");
     let made = run.stderr.find("made 3 schedules").expect("it is said");
-    assert!(made < run.stderr.find("to join").unwrap_or(usize::MAX), "before the wait: {}", run.stderr);
+    assert!(
+        made < run.stderr.find("to join").unwrap_or(usize::MAX),
+        "before the wait: {}",
+        run.stderr
+    );
     world.pass(Duration::from_secs(63 * 60)).await;
     assert_eq!(fired(&world), []);
     world.pass(Duration::from_secs(5 * 60)).await;
@@ -45,9 +51,13 @@ async fn a_second_up_makes_no_schedule_twice_and_down_deletes_them() {
     let down = world.run(&["down"]).await;
     assert_eq!(down.code, 0, "{}", down.stderr);
     let order = world.operations_of_users();
-    let at = |name: &str| order.iter().position(|it| it == name).unwrap_or_else(|| panic!("no {name}"));
+    let at =
+        |name: &str| order.iter().position(|it| it == name).unwrap_or_else(|| panic!("no {name}"));
     // A `down` that is killed before has left what ends the instances without it.
-    assert!(at("TerminateInstances") < at("DeleteSchedule") && at("DeleteSchedule") < at("DeleteLaunchTemplate"));
+    assert!(
+        at("TerminateInstances") < at("DeleteSchedule")
+            && at("DeleteSchedule") < at("DeleteLaunchTemplate")
+    );
     world.pass(Duration::from_secs(70 * 60)).await;
     assert_eq!(fired(&world), []);
 }
@@ -68,11 +78,18 @@ async fn without_schedules_scheduler_is_never_called() {
 async fn what_schedules_need_is_looked_for_before_anything_is_bought() {
     let world = World::new(Options::default());
     assert_eq!(world.run(&["env", "apply"]).await.code, 0);
-    world.by_hand("iam", "Action=DeleteRolePolicy&RoleName=spotblock-spot-block-test-scheduler&PolicyName=spotblock");
+    world.by_hand(
+        "iam",
+        "Action=DeleteRolePolicy&RoleName=spotblock-spot-block-test-scheduler&PolicyName=spotblock",
+    );
     world.by_hand("iam", "Action=DeleteRole&RoleName=spotblock-spot-block-test-scheduler");
     let run = world.run(&["request"]).await;
     assert_eq!(run.code, 1, "{}", run.stderr);
-    assert!(run.stderr.contains("role spotblock-spot-block-test-scheduler, which is not there"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("role spotblock-spot-block-test-scheduler, which is not there"),
+        "{}",
+        run.stderr
+    );
     assert!(run.stderr.contains("schedules = false"), "{}", run.stderr);
     assert_eq!(world.accepted("CreateLaunchTemplate").len(), 0);
     assert_eq!(world.run(&["up"]).await.code, 0, "`up` makes it anew");

@@ -1,5 +1,6 @@
-//! Each read of what ends blocks, denied or failing in turn: what all the others show is ended, what may be left keeps
-//! what is to end it, nothing foreign is touched, and the run fails and says so.
+//! Each read of what ends blocks, denied or failing in turn: what all the others show is ended,
+//! what may be left keeps what is to end it, nothing foreign is touched, and the run fails and says
+//! so.
 
 use localcloud_core::cloud::faults::Effect;
 use localcloud_core::{Cloud, Fault, Options, ec2};
@@ -17,10 +18,12 @@ struct Before {
     tags: std::collections::BTreeMap<String, std::collections::BTreeMap<String, String>>,
 }
 
-/// A block of this source, and look-alikes: instances of a spot request and of none that carry both of its marks, a
-/// reservation and an open request that carry one. With a fleet there is a job, too.
+/// A block of this source, and look-alikes: instances of a spot request and of none that carry both
+/// of its marks, a reservation and an open request that carry one. With a fleet there is a job,
+/// too.
 async fn prepared(source: &str) -> (World, Before) {
-    let options = Options { spot_block: localcloud_core::protocol::options::SpotBlock::Grant, ..today(&[]) };
+    let options =
+        Options { spot_block: localcloud_core::protocol::options::SpotBlock::Grant, ..today(&[]) };
     let world = World::with_config(options, &config(&[source]));
     assert_eq!(world.run(&["env", "apply"]).await.code, 0);
     if source == "on-demand" {
@@ -34,7 +37,10 @@ async fn prepared(source: &str) -> (World, Before) {
     let of_request = foreign::launched(&world, &both).await;
     world.by_hand(
         "ec2",
-        &format!("Action=RunInstances&MinCount=1&MaxCount=1&{}", INSTANCE.replace("LaunchSpecification.", "")),
+        &format!(
+            "Action=RunInstances&MinCount=1&MaxCount=1&{}",
+            INSTANCE.replace("LaunchSpecification.", "")
+        ),
     );
     let of_none = world.launched().pop().expect("an instance");
     foreign::tag(&world, &of_none, &both);
@@ -46,14 +52,24 @@ async fn prepared(source: &str) -> (World, Before) {
 }
 
 fn alive(world: &World, ids: &[String]) -> usize {
-    world.cloud(|cloud| ids.iter().filter_map(|id| ec2::instance(cloud, id)).filter(|it| it.alive()).count())
+    world.cloud(|cloud| {
+        ids.iter().filter_map(|id| ec2::instance(cloud, id)).filter(|it| it.alive()).count()
+    })
 }
 
 fn failing(world: &World, operation: &str) {
-    let effect = Effect::Fail { code: "InternalError".into(), status: 500, message: "try again".into() };
+    let effect =
+        Effect::Fail { code: "InternalError".into(), status: 500, message: "try again".into() };
     let operation = Some(operation.to_owned());
     world.cloud(|cloud| {
-        cloud.add_fault(Fault { service: None, operation, caller: None, skip: 0, count: u32::MAX, effect });
+        cloud.add_fault(Fault {
+            service: None,
+            operation,
+            caller: None,
+            skip: 0,
+            count: u32::MAX,
+            effect,
+        });
     });
 }
 
@@ -62,7 +78,8 @@ fn schedules(world: &World) -> usize {
     world.accepted("CreateSchedule").len() - world.accepted("DeleteSchedule").len()
 }
 
-/// What is left of a block of this source when this read of `down` fails: instances, reservations, schedules, records.
+/// What is left of a block of this source when this read of `down` fails: instances, reservations,
+/// schedules, records.
 fn left(source: &str, read: &str) -> [usize; 4] {
     let schedules = if source == "on-demand" { 1 } else { 3 };
     let reserved = usize::from(source == "reservation");
@@ -82,8 +99,12 @@ fn left(source: &str, read: &str) -> [usize; 4] {
 
 fn fails_and_names_it(run: &Run, service: &str, read: &str, again: &str) {
     assert_eq!(run.code, 1, "{read}: {}", run.stderr);
-    let named =
-        [format!("error: {service}:{read} for "), "(request id ".into(), "There may be left: ".into(), again.into()];
+    let named = [
+        format!("error: {service}:{read} for "),
+        "(request id ".into(),
+        "There may be left: ".into(),
+        again.into(),
+    ];
     for part in named {
         assert!(run.stderr.contains(&part), "{read}: {part:?} is missing in {}", run.stderr);
     }
@@ -95,7 +116,9 @@ async fn reads(source: &str) -> std::collections::BTreeMap<String, String> {
     let since = world.calls();
     assert_eq!(world.run(&["down"]).await.code, 0);
     let mut reads = operations(&world, since);
-    reads.retain(|name, _| ["Describe", "List", "Get"].iter().any(|prefix| name.starts_with(prefix)));
+    reads.retain(|name, _| {
+        ["Describe", "List", "Get"].iter().any(|prefix| name.starts_with(prefix))
+    });
     reads
 }
 
@@ -133,8 +156,9 @@ async fn each_is_denied(source: &str, least: usize) {
     }
 }
 
-/// Catches: a read without permission which keeps all that it doesn't show alive as well; an instance ended of which
-/// nobody could look whose it is; the schedules or the record of what may be left deleted.
+/// Catches: a read without permission which keeps all that it doesn't show alive as well; an
+/// instance ended of which nobody could look whose it is; the schedules or the record of what may
+/// be left deleted.
 #[tokio::test(start_paused = true)]
 async fn down_ends_what_it_can_see_of_a_spot_block_whichever_read_fails() {
     each_is_denied("spot-block", 10).await;
@@ -153,9 +177,12 @@ async fn down_ends_what_it_can_see_of_a_reservation_whichever_read_fails() {
 /// Catches: the same where AWS doesn't deny a read but fails, again and again.
 #[tokio::test(start_paused = true)]
 async fn down_ends_what_it_can_see_where_a_read_keeps_failing() {
-    for read in
-        ["DescribeLaunchTemplates", "DescribeSpotInstanceRequests", "DescribeInstances", "DescribeCapacityReservations"]
-    {
+    for read in [
+        "DescribeLaunchTemplates",
+        "DescribeSpotInstanceRequests",
+        "DescribeInstances",
+        "DescribeCapacityReservations",
+    ] {
         holds("reservation", "ec2", read, |world| failing(world, read)).await;
     }
 }
@@ -186,20 +213,27 @@ async fn drain_drains_what_it_can_see_whichever_read_fails() {
         ("ecs", "DescribeTasks", 3),
     ] {
         // Only where there is a job is anything asked of its tasks.
-        let (world, before) = prepared(if read == "DescribeTasks" { "on-demand" } else { "reservation" }).await;
+        let (world, before) =
+            prepared(if read == "DescribeTasks" { "on-demand" } else { "reservation" }).await;
         deny(&world, service, read);
         let run = world.run(&["drain", "--limit", "1m"]).await;
         fails_and_names_it(&run, service, read, "then run `spotblock drain` again");
         world.cloud(Cloud::clear_faults);
         let status = world.run(&["status", "--output", "json"]).await.stdout;
-        assert_eq!(status.matches("\"DRAINING\"").count(), draining, "{read}: {}\n{status}", run.stderr);
+        assert_eq!(
+            status.matches("\"DRAINING\"").count(),
+            draining,
+            "{read}: {}\n{status}",
+            run.stderr
+        );
         assert_eq!(alive(&world, &before.ours), 3, "{read}");
     }
 }
 
 /// A block of a source whose instances nobody else ends.
 async fn unended() -> World {
-    let text = config(&["reservation"]).replace("[environment]\n", "[environment]\nschedules = false\n");
+    let text =
+        config(&["reservation"]).replace("[environment]\n", "[environment]\nschedules = false\n");
     let world = World::with_config(today(&[]), &text);
     let up = world.run(&["up"]).await;
     assert_eq!(up.code, 0, "{}", up.stderr);
@@ -219,7 +253,8 @@ fn left_by_reap(world: &World) -> [usize; 3] {
     [world.alive(), reserved, 1 - world.accepted("DeleteLaunchTemplate").len()]
 }
 
-/// Catches: what has outlived its block kept alive by a read that fails, or ended by its age though its record is there.
+/// Catches: what has outlived its block kept alive by a read that fails, or ended by its age though
+/// its record is there.
 #[tokio::test(start_paused = true)]
 async fn reap_ends_what_it_can_see_to_be_over_whichever_read_fails() {
     for (read, left) in READS_OF_REAP {
@@ -261,6 +296,11 @@ async fn reap_of_all_goes_on_with_the_environments_that_it_can_see() {
     world.pass(std::time::Duration::from_secs(100 * 60)).await;
     deny(&world, "ec2", "DescribeSpotInstanceRequests");
     let run = world.run(&["reap", "--all", "--region", "us-east-1"]).await;
-    fails_and_names_it(&run, "ec2", "DescribeSpotInstanceRequests", "then run `spotblock reap` again");
+    fails_and_names_it(
+        &run,
+        "ec2",
+        "DescribeSpotInstanceRequests",
+        "then run `spotblock reap` again",
+    );
     assert_eq!(world.alive(), 0, "{}", run.stderr);
 }

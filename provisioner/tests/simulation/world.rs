@@ -48,7 +48,12 @@ impl World {
     pub(crate) fn with_config(options: Options, config: &str) -> Self {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), config).expect("written");
-        let state = State { cloud: Cloud::new(options), booting: Vec::new(), broken: 0, unreachable: false };
+        let state = State {
+            cloud: Cloud::new(options),
+            booting: Vec::new(),
+            broken: 0,
+            unreachable: false,
+        };
         Self {
             state: Arc::new(Mutex::new(state)),
             time: SimulatedTime::start(),
@@ -67,7 +72,8 @@ impl World {
         Self { credentials: Some(credentials), ..self }
     }
 
-    /// The same world where `up` is not told `--yes`: it asks, and this is the answer; `None` where nobody can answer.
+    /// The same world where `up` is not told `--yes`: it asks, and this is the answer; `None` where
+    /// nobody can answer.
     pub(crate) fn asking(self, answer: Option<&'static str>) -> Self {
         Self { asks: Some(answer.unwrap_or(NOBODY)), ..self }
     }
@@ -134,9 +140,11 @@ impl World {
         xml.split("<state>").skip(1).map(state).collect()
     }
 
-    /// Every instance that can be described: what it is, where, its state, whether it is in the cluster.
+    /// Every instance that can be described: what it is, where, its state, whether it is in the
+    /// cluster.
     pub(crate) fn instances(&self) -> Vec<String> {
-        let mut all: Vec<String> = self.launched().iter().filter_map(|id| self.instance(id)).collect();
+        let mut all: Vec<String> =
+            self.launched().iter().filter_map(|id| self.instance(id)).collect();
         all.sort();
         all
     }
@@ -166,7 +174,13 @@ impl World {
     /// How many instances live.
     pub(crate) fn alive(&self) -> usize {
         let launched = self.launched();
-        self.cloud(|cloud| launched.iter().filter_map(|id| ec2::instance(cloud, id)).filter(|it| it.alive()).count())
+        self.cloud(|cloud| {
+            launched
+                .iter()
+                .filter_map(|id| ec2::instance(cloud, id))
+                .filter(|it| it.alive())
+                .count()
+        })
     }
 
     pub(crate) async fn pass(&self, duration: Duration) {
@@ -190,20 +204,26 @@ impl World {
 
     /// The calls of one operation that the program made and the cloud accepted.
     pub(crate) fn accepted(&self, operation: &str) -> Vec<Call> {
-        let is = |call: &&Call| call.operation == operation && call.error.is_none() && call.caller == Caller::User;
+        let is = |call: &&Call| {
+            call.operation == operation && call.error.is_none() && call.caller == Caller::User
+        };
         self.cloud(|cloud| cloud.calls().iter().filter(is).cloned().collect())
     }
 
     /// The operations of all calls since the nth that may change something.
     pub(crate) fn changing(&self, since: usize) -> Vec<String> {
         let user = |call: &&Call| call.caller == Caller::User && !call.only_reads();
-        self.cloud(|cloud| cloud.calls()[since..].iter().filter(user).map(|call| call.operation.clone()).collect())
+        self.cloud(|cloud| {
+            cloud.calls()[since..].iter().filter(user).map(|call| call.operation.clone()).collect()
+        })
     }
 
     /// The operations of all calls so far that no instance made.
     pub(crate) fn operations_of_users(&self) -> Vec<String> {
         let user = |call: &&Call| call.caller == Caller::User;
-        self.cloud(|cloud| cloud.calls().iter().filter(user).map(|call| call.operation.clone()).collect())
+        self.cloud(|cloud| {
+            cloud.calls().iter().filter(user).map(|call| call.operation.clone()).collect()
+        })
     }
 
     pub(crate) fn calls_of_users(&self) -> usize {

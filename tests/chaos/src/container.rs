@@ -1,4 +1,5 @@
-//! Containers on a host, as the ECS agent and the container runtime see them: processes of simulated time.
+//! Containers on a host, as the ECS agent and the container runtime see them: processes of
+//! simulated time.
 
 use std::collections::VecDeque;
 
@@ -114,7 +115,8 @@ impl Container {
         self.stage != Stage::Stopped
     }
 
-    /// SIGTERM, and SIGKILL after `grace`. A second one changes nothing but to bring SIGKILL nearer.
+    /// SIGTERM, and SIGKILL after `grace`. A second one changes nothing but to bring SIGKILL
+    /// nearer.
     pub fn stop(&mut self, now: Timestamp, grace: SignedDuration) {
         let killed = now.checked_add(grace).unwrap_or(Timestamp::MAX);
         let end = match (self.stage, self.behaviour.on_term) {
@@ -122,9 +124,10 @@ impl Container {
             (Stage::Pending, _) => (now, How::Never),
             (Stage::Running, OnTerm::Die) => (now, How::Term(143)),
             // It writes a checkpoint for a moment.
-            (Stage::Running, OnTerm::Exit(code)) => {
-                (now.checked_add(SignedDuration::from_millis(800)).unwrap_or(now).min(killed), How::Term(code.into()))
-            }
+            (Stage::Running, OnTerm::Exit(code)) => (
+                now.checked_add(SignedDuration::from_millis(800)).unwrap_or(now).min(killed),
+                How::Term(code.into()),
+            ),
             (Stage::Running, OnTerm::Ignore) => (killed, How::Kill),
         };
         if self.stage == Stage::Running {
@@ -139,7 +142,9 @@ impl Container {
     #[must_use]
     pub fn changes_at(&self) -> Option<Timestamp> {
         match self.stage {
-            Stage::Pending => Some(self.ends.as_ref().map_or(self.begins, |(at, _)| (*at).min(self.begins))),
+            Stage::Pending => {
+                Some(self.ends.as_ref().map_or(self.begins, |(at, _)| (*at).min(self.begins)))
+            }
             Stage::Running => self.ends.as_ref().map(|(at, _)| *at),
             Stage::Stopped => None,
         }
@@ -148,7 +153,9 @@ impl Container {
     /// When ECS can be told its next state.
     #[must_use]
     pub fn reports_at(&self, delay: SignedDuration) -> Option<Timestamp> {
-        let due = |report: &Report| report.again.unwrap_or(report.since.checked_add(delay).unwrap_or(Timestamp::MAX));
+        let due = |report: &Report| {
+            report.again.unwrap_or(report.since.checked_add(delay).unwrap_or(Timestamp::MAX))
+        };
         self.reports.front().map(due)
     }
 
@@ -156,8 +163,12 @@ impl Container {
     pub fn change(&mut self) {
         let Some(at) = self.changes_at() else { return };
         if self.stage == Stage::Pending && self.ends.is_none() {
-            let runs = SignedDuration::try_from_secs_f64(self.behaviour.seconds).unwrap_or(SignedDuration::MAX);
-            self.ends = Some((at.checked_add(runs).unwrap_or(Timestamp::MAX), How::Own(self.behaviour.exit.into())));
+            let runs = SignedDuration::try_from_secs_f64(self.behaviour.seconds)
+                .unwrap_or(SignedDuration::MAX);
+            self.ends = Some((
+                at.checked_add(runs).unwrap_or(Timestamp::MAX),
+                How::Own(self.behaviour.exit.into()),
+            ));
             (self.stage, self.began) = (Stage::Running, Some(at));
             self.report("RUNNING", at, None);
             return;

@@ -1,4 +1,5 @@
-//! A host: its disk, its clocks, its ECS agent and its containers. The agent under test lives in `process.rs`.
+//! A host: its disk, its clocks, its ECS agent and its containers. The agent under test lives in
+//! `process.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -81,7 +82,8 @@ pub struct Host {
     pub restart: SignedDuration,
     /// What is wrong with it, from when on and until when.
     pub ills: Vec<(Ill, Timestamp, Timestamp)>,
-    /// Where the agent's next processes are killed, the last one first: at which call, and whether before it.
+    /// Where the agent's next processes are killed, the last one first: at which call, and whether
+    /// before it.
     pub kills: Vec<(u32, bool)>,
     /// Whether a killed process's saved state is lost with it.
     pub forgets: bool,
@@ -194,7 +196,8 @@ impl Host {
         }
         let changes = self.containers.values().filter_map(Container::changes_at);
         let registered = self.ecs == EcsAgent::Registered;
-        let reports = self.containers.values().filter(|_| registered).filter_map(|it| it.reports_at(report));
+        let reports =
+            self.containers.values().filter(|_| registered).filter_map(|it| it.reports_at(report));
         let starting = match self.ecs {
             EcsAgent::Starting(at) => Some(at),
             EcsAgent::Stopped(_) | EcsAgent::Registered => None,
@@ -231,12 +234,16 @@ impl Host {
     }
 
     fn register(&mut self, outside: &mut Outside<'_>) {
-        let cluster = self.settings.as_ref().map_or_else(|| "default".to_owned(), |it| it.cluster.clone());
+        let cluster =
+            self.settings.as_ref().map_or_else(|| "default".to_owned(), |it| it.cluster.clone());
         if self.data.as_ref().is_some_and(|(of, _)| *of != cluster) {
             self.ecs = EcsAgent::Stopped(Some(DATA_MISMATCH));
             return;
         }
-        let Some(kind) = ec2::instance(outside.cloud, &self.instance).map(|it| it.instance_type()) else { return };
+        let Some(kind) = ec2::instance(outside.cloud, &self.instance).map(|it| it.instance_type())
+        else {
+            return;
+        };
         let document = json!({
             "instanceId": self.instance, "instanceType": kind.name, "availabilityZone": "us-east-1c", "imageId": "ami",
         });
@@ -245,7 +252,8 @@ impl Host {
             parameters["containerInstanceArn"] = json!(arn);
         }
         let answer = call(outside, &self.instance, "RegisterContainerInstance", &parameters);
-        let arn = answer.as_ref().and_then(|it| it["containerInstance"]["containerInstanceArn"].as_str());
+        let arn =
+            answer.as_ref().and_then(|it| it["containerInstance"]["containerInstanceArn"].as_str());
         match arn {
             Some(arn) => {
                 self.data = Some((cluster, arn.to_owned()));
@@ -281,7 +289,12 @@ impl Host {
     }
 
     /// ECS gives it a task.
-    pub fn run_task(&mut self, now: Timestamp, task: String, wanted: &localcloud_core::journal::effect::Container) {
+    pub fn run_task(
+        &mut self,
+        now: Timestamp,
+        task: String,
+        wanted: &localcloud_core::journal::effect::Container,
+    ) {
         if self.up && !self.gone {
             self.containers.entry(task).or_insert_with(|| Container::new(now, wanted));
         }
@@ -289,7 +302,8 @@ impl Host {
 
     /// ECS wants a task stopped.
     pub fn stop_task(&mut self, now: Timestamp, task: &str) {
-        let grace = self.settings.as_ref().map_or(SignedDuration::from_secs(30), |it| it.stop_timeout);
+        let grace =
+            self.settings.as_ref().map_or(SignedDuration::from_secs(30), |it| it.stop_timeout);
         if let Some(it) = self.containers.get_mut(task) {
             it.stop(now, grace);
         }
@@ -353,7 +367,12 @@ impl Outside<'_> {
 }
 
 /// A call that the ECS agent makes; `None` when it fails, whatever became of it.
-fn call(outside: &mut Outside<'_>, instance: &str, operation: &str, parameters: &Value) -> Option<Value> {
+fn call(
+    outside: &mut Outside<'_>,
+    instance: &str,
+    operation: &str,
+    parameters: &Value,
+) -> Option<Value> {
     let request = agent_calls::request("us-east-1", instance, operation, parameters);
     match outside.troubles.strike(outside.now, crate::trouble::Caller::Instance, "ecs") {
         Some(Kind::Refuse | Kind::Hang) => return None,
@@ -362,7 +381,8 @@ fn call(outside: &mut Outside<'_>, instance: &str, operation: &str, parameters: 
     }
     let answer = outside.cloud.answer(&request, outside.now);
     let cut = matches!(answer.delivery, faults::Delivery::NeverAfter { .. });
-    (answer.response.status == 200 && !cut).then(|| serde_json::from_slice(&answer.response.body).unwrap_or_default())
+    (answer.response.status == 200 && !cut)
+        .then(|| serde_json::from_slice(&answer.response.body).unwrap_or_default())
 }
 
 fn fault(kind: Kind) -> Fault {

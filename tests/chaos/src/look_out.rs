@@ -1,4 +1,5 @@
-//! What is seen to be wrong at the very call of the provisioner, since it can't be told any more afterwards.
+//! What is seen to be wrong at the very call of the provisioner, since it can't be told any more
+//! afterwards.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,8 @@ pub fn before(state: &State, now: Timestamp, caller: Caller, request: &Request) 
         return None;
     }
     let body = String::from_utf8_lossy(&request.body);
-    let value = |key: &str| body.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
+    let value =
+        |key: &str| body.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
     match value("Action")? {
         "CreateLaunchTemplate"
         | "RequestSpotInstances"
@@ -51,9 +53,12 @@ pub fn after(state: &mut State, caller: Caller, request: &Request) {
 /// A block is begun, or bought, while another one lives that has not been given up.
 fn second_block(state: &State, now: Timestamp, body: &str) -> Option<String> {
     let tags = ec2::all_tags(&state.cloud);
-    let goes_on = |tags: &BTreeMap<String, String>| GIVEN_UP.iter().all(|tag| !tags.contains_key(*tag));
+    let goes_on =
+        |tags: &BTreeMap<String, String>| GIVEN_UP.iter().all(|tag| !tags.contains_key(*tag));
     let records = tags.iter().filter(|(id, tags)| id.starts_with("lt-") && goes_on(tags));
-    let others = records.filter_map(|(_, tags)| tags.get(tag::BLOCK)).filter(|block| !body.contains(block.as_str()));
+    let others = records
+        .filter_map(|(_, tags)| tags.get(tag::BLOCK))
+        .filter(|block| !body.contains(block.as_str()));
     let living = others.filter_map(|block| living(state, block, now)).next()?;
     Some(format!("bought twice: a second block at {now}, and {living} of another lives"))
 }
@@ -68,8 +73,10 @@ fn record_lost(state: &State, template: &str) -> Option<String> {
 /// An instance of this block that lives and whose end is after this, as far as tags tell.
 fn living(state: &State, block: &str, after: Timestamp) -> Option<String> {
     let tags = ec2::all_tags(&state.cloud);
-    let of_it = |id: &str| tags.get(id).and_then(|tags| tags.get(tag::BLOCK)).is_some_and(|it| it == block);
-    let living =
-        ec2::all(&state.cloud).iter().find(|it| it.alive() && after < it.launch_time + state.length && of_it(&it.id));
+    let of_it =
+        |id: &str| tags.get(id).and_then(|tags| tags.get(tag::BLOCK)).is_some_and(|it| it == block);
+    let living = ec2::all(&state.cloud)
+        .iter()
+        .find(|it| it.alive() && after < it.launch_time + state.length && of_it(&it.id));
     living.map(|it| it.id.clone())
 }

@@ -23,9 +23,10 @@ struct Args {
     /// How many at once.
     #[arg(long, default_value_t = 2)]
     threads: usize,
-    /// Break the programs under test: leaves-early, never-stops, ignores-notice, loosens-end, undrains, buys-twice,
-    /// keeps-schedules, makes-no-schedule, reaps-early, never-reaps, names-freely, unguarded, ignores-maintenance,
-    /// keeps-reservations, reuses-token, believes-tag.
+    /// Break the programs under test: leaves-early, never-stops, ignores-notice, loosens-end,
+    /// undrains, buys-twice, keeps-schedules, makes-no-schedule, reaps-early, never-reaps,
+    /// names-freely, unguarded, ignores-maintenance, keeps-reservations, reuses-token,
+    /// believes-tag.
     #[arg(long, value_parser = mutant)]
     mutant: Option<Mutant>,
 }
@@ -63,9 +64,14 @@ fn main() -> ExitCode {
     })
 }
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "what it has to say is its result and its progress")]
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what it has to say is its result and its progress"
+)]
 fn sum_up(inbox: mpsc::Receiver<Outcome>) -> ExitCode {
-    let (mut blocks, mut instances, mut processes, mut unforeseen, mut failed) = (0, 0, 0, 0, Vec::new());
+    let (mut blocks, mut instances, mut processes, mut unforeseen, mut failed) =
+        (0, 0, 0, 0, Vec::new());
     for outcome in inbox {
         blocks += 1;
         if blocks % 20 == 0 {
@@ -81,8 +87,9 @@ fn sum_up(inbox: mpsc::Receiver<Outcome>) -> ExitCode {
         }
     }
     println!(
-        "{blocks} blocks, {instances} instances, {processes} jobs' processes ({unforeseen} ended with a host that AWS took \
-         without notice or that crashed), {} blocks with a broken promise",
+        "{blocks} blocks, {instances} instances, {processes} jobs' processes ({unforeseen} ended \
+         with a host that AWS took without notice or that crashed), {} blocks with a broken \
+         promise",
         failed.len()
     );
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

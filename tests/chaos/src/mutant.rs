@@ -1,5 +1,5 @@
-//! Programs under test that are broken on purpose, as wrappers around their ports: what the rules are good for is shown
-//! by what they catch.
+//! Programs under test that are broken on purpose, as wrappers around their ports: what the rules
+//! are good for is shown by what they catch.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use spotblock_agent::lifecycle::{EcsUnit, ExtensionAnswer, InstanceStatus, Registration, Survey};
 use spotblock_agent::ports::{
-    Answer, Cluster, ClusterError, Details, Host, HostError, Identity, Metadata, MetadataError, Ports, Saved, Signal,
-    StateStore, StoreError,
+    Answer, Cluster, ClusterError, Details, Host, HostError, Identity, Metadata, MetadataError,
+    Ports, Saved, Signal, StateStore, StoreError,
 };
 
 use crate::ports::Agent;
@@ -41,7 +41,8 @@ pub enum Mutant {
     ReapsEarly,
     /// `reap` ends no instance.
     NeverReaps,
-    /// Each run of `up` names its record in its own way, so that of two at once none finds the other's.
+    /// Each run of `up` names its record in its own way, so that of two at once none finds the
+    /// other's.
     NamesFreely,
     /// There is no guard.
     Unguarded,
@@ -106,11 +107,18 @@ pub fn agent(mutant: Option<Mutant>, mut ports: Ports, agent: &Arc<Agent>) -> Po
     let broken = || Broken { mutant, agent: Arc::clone(agent), acted: AtomicBool::new(false) };
     match mutant {
         Some(Mutant::LeavesEarly) => ports.cluster = Arc::new(broken()),
-        Some(Mutant::NeverStops) => (ports.cluster, ports.host) = (Arc::new(broken()), Arc::new(broken())),
-        Some(Mutant::IgnoresNotice | Mutant::LoosensEnd | Mutant::IgnoresMaintenance | Mutant::BelievesTag) => {
-            ports.metadata = Arc::new(broken())
+        Some(Mutant::NeverStops) => {
+            (ports.cluster, ports.host) = (Arc::new(broken()), Arc::new(broken()))
         }
-        Some(Mutant::Undrains) => (ports.cluster, ports.store) = (Arc::new(broken()), Arc::new(broken())),
+        Some(
+            Mutant::IgnoresNotice
+            | Mutant::LoosensEnd
+            | Mutant::IgnoresMaintenance
+            | Mutant::BelievesTag,
+        ) => ports.metadata = Arc::new(broken()),
+        Some(Mutant::Undrains) => {
+            (ports.cluster, ports.store) = (Arc::new(broken()), Arc::new(broken()))
+        }
         // The provisioner's, or the host's.
         _ => {}
     }
@@ -130,15 +138,24 @@ impl Broken {
 }
 
 impl Cluster for Broken {
-    fn drain<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
+    fn drain<'a>(
+        &'a self,
+        of: &'a Registration,
+    ) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
         self.agent.drain(of)
     }
 
-    fn answer_extension<'a>(&'a self, answer: &'a ExtensionAnswer) -> Answer<'a, Result<(), ClusterError>> {
+    fn answer_extension<'a>(
+        &'a self,
+        answer: &'a ExtensionAnswer,
+    ) -> Answer<'a, Result<(), ClusterError>> {
         self.agent.answer_extension(answer)
     }
 
-    fn status<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
+    fn status<'a>(
+        &'a self,
+        of: &'a Registration,
+    ) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
         Box::pin(async {
             let status = self.agent.status(of).await?;
             let first = !self.acted.swap(true, Ordering::Relaxed);
@@ -151,7 +168,11 @@ impl Cluster for Broken {
         })
     }
 
-    fn survey<'a>(&'a self, of: &'a Registration, tasks: &'a [String]) -> Answer<'a, Result<Survey, ClusterError>> {
+    fn survey<'a>(
+        &'a self,
+        of: &'a Registration,
+        tasks: &'a [String],
+    ) -> Answer<'a, Result<Survey, ClusterError>> {
         Box::pin(async {
             let mut survey = self.agent.survey(of, tasks).await?;
             if self.is(Mutant::LeavesEarly) {
@@ -236,7 +257,9 @@ impl Metadata for Broken {
     fn signal(&self, signal: Signal) -> Answer<'_, Result<Option<Timestamp>, MetadataError>> {
         match (self.mutant, signal) {
             (Some(Mutant::IgnoresNotice), Signal::TerminationTime)
-            | (Some(Mutant::IgnoresMaintenance), Signal::Maintenance) => Box::pin(async { Ok(None) }),
+            | (Some(Mutant::IgnoresMaintenance), Signal::Maintenance) => {
+                Box::pin(async { Ok(None) })
+            }
             (Some(Mutant::LoosensEnd), Signal::EndTag) => {
                 let later = self.agent.world().now() + SignedDuration::from_mins(30);
                 Box::pin(async move { Ok(Some(later)) })

@@ -55,7 +55,10 @@ pub fn mishap(dice: &mut Rng, calls: usize) -> Mishap {
     let kinds = [Kind::Failure, Kind::Throttle, Kind::LostAnswer, Kind::Slow, Kind::Hang];
     match dice.u8(0..4) {
         0 => Mishap { kill: Some(killed(dice, calls)), trouble: None },
-        1 => Mishap { kill: None, trouble: Some((dice.u8(5..=40), kinds[dice.usize(0..kinds.len())])) },
+        1 => Mishap {
+            kill: None,
+            trouble: Some((dice.u8(5..=40), kinds[dice.usize(0..kinds.len())])),
+        },
         _ => Mishap::default(),
     }
 }
@@ -66,7 +69,8 @@ pub fn killed(dice: &mut Rng, calls: usize) -> Kill {
     if dice.bool() { Kill::Before(nth) } else { Kill::After(nth) }
 }
 
-/// Begins with all of them; each is run when its time comes. The provisioner stays on its thread, so these are local tasks.
+/// Begins with all of them; each is run when its time comes. The provisioner stays on its thread,
+/// so these are local tasks.
 pub fn begin(world: &Arc<World>, plan: &Plan, config: &Path, seed: u64) -> JoinSet<()> {
     let mut running = JoinSet::new();
     for (number, other) in (500..).zip(plan.others.clone()) {

@@ -46,7 +46,8 @@ pub struct Plan {
     pub ups: Vec<Kill>,
     /// The same of `down`.
     pub downs: Vec<Kill>,
-    /// Somebody runs `drain` or `down` before the block's end, so long after its instances have joined.
+    /// Somebody runs `drain` or `down` before the block's end, so long after its instances have
+    /// joined.
     pub early: Option<(Duration, &'static str)>,
     /// What somebody runs meanwhile.
     pub others: Vec<Other>,
@@ -80,7 +81,8 @@ pub enum Blow {
     Vanish(usize),
     /// The host crashes and is back after so many seconds.
     Reboot(usize, i64),
-    /// The agent's process is killed; whether its state is lost, and after how many seconds it is started again.
+    /// The agent's process is killed; whether its state is lost, and after how many seconds it is
+    /// started again.
     KillAgent(usize, bool, i64),
     /// Something is wrong with the host for so many seconds.
     Ill(usize, Ill, i64),
@@ -185,9 +187,14 @@ impl Plan {
 
     fn calm(seed: u64, dice: &mut Rng) -> Self {
         let instances = dice.usize(1..=6);
-        // A few last their whole hour; the others are dated back, to see more ends for the same money.
+        // A few last their whole hour; the others are dated back, to see more ends for the same
+        // money.
         let whole = dice.u8(0..20) == 0;
-        let lasts = if whole { Duration::from_secs(3_600) } else { Duration::from_secs(dice.u64(360..=1_200)) };
+        let lasts = if whole {
+            Duration::from_secs(3_600)
+        } else {
+            Duration::from_secs(dice.u64(360..=1_200))
+        };
         let stop_lead = dice.u64(60..=180);
         let drain_lead = dice.u64(stop_lead..=(lasts.as_secs() / 2).max(stop_lead));
         let mut options = Options { seed, light_nodes_above: u32::MAX, ..Options::default() };
@@ -216,10 +223,14 @@ impl Plan {
             "\"capacity-block\"" => (company::in_capacity_block(&config), 24),
             _ => (config, 1),
         };
-        // With a given profile, or a role that is made, whose policy the local cloud holds the agents to.
-        let given = if seed.is_multiple_of(2) { "instance-profile = \"ecsInstanceRole\"\n" } else { "" };
+        // With a given profile, or a role that is made, whose policy the local cloud holds the
+        // agents to.
+        let given =
+            if seed.is_multiple_of(2) { "instance-profile = \"ecsInstanceRole\"\n" } else { "" };
         let config = config.replace("instance-profile = \"ecsInstanceRole\"\n", given);
-        let config = format!("{config}\n[agent]\ndrain-lead = \"{drain_lead}s\"\nstop-lead = \"{stop_lead}s\"\n");
+        let config = format!(
+            "{config}\n[agent]\ndrain-lead = \"{drain_lead}s\"\nstop-lead = \"{stop_lead}s\"\n"
+        );
         let count = dice.usize(1..=4 * instances);
         let jobs = (0..count).map(|_| job(dice, lasts)).collect();
         Self {
@@ -266,11 +277,13 @@ impl Plan {
                 Family::Taken => self.blows.push((at, Blow::Notice(host, 120))),
                 Family::Crash => self.blows.push((at, Blow::Reboot(host, dice.i64(10..=60)))),
                 Family::Agent if dice.bool() => {
-                    let points = (0..dice.usize(1..=3)).map(|_| (dice.u32(1..=600), dice.bool())).collect();
+                    let points =
+                        (0..dice.usize(1..=3)).map(|_| (dice.u32(1..=600), dice.bool())).collect();
                     self.kills.push((host, points));
                 }
                 Family::Agent => {
-                    self.blows.push((at, Blow::KillAgent(host, dice.u8(0..3) == 0, dice.i64(1..=10))));
+                    self.blows
+                        .push((at, Blow::KillAgent(host, dice.u8(0..3) == 0, dice.i64(1..=10))));
                 }
                 Family::Ill => {
                     let ills = [
@@ -282,11 +295,14 @@ impl Plan {
                         Ill::CommandsHang,
                     ];
                     let ill = ills[dice.usize(0..ills.len())];
-                    let longest = if matches!(ill, Ill::Commands | Ill::CommandsHang) { 10 } else { 30 };
+                    let longest =
+                        if matches!(ill, Ill::Commands | Ill::CommandsHang) { 10 } else { 30 };
                     let at = if dice.u8(0..3) == 0 { Duration::ZERO } else { at };
                     self.blows.push((at, Blow::Ill(host, ill, dice.i64(1..=longest))));
                 }
-                Family::Clock => self.blows.push((at, Blow::Clock(host, dice.i64(-10_800..=10_800)))),
+                Family::Clock => {
+                    self.blows.push((at, Blow::Clock(host, dice.i64(-10_800..=10_800))))
+                }
                 Family::Meddling => {
                     let blow = match dice.u8(0..4) {
                         0 => Blow::Rebalance(host),
@@ -296,10 +312,12 @@ impl Plan {
                     self.blows.push((at, blow));
                 }
                 Family::Flaky => {
-                    let kinds = [Kind::Failure, Kind::Throttle, Kind::LostAnswer, Kind::Slow, Kind::Refuse];
+                    let kinds =
+                        [Kind::Failure, Kind::Throttle, Kind::LostAnswer, Kind::Slow, Kind::Refuse];
                     let kind = kinds[dice.usize(0..kinds.len())];
                     let (long, percent) = (dice.i64(30..=900), dice.u8(10..=60));
-                    self.blows.push((at, Blow::Trouble(Caller::Instance, None, long, percent, kind)));
+                    self.blows
+                        .push((at, Blow::Trouble(Caller::Instance, None, long, percent, kind)));
                 }
                 Family::Outlived => self.blows.push((at, Blow::Stuck(host))),
                 Family::Down => {
@@ -309,13 +327,18 @@ impl Plan {
                 Family::Lies => {
                     let lie = Lie::ALL[dice.usize(0..Lie::ALL.len())];
                     // What is asked for at the boot only is a lie from there on.
-                    let (at, long) = if lie.is_of_boot() { (Duration::ZERO, 60) } else { (at, dice.i64(5..=120)) };
+                    let (at, long) = if lie.is_of_boot() {
+                        (Duration::ZERO, 60)
+                    } else {
+                        (at, dice.i64(5..=120))
+                    };
                     self.blows.push((at, Blow::Ill(host, Ill::Lies(lie), long)));
                 }
                 Family::Maintenance => {
                     // It is looked for every half a minute, and AWS is never that late with it.
                     let soonest = self.stop_lead.as_secs().cast_signed() + 60;
-                    self.blows.push((at, Blow::Maintenance(host, dice.i64(soonest..=soonest + 600))));
+                    self.blows
+                        .push((at, Blow::Maintenance(host, dice.i64(soonest..=soonest + 600))));
                 }
                 Family::Outage | Family::Provisioner | Family::Slow => {}
                 Family::Extended | Family::Reaped | Family::Beside => {}
@@ -323,11 +346,15 @@ impl Plan {
         }
         match family {
             Family::Outage => {
-                // An hour in which nobody can join buys one block after the other, and shows nothing of their ends.
+                // An hour in which nobody can join buys one block after the other, and shows
+                // nothing of their ends.
                 let before = self.lasts.mul_f64(dice.f64() * 0.6);
                 let kinds = [Kind::Refuse, Kind::Hang, Kind::Failure];
                 let kind = kinds[dice.usize(0..kinds.len())];
-                self.blows.push((self.lasts - before, Blow::Trouble(Caller::Instance, None, 3_600, 100, kind)));
+                self.blows.push((
+                    self.lasts - before,
+                    Blow::Trouble(Caller::Instance, None, 3_600, 100, kind),
+                ));
             }
             Family::Provisioner => self.provisioner(dice),
             Family::Slow => self.slow(dice),
@@ -368,6 +395,10 @@ fn job(dice: &mut Rng, lasts: Duration) -> (Duration, Job) {
     let long = 8.0 / (1.0 - dice.f64()).powf(1.2);
     let seconds = Duration::from_secs_f64(long.min(2.0 * lasts.as_secs_f64())).as_secs();
     let on_term = ["", "exit:1", "exit:143", "ignore"][dice.usize(0..4)];
-    let at = if dice.bool() { Duration::ZERO } else { Duration::from_secs(dice.u64(0..=lasts.as_secs())) };
+    let at = if dice.bool() {
+        Duration::ZERO
+    } else {
+        Duration::from_secs(dice.u64(0..=lasts.as_secs()))
+    };
     (at, Job { seconds, on_term, plain_retry: dice.bool() })
 }

@@ -1,5 +1,6 @@
-//! The agent's ports. They ask the world directly where the agent's adapters would speak HTTP: the same questions to
-//! the same core, without the SDK's milliseconds. The adapters have tests of their own, on the wire.
+//! The agent's ports. They ask the world directly where the agent's adapters would speak HTTP: the
+//! same questions to the same core, without the SDK's milliseconds. The adapters have tests of
+//! their own, on the wire.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -8,7 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use node_contract::NodeConfig;
 use spotblock_agent::adapters::{ecs_config, timer};
 use spotblock_agent::clock::BootClock;
-use spotblock_agent::ports::{Answer, Clock as _, Identity, NoHooks, Ports, Saved, StateStore, StoreError, Supervisor};
+use spotblock_agent::ports::{
+    Answer, Clock as _, Identity, NoHooks, Ports, Saved, StateStore, StoreError, Supervisor,
+};
 
 use crate::host::{self, EcsSettings, Ill};
 use crate::process::Process;
@@ -36,7 +39,12 @@ struct Known {
 impl Agent {
     /// The ports of this process on this host.
     #[must_use]
-    pub fn new(world: Arc<World>, number: usize, process: Arc<Process>, clock: Arc<BootClock>) -> Self {
+    pub fn new(
+        world: Arc<World>,
+        number: usize,
+        process: Arc<Process>,
+        clock: Arc<BootClock>,
+    ) -> Self {
         Self { world, number, process, clock, known: OnceLock::new() }
     }
 
@@ -70,7 +78,8 @@ impl Agent {
 
     /// The power-off timer is set to this moment of the block's clock.
     pub fn set_timer(&self, at: Timestamp) {
-        // The timer counts by the wall clock and is moved with it; what comes of both is the block's clock.
+        // The timer counts by the wall clock and is moved with it; what comes of both is the
+        // block's clock.
         let off = self.world.now().duration_until(self.clock_now());
         let at = at - off;
         self.host(|host| host.timer = Some(at).filter(|_| !host.stuck));
@@ -131,8 +140,10 @@ impl StateStore for Agent {
             self.process.before().await;
             let text = self.host(|host| host.disk.clone());
             let read = |text: String| {
-                serde_json::from_str(&text)
-                    .map_err(|error| StoreError { what: "read state.json".into(), problem: error.to_string() })
+                serde_json::from_str(&text).map_err(|error| StoreError {
+                    what: "read state.json".into(),
+                    problem: error.to_string(),
+                })
             };
             text.map(read).transpose()
         })
@@ -143,9 +154,16 @@ impl StateStore for Agent {
             self.process.before().await;
             // The timer is told of the state whether the disk takes it or not.
             self.set_timer(timer::moment(&saved.state));
-            let phase =
-                format!("{}: {} ({})", saved.identity.instance, saved.state.phase.word(), saved.state.why.word());
-            let problem = |problem: &str| StoreError { what: "write state.json".into(), problem: problem.into() };
+            let phase = format!(
+                "{}: {} ({})",
+                saved.identity.instance,
+                saved.state.phase.word(),
+                saved.state.why.word()
+            );
+            let problem = |problem: &str| StoreError {
+                what: "write state.json".into(),
+                problem: problem.into(),
+            };
             if self.suffers(Ill::Disk) {
                 return Err(problem("no space left on device"));
             }

@@ -1,4 +1,5 @@
-//! The agent's process on a host: the agent's own code from its boot on, on ports that reach into the simulated world.
+//! The agent's process on a host: the agent's own code from its boot on, on ports that reach into
+//! the simulated world.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -24,14 +25,15 @@ const BOOT: Duration = Duration::from_secs(3);
 /// How long nothing must have run before an instance counts as idle: the agent's default.
 const IDLE_SETTLE: SignedDuration = SignedDuration::from_secs(6);
 
-/// How long the guard is given, what it takes for its work, and what for finding out how things are: as in its unit and in
-/// the agent's `commands/found_host.rs`.
+/// How long the guard is given, what it takes for its work, and what for finding out how things
+/// are: as in its unit and in the agent's `commands/found_host.rs`.
 const GUARD: Duration = Duration::from_secs(90);
 const WITHIN: SignedDuration = SignedDuration::from_secs(80);
 const LOOK: Duration = Duration::from_secs(3);
 const FIND_OUT: Duration = Duration::from_secs(10);
 
-/// One process. What it has begun may go on after its death and wait for ever, but reaches nothing any more.
+/// One process. What it has begun may go on after its death and wait for ever, but reaches nothing
+/// any more.
 #[derive(Debug, Default)]
 pub struct Process {
     dead: AtomicBool,
@@ -79,7 +81,8 @@ impl Process {
     }
 }
 
-/// What systemd does on this host: it starts the agent, and starts it again, as long as there is a host.
+/// What systemd does on this host: it starts the agent, and starts it again, as long as there is a
+/// host.
 pub async fn supervise(world: Arc<World>, number: usize) {
     tokio::time::sleep(BOOT).await;
     loop {

@@ -1,4 +1,5 @@
-//! The provisioner's real program: its command line, its SDK code, and everything between them, on simulated time.
+//! The provisioner's real program: its command line, its SDK code, and everything between them, on
+//! simulated time.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,7 +52,13 @@ pub struct Change {
 ///
 /// # Panics
 /// When the command line is none.
-pub async fn run(world: &Arc<World>, config: &Path, words: &[&str], mishap: Mishap, seed: u64) -> Run {
+pub async fn run(
+    world: &Arc<World>,
+    config: &Path,
+    words: &[&str],
+    mishap: Mishap,
+    seed: u64,
+) -> Run {
     let (command, rest) = words.split_first().unwrap_or((&"status", &[]));
     let config = config.to_string_lossy();
     let all = [&[*command, "--config", &config][..], rest].concat();
@@ -67,7 +74,11 @@ pub async fn run(world: &Arc<World>, config: &Path, words: &[&str], mishap: Mish
     };
     let program = Program::new(wire, mutant::clock(world, command), seed, mishap.kill);
     let Ended { code, stdout, stderr } = program.run(&all).await;
-    world.note(format!("spotblock {}: {}", words.join(" "), code.map_or("killed".to_owned(), |code| code.to_string())));
+    world.note(format!(
+        "spotblock {}: {}",
+        words.join(" "),
+        code.map_or("killed".to_owned(), |code| code.to_string())
+    ));
     let changes = std::mem::take(&mut *changes.lock().unwrap_or_else(PoisonError::into_inner));
     let words = words.iter().map(|word| (*word).to_owned()).collect();
     let run = Run { words, code, stdout, stderr, changes };
@@ -108,9 +119,14 @@ impl Wire {
     fn note(&self, request: &Request, taken: bool) {
         let body = String::from_utf8_lossy(&request.body);
         let action = body.split('&').find_map(|pair| pair.strip_prefix("Action="));
-        let operation = action.map_or_else(|| format!("{} {}", request.method, request.path), str::to_owned);
-        let reads = ["Describe", "Get", "List", "Simulate", "GET ", "POST /v1/describe", "POST /v1/list"];
-        if taken && request.service() != "ecs" && !reads.iter().any(|read| operation.starts_with(read)) {
+        let operation =
+            action.map_or_else(|| format!("{} {}", request.method, request.path), str::to_owned);
+        let reads =
+            ["Describe", "Get", "List", "Simulate", "GET ", "POST /v1/describe", "POST /v1/list"];
+        if taken
+            && request.service() != "ecs"
+            && !reads.iter().any(|read| operation.starts_with(read))
+        {
             let change = Change { at: self.world.now(), operation, body: body.into_owned() };
             self.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
         }
@@ -131,7 +147,11 @@ impl Network for Wire {
         };
         // Where the answer is lost it may have been taken.
         self.note(&request, answer.as_ref().map_or(true, |response| response.status < 300));
-        let twice = if self.world.mutant == Some(Mutant::BuysTwice) { mutant::again(&request.body) } else { None };
+        let twice = if self.world.mutant == Some(Mutant::BuysTwice) {
+            mutant::again(&request.body)
+        } else {
+            None
+        };
         if let Some(body) = twice {
             let _ = self.world.request(Caller::User, &Request { body, ..request }).await;
         }

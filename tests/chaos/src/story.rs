@@ -19,10 +19,12 @@ use crate::trouble::{Caller, Window};
 use crate::verdict;
 use crate::world::{State, World};
 
-/// How often `up` and `down` are run when nobody kills them; for the last time, nothing goes wrong with their calls.
+/// How often `up` and `down` are run when nobody kills them; for the last time, nothing goes wrong
+/// with their calls.
 const TRIES: usize = 4;
 
-/// How often `reap` is run in the end: its records go an hour and some minutes after the block began.
+/// How often `reap` is run in the end: its records go an hour and some minutes after the block
+/// began.
 const REAPS: u64 = 12;
 
 /// How long after its end a block is looked after: longer than anything may live on.
@@ -58,7 +60,8 @@ pub struct Outcome {
 pub fn live(seed: u64, mutant: Option<Mutant>) -> Outcome {
     // The SDK's jitter comes from here.
     fastrand::seed(seed);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     // A runtime for each block: with it goes all that dead processes have left.
     #[expect(clippy::expect_used, reason = "without a runtime there is nothing to be told")]
     let runtime = runtime.expect("a runtime");
@@ -125,7 +128,8 @@ async fn provision(world: &Arc<World>, plan: &Plan, config: &Path, broken: &mut 
             calm(world);
         }
         run = spotblock(&plan.up(), None).await;
-        // One whose instances AWS took, or that couldn't join, is told from one that lives; the next would be another.
+        // One whose instances AWS took, or that couldn't join, is told from one that lives; the
+        // next would be another.
         if run.code == Some(0) || any_lost(world, 0) {
             break;
         }
@@ -179,7 +183,14 @@ async fn provision(world: &Arc<World>, plan: &Plan, config: &Path, broken: &mut 
 fn clumsy(world: &World, plan: &Plan) {
     let Some((percent, kind)) = plan.clumsy else { return };
     let (from, until) = (world.now(), world.now() + SignedDuration::from_hours(24));
-    world.state().troubles.windows.push(Window { caller: Caller::User, service: None, from, until, percent, kind });
+    world.state().troubles.windows.push(Window {
+        caller: Caller::User,
+        service: None,
+        from,
+        until,
+        percent,
+        kind,
+    });
 }
 
 fn calm(world: &World) {
@@ -192,12 +203,15 @@ fn is_cut_off(world: &World) -> bool {
     world.state().troubles.windows.iter().any(|it| it.caller == Caller::Instance && now < it.until)
 }
 
-/// Whether a run was killed in the middle of buying for good, before AWS had heard of it: nobody can tell, so `up` buys no
-/// more and says who has to.
+/// Whether a run was killed in the middle of buying for good, before AWS had heard of it: nobody
+/// can tell, so `up` buys no more and says who has to.
 fn is_undecided(world: &World, run: &Run) -> bool {
     let state = world.state();
-    let bought = |call: &localcloud_core::Call| call.operation == "PurchaseCapacityBlock" && call.error.is_none();
-    run.stderr.contains("let go of it with `spotblock down") && !state.cloud.calls().iter().any(bought)
+    let bought = |call: &localcloud_core::Call| {
+        call.operation == "PurchaseCapacityBlock" && call.error.is_none()
+    };
+    run.stderr.contains("let go of it with `spotblock down")
+        && !state.cloud.calls().iter().any(bought)
 }
 
 /// Whether a host that `up` waits for may have been lost to it.
@@ -221,7 +235,8 @@ async fn wait_for_the_end(world: &Arc<World>, plan: &Plan) {
     let last = || {
         let state = world.state();
         let ends = state.hosts.iter().map(|host| end_of(&state, plan, host));
-        ends.max().unwrap_or_else(|| world.now()) + SignedDuration::try_from(AFTER).unwrap_or_default()
+        ends.max().unwrap_or_else(|| world.now())
+            + SignedDuration::try_from(AFTER).unwrap_or_default()
     };
     while !world.state().hosts.iter().all(|host| host.gone) && world.now() < last() {
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -244,8 +259,7 @@ pub fn block_end(plan: &Plan, host: &Host) -> Timestamp {
 /// Instances that are somebody else's: an untagged one, and one of another environment.
 fn foreign(world: &Arc<World>) -> Result<Vec<String>, String> {
     let run = "Action=RunInstances&ImageId=ami-000a9e4700000f00d&InstanceType=t2.micro&MinCount=1&MaxCount=1";
-    let tag = "TagSpecification.1.ResourceType=instance&TagSpecification.1.Tag.1.Key=spotblock:environment&\
-        TagSpecification.1.Tag.1.Value=another";
+    let tag = "TagSpecification.1.ResourceType=instance&TagSpecification.1.Tag.1.Key=spotblock:environment&TagSpecification.1.Tag.1.Value=another";
     let mut ids = Vec::new();
     for form in [run.to_owned(), format!("{run}&{tag}")] {
         let xml = world.by_hand("ec2", "POST", "/", &form)?;
@@ -307,14 +321,22 @@ fn strike(world: &Arc<World>, blow: &Blow) {
         troubles.windows.push(window);
         return;
     }
-    let Some(host) = number(blow).and_then(|number| hosts.get_mut(number)).filter(|host| !host.gone) else { return };
+    let Some(host) =
+        number(blow).and_then(|number| hosts.get_mut(number)).filter(|host| !host.gone)
+    else {
+        return;
+    };
     match *blow {
-        Blow::Notice(_, secs) => ec2::interrupt(cloud, now, &host.instance, "terminate", later(secs)),
+        Blow::Notice(_, secs) => {
+            ec2::interrupt(cloud, now, &host.instance, "terminate", later(secs))
+        }
         Blow::Vanish(_) => {
             host.crashes.push(now);
             ec2::vanish(cloud, now, &host.instance);
         }
-        Blow::Reboot(_, secs) if host.up => host.reboot(cloud, now, SignedDuration::from_secs(secs)),
+        Blow::Reboot(_, secs) if host.up => {
+            host.reboot(cloud, now, SignedDuration::from_secs(secs))
+        }
         Blow::Reboot(..) | Blow::Trouble(..) => {}
         Blow::KillAgent(_, forgets, secs) => {
             (host.forgets, host.restart) = (forgets, SignedDuration::from_secs(secs));
@@ -346,8 +368,12 @@ fn strike(world: &Arc<World>, blow: &Blow) {
             let Some((cluster, arn)) = host.data.clone() else { return };
             drop(state);
             let body = json!({"cluster": cluster, "containerInstances": [arn], "status": status});
-            let request =
-                localcloud_core::agent_calls::request("us-east-1", "i-", "UpdateContainerInstancesState", &body);
+            let request = localcloud_core::agent_calls::request(
+                "us-east-1",
+                "i-",
+                "UpdateContainerInstancesState",
+                &body,
+            );
             world.state().cloud.handle(&request, now);
         }
     }
@@ -374,12 +400,18 @@ pub(crate) fn number(blow: &Blow) -> Option<usize> {
 fn log(state: &State, calls: bool) -> Vec<String> {
     let mut all: Vec<(Timestamp, String)> = state.notes.clone();
     let told = |event: &localcloud_core::Event| {
-        (event.at, serde_json::to_value(&event.what).map(|what| what.to_string()).unwrap_or_default())
+        (
+            event.at,
+            serde_json::to_value(&event.what).map(|what| what.to_string()).unwrap_or_default(),
+        )
     };
     all.extend(state.cloud.events().iter().map(told));
     all.extend(state.cloud.calls().iter().filter(|_| calls).map(|call| {
         let error = call.error.as_deref().map(|code| format!(" {code}")).unwrap_or_default();
-        (call.at, format!("{:?} {}:{} {}{error}", call.caller, call.service, call.operation, call.status))
+        (
+            call.at,
+            format!("{:?} {}:{} {}{error}", call.caller, call.service, call.operation, call.status),
+        )
     }));
     all.sort_by_key(|(at, _)| *at);
     all.into_iter().map(|(at, text)| format!("{} {text}", at.strftime("%H:%M:%S%.3f"))).collect()

@@ -37,9 +37,11 @@ impl Kind {
     pub fn fault(self, who: Who) -> Fault {
         let effect = match self {
             Self::Refuse | Self::Hang => Effect::Hang { secs: 60 },
-            Self::Failure => {
-                Effect::Fail { code: "InternalError".into(), status: 500, message: "An internal error".into() }
-            }
+            Self::Failure => Effect::Fail {
+                code: "InternalError".into(),
+                status: 500,
+                message: "An internal error".into(),
+            },
             Self::Throttle => Effect::Throttle,
             Self::LostAnswer => Effect::LostAnswer,
             Self::Slow => Effect::Slow { millis: 3_000 },
@@ -83,7 +85,10 @@ impl Troubles {
     /// What befalls this call.
     pub fn strike(&mut self, now: Timestamp, caller: Caller, service: &str) -> Option<Kind> {
         let hits = |it: &&Window| {
-            it.caller == caller && it.from <= now && now < it.until && it.service.is_none_or(|wanted| wanted == service)
+            it.caller == caller
+                && it.from <= now
+                && now < it.until
+                && it.service.is_none_or(|wanted| wanted == service)
         };
         let window = self.windows.iter().find(hits)?;
         (self.dice.u8(0..100) < window.percent).then_some(window.kind)

@@ -1,4 +1,5 @@
-//! What happened, held against the promises. None of it trusts what the programs under test say of themselves.
+//! What happened, held against the promises. None of it trusts what the programs under test say of
+//! themselves.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,10 +21,12 @@ use crate::world::{State, World};
 /// How long after its end an undisturbed host may live: what powering off takes.
 const GRACE: SignedDuration = SignedDuration::from_secs(15);
 
-/// The same where its agent or its commands were disturbed, or it was down: the power-off timer's two minutes and a boot.
+/// The same where its agent or its commands were disturbed, or it was down: the power-off timer's
+/// two minutes and a boot.
 const LONG_GRACE: SignedDuration = SignedDuration::from_secs(200);
 
-/// Where neither the agent nor the timer ends it, or only later: when its schedule fires, and what that takes.
+/// Where neither the agent nor the timer ends it, or only later: when its schedule fires, and what
+/// that takes.
 const SCHEDULE: SignedDuration = SignedDuration::from_secs(5 * 60 + 30);
 
 /// Where there is no schedule either: what `reap` leaves it, and the time that a round of it takes.
@@ -65,16 +68,22 @@ fn unwarned(state: &State, host: &Host) -> Vec<String> {
         _ => false,
     };
     let told = |life: &Life| {
-        format!("killed unwarned: job {} on {}: {:?}, SIGTERM {:?}", life.job, life.instance, life.ended, life.term_at)
+        format!(
+            "killed unwarned: job {} on {}: {:?}, SIGTERM {:?}",
+            life.job, life.instance, life.ended, life.term_at
+        )
     };
     host.lives.iter().filter(short).map(told).collect()
 }
 
-/// Ended by a run that could not see its jobs, and said so. On AWS its guard warns them on the way down; here a termination
-/// leaves it no time.
+/// Ended by a run that could not see its jobs, and said so. On AWS its guard warns them on the way
+/// down; here a termination leaves it no time.
 fn ended_blindly(state: &State, host: &Host) -> bool {
-    let named = |change: &Change| change.operation == "TerminateInstances" && change.body.contains(&host.instance);
-    let mut blind = state.runs.iter().filter(|run| run.stderr.contains("jobs that ended with their instances"));
+    let named = |change: &Change| {
+        change.operation == "TerminateInstances" && change.body.contains(&host.instance)
+    };
+    let mut blind =
+        state.runs.iter().filter(|run| run.stderr.contains("jobs that ended with their instances"));
     blind.any(|run| run.changes.iter().any(named))
 }
 
@@ -83,7 +92,8 @@ fn nothing_could_warn(host: &Host) -> bool {
     host.stuck || host.born.1 || host.at_once
 }
 
-/// How many processes ended with a crash of this host, or with one on which nothing could warn them.
+/// How many processes ended with a crash of this host, or with one on which nothing could warn
+/// them.
 #[must_use]
 pub fn unforeseen(host: &Host) -> usize {
     let ended_so = |at: &Timestamp| nothing_could_warn(host) || host.crashes.contains(at);
@@ -104,7 +114,10 @@ fn overdue(state: &State, plan: &Plan, host: &Host) -> Option<String> {
 }
 
 fn grace(state: &State, plan: &Plan, host: &Host, end: Timestamp) -> SignedDuration {
-    let disturbed = !host.crashes.is_empty() || host.booted.1 > 0 || !host.ills.is_empty() || killed(state, host);
+    let disturbed = !host.crashes.is_empty()
+        || host.booted.1 > 0
+        || !host.ills.is_empty()
+        || killed(state, host);
     match (host.stuck, disturbed) {
         _ if host.born.1 && state.secured => SCHEDULE,
         (true, _) if state.secured => SCHEDULE,
@@ -114,12 +127,12 @@ fn grace(state: &State, plan: &Plan, host: &Host, end: Timestamp) -> SignedDurat
     }
 }
 
-/// Until `reap` has come by once: a round that was killed, or whose calls failed, is made up for by the next one.
+/// Until `reap` has come by once: a round that was killed, or whose calls failed, is made up for by
+/// the next one.
 fn reap_rounds(state: &State, plan: &Plan, end: Timestamp) -> SignedDuration {
-    let lost = state
-        .notes
-        .iter()
-        .filter(|(at, note)| *at >= end && note.starts_with("spotblock reap: ") && note != "spotblock reap: 0");
+    let lost = state.notes.iter().filter(|(at, note)| {
+        *at >= end && note.starts_with("spotblock reap: ") && note != "spotblock reap: 0"
+    });
     let every = SignedDuration::try_from(plan.reaps.unwrap_or_default()).unwrap_or_default();
     every * (1 + i32::try_from(lost.count()).unwrap_or(i32::MAX))
 }
@@ -147,20 +160,25 @@ fn bought_too_much(state: &State, plan: &Plan) -> Option<String> {
         return Some(format!("bought twice: {purchases} capacity blocks, for {records} blocks"));
     }
     let (most, launched) = (records * plan.instances, state.hosts.len());
-    (launched > most).then(|| format!("bought twice: {launched} instances, for {records} blocks of {}", plan.instances))
+    (launched > most).then(|| {
+        format!("bought twice: {launched} instances, for {records} blocks of {}", plan.instances)
+    })
 }
 
 /// Nothing foreign is touched.
 fn touched(state: &State, foreign: &[String]) -> Vec<String> {
     let changes = state.cloud.calls().iter().filter(|call| !call.only_reads());
-    let changes: Vec<_> = changes.map(|call| (&call.operation, call.parameters.to_string())).collect();
+    let changes: Vec<_> =
+        changes.map(|call| (&call.operation, call.parameters.to_string())).collect();
     let mut broken = Vec::new();
     for id in foreign {
         if !ec2::instance(&state.cloud, id).is_some_and(ec2::Instance::alive) {
             broken.push(format!("foreign instance {id} is gone"));
         }
         let named = changes.iter().filter(|(_, parameters)| parameters.contains(id.as_str()));
-        broken.extend(named.map(|(operation, _)| format!("foreign instance {id} was named by {operation}")));
+        broken.extend(
+            named.map(|(operation, _)| format!("foreign instance {id} was named by {operation}")),
+        );
     }
     broken
 }
@@ -173,7 +191,9 @@ fn undrained(state: &State) -> Vec<String> {
             && call.operation == "UpdateContainerInstancesState"
             && call.parameters["status"] != "DRAINING"
     };
-    let told = |call: &localcloud_core::Call| format!("undrained: {:?} set ACTIVE at {}", call.caller, call.at);
+    let told = |call: &localcloud_core::Call| {
+        format!("undrained: {:?} set ACTIVE at {}", call.caller, call.at)
+    };
     state.cloud.calls().iter().filter(sets).map(told).collect()
 }
 
@@ -185,7 +205,9 @@ fn alive(state: &State, foreign: &[String]) -> Vec<String> {
 /// What is left behind.
 #[must_use]
 pub fn left(world: &Arc<World>) -> Vec<String> {
-    let ask = |service, method, path, body| world.by_hand(service, method, path, body).unwrap_or_else(|error| error);
+    let ask = |service, method, path, body| {
+        world.by_hand(service, method, path, body).unwrap_or_else(|error| error)
+    };
     let templates = ask("ec2", "POST", "/", "Action=DescribeLaunchTemplates");
     let requests = ask("ec2", "POST", "/", "Action=DescribeSpotInstanceRequests");
     let schedules = ask("scheduler", "GET", "/schedules", "");
@@ -198,7 +220,8 @@ pub fn left(world: &Arc<World>) -> Vec<String> {
     }
     // What was paid for good stays.
     let reservations = ask("ec2", "POST", "/", "Action=DescribeCapacityReservations");
-    let held = |it: &&str| it.contains("<state>active<") && it.contains("<reservationType>default<");
+    let held =
+        |it: &&str| it.contains("<state>active<") && it.contains("<reservationType>default<");
     if reservations.split("<capacityReservationId>").any(|it| held(&it)) {
         broken.push("left: a capacity reservation".to_owned());
     }

@@ -1,7 +1,7 @@
 //! The world: AWS, the hosts, and what is wrong with them, on simulated time.
 //!
-//! Everything is behind one lock that is held for single calls and never over an await. The pump ([`World::pump`]) lets
-//! happen what is due, and sleeps until the next thing is.
+//! Everything is behind one lock that is held for single calls and never over an await. The pump
+//! ([`World::pump`]) lets happen what is due, and sleeps until the next thing is.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -81,7 +81,12 @@ impl World {
             seen: Vec::new(),
             over: false,
         };
-        Arc::new(Self { time: SimulatedTime::start(), mutant, state: Mutex::new(state), poke: Notify::new() })
+        Arc::new(Self {
+            time: SimulatedTime::start(),
+            mutant,
+            state: Mutex::new(state),
+            poke: Notify::new(),
+        })
     }
 
     /// All that changes, for one call.
@@ -112,7 +117,9 @@ impl World {
             self.settle();
             let now = self.now();
             let next = self.state().next_due(now).unwrap_or(Timestamp::MAX).min(now + LONGEST);
-            let sleep = tokio::time::sleep(now.duration_until(next).unsigned_abs() + Duration::from_millis(1));
+            let sleep = tokio::time::sleep(
+                now.duration_until(next).unsigned_abs() + Duration::from_millis(1),
+            );
             tokio::select! {
                 biased;
                 () = self.poke.notified() => {}
@@ -144,12 +151,22 @@ impl World {
     ///
     /// # Errors
     /// When there is no answer.
-    pub async fn spoiled(self: &Arc<Self>, caller: Caller, request: &Request, kind: Option<Kind>) -> Answered {
+    pub async fn spoiled(
+        self: &Arc<Self>,
+        caller: Caller,
+        request: &Request,
+        kind: Option<Kind>,
+    ) -> Answered {
         tokio::time::sleep(LATENCY).await;
         self.delivered(caller, request, kind).await
     }
 
-    async fn delivered(self: &Arc<Self>, caller: Caller, request: &Request, kind: Option<Kind>) -> Answered {
+    async fn delivered(
+        self: &Arc<Self>,
+        caller: Caller,
+        request: &Request,
+        kind: Option<Kind>,
+    ) -> Answered {
         let now = self.now();
         let answer = {
             let mut state = self.state();
@@ -168,7 +185,8 @@ impl World {
                 state.seen.extend(seen);
                 look_out::after(state, caller, request);
             }
-            // Used up, or never needed: a call that fails before it is told apart must not leave it for another one.
+            // Used up, or never needed: a call that fails before it is told apart must not leave it
+            // for another one.
             if kind.is_some() {
                 state.cloud.clear_faults();
             }
@@ -183,7 +201,13 @@ impl World {
     ///
     /// # Errors
     /// AWS's answer, when it refuses.
-    pub fn by_hand(self: &Arc<Self>, service: &str, method: &str, path: &str, body: &str) -> Result<String, String> {
+    pub fn by_hand(
+        self: &Arc<Self>,
+        service: &str,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> Result<String, String> {
         let request = harness::by_hand(service, method, path, body);
         let now = self.now();
         let response = self.state().cloud.handle(&request, now);
@@ -262,7 +286,8 @@ impl State {
 
 /// When AWS takes it back, where it is in a capacity block.
 fn reclaimed(cloud: &Cloud, id: &str) -> Option<Timestamp> {
-    let in_block = ec2::instance(cloud, id).is_some_and(|it| it.market == ec2::Market::CapacityBlock);
+    let in_block =
+        ec2::instance(cloud, id).is_some_and(|it| it.market == ec2::Market::CapacityBlock);
     let launched = cloud.events().iter().rev().find_map(|event| match &event.what {
         What::Launched { instance, ends_at, .. } if instance == id => *ends_at,
         _ => None,

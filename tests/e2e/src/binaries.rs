@@ -24,10 +24,18 @@ impl Binaries {
         let folder = spotblock.parent().context("a program has a folder")?;
         let found = |name: &str| {
             let path = folder.join(name);
-            ensure!(path.is_file(), "{} is not built: run `cargo build --workspace`", path.display());
+            ensure!(
+                path.is_file(),
+                "{} is not built: run `cargo build --workspace`",
+                path.display()
+            );
             Ok(path)
         };
-        Ok(Self { spotblock: found("spotblock")?, agent: found("spotblock-agent")?, localcloud: found("localcloud")? })
+        Ok(Self {
+            spotblock: found("spotblock")?,
+            agent: found("spotblock-agent")?,
+            localcloud: found("localcloud")?,
+        })
     }
 
     /// The programs beside the running one.

@@ -35,7 +35,13 @@ impl Run {
     /// # Errors
     /// With everything it printed.
     pub fn code(self, code: i32) -> anyhow::Result<Self> {
-        ensure!(self.code == code, "exit {} instead of {code}\n{}\n{}", self.code, self.stdout, self.stderr);
+        ensure!(
+            self.code == code,
+            "exit {} instead of {code}\n{}\n{}",
+            self.code,
+            self.stdout,
+            self.stderr
+        );
         Ok(self)
     }
 
@@ -44,11 +50,13 @@ impl Run {
     /// # Errors
     /// When they are not.
     pub fn json(&self) -> anyhow::Result<Value> {
-        serde_json::from_str(&self.stdout).with_context(|| format!("results as JSON: {}", self.stdout))
+        serde_json::from_str(&self.stdout)
+            .with_context(|| format!("results as JSON: {}", self.stdout))
     }
 }
 
-/// A command for `program`, confined to the local cloud at `endpoint`; nobody is there whom it could ask.
+/// A command for `program`, confined to the local cloud at `endpoint`; nobody is there whom it
+/// could ask.
 #[must_use]
 pub fn command(program: &Path, endpoint: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
@@ -70,10 +78,9 @@ pub async fn run(mut command: Command, limit: Duration) -> anyhow::Result<Run> {
         .with_context(|| format!("{} s are over: {shown}", limit.as_secs()))?
         .with_context(|| format!("start {shown}"))?;
     Ok(Run {
-        code: output
-            .status
-            .code()
-            .unwrap_or_else(|| 128 + std::os::unix::process::ExitStatusExt::signal(&output.status).unwrap_or_default()),
+        code: output.status.code().unwrap_or_else(|| {
+            128 + std::os::unix::process::ExitStatusExt::signal(&output.status).unwrap_or_default()
+        }),
         stdout: String::from_utf8(output.stdout)?,
         stderr: String::from_utf8(output.stderr)?,
     })

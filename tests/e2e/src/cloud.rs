@@ -17,7 +17,8 @@ use crate::guard;
 /// How long the local cloud may take to listen.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
-/// A local cloud of its own for one test or demo. It ends, with all its nodes, when this value goes.
+/// A local cloud of its own for one test or demo. It ends, with all its nodes, when this value
+/// goes.
 pub struct LocalCloud {
     /// Where it listens.
     pub url: String,
@@ -32,9 +33,14 @@ impl LocalCloud {
     ///
     /// # Errors
     /// When it can't be started or doesn't say within 20 s where it listens.
-    pub async fn start(binaries: &Binaries, folder: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
+    pub async fn start(
+        binaries: &Binaries,
+        folder: &Path,
+        arguments: &[&str],
+    ) -> anyhow::Result<Self> {
         let mut command = Command::new(&binaries.localcloud);
-        // Its own environment is confined too, though it calls nobody: what it starts inherits nothing else.
+        // Its own environment is confined too, though it calls nobody: what it starts inherits
+        // nothing else.
         guard::confine(&mut command, "http://127.0.0.1:1");
         guard::check(&command)?;
         command
@@ -47,16 +53,25 @@ impl LocalCloud {
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(folder.join("localcloud.log"))?)
             .kill_on_drop(false);
-        let mut child = command.spawn().with_context(|| format!("start {}", binaries.localcloud.display()))?;
+        let mut child =
+            command.spawn().with_context(|| format!("start {}", binaries.localcloud.display()))?;
         let stdout = child.stdout.take().context("its output is piped")?;
         let mut lines = BufReader::new(stdout).lines();
         let line = tokio::time::timeout(START_LIMIT, lines.next_line())
             .await
             .context("localcloud did not say where it listens")??
             .context("localcloud ended at once: see localcloud.log in its folder")?;
-        let url = line.strip_prefix("localcloud ").context("its first line gives its address")?.trim().to_owned();
-        ensure!(url.starts_with("http://127.0.0.1:"), "localcloud listens on {url}, which is not loopback");
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
+        let url = line
+            .strip_prefix("localcloud ")
+            .context("its first line gives its address")?
+            .trim()
+            .to_owned();
+        ensure!(
+            url.starts_with("http://127.0.0.1:"),
+            "localcloud listens on {url}, which is not loopback"
+        );
+        let http =
+            reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
         Ok(Self { url, folder: folder.to_owned(), http, child })
     }
 
@@ -134,7 +149,9 @@ impl LocalCloud {
     /// When it doesn't end within 20 s.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         drop(self.child.stdin.take());
-        tokio::time::timeout(START_LIMIT, self.child.wait()).await.context("localcloud did not end")??;
+        tokio::time::timeout(START_LIMIT, self.child.wait())
+            .await
+            .context("localcloud did not end")??;
         Ok(())
     }
 

@@ -1,7 +1,8 @@
-//! The guard: no test and no demo starts a program that could reach AWS or the real metadata address.
+//! The guard: no test and no demo starts a program that could reach AWS or the real metadata
+//! address.
 //!
-//! Both variables are needed: the SDK's IMDS client ignores `AWS_EC2_METADATA_DISABLED`, and the credential chain asks
-//! IMDS unless it is set.
+//! Both variables are needed: the SDK's IMDS client ignores `AWS_EC2_METADATA_DISABLED`, and the
+//! credential chain asks IMDS unless it is set.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +12,8 @@ use tokio::process::Command;
 /// A port on which nothing listens: a program that asks for metadata is refused at once.
 const NO_METADATA: &str = "http://127.0.0.1:1";
 
-/// Gives `command` an environment in which AWS is the local cloud at `endpoint` and nothing else of the caller's
-/// settings is left.
+/// Gives `command` an environment in which AWS is the local cloud at `endpoint` and nothing else of
+/// the caller's settings is left.
 pub fn confine(command: &mut Command, endpoint: &str) {
     command.env_clear().envs([
         ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
@@ -33,8 +34,9 @@ pub fn confine(command: &mut Command, endpoint: &str) {
     ]);
 }
 
-/// Lets `command` ask the metadata service of a local cloud's node, for the agent alone: the role's credentials come
-/// from there, and the SDK doesn't ask for them while `AWS_EC2_METADATA_DISABLED` is set. The endpoint stands by name.
+/// Lets `command` ask the metadata service of a local cloud's node, for the agent alone: the role's
+/// credentials come from there, and the SDK doesn't ask for them while `AWS_EC2_METADATA_DISABLED`
+/// is set. The endpoint stands by name.
 ///
 /// # Errors
 /// When it isn't on loopback.
@@ -55,16 +57,22 @@ pub fn check(command: &Command) -> anyhow::Result<()> {
         .filter_map(|(key, value)| Some((key.to_str()?.to_owned(), value?.to_str()?.to_owned())))
         .collect();
     for key in ["AWS_ENDPOINT_URL", "AWS_EC2_METADATA_SERVICE_ENDPOINT"] {
-        let value = set.get(key).with_context(|| format!("{key} is not set: the program could reach AWS"))?;
+        let value = set
+            .get(key)
+            .with_context(|| format!("{key} is not set: the program could reach AWS"))?;
         ensure!(is_loopback(value), "{key}={value} is not on loopback");
     }
     ensure!(
         set.get("AWS_EC2_METADATA_DISABLED").map(String::as_str) == Some("true"),
         "AWS_EC2_METADATA_DISABLED is not true: the credential chain would ask for metadata"
     );
-    ensure!(set.contains_key("AWS_ACCESS_KEY_ID"), "no credentials of its own: the chain would go looking for some");
+    ensure!(
+        set.contains_key("AWS_ACCESS_KEY_ID"),
+        "no credentials of its own: the chain would go looking for some"
+    );
     for (key, value) in &set {
-        let endpoint = key.starts_with("AWS_ENDPOINT_URL") || key.to_ascii_lowercase().ends_with("_proxy");
+        let endpoint =
+            key.starts_with("AWS_ENDPOINT_URL") || key.to_ascii_lowercase().ends_with("_proxy");
         let exempt = key.eq_ignore_ascii_case("no_proxy");
         ensure!(exempt || !endpoint || is_loopback(value), "{key}={value} is not on loopback");
     }

@@ -25,7 +25,8 @@ pub struct Node {
     pub instance: String,
     /// When EC2 launched it, on the real clock.
     pub launched: Timestamp,
-    /// When its block ends: by its terms, or sooner where AWS takes it back, which a capacity block's instances aren't told.
+    /// When its block ends: by its terms, or sooner where AWS takes it back, which a capacity
+    /// block's instances aren't told.
     pub end: Timestamp,
     /// When it registered with ECS, and in which cluster.
     pub joined: Option<(Timestamp, String)>,
@@ -152,7 +153,9 @@ fn drain_call(calls: &[Call], instance: &str) -> Option<Timestamp> {
 pub fn jobs(events: &[Event]) -> BTreeMap<String, Job> {
     let mut jobs: BTreeMap<String, Job> = BTreeMap::new();
     for event in events {
-        let What::Job { job, name, status, instance, exit_code, reason, .. } = &event.what else { continue };
+        let What::Job { job, name, status, instance, exit_code, reason, .. } = &event.what else {
+            continue;
+        };
         let life = jobs.entry(job.clone()).or_default();
         life.name.clone_from(name);
         if status == "RUNNING" {
@@ -176,14 +179,20 @@ pub fn jobs(events: &[Event]) -> BTreeMap<String, Job> {
     jobs
 }
 
-/// The purchases that EC2 accepted, each client token once. Those of capacity blocks have none: each counts.
+/// The purchases that EC2 accepted, each client token once. Those of capacity blocks have none:
+/// each counts.
 #[must_use]
 pub fn purchases(calls: &[Call]) -> Vec<&Call> {
     let mut seen = Vec::new();
     calls
         .iter()
         .filter(|call| {
-            let buys = ["RequestSpotInstances", "CreateFleet", "CreateCapacityReservation", "PurchaseCapacityBlock"];
+            let buys = [
+                "RequestSpotInstances",
+                "CreateFleet",
+                "CreateCapacityReservation",
+                "PurchaseCapacityBlock",
+            ];
             buys.contains(&call.operation.as_str()) && call.error.is_none()
         })
         .filter(|call| {

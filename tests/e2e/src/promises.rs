@@ -1,5 +1,5 @@
-//! What has to be true of the lives. Each check says what it found wrong; none of them trusts what the programs under
-//! test say of themselves.
+//! What has to be true of the lives. Each check says what it found wrong; none of them trusts what
+//! the programs under test say of themselves.
 
 use std::collections::BTreeMap;
 
@@ -28,8 +28,14 @@ pub fn verdicts(calls: &[Call], events: &[Event], terms: &Terms, blocks: usize) 
             promise: "what runs is what Batch was told of: one process an attempt",
             broken: strays(events, &jobs),
         },
-        Verdict { promise: "each instance joined the environment's cluster", broken: not_joined(&nodes) },
-        Verdict { promise: "each instance was DRAINING before its stop_at", broken: undrained(&nodes, terms) },
+        Verdict {
+            promise: "each instance joined the environment's cluster",
+            broken: not_joined(&nodes),
+        },
+        Verdict {
+            promise: "each instance was DRAINING before its stop_at",
+            broken: undrained(&nodes, terms),
+        },
         Verdict { promise: "no instance outlived its block", broken: overdue(&nodes) },
         Verdict { promise: "each block was bought once", broken: miscounted(calls, blocks) },
     ]
@@ -48,7 +54,8 @@ fn unfinished(jobs: &BTreeMap<String, Job>) -> Vec<String> {
 }
 
 fn run_twice(jobs: &BTreeMap<String, Job>) -> Vec<String> {
-    let succeeded = |job: &&Job| job.attempts.iter().rev().skip(1).any(|attempt| attempt.exit_code == Some(0));
+    let succeeded =
+        |job: &&Job| job.attempts.iter().rev().skip(1).any(|attempt| attempt.exit_code == Some(0));
     jobs.values().filter(succeeded).map(|job| format!("{} ran again", job.name)).collect()
 }
 
@@ -68,7 +75,9 @@ fn not_joined(nodes: &[Node]) -> Vec<String> {
         .iter()
         .filter_map(|node| match &node.joined {
             None => Some(format!("{} never joined", node.instance)),
-            Some((_, cluster)) if cluster == "default" => Some(format!("{} joined `default`", node.instance)),
+            Some((_, cluster)) if cluster == "default" => {
+                Some(format!("{} joined `default`", node.instance))
+            }
             Some(_) => None,
         })
         .collect()
@@ -81,7 +90,14 @@ fn undrained(nodes: &[Node], terms: &Terms) -> Vec<String> {
             let limit = node.stop_at(terms).min(node.gone.as_ref().map_or(node.end, |(at, _)| *at));
             node.draining.is_none_or(|at| at > limit)
         })
-        .map(|node| format!("{}: DRAINING {:?}, stop_at {}", node.instance, node.draining, node.stop_at(terms)))
+        .map(|node| {
+            format!(
+                "{}: DRAINING {:?}, stop_at {}",
+                node.instance,
+                node.draining,
+                node.stop_at(terms)
+            )
+        })
         .collect()
 }
 
@@ -95,7 +111,11 @@ fn overdue(nodes: &[Node]) -> Vec<String> {
 
 fn miscounted(calls: &[Call], blocks: usize) -> Vec<String> {
     let bought = lives::purchases(calls).len();
-    if bought == blocks { Vec::new() } else { vec![format!("{bought} purchases for {blocks} blocks")] }
+    if bought == blocks {
+        Vec::new()
+    } else {
+        vec![format!("{bought} purchases for {blocks} blocks")]
+    }
 }
 
 /// What the demo's story is about: without these the promises above would be cheap.
@@ -103,22 +123,33 @@ fn miscounted(calls: &[Call], blocks: usize) -> Vec<String> {
 pub fn of_the_story(calls: &[Call], events: &[Event], terms: &Terms) -> Vec<Verdict> {
     let nodes = lives::nodes(calls, events, terms);
     let jobs = lives::jobs(events);
-    let drain_at = |instance: &str| nodes.iter().find(|node| node.instance == instance).map(|n| n.drain_at(terms));
+    let drain_at = |instance: &str| {
+        nodes.iter().find(|node| node.instance == instance).map(|n| n.drain_at(terms))
+    };
     let first_ends = |job: &Job| {
         let first = job.attempts.first()?;
         Some((first.ended?, drain_at(&first.instance)?))
     };
     let ended = |early: bool| {
         let right = |job: &&Job| {
-            job.attempts.len() == 1 && first_ends(job).is_some_and(|(ended, drains)| (ended < drains) == early)
+            job.attempts.len() == 1
+                && first_ends(job).is_some_and(|(ended, drains)| (ended < drains) == early)
         };
         jobs.values().filter(right).count()
     };
     let retried = jobs.values().filter(|job| stopped_and_retried(job)).count();
-    let found = |what: &str, count: usize| if count > 0 { Vec::new() } else { vec![format!("there was no {what}")] };
+    let found = |what: &str, count: usize| {
+        if count > 0 { Vec::new() } else { vec![format!("there was no {what}")] }
+    };
     vec![
-        Verdict { promise: "jobs finished before the drain", broken: found("such job", ended(true)) },
-        Verdict { promise: "a job finished during the drain", broken: found("such job", ended(false)) },
+        Verdict {
+            promise: "jobs finished before the drain",
+            broken: found("such job", ended(true)),
+        },
+        Verdict {
+            promise: "a job finished during the drain",
+            broken: found("such job", ended(false)),
+        },
         Verdict {
             promise: "a job too long for its block was stopped, retried, and succeeded in the next",
             broken: found("such job", retried),
@@ -129,5 +160,8 @@ pub fn of_the_story(calls: &[Call], events: &[Event], terms: &Terms) -> Vec<Verd
 fn stopped_and_retried(job: &Job) -> bool {
     let [first, .., last] = job.attempts.as_slice() else { return false };
     let stopped = first.reason.as_deref().is_some_and(|reason| reason.starts_with("Host EC2"));
-    stopped && first.exit_code != Some(0) && last.instance != first.instance && last.exit_code == Some(0)
+    stopped
+        && first.exit_code != Some(0)
+        && last.instance != first.instance
+        && last.exit_code == Some(0)
 }

@@ -43,12 +43,16 @@ impl Story {
 
     fn text(&self, what: &What) -> Option<String> {
         Some(match what {
-            What::Launched { instance, .. } => format!("{}  launched ({instance})", self.name(instance)),
+            What::Launched { instance, .. } => {
+                format!("{}  launched ({instance})", self.name(instance))
+            }
             What::Joined { instance, .. } => format!("{}  joined the cluster", self.name(instance)),
             What::ContainerInstanceStatus { instance, status } if status == "DRAINING" => {
                 format!("{}  drains: no new jobs", self.name(instance))
             }
-            What::InterruptionNotice { instance, .. } => format!("{}  AWS will take it", self.name(instance)),
+            What::InterruptionNotice { instance, .. } => {
+                format!("{}  AWS will take it", self.name(instance))
+            }
             What::Gone { instance, how } => format!("{}  gone ({how})", self.name(instance)),
             What::Schedule { schedule, change, error } => {
                 format!(
@@ -57,15 +61,22 @@ impl Story {
                 )
             }
             What::Job { name, status, attempt, instance, exit_code, reason, .. } => {
-                let place = instance.as_deref().map(|instance| format!(" on {}", self.name(instance)));
+                let place =
+                    instance.as_deref().map(|instance| format!(" on {}", self.name(instance)));
                 match (status.as_str(), exit_code) {
                     ("RUNNING", _) => {
                         format!("{name}  runs{}, attempt {attempt}", place.unwrap_or_default())
                     }
                     ("SUCCEEDED", _) => format!("{name}  SUCCEEDED"),
-                    ("FAILED", _) => format!("{name}  FAILED: {}", reason.as_deref().unwrap_or("no reason given")),
+                    ("FAILED", _) => format!(
+                        "{name}  FAILED: {}",
+                        reason.as_deref().unwrap_or("no reason given")
+                    ),
                     ("RUNNABLE", Some(code)) => {
-                        format!("{name}  exit {code}, back into the queue: {}", reason.as_deref().unwrap_or_default())
+                        format!(
+                            "{name}  exit {code}, back into the queue: {}",
+                            reason.as_deref().unwrap_or_default()
+                        )
                     }
                     _ => return None,
                 }
@@ -79,7 +90,9 @@ impl Story {
     pub fn timeline(&self, calls: &[Call], events: &[Event], terms: &Terms) -> String {
         let mut text = String::new();
         let begin = self.begin.unwrap_or_default();
-        let at = |moment: Option<Timestamp>| moment.map_or_else(|| "never".to_owned(), |t| seconds(begin, t));
+        let at = |moment: Option<Timestamp>| {
+            moment.map_or_else(|| "never".to_owned(), |t| seconds(begin, t))
+        };
         let _ = writeln!(
             text,
             "{:<8}{:>10}{:>10}{:>10}{:>12}{:>10}{:>10}{:>10}",
@@ -103,7 +116,8 @@ impl Story {
         let mut jobs: Vec<Job> = lives::jobs(events).into_values().collect();
         jobs.sort_by(|a, b| a.name.cmp(&b.name));
         for job in jobs {
-            let attempts: Vec<String> = job.attempts.iter().map(|a| self.attempt(begin, a)).collect();
+            let attempts: Vec<String> =
+                job.attempts.iter().map(|a| self.attempt(begin, a)).collect();
             let _ = writeln!(text, "{:<18}{:<10}{}", job.name, job.status, attempts.join("; "));
         }
         text
@@ -112,7 +126,11 @@ impl Story {
     fn attempt(&self, begin: Timestamp, attempt: &Attempt) -> String {
         let ended = attempt.ended.map_or_else(|| "...".to_owned(), |t| seconds(begin, t));
         let code = attempt.exit_code.map_or_else(String::new, |code| format!(", exit {code}"));
-        format!("{} {} to {ended}{code}", self.name(&attempt.instance), seconds(begin, attempt.started))
+        format!(
+            "{} {} to {ended}{code}",
+            self.name(&attempt.instance),
+            seconds(begin, attempt.started)
+        )
     }
 }
 

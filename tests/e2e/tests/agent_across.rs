@@ -14,12 +14,13 @@ const TERMS: Terms = Terms {
     stop_lead: SignedDuration::from_secs(10),
 };
 
-/// How long before the drain the jobs are submitted, and how long their tasks are on their way to the hosts.
+/// How long before the drain the jobs are submitted, and how long their tasks are on their way to
+/// the hosts.
 const BEFORE: SignedDuration = SignedDuration::from_millis(2_500);
 const ON_THEIR_WAY: u64 = 4_500;
 
-/// Catches: an agent that leaves at its drain because the host shows no task, while ECS has just placed one there: the
-/// job would be lost, or run twice.
+/// Catches: an agent that leaves at its drain because the host shows no task, while ECS has just
+/// placed one there: the job would be lost, or run twice.
 #[tokio::test]
 async fn a_job_placed_across_the_draining_is_waited_for_or_stopped() {
     let world = World::new("one-node.toml", &["--block-ends-in", "45s"]).await;
@@ -30,10 +31,12 @@ async fn a_job_placed_across_the_draining_is_waited_for_or_stopped() {
 
     sleep_until(drain - BEFORE).await;
     fleet.world.cloud.set(&json!({"pace": {"delivery-ms": ON_THEIR_WAY}})).await.expect("the pace");
-    let short = ["submit", "--job-definition", "hello-world", "--name", "short", "--", "sleep", "1"];
+    let short =
+        ["submit", "--job-definition", "hello-world", "--name", "short", "--", "sleep", "1"];
     fleet.world.spotblock(&short).await.success().expect("taken");
     fleet.submit("long", 1).await;
-    let draining = |events: &[_]| lives::nodes(&[], events, &TERMS).iter().all(|node| node.draining.is_some());
+    let draining =
+        |events: &[_]| lives::nodes(&[], events, &TERMS).iter().all(|node| node.draining.is_some());
     fleet.world.until("both drain", draining).await;
     fleet.world.cloud.set(&json!({"pace": {"delivery-ms": 200}})).await.expect("the pace");
 
@@ -43,9 +46,15 @@ async fn a_job_placed_across_the_draining_is_waited_for_or_stopped() {
     let jobs = lives::jobs(&events);
     for (name, exit) in [("short", 0), ("long", 42)] {
         let job = jobs.values().find(|job| job.name == name).expect("the job");
-        let [attempt] = job.attempts.as_slice() else { panic!("{name} did not start once: {job:?}") };
-        let node = nodes.iter().find(|node| node.instance == attempt.instance).expect("its instance");
-        assert!(node.draining.expect("it drained") < attempt.started, "{name} did not come across: {job:?} {node:?}");
+        let [attempt] = job.attempts.as_slice() else {
+            panic!("{name} did not start once: {job:?}")
+        };
+        let node =
+            nodes.iter().find(|node| node.instance == attempt.instance).expect("its instance");
+        assert!(
+            node.draining.expect("it drained") < attempt.started,
+            "{name} did not come across: {job:?} {node:?}"
+        );
         assert_eq!(attempt.exit_code, Some(exit), "{job:?}");
     }
     fleet.world.cloud.stop().await.expect("it ends");

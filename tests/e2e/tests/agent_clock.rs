@@ -1,7 +1,8 @@
 //! Wall clocks that are hours off or jump. One block: each of its instances has another clock.
 //!
-//! The agent lives below libfaketime, which shifts CLOCK_REALTIME by what a file in the host's root says at that moment,
-//! and leaves CLOCK_BOOTTIME and CLOCK_MONOTONIC alone, as a clock that is set does.
+//! The agent lives below libfaketime, which shifts CLOCK_REALTIME by what a file in the host's root
+//! says at that moment, and leaves CLOCK_BOOTTIME and CLOCK_MONOTONIC alone, as a clock that is set
+//! does.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -71,8 +72,14 @@ const CLOCKS: [(&str, When, i64); 8] = [
 
 /// Debian's package faketime has it.
 fn libfaketime() -> Option<PathBuf> {
-    let places = [format!("/usr/lib/{}-linux-gnu/faketime", std::env::consts::ARCH), "/usr/lib64/faketime".to_owned()];
-    places.iter().map(|place| Path::new(place).join("libfaketime.so.1")).find(|library| library.exists())
+    let places = [
+        format!("/usr/lib/{}-linux-gnu/faketime", std::env::consts::ARCH),
+        "/usr/lib64/faketime".to_owned(),
+    ];
+    places
+        .iter()
+        .map(|place| Path::new(place).join("libfaketime.so.1"))
+        .find(|library| library.exists())
 }
 
 fn shifting(folder: &Path, library: &Path) -> PathBuf {
@@ -87,22 +94,30 @@ fn shifting(folder: &Path, library: &Path) -> PathBuf {
     path
 }
 
-/// Catches: an agent that counts a block on the wall clock: it drains a fresh one or powers it off when the clock is set
-/// forward, and lives on when it is set back. Also one that keeps a jump to itself.
+/// Catches: an agent that counts a block on the wall clock: it drains a fresh one or powers it off
+/// when the clock is set forward, and lives on when it is set back. Also one that keeps a jump to
+/// itself.
 #[expect(clippy::disallowed_methods, reason = "what is left out elsewhere must run in CI")]
 #[tokio::test]
 async fn no_jump_of_the_clock_costs_a_job_or_the_end() {
     let Some(library) = libfaketime() else {
         assert!(std::env::var_os("CI").is_none(), "CI has to have libfaketime");
-        println!("left out: clocks that jump, since libfaketime isn't installed (apt-get install faketime)");
+        println!(
+            "left out: clocks that jump, since libfaketime isn't installed (apt-get install \
+             faketime)"
+        );
         return;
     };
-    let world =
-        World::with_agent("one-node.toml", &["--block-ends-in", "50s"], |folder| shifting(folder, &library)).await;
+    let world = World::with_agent("one-node.toml", &["--block-ends-in", "50s"], |folder| {
+        shifting(folder, &library)
+    })
+    .await;
     let names = CLOCKS.map(|(name, ..)| (name, Value::Null));
     let mut fleet = Fleet::start(world, &names, names.len()).await;
     // Which host took which is known only now.
-    fleet.hosts.sort_by_key(|host| CLOCKS.iter().position(|(name, ..)| host.file("fault").trim() == *name));
+    fleet.hosts.sort_by_key(|host| {
+        CLOCKS.iter().position(|(name, ..)| host.file("fault").trim() == *name)
+    });
 
     set(&fleet, &[When::Serving, When::ServingAndKilled]);
     for (name, ..) in CLOCKS.iter().filter(|(_, when, _)| *when == When::ServingAndKilled) {
@@ -124,8 +139,7 @@ async fn no_jump_of_the_clock_costs_a_job_or_the_end() {
 }
 
 fn draining(events: &[Event]) -> usize {
-    let draining =
-        |event: &&Event| matches!(&event.what, What::ContainerInstanceStatus { status, .. } if status == "DRAINING");
+    let draining = |event: &&Event| matches!(&event.what, What::ContainerInstanceStatus { status, .. } if status == "DRAINING");
     events.iter().filter(draining).count()
 }
 
@@ -150,13 +164,20 @@ async fn the_skew_is_shown(fleet: &Fleet, those: impl Fn(When) -> bool, states: 
         let skew = status["skew_millis"].as_i64().map(SignedDuration::from_millis).expect("a skew");
         assert!((skew - SignedDuration::from_hours(*hours)).abs() < EXACT, "{name}: {skew}");
         let problems = status["problems"].as_array().expect("a list");
-        let of_the_clock = |problem: &&Value| problem["what"].as_str().is_some_and(|what| what.contains("wall clock"));
-        assert_eq!(problems.iter().filter(of_the_clock).count(), problems.len(), "{name}: {status:#}");
+        let of_the_clock = |problem: &&Value| {
+            problem["what"].as_str().is_some_and(|what| what.contains("wall clock"))
+        };
+        assert_eq!(
+            problems.iter().filter(of_the_clock).count(),
+            problems.len(),
+            "{name}: {status:#}"
+        );
         assert_eq!(problems.len(), 1, "{name} keeps it to itself: {status:#}");
     }
 }
 
-/// What AWS sees of the clocks: DRAINING at its time and not before, and no host gone before its time to stop.
+/// What AWS sees of the clocks: DRAINING at its time and not before, and no host gone before its
+/// time to stop.
 async fn none_was_early(fleet: &Fleet, events: &[Event]) {
     let calls = fleet.world.calls().await;
     for node in lives::nodes(&calls, events, &TERMS) {

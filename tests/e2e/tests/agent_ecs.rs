@@ -1,4 +1,5 @@
-//! ECS and its agent that fail. One block: each of its instances has another fault, from its launch to its end.
+//! ECS and its agent that fail. One block: each of its instances has another fault, from its launch
+//! to its end.
 
 use std::collections::BTreeMap;
 
@@ -20,8 +21,13 @@ const TERMS: Terms = Terms {
 };
 
 /// All that the agent ever asks of ECS.
-const ALL: [&str; 5] =
-    ["UpdateContainerInstancesState", "StopTask", "Describe*", "List*", "DeregisterContainerInstance"];
+const ALL: [&str; 5] = [
+    "UpdateContainerInstancesState",
+    "StopTask",
+    "Describe*",
+    "List*",
+    "DeregisterContainerInstance",
+];
 
 fn broken() -> Value {
     json!({"fail": {"code": "ServerException", "status": 500, "message": "broken"}})
@@ -67,8 +73,9 @@ fn faults() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// What the status shows of each fault at some time: which problem, and a part of its error. A StopTask that fails is told
-/// after the SDK's tries; in a block as short as this one the agent may be gone by then, and its record tells of it.
+/// What the status shows of each fault at some time: which problem, and a part of its error. A
+/// StopTask that fails is told after the SDK's tries; in a block as short as this one the agent may
+/// be gone by then, and its record tells of it.
 const SHOWN: [(&str, &str, &str); 11] = [
     ("DRAINING throttled", "setting DRAINING failed", "ThrottlingException"),
     ("DRAINING broken", "setting DRAINING failed", "ServerException"),
@@ -100,8 +107,9 @@ const UNHEARD: [&str; 9] = [
 const UNDRAINED: [&str; 5] =
     ["DRAINING throttled", "DRAINING broken", "DRAINING denied", "all hangs", "no credentials"];
 
-/// Catches: an agent that waits for ECS until its block is over, one that takes an answer that it didn't get for "no
-/// tasks", one that takes new tasks while it stops the old ones; and each without a word in its status.
+/// Catches: an agent that waits for ECS until its block is over, one that takes an answer that it
+/// didn't get for "no tasks", one that takes new tasks while it stops the old ones; and each
+/// without a word in its status.
 #[tokio::test]
 async fn no_fault_of_ecs_or_its_agent_costs_a_job_or_the_end() {
     let world = World::new("one-node.toml", &["--block-ends-in", "40s"]).await;
@@ -135,22 +143,31 @@ async fn no_fault_of_ecs_or_its_agent_costs_a_job_or_the_end() {
 
 fn faults_were_shown(seen: &BTreeMap<&str, Vec<Value>>) {
     for (name, what, error) in SHOWN {
-        let shows = |status: &Value| problem(status, what).is_some_and(|shown| shown.contains(error));
-        assert!(seen[name].iter().any(shows), "{name}: {what}: {error:?} in none of {:#?}", seen[name].last());
+        let shows =
+            |status: &Value| problem(status, what).is_some_and(|shown| shown.contains(error));
+        assert!(
+            seen[name].iter().any(shows),
+            "{name}: {what}: {error:?} in none of {:#?}",
+            seen[name].last()
+        );
     }
 }
 
 /// Each host had its task until it was stopped.
 fn no_silence_was_taken_for_no_task(seen: &BTreeMap<&str, Vec<Value>>) {
     for (name, statuses) in seen {
-        let before_stop = statuses
-            .iter()
-            .filter(|status| status["life"]["state"] == "serving" || status["life"]["state"] == "draining");
-        let mut counts =
-            before_stop.map(|status| status["life"]["tasks"].as_object().map(serde_json::Map::len)).peekable();
+        let before_stop = statuses.iter().filter(|status| {
+            status["life"]["state"] == "serving" || status["life"]["state"] == "draining"
+        });
+        let mut counts = before_stop
+            .map(|status| status["life"]["tasks"].as_object().map(serde_json::Map::len))
+            .peekable();
         assert!(counts.peek().is_some(), "{name} was not seen serving");
         // It is listed every five seconds.
-        assert!(counts.skip_while(|count| *count == Some(0)).all(|count| count == Some(1)), "{name}: {statuses:#?}");
+        assert!(
+            counts.skip_while(|count| *count == Some(0)).all(|count| count == Some(1)),
+            "{name}: {statuses:#?}"
+        );
     }
 }
 
@@ -160,7 +177,8 @@ fn a_null_arn_was_no_registration(fleet: &Fleet, events: &[Event]) {
         What::Joined { instance, .. } if *instance == host.node.instance => Some(event.at),
         _ => None,
     });
-    let known: Timestamp = host.record("registered")[0]["at"].as_str().and_then(|at| at.parse().ok()).expect("a time");
+    let known: Timestamp =
+        host.record("registered")[0]["at"].as_str().and_then(|at| at.parse().ok()).expect("a time");
     let late = joined.expect("it joined").duration_until(known);
     assert!(late > SignedDuration::from_secs(2), "the ARN was there after {late}");
 }

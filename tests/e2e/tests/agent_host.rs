@@ -1,4 +1,5 @@
-//! Hosts that fail: what the image left, and the disk. One block: each of its instances has another fault.
+//! Hosts that fail: what the image left, and the disk. One block: each of its instances has another
+//! fault.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -19,8 +20,8 @@ const TERMS: Terms = Terms {
     stop_lead: SignedDuration::from_secs(10),
 };
 
-/// Stands in the agent's place: each host takes the next fault that is left, breaks what it breaks, and becomes the
-/// agent. What is mounted is so in a namespace of the agent's own.
+/// Stands in the agent's place: each host takes the next fault that is left, breaks what it breaks,
+/// and becomes the agent. What is mounted is so in a namespace of the agent's own.
 const BREAK: &str = r#"#!/bin/sh
 root=$3
 if [ ! -e "$root/fault" ]; then
@@ -61,42 +62,57 @@ fn breaking(folder: &Path, faults: &[&str]) -> PathBuf {
 
 /// Whether this user may make a namespace with mounts of its own.
 fn may_mount() -> bool {
-    std::process::Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success())
+    std::process::Command::new("unshare")
+        .args(["--mount", "true"])
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
-/// Catches: an agent that doesn't repair its ECS agent, repairs it again and again, or goes on as another instance; and
-/// one that can't live without its disk.
+/// Catches: an agent that doesn't repair its ECS agent, repairs it again and again, or goes on as
+/// another instance; and one that can't live without its disk.
 #[tokio::test]
 async fn no_fault_of_the_host_costs_a_job_or_the_end() {
     let faults = if may_mount() {
         &FAULTS[..]
     } else {
-        println!("left out: disks that are full or read-only, since this user may not mount anything (run as root)");
+        println!(
+            "left out: disks that are full or read-only, since this user may not mount anything \
+             (run as root)"
+        );
         &FAULTS[..2]
     };
     let arguments = ["--block-ends-in", "50s"];
-    let world = World::with_agent("one-node.toml", &arguments, |folder| breaking(folder, faults)).await;
+    let world =
+        World::with_agent("one-node.toml", &arguments, |folder| breaking(folder, faults)).await;
     let names: Vec<_> = faults.iter().map(|fault| (*fault, Value::Null)).collect();
     let mut fleet = Fleet::start(world, &names, names.len()).await;
     // Which host took which is known only now.
-    fleet.hosts.sort_by_key(|host| faults.iter().position(|fault| host.file("fault").trim() == *fault));
+    fleet
+        .hosts
+        .sort_by_key(|host| faults.iter().position(|fault| host.file("fault").trim() == *fault));
     for fault in faults.iter().filter(|fault| !["joined-default", "foreign-data"].contains(fault)) {
         fleet.world.control(&fleet.host(fault).node.instance, "kill-agent").await;
     }
     tokio::time::sleep(Duration::from_secs(7)).await;
     for (name, status) in fleet.statuses().await {
         assert_eq!(status["life"]["state"], "serving", "{name}: {status:#}");
-        assert_eq!(status["life"]["tasks"].as_object().map(serde_json::Map::len), Some(1), "{name}: {status:#}");
-        let unsaved = "the state can't be saved: a restart of the agent would look for its place anew";
+        assert_eq!(
+            status["life"]["tasks"].as_object().map(serde_json::Map::len),
+            Some(1),
+            "{name}: {status:#}"
+        );
+        let unsaved =
+            "the state can't be saved: a restart of the agent would look for its place anew";
         let shown = problem(&status, unsaved).unwrap_or_default();
         match name {
             "full-disk" => assert!(shown.contains("No space left"), "{status:#}"),
             "read-only" => assert!(shown.contains("Read-only file system"), "{status:#}"),
             "joined-default" => {
-                let repaired = "the ECS agent belongs to another cluster: it is given a new beginning";
-                let count = status["problems"]
-                    .as_array()
-                    .map(|all| all.iter().filter(|p| p["what"] == repaired && p["count"] == 1).count());
+                let repaired =
+                    "the ECS agent belongs to another cluster: it is given a new beginning";
+                let count = status["problems"].as_array().map(|all| {
+                    all.iter().filter(|p| p["what"] == repaired && p["count"] == 1).count()
+                });
                 assert_eq!(count, Some(1), "repaired once: {status:#}");
             }
             _ => assert_eq!(shown, "", "{status:#}"),
@@ -104,7 +120,8 @@ async fn no_fault_of_the_host_costs_a_job_or_the_end() {
     }
     let kept = fleet.host("foreign-data").file("var/lib/ecs/data/agent.db");
     assert!(
-        !kept.contains("i-0fffffffffffffff1") && kept.contains(&fleet.host("foreign-data").node.instance),
+        !kept.contains("i-0fffffffffffffff1")
+            && kept.contains(&fleet.host("foreign-data").node.instance),
         "{kept}"
     );
     let events = fleet.end().await;

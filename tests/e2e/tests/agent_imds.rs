@@ -1,4 +1,5 @@
-//! IMDS that fails, at the boot and in the middle of a life. One block: each of its instances has another fault.
+//! IMDS that fails, at the boot and in the middle of a life. One block: each of its instances has
+//! another fault.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -70,12 +71,16 @@ fn harmless() -> [(&'static str, Value); 2] {
     let short = json!({"short-token": {"uses": 3}});
     [
         ("clock off", json!({"service": "imds", "count": u32::MAX, "effect": off})),
-        ("token expires", json!({"service": "imds", "operation": "token", "count": u32::MAX, "effect": short})),
+        (
+            "token expires",
+            json!({"service": "imds", "operation": "token", "count": u32::MAX, "effect": short}),
+        ),
     ]
 }
 
-/// Catches: an agent that gives up on IMDS, one that keeps a token that was refused, one that takes an error for a
-/// notice, one that loses its block's end with IMDS or by a clock that is off; and each without a word in its status.
+/// Catches: an agent that gives up on IMDS, one that keeps a token that was refused, one that takes
+/// an error for a notice, one that loses its block's end with IMDS or by a clock that is off; and
+/// each without a word in its status.
 #[tokio::test]
 async fn no_fault_of_imds_costs_a_job_or_the_end() {
     let world = World::new("one-node.toml", &["--block-ends-in", "50s"]).await;
@@ -99,21 +104,36 @@ fn faults_are_shown(statuses: &BTreeMap<&str, Value>) {
         assert!(shows("IMDS doesn't tell who this instance is"), "{name}: {shown:?} in {status:#}");
         // Where nothing is there is no notice, and who has a token needs no other.
         let is_fault = !["404", "no token"].contains(&name);
-        assert_eq!(shows("looking for an interruption notice fails"), is_fault, "{name}: {shown:?} in {status:#}");
+        assert_eq!(
+            shows("looking for an interruption notice fails"),
+            is_fault,
+            "{name}: {shown:?} in {status:#}"
+        );
     }
     for (name, status) in statuses {
         assert_eq!(status["life"]["state"], "serving", "{name}: {status:#}");
-        assert_eq!(status["life"]["tasks"].as_object().map(serde_json::Map::len), Some(1), "{name}: {status:#}");
+        assert_eq!(
+            status["life"]["tasks"].as_object().map(serde_json::Map::len),
+            Some(1),
+            "{name}: {status:#}"
+        );
     }
     assert_eq!(statuses["token expires"]["problems"], json!([]));
-    let skew = statuses["clock off"]["skew_millis"].as_i64().map(SignedDuration::from_millis).expect("a skew");
-    assert!((skew + SignedDuration::from_hours(HOURS_OFF)).abs() < SignedDuration::from_secs(3), "{skew}");
+    let skew = statuses["clock off"]["skew_millis"]
+        .as_i64()
+        .map(SignedDuration::from_millis)
+        .expect("a skew");
+    assert!(
+        (skew + SignedDuration::from_hours(HOURS_OFF)).abs() < SignedDuration::from_secs(3),
+        "{skew}"
+    );
 }
 
 /// Without this the fault could be none.
 async fn the_expired_token_was_met(fleet: &Fleet) {
     let instance = &fleet.host("token expires").node.instance;
-    let asked: Vec<Asked> = fleet.world.cloud.get(&format!("hosts/{instance}/asked")).await.expect("what was asked");
+    let asked: Vec<Asked> =
+        fleet.world.cloud.get(&format!("hosts/{instance}/asked")).await.expect("what was asked");
     let refused = asked.iter().filter(|asked| asked.status == 401).count();
     let tokens = asked.iter().filter(|asked| asked.method == "PUT" && asked.status == 200).count();
     assert!(refused >= 3 && tokens > refused, "{refused} refused, {tokens} tokens: {asked:?}");

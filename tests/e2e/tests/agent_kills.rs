@@ -22,22 +22,34 @@ const TERMS: Terms = Terms {
     stop_lead: SignedDuration::from_secs(10),
 };
 
-/// Kills the agent of the node below this folder as soon as it has saved a state that it was not in before; returns these
-/// states when it is told to end.
-#[expect(clippy::disallowed_methods, reason = "it has a thread of its own, so that nothing makes it late")]
+/// Kills the agent of the node below this folder as soon as it has saved a state that it was not in
+/// before; returns these states when it is told to end.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it has a thread of its own, so that nothing makes it late"
+)]
 fn kill_at_each_transition(folder: &Path, over: &AtomicBool) -> BTreeSet<String> {
     let mut killed = BTreeSet::new();
     while !over.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(1));
-        let nodes = std::fs::read_dir(folder).expect("the cloud's folder").flatten().map(|entry| entry.path());
+        let nodes = std::fs::read_dir(folder)
+            .expect("the cloud's folder")
+            .flatten()
+            .map(|entry| entry.path());
         for root in nodes.filter(|path| path.join("var").is_dir()) {
-            let saved = std::fs::read_to_string(root.join("var/lib/spotblock/state.json")).unwrap_or_default();
+            let saved = std::fs::read_to_string(root.join("var/lib/spotblock/state.json"))
+                .unwrap_or_default();
             let saved: Value = serde_json::from_str(&saved).unwrap_or_default();
             let Some(phase) = saved["state"]["phase"].as_str() else { continue };
-            let lock = std::fs::read_to_string(root.join("run/spotblock/agent.lock")).unwrap_or_default();
+            let lock =
+                std::fs::read_to_string(root.join("run/spotblock/agent.lock")).unwrap_or_default();
             let Ok(process) = lock.trim().parse() else { continue };
-            // Once gone it has asked for the power-off; a restart takes a second, which a block this short hasn't got left.
-            if phase != "gone" && !killed.contains(phase) && kill(Pid::from_raw(process), Signal::SIGKILL).is_ok() {
+            // Once gone it has asked for the power-off; a restart takes a second, which a block
+            // this short hasn't got left.
+            if phase != "gone"
+                && !killed.contains(phase)
+                && kill(Pid::from_raw(process), Signal::SIGKILL).is_ok()
+            {
                 killed.insert(phase.to_owned());
             }
         }
@@ -45,7 +57,8 @@ fn kill_at_each_transition(folder: &Path, over: &AtomicBool) -> BTreeSet<String>
     killed
 }
 
-/// Catches: a transition after which a killed agent forgets what it was about, stops a job twice or never, or stays.
+/// Catches: a transition after which a killed agent forgets what it was about, stops a job twice or
+/// never, or stays.
 #[tokio::test]
 async fn killed_at_each_transition_the_agent_loses_no_job_and_is_gone_in_time() {
     let world = World::new("one-node.toml", &["--block-ends-in", "45s"]).await;

@@ -14,7 +14,11 @@ fn aws() -> PathBuf {
 }
 
 async fn step(world: &World, arguments: &[&str]) -> Value {
-    let run = world.run(&aws(), arguments).await.success().unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
+    let run = world
+        .run(&aws(), arguments)
+        .await
+        .success()
+        .unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
     if run.stdout.trim().is_empty() { Value::Null } else { run.json().expect("JSON") }
 }
 
@@ -68,7 +72,13 @@ async fn the_aws_cli_does_the_eight_steps_by_hand() {
         ],
     )
     .await;
-    until(&world, &["batch", "describe-job-queues", "--job-queues", "by-hand"], "/jobQueues/0/status", "VALID").await;
+    until(
+        &world,
+        &["batch", "describe-job-queues", "--job-queues", "by-hand"],
+        "/jobQueues/0/status",
+        "VALID",
+    )
+    .await;
     step(
         &world,
         &["batch", "register-job-definition", "--job-definition-name", "hello-world", "--type", "container",
@@ -77,10 +87,19 @@ async fn the_aws_cli_does_the_eight_steps_by_hand() {
     )
     .await;
     // 4. and 5.: the profile is there; the cluster is what Batch says.
-    let profile = step(&world, &["iam", "get-instance-profile", "--instance-profile-name", "ecsInstanceRole"]).await;
-    assert_eq!(profile.pointer("/InstanceProfile/Roles/0/RoleName"), Some(&"ecsInstanceRole".into()));
-    let cluster =
-        environment.pointer("/computeEnvironments/0/ecsClusterArn").and_then(Value::as_str).expect("a cluster");
+    let profile = step(
+        &world,
+        &["iam", "get-instance-profile", "--instance-profile-name", "ecsInstanceRole"],
+    )
+    .await;
+    assert_eq!(
+        profile.pointer("/InstanceProfile/Roles/0/RoleName"),
+        Some(&"ecsInstanceRole".into())
+    );
+    let cluster = environment
+        .pointer("/computeEnvironments/0/ecsClusterArn")
+        .and_then(Value::as_str)
+        .expect("a cluster");
     // 6.: user data.
     let run = world.spotblock(&["user-data", "--cluster", cluster, "--format", "base64"]).await;
     let user_data = run.success().expect("user data").stdout.trim().to_owned();

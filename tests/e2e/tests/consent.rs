@@ -12,19 +12,29 @@ const QUESTION: &str = "Do all this?";
 /// `spotblock up` on a terminal, where this is typed.
 async fn on_a_terminal(world: &World, typed: &[u8]) -> (Option<i32>, String) {
     let program = binaries().spotblock;
-    let line = format!("exec {} --config {} up", program.display(), fixture("spot-block-test.toml").display());
+    let line = format!(
+        "exec {} --config {} up",
+        program.display(),
+        fixture("spot-block-test.toml").display()
+    );
     let arguments = ["--quiet", "--return", "--command", &line, "/dev/null"];
-    let mut command = cli::command(std::path::Path::new("/usr/bin/script"), &world.cloud.url, &arguments);
+    let mut command =
+        cli::command(std::path::Path::new("/usr/bin/script"), &world.cloud.url, &arguments);
     command.env_remove("SPOTBLOCK_YES").env("SHELL", "/bin/sh");
     guard::check(&command).expect("a confined command");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
     let mut child = command.spawn().expect("it starts");
-    let (mut keyboard, mut screen) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+    let (mut keyboard, mut screen) =
+        (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
     let mut shown = Vec::new();
     let story = async {
         // Typed before it is asked for, Ctrl-C would be the shell's.
         while !String::from_utf8_lossy(&shown).contains(QUESTION) {
-            assert!(screen.read_buf(&mut shown).await.expect("read") > 0, "{}", String::from_utf8_lossy(&shown));
+            assert!(
+                screen.read_buf(&mut shown).await.expect("read") > 0,
+                "{}",
+                String::from_utf8_lossy(&shown)
+            );
         }
         keyboard.write_all(typed).await.expect("typed");
         screen.read_to_end(&mut shown).await.expect("read");
@@ -34,7 +44,8 @@ async fn on_a_terminal(world: &World, typed: &[u8]) -> (Option<i32>, String) {
     (code, String::from_utf8_lossy(&shown).into_owned())
 }
 
-/// Catches: a question that a real terminal doesn't show, an answer that is not read, Ctrl-C that is taken for one.
+/// Catches: a question that a real terminal doesn't show, an answer that is not read, Ctrl-C that
+/// is taken for one.
 #[tokio::test]
 async fn up_asks_on_a_terminal_and_takes_a_no_a_ctrl_c_and_a_yes() {
     let world = World::new("spot-block-test.toml", &[]).await;

@@ -20,15 +20,23 @@ async fn down_stops_a_job_with_a_reason_that_its_retry_rule_knows() {
     assert!(down.stderr.contains("stopping 1 jobs"), "{}", down.stderr);
     world.until("the instance's end", any_gone).await;
     let waits = |events: &[localcloud_core::Event]| {
-        let held = e2e::lives::jobs(events).into_values().find(|job| job.name == "held").expect("the job");
+        let held =
+            e2e::lives::jobs(events).into_values().find(|job| job.name == "held").expect("the job");
         held.status == "RUNNABLE"
-            && held.attempts[0].reason.as_deref().is_some_and(|it| it.starts_with("Host EC2 (instance i-"))
+            && held.attempts[0]
+                .reason
+                .as_deref()
+                .is_some_and(|it| it.starts_with("Host EC2 (instance i-"))
     };
     world.until("it waits again, for the reason that was given", waits).await;
     let calls = world.calls().await;
     let order: Vec<&str> = calls.iter().map(|call| call.operation.as_str()).collect();
-    let at = |name: &str| order.iter().position(|it| *it == name).unwrap_or_else(|| panic!("no {name}"));
-    assert!(at("UpdateContainerInstancesState") < at("StopTask") && at("StopTask") < at("TerminateInstances"));
+    let at =
+        |name: &str| order.iter().position(|it| *it == name).unwrap_or_else(|| panic!("no {name}"));
+    assert!(
+        at("UpdateContainerInstancesState") < at("StopTask")
+            && at("StopTask") < at("TerminateInstances")
+    );
     world.cloud.stop().await.expect("it ends");
 }
 
@@ -36,7 +44,8 @@ async fn down_stops_a_job_with_a_reason_that_its_retry_rule_knows() {
 #[tokio::test]
 async fn drain_lets_a_job_finish_and_the_agent_leave() {
     let world = with_a_job(8).await;
-    let drain = world.spotblock(&["drain", "--wait", "--output", "json"]).await.success().expect("drain");
+    let drain =
+        world.spotblock(&["drain", "--wait", "--output", "json"]).await.success().expect("drain");
     let drained = drain.json().expect("JSON");
     assert_eq!(drained["stopped"], 0, "{drained}");
     assert_eq!(drained["draining"][0], world.instance().await.as_str());

@@ -6,7 +6,10 @@ use serde_json::Value;
 use crate::world::{World, accepted, any_gone, job_is};
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no text at {pointer} in {value}"))
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_else(|| panic!("no text at {pointer} in {value}"))
 }
 
 #[tokio::test]
@@ -35,10 +38,17 @@ async fn the_first_example_works_as_given() {
     assert_ne!(container.pointer("/privileged"), Some(&true.into()));
     assert_eq!(container.pointer("/linuxParameters/initProcessEnabled"), Some(&true.into()));
     let requirements = container["resourceRequirements"].as_array().expect("requirements");
-    let needed = |kind: &str| requirements.iter().find(|r| r["type"] == kind).map(|r| r["value"].clone());
-    assert_eq!((needed("VCPU"), needed("MEMORY"), needed("GPU")), (Some("1".into()), Some("256".into()), None));
+    let needed =
+        |kind: &str| requirements.iter().find(|r| r["type"] == kind).map(|r| r["value"].clone());
+    assert_eq!(
+        (needed("VCPU"), needed("MEMORY"), needed("GPU")),
+        (Some("1".into()), Some("256".into()), None)
+    );
     let rules = definition.pointer("/retryStrategy/evaluateOnExit").expect("retry rules");
-    assert_eq!((text(rules, "/0/action"), text(rules, "/0/onStatusReason")), ("RETRY", "Host EC2*"));
+    assert_eq!(
+        (text(rules, "/0/action"), text(rules, "/0/onStatusReason")),
+        ("RETRY", "Host EC2*")
+    );
     assert_eq!((text(rules, "/1/action"), text(rules, "/1/onExitCode")), ("RETRY", "143"));
     assert_eq!((text(rules, "/2/action"), text(rules, "/2/onExitCode")), ("RETRY", "255"));
     assert_eq!((text(rules, "/3/action"), text(rules, "/3/onReason")), ("EXIT", "*"));
@@ -55,7 +65,11 @@ async fn the_first_example_works_as_given() {
     again_changes_nothing(&world).await;
     world.spotblock(&["down", "--all"]).await.success().expect("down");
     let events = world.until("the instance's end", any_gone).await;
-    assert!(events.iter().all(|event| !matches!(&event.what, What::Joined { cluster, .. } if cluster == "default")));
+    assert!(
+        events.iter().all(
+            |event| !matches!(&event.what, What::Joined { cluster, .. } if cluster == "default")
+        )
+    );
     nothing_is_left(&world).await;
     world.cloud.stop().await.expect("it ends");
 }
@@ -82,7 +96,10 @@ async fn the_request_is_the_articles(world: &World) {
 
     let tagged = accepted(&calls, "CreateTags");
     let instance = world.instance().await;
-    assert!(tagged.iter().any(|call| call.parameters.to_string().contains(&instance)), "the instance is tagged");
+    assert!(
+        tagged.iter().any(|call| call.parameters.to_string().contains(&instance)),
+        "the instance is tagged"
+    );
 }
 
 /// Catches: a second `up` that buys again, or that changes what is already right.
@@ -110,8 +127,13 @@ async fn nothing_is_left(world: &World) {
     }
     // The role and the profile were there before: they are not ours to delete.
     let deleted = accepted(&calls, "DeleteRole");
-    let deleted: Vec<&str> = deleted.iter().map(|call| text(&call.parameters, "/RoleName")).collect();
-    assert_eq!(deleted, ["spotblock-spot-block-test-scheduler"], "which spotblock made for its schedules");
+    let deleted: Vec<&str> =
+        deleted.iter().map(|call| text(&call.parameters, "/RoleName")).collect();
+    assert_eq!(
+        deleted,
+        ["spotblock-spot-block-test-scheduler"],
+        "which spotblock made for its schedules"
+    );
     assert_eq!(accepted(&calls, "DeleteInstanceProfile").len(), 0);
 }
 

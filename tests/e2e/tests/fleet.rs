@@ -1,5 +1,5 @@
-//! Many instances in one local cloud, each with a fault of its own: one life shows what the agent does about all of
-//! them.
+//! Many instances in one local cloud, each with a fault of its own: one life shows what the agent
+//! does about all of them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,15 +24,18 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Starts an instance for each of these faults, and a job on each. A fault is a line of the fault script or several,
-    /// in which the instance is filled in.
+    /// Starts an instance for each of these faults, and a job on each. A fault is a line of the
+    /// fault script or several, in which the instance is filled in.
     pub(crate) async fn start(world: World, faults: &[(&'static str, Value)], jobs: usize) -> Self {
         let numbered = (1..).zip(faults).map(|(number, (_, lines))| (number, lines));
         add(&world, numbered).await;
         let count = faults.len().to_string();
         world.spotblock(&["up", "--instances", &count]).await.success().expect("up");
-        let fleet =
-            Self { hosts: Host::all(&world).await, names: faults.iter().map(|(name, _)| *name).collect(), world };
+        let fleet = Self {
+            hosts: Host::all(&world).await,
+            names: faults.iter().map(|(name, _)| *name).collect(),
+            world,
+        };
         assert_eq!(fleet.hosts.len(), faults.len());
         if jobs > 0 {
             fleet.submit("held", jobs).await;
@@ -46,7 +49,8 @@ impl Fleet {
         fleet
     }
 
-    /// Submits jobs that are longer than any block here, and that write a checkpoint when they are told to stop.
+    /// Submits jobs that are longer than any block here, and that write a checkpoint when they are
+    /// told to stop.
     pub(crate) async fn submit(&self, name: &str, count: usize) {
         let (term, count) = (format!("LOCALCLOUD_ON_TERM=exit:{WARNED}"), count.to_string());
         let job = ["submit", "--job-definition", "hello-world", "--name", name, "--count", &count];
@@ -96,13 +100,21 @@ impl Fleet {
 
     /// Waits until all instances are gone.
     pub(crate) async fn end(&self) -> Vec<Event> {
-        let gone = |events: &[Event]| events.iter().filter(|event| matches!(event.what, What::Gone { .. })).count();
+        let gone = |events: &[Event]| {
+            events.iter().filter(|event| matches!(event.what, What::Gone { .. })).count()
+        };
         self.world.until("the instances' end", |events| gone(events) == self.hosts.len()).await
     }
 
-    /// Holds the records against what has to be true whatever fails: no instance outlives its block, no job dies without
-    /// its warning, and none is lost. `undrained` are faults under which ECS can't be told DRAINING.
-    pub(crate) async fn kept_its_promises(&self, events: &[Event], terms: &Terms, undrained: &[&str]) {
+    /// Holds the records against what has to be true whatever fails: no instance outlives its
+    /// block, no job dies without its warning, and none is lost. `undrained` are faults under which
+    /// ECS can't be told DRAINING.
+    pub(crate) async fn kept_its_promises(
+        &self,
+        events: &[Event],
+        terms: &Terms,
+        undrained: &[&str],
+    ) {
         let calls = self.world.calls().await;
         for verdict in promises::verdicts(&calls, events, terms, 1) {
             if verdict.promise.contains("job SUCCEEDED") {
@@ -119,7 +131,11 @@ impl Fleet {
         for node in lives::nodes(&calls, events, terms) {
             let (at, how) = node.gone.as_ref().expect("it is gone");
             assert_eq!(how, "power-off", "{} left by itself\n{}", node.instance, self.names());
-            assert!(node.last_task_ended.is_none_or(|ended| ended <= *at), "{node:?}\n{}", self.names());
+            assert!(
+                node.last_task_ended.is_none_or(|ended| ended <= *at),
+                "{node:?}\n{}",
+                self.names()
+            );
         }
         self.each_job_was_accounted_for(events);
     }
@@ -144,15 +160,27 @@ impl Fleet {
         for job in lives::jobs(events).values() {
             assert_ne!(job.status, "FAILED", "{job:?} is lost\n{}", self.names());
             for attempt in &job.attempts {
-                let told = attempt.reason.as_deref().is_some_and(|reason| reason.starts_with("Host EC2 (instance i-"));
-                assert!(told || attempt.exit_code == Some(0), "{}: {attempt:?}\n{}", job.name, self.names());
+                let told = attempt
+                    .reason
+                    .as_deref()
+                    .is_some_and(|reason| reason.starts_with("Host EC2 (instance i-"));
+                assert!(
+                    told || attempt.exit_code == Some(0),
+                    "{}: {attempt:?}\n{}",
+                    job.name,
+                    self.names()
+                );
             }
         }
     }
 
     /// Which instance had which fault, for whoever reads a failure.
     fn names(&self) -> String {
-        let lines = self.names.iter().zip(&self.hosts).map(|(name, host)| format!("{}: {name}\n", host.node.instance));
+        let lines = self
+            .names
+            .iter()
+            .zip(&self.hosts)
+            .map(|(name, host)| format!("{}: {name}\n", host.node.instance));
         lines.collect()
     }
 }

@@ -15,13 +15,15 @@ fn spotblock(arguments: &[&str]) -> std::process::Output {
 fn used() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
     // Behind the name, which can hold blanks; in hundredths of a second.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let fields: Vec<&str> =
+        stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks: u64 = fields[13..=14].iter().map(|it| it.parse::<u64>().expect("a number")).sum();
     Duration::from_millis(10 * ticks)
 }
 
-/// Catches: work before the command line is read. Other load can only make a run longer, so the fastest of many is what the
-/// program needs; where all processors are busy all the time, it is the time that it had one.
+/// Catches: work before the command line is read. Other load can only make a run longer, so the
+/// fastest of many is what the program needs; where all processors are busy all the time, it is the
+/// time that it had one.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a real process is measured, in real time")]
 fn help_is_there_at_once() {
@@ -35,7 +37,10 @@ fn help_is_there_at_once() {
         .collect();
     times.sort();
     let busy = (used() - before) / 30;
-    println!("--help: fastest {:?}, median {:?}, slowest {:?}, busy {busy:?}", times[0], times[15], times[29]);
+    println!(
+        "--help: fastest {:?}, median {:?}, slowest {:?}, busy {busy:?}",
+        times[0], times[15], times[29]
+    );
     assert!(times[0].min(busy) < LIMIT, "--help takes {:?} at best", times[0]);
 }
 
@@ -50,7 +55,10 @@ fn bash_completes_commands_and_flags() {
         complete_line spotblock completions f
     "#;
     let mut command = std::process::Command::new("bash");
-    command.args(["--norc", "-c", script]).arg(env!("CARGO_BIN_EXE_spotblock")).stdin(Stdio::null());
+    command
+        .args(["--norc", "-c", script])
+        .arg(env!("CARGO_BIN_EXE_spotblock"))
+        .stdin(Stdio::null());
     let output = command.output().expect("bash starts");
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -80,9 +88,13 @@ fn zsh_and_fish_take_their_completions() {
         let mut command = std::process::Command::new(shell);
         match shell {
             "zsh" => command.args(["-f", "-n"]).arg(&file),
-            _ => command.arg("-Nc").arg(format!("source {}; complete -C'spotblock up --dur'", file.display())),
+            _ => command
+                .arg("-Nc")
+                .arg(format!("source {}; complete -C'spotblock up --dur'", file.display())),
         };
-        let Ok(output) = command.env("HOME", folder.path()).stdin(Stdio::null()).output() else { continue };
+        let Ok(output) = command.env("HOME", folder.path()).stdin(Stdio::null()).output() else {
+            continue;
+        };
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && text.contains(wanted), "{shell}: {output:?}");
     }

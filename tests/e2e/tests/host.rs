@@ -29,7 +29,8 @@ impl Host {
             What::Launched { instance, .. } => Some(instance),
             _ => None,
         });
-        let of = |id: &String| nodes.iter().find(|node| node.instance == *id).expect("a node").clone();
+        let of =
+            |id: &String| nodes.iter().find(|node| node.instance == *id).expect("a node").clone();
         launched.map(|id| Self { node: of(id), cloud: world.cloud.url.clone() }).collect()
     }
 
@@ -38,15 +39,23 @@ impl Host {
         let mut command: Command = cli::command(&binaries().agent, &self.cloud, arguments);
         let imds = self.node.imds.as_deref().expect("an IMDS");
         guard::let_ask(&mut command, imds).expect("a node's metadata service");
-        command.arg("--root").arg(&self.node.root).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let output = tokio::time::timeout(LIMIT, command.output()).await.expect("in time").expect("it runs");
+        command
+            .arg("--root")
+            .arg(&self.node.root)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let output =
+            tokio::time::timeout(LIMIT, command.output()).await.expect("in time").expect("it runs");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
         (output.status.code(), text(output.stdout), text(output.stderr))
     }
 
     /// What the agent tells of itself.
     pub(crate) async fn status(&self) -> Value {
-        self.try_status().await.unwrap_or_else(|| panic!("no agent answers on {}", self.node.instance))
+        self.try_status()
+            .await
+            .unwrap_or_else(|| panic!("no agent answers on {}", self.node.instance))
     }
 
     /// The same; nothing when no agent answers.
@@ -63,12 +72,16 @@ impl Host {
     }
 
     pub(crate) fn file(&self, path: &str) -> String {
-        std::fs::read_to_string(self.node.root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+        std::fs::read_to_string(self.node.root.join(path))
+            .unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 }
 
 /// The error of the problem of this name in an agent's status.
 pub(crate) fn problem<'a>(status: &'a Value, what: &str) -> Option<&'a str> {
     let problems = status["problems"].as_array().expect("problems");
-    problems.iter().find(|problem| problem["what"] == what).and_then(|problem| problem["error"].as_str())
+    problems
+        .iter()
+        .find(|problem| problem["what"] == what)
+        .and_then(|problem| problem["error"].as_str())
 }

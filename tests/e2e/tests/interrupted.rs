@@ -23,8 +23,12 @@ impl Running {
         let mut command = cli::command(&binaries().spotblock, &world.cloud.url, &[]);
         command.arg("--config").arg(fixture("spot-block-test.toml")).args(arguments);
         guard::check(&command).expect("a confined command");
-        let mut child =
-            command.stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn().expect("it starts");
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("it starts");
         let stderr = BufReader::new(child.stderr.take().expect("piped")).lines();
         Self { child, stderr }
     }
@@ -53,7 +57,10 @@ impl Running {
 
     /// Its exit code and the rest of its progress, if it ends within this time.
     async fn end(mut self, limit: Duration) -> (Option<i32>, String) {
-        let status = tokio::time::timeout(limit, self.child.wait()).await.expect("it ends in time").expect("a status");
+        let status = tokio::time::timeout(limit, self.child.wait())
+            .await
+            .expect("it ends in time")
+            .expect("a status");
         let mut rest = String::new();
         self.stderr.into_inner().read_to_string(&mut rest).await.expect("text");
         (status.code(), rest)

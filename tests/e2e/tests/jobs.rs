@@ -13,7 +13,19 @@ fn state(job: &Value) -> (&str, &str) {
 async fn a_watched_job_gives_its_result_as_the_exit_code() {
     let world = World::new("spot-block-test.toml", &[]).await;
     world.spotblock(&["up"]).await.success().expect("up");
-    let good = ["submit", "-j", "hello-world", "--name", "good", "--watch", "-o", "json", "--", "sleep", "1"];
+    let good = [
+        "submit",
+        "-j",
+        "hello-world",
+        "--name",
+        "good",
+        "--watch",
+        "-o",
+        "json",
+        "--",
+        "sleep",
+        "1",
+    ];
     let run = world.spotblock(&good).await.success().expect("it succeeds");
     assert_eq!(state(&run.json().expect("JSON")[0]), ("good", "SUCCEEDED"), "{}", run.stdout);
     let told: Vec<&str> = run.stderr.lines().filter(|line| line.starts_with("good ")).collect();
@@ -24,7 +36,19 @@ async fn a_watched_job_gives_its_result_as_the_exit_code() {
     let run = world.spotblock(&bad).await.code(5).expect("a failed job");
     assert!(run.stdout.contains("FAILED") && run.stdout.contains("exit 9"), "{}", run.stdout);
 
-    let array = ["submit", "-j", "hello-world", "--name", "many", "--array", "2", "--watch", "--", "sleep", "1"];
+    let array = [
+        "submit",
+        "-j",
+        "hello-world",
+        "--name",
+        "many",
+        "--array",
+        "2",
+        "--watch",
+        "--",
+        "sleep",
+        "1",
+    ];
     let run = world.spotblock(&array).await.success().expect("both children succeed");
     assert!(run.stderr.contains("2 children: 2 SUCCEEDED"), "{}", run.stderr);
     let jobs = world.spotblock(&["jobs"]).await.success().expect("jobs").stdout;

@@ -39,31 +39,47 @@ async fn instance_kept_its_promises(world: &World) {
     }
 }
 
-/// Catches: an agent that reads the notice but drains by its old schedule, and one that leaves before ECS knows.
+/// Catches: an agent that reads the notice but drains by its old schedule, and one that leaves
+/// before ECS knows.
 #[tokio::test]
 async fn a_notice_drains_and_stops_at_once_and_the_job_goes_back_into_the_queue() {
     let world = one_node("300s").await;
     world.submit("interrupted", 200, &[]).await;
     world.until("the job runs", |events| job_is(events, "interrupted", "RUNNING")).await;
     let instance = world.instance().await;
-    world.cloud.post(&format!("nodes/{instance}/interrupt"), &json!({"in-secs": 120})).await.expect("a notice");
+    world
+        .cloud
+        .post(&format!("nodes/{instance}/interrupt"), &json!({"in-secs": 120}))
+        .await
+        .expect("a notice");
     let events = world.until("the instance's end", any_gone).await;
 
-    let noticed = events.iter().find(|e| matches!(e.what, What::InterruptionNotice { .. })).expect("a notice").at;
+    let noticed = events
+        .iter()
+        .find(|e| matches!(e.what, What::InterruptionNotice { .. }))
+        .expect("a notice")
+        .at;
     let node = &lives::nodes(&world.calls().await, &events, &TERMS)[0];
     let drained = node.drained.expect("it asked for DRAINING");
-    assert!(noticed.duration_until(drained) < SignedDuration::from_millis(2500), "{noticed} {drained}");
+    assert!(
+        noticed.duration_until(drained) < SignedDuration::from_millis(2500),
+        "{noticed} {drained}"
+    );
     let (gone, how) = node.gone.clone().expect("it is gone");
     assert_eq!(how, "power-off", "it left by itself, before AWS took it");
     assert!(noticed.duration_until(gone) < SignedDuration::from_secs(100));
     let first = &job(&events, "interrupted").attempts[0];
-    assert!(first.reason.as_deref().is_some_and(|r| r.starts_with("Host EC2 (instance i-")), "{first:?}");
+    assert!(
+        first.reason.as_deref().is_some_and(|r| r.starts_with("Host EC2 (instance i-")),
+        "{first:?}"
+    );
     world.until("it waits again", |e| job(e, "interrupted").status == "RUNNABLE").await;
     instance_kept_its_promises(&world).await;
     world.cloud.stop().await.expect("it ends");
 }
 
-/// Catches: an agent that takes tasks down with itself, and one that forgets its place over a restart.
+/// Catches: an agent that takes tasks down with itself, and one that forgets its place over a
+/// restart.
 #[tokio::test]
 async fn an_agent_that_is_stopped_or_killed_leaves_tasks_alone_and_finds_its_place_again() {
     let world = one_node("40s").await;
@@ -88,12 +104,16 @@ async fn an_agent_that_is_stopped_or_killed_leaves_tasks_alone_and_finds_its_pla
     let events = world.until("the instance's end", any_gone).await;
     assert_eq!(job(&events, "undisturbed").attempts.len(), 1);
     let stopped = &job(&events, "stopped").attempts[0];
-    assert!(stopped.reason.as_deref().is_some_and(|r| r.starts_with("Host EC2 (instance i-")), "{stopped:?}");
+    assert!(
+        stopped.reason.as_deref().is_some_and(|r| r.starts_with("Host EC2 (instance i-")),
+        "{stopped:?}"
+    );
     instance_kept_its_promises(&world).await;
     world.cloud.stop().await.expect("it ends");
 }
 
-/// Catches: a stop lead that leaves no time for SIGKILL and the report, so that ECS never learns of the end.
+/// Catches: a stop lead that leaves no time for SIGKILL and the report, so that ECS never learns of
+/// the end.
 #[tokio::test]
 async fn a_job_that_ignores_sigterm_is_killed_in_time_and_retried() {
     let world = one_node("35s").await;
@@ -106,25 +126,31 @@ async fn a_job_that_ignores_sigterm_is_killed_in_time_and_retried() {
     world.cloud.stop().await.expect("it ends");
 }
 
-/// A job that writes its checkpoint and exits with 0 counts as done, so it isn't run again; `[A]`: only a real account can tell.
+/// A job that writes its checkpoint and exits with 0 counts as done, so it isn't run again; `[A]`:
+/// only a real account can tell.
 #[tokio::test]
 async fn a_job_that_finishes_on_sigterm_counts_as_done() {
     let world = one_node("35s").await;
     world.submit("finisher", 100, &["LOCALCLOUD_ON_TERM=exit:0"]).await;
     let events = world.until("the instance's end", any_gone).await;
     let finisher = job(&events, "finisher");
-    assert_eq!((finisher.status.as_str(), finisher.attempts.len()), ("SUCCEEDED", 1), "{finisher:?}");
+    assert_eq!(
+        (finisher.status.as_str(), finisher.attempts.len()),
+        ("SUCCEEDED", 1),
+        "{finisher:?}"
+    );
     instance_kept_its_promises(&world).await;
     world.cloud.stop().await.expect("it ends");
 }
 
-/// Catches: a role that lacks `ecs:StopTask`, under which jobs are cut off without a warning, or lost.
+/// Catches: a role that lacks `ecs:StopTask`, under which jobs are cut off without a warning, or
+/// lost.
 #[tokio::test]
 async fn jobs_that_ecs_takes_no_stop_for_are_stopped_on_the_host_and_retried() {
     let world = one_node("40s").await;
-    let denied = json!({"fail": {"code": "AccessDeniedException", "status": 400, "message": "not authorized"}});
-    let fault =
-        json!({"service": "ecs", "operation": "StopTask", "caller": "instance", "count": 999, "effect": denied});
+    let denied = json!({"fail": {"code": "AccessDeniedException", "status": 400, "message": "not \
+        authorized"}});
+    let fault = json!({"service": "ecs", "operation": "StopTask", "caller": "instance", "count": 999, "effect": denied});
     world.cloud.post("faults", &fault).await.expect("a fault");
     world.submit("unheard", 100, &["LOCALCLOUD_ON_TERM=exit:42"]).await;
     let events = world.until("the instance's end", any_gone).await;
@@ -135,7 +161,10 @@ async fn jobs_that_ecs_takes_no_stop_for_are_stopped_on_the_host_and_retried() {
     assert_eq!(ended, Some(Some(42)), "it got SIGTERM and had time for its checkpoint");
     let events = world.until("it waits again", |e| job(e, "unheard").status == "RUNNABLE").await;
     let first = &job(&events, "unheard").attempts[0];
-    assert!(first.reason.as_deref().is_some_and(|r| r.starts_with("Host EC2 (instance i-")), "{first:?}");
+    assert!(
+        first.reason.as_deref().is_some_and(|r| r.starts_with("Host EC2 (instance i-")),
+        "{first:?}"
+    );
     instance_kept_its_promises(&world).await;
     world.cloud.stop().await.expect("it ends");
 }

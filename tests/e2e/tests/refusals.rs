@@ -1,5 +1,6 @@
-//! What AWS refuses, source by source: a lack of capacity, price, quota or offer leads on to the next source, a bad
-//! request never does. Everything is asked of one local cloud with the real program, and judged by the cloud's records.
+//! What AWS refuses, source by source: a lack of capacity, price, quota or offer leads on to the
+//! next source, a bad request never does. Everything is asked of one local cloud with the real
+//! program, and judged by the cloud's records.
 
 use localcloud_core::Call;
 use localcloud_core::journal::record::What;
@@ -11,8 +12,16 @@ use crate::world::World;
 const NO_CAPACITY: &str = "InsufficientInstanceCapacity";
 /// The second rung of the ladder, which is out of capacity throughout: nothing is launched here.
 const FULL: &str = "*/*/on-demand";
-const GPUS: [&str; 8] =
-    ["--instance-type", "p5.4xlarge", "--duration", "24h", "--max-price", "100", "--zone", "us-east-1a"];
+const GPUS: [&str; 8] = [
+    "--instance-type",
+    "p5.4xlarge",
+    "--duration",
+    "24h",
+    "--max-price",
+    "100",
+    "--zone",
+    "us-east-1a",
+];
 
 /// One source that AWS refuses.
 struct Case {
@@ -49,12 +58,21 @@ fn with(options: Value, case: Case) -> Case {
 fn cases() -> Vec<Case> {
     let quota = "MaxSpotInstanceCountExceeded";
     let gpus = |more: &[&'static str]| [&GPUS[..], &["--subnet", "subnet-1b6e40a1"], more].concat();
-    let (fleet, reserve, buy) = ("CreateFleet", "CreateCapacityReservation", "PurchaseCapacityBlock");
-    // A type that is listed for the zone, as `up` sees beforehand, but isn't to be had there in this way.
-    let unsupported = |source, call, code| Case { fails: Some((call, code)), ..case(source, call, code) };
+    let (fleet, reserve, buy) =
+        ("CreateFleet", "CreateCapacityReservation", "PurchaseCapacityBlock");
+    // A type that is listed for the zone, as `up` sees beforehand, but isn't to be had there in
+    // this way.
+    let unsupported =
+        |source, call, code| Case { fails: Some((call, code)), ..case(source, call, code) };
     vec![
-        with(json!({"spot-block": "refuse"}), case("spot-block", "RequestSpotInstances", "InvalidParameterValue")),
-        Case { fails: Some(("RequestSpotInstances", quota)), ..case("spot-block", "RequestSpotInstances", quota) },
+        with(
+            json!({"spot-block": "refuse"}),
+            case("spot-block", "RequestSpotInstances", "InvalidParameterValue"),
+        ),
+        Case {
+            fails: Some(("RequestSpotInstances", quota)),
+            ..case("spot-block", "RequestSpotInstances", quota)
+        },
         bad("spot-block", "RequestSpotInstances", "InvalidKeyPair.NotFound"),
         with(json!({"capacity": {"*/*/spot": 0, FULL: 0}}), case("spot", fleet, NO_CAPACITY)),
         with(json!({"spot-price": 0.5}), case("spot", fleet, "SpotMaxPriceTooLow")),
@@ -94,7 +112,9 @@ fn cases() -> Vec<Case> {
 /// The one of fleets' codes that can mean many things says in words which.
 fn words(code: &str) -> &'static str {
     match code {
-        "InvalidFleetConfiguration" => "This type is not supported in your requested availability zone.",
+        "InvalidFleetConfiguration" => {
+            "This type is not supported in your requested availability zone."
+        }
         _ => "as the test wants it",
     }
 }
@@ -108,9 +128,13 @@ fn purchase_of(source: &str) -> &'static str {
     }
 }
 
-/// Whether a request of this operation can be shown to AWS: the SDK asks again what failed at AWS's side, and the last counts.
+/// Whether a request of this operation can be shown to AWS: the SDK asks again what failed at AWS's
+/// side, and the last counts.
 fn is_shown(calls: &[Call], operation: &str, text: &str) -> bool {
-    calls.iter().filter(|call| call.operation == operation).any(|call| text.contains(&call.request_id))
+    calls
+        .iter()
+        .filter(|call| call.operation == operation)
+        .any(|call| text.contains(&call.request_id))
 }
 
 async fn holds(world: &World, case: &Case) {
@@ -133,17 +157,33 @@ async fn holds(world: &World, case: &Case) {
 
     let calls = world.calls().await.split_off(before);
     if let Some(operation) = case.call {
-        assert!(is_shown(&calls, operation, &run.stderr), "{what}: its request id is missing in: {}", run.stderr);
+        assert!(
+            is_shown(&calls, operation, &run.stderr),
+            "{what}: its request id is missing in: {}",
+            run.stderr
+        );
     }
     let asked = |operation: &str| calls.iter().filter(|call| call.operation == operation).count();
-    let next = asked(purchase_of(case.next)) - usize::from(case.call == Some(purchase_of(case.next)));
-    assert_eq!(next > 0, case.leads_on, "{what}: the next source was asked {next} times: {}", run.stderr);
+    let next =
+        asked(purchase_of(case.next)) - usize::from(case.call == Some(purchase_of(case.next)));
+    assert_eq!(
+        next > 0,
+        case.leads_on,
+        "{what}: the next source was asked {next} times: {}",
+        run.stderr
+    );
     let record = |call: &&Call| {
         let text = call.parameters.to_string();
         text.contains(&format!("spotblock:refused:{}", case.source)) && text.contains(case.code)
     };
-    assert!(calls.iter().any(|call| call.operation == "CreateTags" && record(&call)), "{what}: not on the record");
-    assert!(calls.iter().any(|call| call.parameters.to_string().contains("spotblock:outcome")), "{what}: no outcome");
+    assert!(
+        calls.iter().any(|call| call.operation == "CreateTags" && record(&call)),
+        "{what}: not on the record"
+    );
+    assert!(
+        calls.iter().any(|call| call.parameters.to_string().contains("spotblock:outcome")),
+        "{what}: no outcome"
+    );
     let kept = calls.iter().filter(|call| {
         let made = ["CreateCapacityReservation", "PurchaseCapacityBlock", "RunInstances"];
         made.contains(&call.operation.as_str()) && call.error.is_none()
@@ -151,8 +191,9 @@ async fn holds(world: &World, case: &Case) {
     assert_eq!(kept.count(), 0, "{what}: something was bought");
 }
 
-/// Catches: money spent on the next source after a request that was simply wrong; a refusal that ends a ladder which had
-/// another rung; a refusal that nobody can show to AWS, or that the record doesn't know.
+/// Catches: money spent on the next source after a request that was simply wrong; a refusal that
+/// ends a ladder which had another rung; a refusal that nobody can show to AWS, or that the record
+/// doesn't know.
 #[tokio::test]
 async fn each_refusal_leads_on_or_ends_the_ladder_and_nothing_is_left() {
     let world = World::new("one-node.toml", &[]).await;
@@ -161,10 +202,16 @@ async fn each_refusal_leads_on_or_ends_the_ladder_and_nothing_is_left() {
         holds(&world, &case).await;
     }
     let events = world.cloud.events().await.expect("the events");
-    assert!(!events.iter().any(|event| matches!(event.what, What::Launched { .. })), "nothing was launched");
+    assert!(
+        !events.iter().any(|event| matches!(event.what, What::Launched { .. })),
+        "nothing was launched"
+    );
     let status = world.spotblock(&["status", "--output", "json"]).await.success().expect("status");
     let status: Value = serde_json::from_str(&status.stdout).expect("JSON");
     let blocks = status["blocks"].as_array().expect("a list");
-    assert!(blocks.iter().all(|block| block["instances"].as_array().is_none_or(Vec::is_empty)), "{status}");
+    assert!(
+        blocks.iter().all(|block| block["instances"].as_array().is_none_or(Vec::is_empty)),
+        "{status}"
+    );
     world.cloud.stop().await.expect("it ends");
 }

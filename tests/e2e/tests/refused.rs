@@ -11,7 +11,8 @@ async fn a_refused_block_ends_with_3_explains_itself_and_leaves_no_instance() {
     }
     assert_eq!(accepted(&world.calls().await, "RequestSpotInstances").len(), 0);
 
-    // A refusal is remembered, not asked for again under the same token: the next `up` begins another block.
+    // A refusal is remembered, not asked for again under the same token: the next `up` begins
+    // another block.
     world.spotblock(&["up"]).await.code(3).expect("exit code 3 again");
     let calls = world.calls().await;
     let tokens: std::collections::BTreeSet<String> = calls

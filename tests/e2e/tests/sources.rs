@@ -14,7 +14,8 @@ const TERMS: Terms = Terms {
 };
 
 async fn life(source: &str) {
-    let world = World::new("one-node.toml", &["--spot-block", "refuse", "--block-ends-in", "45s"]).await;
+    let world =
+        World::new("one-node.toml", &["--spot-block", "refuse", "--block-ends-in", "45s"]).await;
     let up = ["up", "--source", "spot-block", "--source", source, "--output", "json"];
     let run = world.spotblock(&up).await.success().expect("up");
     assert!(run.stderr.contains("spot-block refused t2.micro"), "{}", run.stderr);
@@ -28,9 +29,11 @@ async fn life(source: &str) {
     }
     world.spotblock(&["down", "--all"]).await.success().expect("down");
     let calls = world.calls().await;
-    let accepted =
-        |operation: &str| calls.iter().filter(|call| call.operation == operation && call.error.is_none()).count();
-    let (made, cancelled) = (accepted("CreateCapacityReservation"), accepted("CancelCapacityReservation"));
+    let accepted = |operation: &str| {
+        calls.iter().filter(|call| call.operation == operation && call.error.is_none()).count()
+    };
+    let (made, cancelled) =
+        (accepted("CreateCapacityReservation"), accepted("CancelCapacityReservation"));
     assert_eq!((made, cancelled), if source == "reservation" { (1, 1) } else { (0, 0) });
     world.cloud.stop().await.expect("it ends");
 }
@@ -46,13 +49,16 @@ async fn a_block_of_on_demand_instances_keeps_every_promise() {
     life("on-demand").await;
 }
 
-/// Catches: an agent that counts from its launch, where the capacity block began long before; a second purchase.
+/// Catches: an agent that counts from its launch, where the capacity block began long before; a
+/// second purchase.
 #[tokio::test]
 async fn a_capacity_block_is_bought_and_left_before_aws_takes_it_back() {
     let world = World::new("one-node.toml", &["--block-ends-in", "60s"]).await;
-    let place = ["--subnet", "subnet-1b6e40a1", "--zone", "us-east-1a", "--instance-type", "p5.4xlarge"];
+    let place =
+        ["--subnet", "subnet-1b6e40a1", "--zone", "us-east-1a", "--instance-type", "p5.4xlarge"];
     let what = ["--source", "capacity-block", "--duration", "24h", "--output", "json"];
-    let without = world.spotblock(&[&["up", "--max-cost", "500"][..], &place, &what].concat()).await;
+    let without =
+        world.spotblock(&[&["up", "--max-cost", "500"][..], &place, &what].concat()).await;
     assert_eq!(without.code, 3, "{}", without.stderr);
     let up = [&["up", "--max-cost", "500", "--yes-purchase"][..], &place, &what].concat();
     let run = world.spotblock(&up).await.success().expect("up");
@@ -71,7 +77,8 @@ async fn a_capacity_block_is_bought_and_left_before_aws_takes_it_back() {
     world.cloud.stop().await.expect("it ends");
 }
 
-/// Catches: an instance that AWS would keep running on demand when its reservation is over, and a reservation left behind.
+/// Catches: an instance that AWS would keep running on demand when its reservation is over, and a
+/// reservation left behind.
 #[tokio::test]
 async fn a_block_in_a_capacity_reservation_keeps_every_promise() {
     life("reservation").await;

@@ -23,16 +23,22 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A local cloud with these arguments, and `spotblock` with one of the fixtures as its configuration.
+    /// A local cloud with these arguments, and `spotblock` with one of the fixtures as its
+    /// configuration.
     pub(crate) async fn new(config: &str, arguments: &[&str]) -> Self {
         Self::with_agent(config, arguments, |_| binaries().agent).await
     }
 
     /// The same with another program in the agent's place; it can be made in the cloud's folder.
-    pub(crate) async fn with_agent(config: &str, arguments: &[&str], agent: impl FnOnce(&Path) -> PathBuf) -> Self {
+    pub(crate) async fn with_agent(
+        config: &str,
+        arguments: &[&str],
+        agent: impl FnOnce(&Path) -> PathBuf,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let binaries = Binaries { agent: agent(folder.path()), ..binaries() };
-        let cloud = LocalCloud::start(&binaries, folder.path(), arguments).await.expect("a local cloud");
+        let cloud =
+            LocalCloud::start(&binaries, folder.path(), arguments).await.expect("a local cloud");
         Self { cloud, _folder: folder, binaries, config: fixture(config) }
     }
 
@@ -42,7 +48,12 @@ impl World {
     }
 
     /// Runs `spotblock` with another endpoint than the cloud's, and more in its environment.
-    pub(crate) async fn spotblock_with(&self, endpoint: &str, more: &[(&str, &str)], arguments: &[&str]) -> Run {
+    pub(crate) async fn spotblock_with(
+        &self,
+        endpoint: &str,
+        more: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Run {
         let mut command = cli::command(&self.binaries.spotblock, endpoint, &[]);
         command.envs(more.iter().copied()).arg("--config").arg(&self.config).args(arguments);
         cli::run(command, LIMIT).await.expect("a run of spotblock")

@@ -1,5 +1,6 @@
-//! A fuzzer for parsers of foreign input: it takes the files of a corpus, breaks them in ways that parsers dislike, and hands
-//! them to a check. The same runs give the same inputs; what broke a check is kept for a look, and belongs into the corpus.
+//! A fuzzer for parsers of foreign input: it takes the files of a corpus, breaks them in ways that
+//! parsers dislike, and hands them to a check. The same runs give the same inputs; what broke a
+//! check is kept for a look, and belongs into the corpus.
 //!
 //! `make fuzz RUNS=1000000` runs all of them for longer than `make test` does.
 
@@ -18,8 +19,8 @@ const GROWTH: u64 = 256 << 20;
 /// Hands each file of `corpus/<target>` to the check, and then at least `runs` mutations of them.
 ///
 /// # Panics
-/// The corpus can't be read or the process grew beyond all need. When the check panics, its input is
-/// written below `target/fuzz` first.
+/// The corpus can't be read or the process grew beyond all need. When the check panics, its input
+/// is written below `target/fuzz` first.
 pub fn run(target: &str, runs: u32, mut check: impl FnMut(&[u8])) {
     let entries = corpus(target);
     let before = peak();
@@ -49,7 +50,8 @@ fn folder() -> &'static Path {
 
 fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     let folder = folder().join("corpus").join(target);
-    let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let files =
+        std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut entries: Vec<_> = files
         .map(|file| {
             let path = file.expect("a file").path();
@@ -63,7 +65,9 @@ fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 fn mutant(target: &str, run: u32, entries: &[(String, Vec<u8>)]) -> Vec<u8> {
-    let seed = target.bytes().fold(u64::from(run), |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
+    let seed = target
+        .bytes()
+        .fold(u64::from(run), |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
     let mut random = Rng::with_seed(seed);
     let mut bytes = entries[random.usize(..entries.len())].1.clone();
     let other = &entries[random.usize(..entries.len())].1;
@@ -91,9 +95,12 @@ struct Kept<'a> {
 impl Drop for Kept<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let path: PathBuf = folder().join("../../target/fuzz").join(format!("{}-{}", self.target, self.name));
-            let written =
-                path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, self.bytes));
+            let path: PathBuf =
+                folder().join("../../target/fuzz").join(format!("{}-{}", self.target, self.name));
+            let written = path
+                .parent()
+                .map_or(Ok(()), std::fs::create_dir_all)
+                .and_then(|()| std::fs::write(&path, self.bytes));
             let told = format!(
                 "{}: {}",
                 path.display(),
@@ -113,11 +120,14 @@ mod tests {
 
     use super::*;
 
-    /// Catches: a fuzzer that tries the same again and again, or whose failures nobody could repeat.
+    /// Catches: a fuzzer that tries the same again and again, or whose failures nobody could
+    /// repeat.
     #[test]
     fn the_same_run_gives_the_same_input_and_most_runs_differ() {
-        let entries =
-            vec![("a".to_owned(), br#"{"key": [1, "text"]}"#.to_vec()), ("b".to_owned(), b"x = 1\n".to_vec())];
+        let entries = vec![
+            ("a".to_owned(), br#"{"key": [1, "text"]}"#.to_vec()),
+            ("b".to_owned(), b"x = 1\n".to_vec()),
+        ];
         let all: BTreeSet<_> = (0..1000).map(|run| mutant("t", run, &entries)).collect();
         assert!(all.len() > 700, "{}", all.len());
         assert_eq!(mutant("t", 7, &entries), mutant("t", 7, &entries));

@@ -90,14 +90,17 @@ fn span(length: usize, random: &mut Rng) -> std::ops::Range<usize> {
     start..start + random.usize(..=most)
 }
 
-/// Replaces what stands after a `:` or `=`, to the line's end or the next comma: another value under a key that is known.
+/// Replaces what stands after a `:` or `=`, to the line's end or the next comma: another value
+/// under a key that is known.
 fn value(bytes: &mut Vec<u8>, random: &mut Rng) {
     let starts: Vec<_> = (0..bytes.len()).filter(|at| matches!(bytes[*at], b':' | b'=')).collect();
     if starts.is_empty() {
         return;
     }
     let start = starts[random.usize(..starts.len())] + 1;
-    let length =
-        bytes[start..].iter().position(|byte| matches!(byte, b',' | b'\n' | b'}')).unwrap_or(bytes.len() - start);
+    let length = bytes[start..]
+        .iter()
+        .position(|byte| matches!(byte, b',' | b'\n' | b'}'))
+        .unwrap_or(bytes.len() - start);
     bytes.splice(start..start + length, word(random).iter().copied());
 }

@@ -65,9 +65,17 @@ pub(crate) struct Seen {
 }
 
 impl Host {
-    /// An instance that is launched, joins and has to end at these seconds; with an agent of this drain lead, if any.
-    pub(crate) fn new(name: &str, agent: Option<(u32, Options)>, launched: i64, joined: i64, block_end: i64) -> Self {
-        let agent = agent.map(|(lead, options)| Agent::new(name, lead, options, launched, block_end));
+    /// An instance that is launched, joins and has to end at these seconds; with an agent of this
+    /// drain lead, if any.
+    pub(crate) fn new(
+        name: &str,
+        agent: Option<(u32, Options)>,
+        launched: i64,
+        joined: i64,
+        block_end: i64,
+    ) -> Self {
+        let agent =
+            agent.map(|(lead, options)| Agent::new(name, lead, options, launched, block_end));
         let stop_at = block_end - i64::from(STOP_LEAD);
         Self { agent, launched, joined, stop_at, block_end, seen: Seen::default(), gone: None }
     }
@@ -100,7 +108,10 @@ impl Host {
     pub(crate) fn go(&mut self, now: i64) -> Vec<(usize, Ended)> {
         let down = if self.agent.is_some() { GOES_DOWN_WITHIN } else { 0 };
         self.gone = Some((now + down).min(self.block_end));
-        std::mem::take(&mut self.seen.tasks).into_values().map(|task| (task.job, Ended::CutOff)).collect()
+        std::mem::take(&mut self.seen.tasks)
+            .into_values()
+            .map(|task| (task.job, Ended::CutOff))
+            .collect()
     }
 }
 
@@ -121,7 +132,9 @@ impl Seen {
     }
 
     fn stop(&mut self, task: Option<&str>, by: i64) {
-        for (_, running) in self.tasks.iter_mut().filter(|(arn, _)| task.is_none_or(|task| task == *arn)) {
+        for (_, running) in
+            self.tasks.iter_mut().filter(|(arn, _)| task.is_none_or(|task| task == *arn))
+        {
             running.stopped_at = Some(running.stopped_at.map_or(by, |at| at.min(by)));
         }
     }
@@ -174,7 +187,13 @@ struct Agent {
 }
 
 impl Agent {
-    fn new(name: &str, drain_lead_secs: u32, options: Options, launched: i64, block_end: i64) -> Self {
+    fn new(
+        name: &str,
+        drain_lead_secs: u32,
+        options: Options,
+        launched: i64,
+        block_end: i64,
+    ) -> Self {
         let config = NodeConfig {
             version: VERSION,
             block: "sb-0".into(),
@@ -191,7 +210,13 @@ impl Agent {
         };
         let state = State::new(Timeline::new(&config, at(launched)), at(launched));
         let idle_settle = SignedDuration::from_secs(6);
-        let rules = Rules { cluster: CLUSTER.into(), config, warn_lead: None, idle_settle, spread: spread_of(name) };
+        let rules = Rules {
+            cluster: CLUSTER.into(),
+            config,
+            warn_lead: None,
+            idle_settle,
+            spread: spread_of(name),
+        };
         Self { rules, state, next: launched, wake: None }
     }
 
@@ -199,7 +224,8 @@ impl Agent {
         if self.next <= now {
             self.next = now + LOOKS_EVERY;
             if joined && host.registration.is_none() {
-                let registration = Registration { instance: "arn:own".into(), cluster: CLUSTER.into() };
+                let registration =
+                    Registration { instance: "arn:own".into(), cluster: CLUSTER.into() };
                 host.registration = Some(registration.clone());
                 self.hear(now, host, Event::Registered(registration));
             }

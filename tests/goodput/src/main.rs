@@ -1,9 +1,10 @@
 //! Goodput: the share of paid block time that ended in finished jobs. `make goodput` prints it.
 //!
-//! Streams of jobs run through blocks, one block after the other, under each way to meet a block's end. What the agent
-//! decides isn't modelled: the instances step its own state machine (`spotblock_agent::lifecycle`) with the settings of
-//! its own contract. What is modelled is the rest: Batch places jobs in their order wherever there is room, ECS says what
-//! is so at once, tasks stop within seconds.
+//! Streams of jobs run through blocks, one block after the other, under each way to meet a block's
+//! end. What the agent decides isn't modelled: the instances step its own state machine
+//! (`spotblock_agent::lifecycle`) with the settings of its own contract. What is modelled is the
+//! rest: Batch places jobs in their order wherever there is room, ECS says what is so at once,
+//! tasks stop within seconds.
 //!
 //! - `stream.rs`: jobs, drawn from a heavy-tailed distribution or read from a trace
 //! - `policy.rs`: the ways to meet a block's end
@@ -62,8 +63,12 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
-    let terms =
-        Terms { blocks: args.blocks, instances: args.instances, vcpus: args.vcpus, secs: i64::from(args.hours) * 3600 };
+    let terms = Terms {
+        blocks: args.blocks,
+        instances: args.instances,
+        vcpus: args.vcpus,
+        secs: i64::from(args.hours) * 3600,
+    };
     let (streams, passed_over) = streams(args, &terms)?;
     say(&format!(
         "{} blocks of {} instances with {} vCPUs for {} h, one after the other; {}",
@@ -75,7 +80,13 @@ fn run(args: &Args) -> anyhow::Result<()> {
     ));
     say(&format!(
         "\n{:<34} {:>8} {:>17} {:>7} {:>9} {:>9} {:>6}",
-        "the block's end is met by", "goodput", "least to most", "ratio", "stopped", "unwarned", "lost"
+        "the block's end is met by",
+        "goodput",
+        "least to most",
+        "ratio",
+        "stopped",
+        "unwarned",
+        "lost"
     ));
     let mut first = None;
     for policy in Policy::all() {
@@ -84,9 +95,12 @@ fn run(args: &Args) -> anyhow::Result<()> {
         let middle = median(&goodputs);
         let ratio = middle / *first.get_or_insert(middle);
         let per_100 = |of: fn(&Outcome) -> u64| {
-            median(&sorted(&outcomes, |outcome| 100.0 * of(outcome) as f64 / outcome.finished.max(1) as f64))
+            median(&sorted(&outcomes, |outcome| {
+                100.0 * of(outcome) as f64 / outcome.finished.max(1) as f64
+            }))
         };
-        let range = format!("{:.1} to {:.1} %", 100.0 * goodputs[0], 100.0 * goodputs[goodputs.len() - 1]);
+        let range =
+            format!("{:.1} to {:.1} %", 100.0 * goodputs[0], 100.0 * goodputs[goodputs.len() - 1]);
         say(&format!(
             "{:<34} {:>6.1} % {range:>17} {ratio:>7.2} {:>9.1} {:>9.1} {:>6.1}",
             policy.name(),
@@ -96,12 +110,10 @@ fn run(args: &Args) -> anyhow::Result<()> {
             per_100(|outcome| outcome.lost),
         ));
     }
-    say(
-        "\nMedians over the streams. goodput: the finished jobs' time, of the time paid. ratio: to the first line. stopped:",
-    );
-    say(
-        "attempts that the agent stopped with their warning; unwarned: attempts cut off with the host; lost: jobs whose",
-    );
+    say("\nMedians over the streams. goodput: the finished jobs' time, of the time paid. ratio: \
+         to the first line. stopped:");
+    say("attempts that the agent stopped with their warning; unwarned: attempts cut off with the \
+         host; lost: jobs whose");
     say("attempts were used up; each for 100 finished jobs.");
     Ok(())
 }
@@ -109,9 +121,12 @@ fn run(args: &Args) -> anyhow::Result<()> {
 /// Each stream in a thread: they have nothing to do with each other.
 fn outcomes(terms: &Terms, policy: Policy, streams: &[Vec<Job>]) -> Vec<Outcome> {
     std::thread::scope(|scope| {
-        let runs: Vec<_> = streams.iter().map(|jobs| scope.spawn(|| world::run(terms, policy, jobs))).collect();
+        let runs: Vec<_> =
+            streams.iter().map(|jobs| scope.spawn(|| world::run(terms, policy, jobs))).collect();
         // A stream that failed would make the figures wrong: its panic ends this one.
-        runs.into_iter().map(|run| run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        runs.into_iter()
+            .map(|run| run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
     })
 }
 

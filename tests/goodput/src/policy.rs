@@ -8,16 +8,18 @@ pub(crate) const STOP_LEAD: u32 = 300;
 /// A way to meet a block's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Policy {
-    /// No agent: whatever runs at the end is cut off with the host, as where user data does nothing but join.
+    /// No agent: whatever runs at the end is cut off with the host, as where user data does nothing
+    /// but join.
     NoDrain,
     /// The agent with a fixed `drain-lead` of so many minutes.
     FixedLead(u32),
     /// The agent with `drain-lead = "auto"`, and no job has a timeout: it goes by what it has seen.
     AutoLead,
-    /// The agent that drains only when it stops: all of the block is used, and much of it for nothing.
+    /// The agent that drains only when it stops: all of the block is used, and much of it for
+    /// nothing.
     StopOnly,
-    /// What starts is known to end in time, the longest that fits first, and an instance leaves when nothing fits.
-    /// Nobody can do that; nobody does better by waiting.
+    /// What starts is known to end in time, the longest that fits first, and an instance leaves
+    /// when nothing fits. Nobody can do that; nobody does better by waiting.
     KnowsTheFuture,
 }
 
@@ -45,7 +47,9 @@ impl Policy {
             Self::NoDrain => None,
             Self::StopOnly | Self::KnowsTheFuture => Some((STOP_LEAD, Options::default())),
             Self::FixedLead(minutes) => Some((minutes * 60, Options::default())),
-            Self::AutoLead => Some((STOP_LEAD, Options { longest_timeout_secs: Some(0), ..Options::default() })),
+            Self::AutoLead => {
+                Some((STOP_LEAD, Options { longest_timeout_secs: Some(0), ..Options::default() }))
+            }
         }
     }
 }

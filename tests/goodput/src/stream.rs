@@ -5,7 +5,8 @@ use anyhow::{Context as _, ensure};
 use crate::policy::STOP_LEAD;
 use crate::world::{LONGEST_JOIN, Terms};
 
-/// How much more work there is than the blocks could do: with less, idle hosts would hide how their ends are met.
+/// How much more work there is than the blocks could do: with less, idle hosts would hide how their
+/// ends are met.
 const LOAD: f64 = 1.2;
 
 /// A job.
@@ -20,13 +21,18 @@ pub(crate) struct Job {
 }
 
 impl Terms {
-    /// The longest that a job may run, in seconds: a longer one fits no block, and the provisioner refuses it.
+    /// The longest that a job may run, in seconds: a longer one fits no block, and the provisioner
+    /// refuses it.
     pub(crate) fn longest_job(&self) -> i64 {
         self.secs - i64::from(STOP_LEAD) - LONGEST_JOIN
     }
 
     fn work(&self) -> f64 {
-        f64::from(self.blocks) * f64::from(self.instances) * f64::from(self.vcpus) * self.secs as f64 * LOAD
+        f64::from(self.blocks)
+            * f64::from(self.instances)
+            * f64::from(self.vcpus)
+            * self.secs as f64
+            * LOAD
     }
 
     fn fits(&self, job: &Job) -> bool {
@@ -34,12 +40,14 @@ impl Terms {
     }
 }
 
-/// Log-normal durations: most jobs are short, most of the time goes into long ones, as in the traces of clusters.
+/// Log-normal durations: most jobs are short, most of the time goes into long ones, as in the
+/// traces of clusters.
 pub(crate) struct Drawn {
     pub(crate) median_secs: i64,
 }
 
-/// The spread of the durations' logarithm: with it a job in forty takes more than fourteen times the median.
+/// The spread of the durations' logarithm: with it a job in forty takes more than fourteen times
+/// the median.
 const SIGMA: f64 = 1.35;
 
 impl Drawn {
@@ -75,7 +83,8 @@ fn spread(jobs: &mut [Job], terms: &Terms, mut part: impl FnMut(&Job) -> f64) {
     jobs.sort_by_key(|job| job.submitted);
 }
 
-/// What a trace's jobs are at most in their numbers: ten thousand years in seconds. More is no time, and no processor either.
+/// What a trace's jobs are at most in their numbers: ten thousand years in seconds. More is no
+/// time, and no processor either.
 const MOST: f64 = 3.2e11;
 
 /// A trace's jobs.
@@ -93,15 +102,20 @@ pub(crate) struct Trace {
 ///
 /// When it is compressed, as archives keep them.
 pub(crate) fn text_of(bytes: &[u8]) -> anyhow::Result<String> {
-    ensure!(!bytes.starts_with(&[0x1f, 0x8b]), "it is compressed: give what `gunzip --keep` makes of it");
+    ensure!(
+        !bytes.starts_with(&[0x1f, 0x8b]),
+        "it is compressed: give what `gunzip --keep` makes of it"
+    );
     Ok(String::from_utf8_lossy(bytes).into_owned())
 }
 
-/// Reads a trace in the Standard Workload Format: a line a job, of 18 numbers; number 2 is the submission, 4 the run time,
-/// 5 the processors that it had and 8 those that it asked for. <https://www.cs.huji.ac.il/labs/parallel/workload/swf.html>
+/// Reads a trace in the Standard Workload Format: a line a job, of 18 numbers; number 2 is the
+/// submission, 4 the run time, 5 the processors that it had and 8 those that it asked for.
+/// <https://www.cs.huji.ac.il/labs/parallel/workload/swf.html>
 ///
-/// As many jobs are taken, from the first on, as make more work than the blocks can do; their submissions are drawn together
-/// into the blocks' time. Those that fit no block, did not run or used no processor are passed over.
+/// As many jobs are taken, from the first on, as make more work than the blocks can do; their
+/// submissions are drawn together into the blocks' time. Those that fit no block, did not run or
+/// used no processor are passed over.
 ///
 /// # Errors
 ///
@@ -123,7 +137,8 @@ pub(crate) fn from_trace(text: &str, terms: &Terms) -> anyhow::Result<Trace> {
     }
     ensure!(
         !jobs.is_empty(),
-        "no job in it fits a block of {} s with {} vCPUs, of {passed_over} jobs; see --hours and --vcpus",
+        "no job in it fits a block of {} s with {} vCPUs, of {passed_over} jobs; see --hours and \
+         --vcpus",
         terms.secs,
         terms.vcpus
     );
@@ -136,11 +151,16 @@ pub(crate) fn from_trace(text: &str, terms: &Terms) -> anyhow::Result<Trace> {
 
 fn a_line(line: &str) -> anyhow::Result<Job> {
     let fields: Vec<_> = line.split_whitespace().collect();
-    ensure!(fields.len() == 18, "a job has 18 fields in the Standard Workload Format, not {}", fields.len());
+    ensure!(
+        fields.len() == 18,
+        "a job has 18 fields in the Standard Workload Format, not {}",
+        fields.len()
+    );
     let number = |field: usize| {
         // Some traces have fractions of seconds.
         let text = fields[field - 1];
-        let number = text.parse::<f64>().with_context(|| format!("field {field} is no number: {text:?}"))?;
+        let number =
+            text.parse::<f64>().with_context(|| format!("field {field} is no number: {text:?}"))?;
         ensure!(number.abs() <= MOST, "field {field} is out of range: {text:?}");
         Ok(number)
     };
@@ -168,7 +188,8 @@ mod tests {
     #[test]
     fn durations_are_heavy_tailed_and_fit_a_block() {
         let terms = Terms { blocks: 10, instances: 10, vcpus: 4, secs: 10 * 3600 };
-        let mut runs: Vec<_> = Drawn { median_secs: 600 }.jobs(7, &terms).iter().map(|job| job.runs).collect();
+        let mut runs: Vec<_> =
+            Drawn { median_secs: 600 }.jobs(7, &terms).iter().map(|job| job.runs).collect();
         runs.sort_unstable();
         let (median, mean) = (runs[runs.len() / 2], runs.iter().sum::<i64>() / runs.len() as i64);
         assert!((540..660).contains(&median), "{median}");
@@ -225,13 +246,21 @@ mod tests {
     fn what_is_no_trace_is_refused_with_its_line() {
         let error = |text: &str| format!("{:#}", from_trace(text, &terms()).expect_err("no trace"));
         assert!(error("; nothing\n").contains("no job in it fits"), "{}", error("; nothing\n"));
-        assert!(error("; x\n1 2 3\n").starts_with("line 2: a job has 18 fields"), "{}", error("; x\n1 2 3\n"));
+        assert!(
+            error("; x\n1 2 3\n").starts_with("line 2: a job has 18 fields"),
+            "{}",
+            error("; x\n1 2 3\n")
+        );
         let words = "1 2 3 four 5 6 7 8 9 10 11 12 13 14 15 16 17 18\n";
         assert!(error(words).contains("field 4 is no number: \"four\""), "{}", error(words));
         let too_long = error(&a_job(0, "1e300", 1, 1));
         assert_eq!(too_long, "line 1: field 4 is out of range: \"1e300\"");
         // Catches: what is no number taken for a job that didn't run.
-        assert!(error(&a_job(0, "NaN", 1, 1)).contains("field 4 is out of range"), "{}", error(&a_job(0, "NaN", 1, 1)));
+        assert!(
+            error(&a_job(0, "NaN", 1, 1)).contains("field 4 is out of range"),
+            "{}",
+            error(&a_job(0, "NaN", 1, 1))
+        );
         let error = error(&a_job(0, "60", 65, 65));
         assert!(error.contains("of 1 jobs; see --hours and --vcpus"), "{error}");
     }

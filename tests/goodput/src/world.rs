@@ -81,10 +81,17 @@ impl<'a> World<'a> {
         for block in 0..terms.blocks {
             for place in 0..terms.instances {
                 let launched = i64::from(block) * terms.secs;
-                let late = i64::from(place) * (LONGEST_JOIN - SHORTEST_JOIN) / i64::from(terms.instances);
+                let late =
+                    i64::from(place) * (LONGEST_JOIN - SHORTEST_JOIN) / i64::from(terms.instances);
                 let joined = launched + SHORTEST_JOIN + late;
                 let name = format!("i-{block}-{place}");
-                hosts.push(Host::new(&name, policy.agent(), launched, joined, launched + terms.secs));
+                hosts.push(Host::new(
+                    &name,
+                    policy.agent(),
+                    launched,
+                    joined,
+                    launched + terms.secs,
+                ));
             }
         }
         let attempts = vec![0; jobs.len()];
@@ -140,7 +147,8 @@ impl<'a> World<'a> {
     /// Places on a host what waits and fits.
     fn fill(&mut self, place: usize, now: i64) {
         loop {
-            let used: u32 = self.hosts[place].seen.tasks.values().map(|task| self.jobs[task.job].vcpus).sum();
+            let used: u32 =
+                self.hosts[place].seen.tasks.values().map(|task| self.jobs[task.job].vcpus).sum();
             let free = self.terms.vcpus - used;
             if free == 0 {
                 return;
@@ -168,10 +176,13 @@ impl<'a> World<'a> {
             let job = &self.jobs[self.waiting[*at]];
             fits(job) && job.runs <= left
         };
-        (0..self.waiting.len()).filter(ends_in_time).max_by_key(|at| self.jobs[self.waiting[*at]].runs)
+        (0..self.waiting.len())
+            .filter(ends_in_time)
+            .max_by_key(|at| self.jobs[self.waiting[*at]].runs)
     }
 
-    /// Whether nothing runs on the host and nothing that waits or is still to come would end in time.
+    /// Whether nothing runs on the host and nothing that waits or is still to come would end in
+    /// time.
     fn is_of_no_more_use(&self, place: usize, now: i64) -> bool {
         let host = &self.hosts[place];
         let ends_in_time = |job: &Job| job.submitted.max(now) + job.runs <= host.stop_at;
@@ -192,7 +203,8 @@ mod tests {
         run(&TERMS, policy, &Drawn { median_secs: 900 }.jobs(3, &TERMS))
     }
 
-    /// Catches: a simulation in which the agent isn't heard, or hosts that are paid for after they have gone.
+    /// Catches: a simulation in which the agent isn't heard, or hosts that are paid for after they
+    /// have gone.
     #[test]
     fn no_agent_lets_a_job_be_cut_off_and_without_one_many_are() {
         assert!(outcome(Policy::NoDrain).unwarned > 8, "{:?}", outcome(Policy::NoDrain));
@@ -208,7 +220,11 @@ mod tests {
         let best = outcome(Policy::KnowsTheFuture);
         assert_eq!((best.stopped, best.lost), (0, 0), "{best:?}");
         for policy in Policy::all() {
-            assert!(outcome(policy).goodput() <= best.goodput(), "{policy:?}: {:?} {best:?}", outcome(policy));
+            assert!(
+                outcome(policy).goodput() <= best.goodput(),
+                "{policy:?}: {:?} {best:?}",
+                outcome(policy)
+            );
         }
     }
 
@@ -224,7 +240,10 @@ mod tests {
         let terms = Terms { blocks: 1, instances: 1, vcpus: 1, secs: 3600 };
         let job = |runs| Job { submitted: 0, runs, vcpus: 1 };
         let outcome = run(&terms, Policy::NoDrain, &[job(1000), job(1000), job(3000)]);
-        assert_eq!((outcome.paid, outcome.useful, outcome.finished, outcome.unwarned), (3600, 2000, 2, 1));
+        assert_eq!(
+            (outcome.paid, outcome.useful, outcome.finished, outcome.unwarned),
+            (3600, 2000, 2, 1)
+        );
         assert!((outcome.goodput() - 2000.0 / 3600.0).abs() < 1e-9);
     }
 

@@ -5,9 +5,9 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::{SharedTimeSource, TimeSource};
 use clap::Parser as _;
-use spotblock::Ports;
-use spotblock::Cli;
 use spotblock::CallLog;
+use spotblock::Cli;
+use spotblock::Ports;
 use spotblock::{Account, Connection};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -43,7 +43,12 @@ impl Program {
     /// A program on tokio's time that nobody looks at, answers or interrupts. What is random in it
     /// follows from the seed; it is killed where `kill` says.
     #[must_use]
-    pub fn new(network: impl Network, time: impl TimeSource + 'static, seed: u64, kill: Option<Kill>) -> Self {
+    pub fn new(
+        network: impl Network,
+        time: impl TimeSource + 'static,
+        seed: u64,
+        kill: Option<Kill>,
+    ) -> Self {
         let (stdout, stderr) = (Output::default(), Output::default());
         let (interrupter, interrupts) = unbounded_channel();
         let kill = KillPoint::new(kill);

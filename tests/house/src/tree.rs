@@ -61,7 +61,8 @@ impl Crate {
     fn file(&mut self, checkout: &Path, place: &Place) -> Result<Found> {
         let text = fs::read_to_string(checkout.join(&place.file))
             .with_context(|| format!("cannot read {}", checkout.join(&place.file).display()))?;
-        let parsed = syn::parse_file(&text).with_context(|| format!("{} isn't Rust", place.file))?;
+        let parsed =
+            syn::parse_file(&text).with_context(|| format!("{} isn't Rust", place.file))?;
         if only_for_tests(&parsed.attrs) {
             return Ok(Found::default());
         }

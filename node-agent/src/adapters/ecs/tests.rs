@@ -9,8 +9,10 @@ use crate::testing::http::{self, Request};
 /// ECS that answers an operation with what `answer` says: a status and a body.
 async fn ecs(answer: impl Fn(&str, &Value) -> (u16, Value) + Send + Sync + 'static) -> Ecs {
     let url = http::serve(move |request: Request| {
-        let operation = request.headers["x-amz-target"].rsplit('.').next().unwrap_or_default().to_owned();
-        let (status, body) = answer(&operation, &serde_json::from_str(&request.body).expect("JSON"));
+        let operation =
+            request.headers["x-amz-target"].rsplit('.').next().unwrap_or_default().to_owned();
+        let (status, body) =
+            answer(&operation, &serde_json::from_str(&request.body).expect("JSON"));
         (status, "x-amzn-RequestId: r-1\r\n".to_owned(), body.to_string().into_bytes())
     })
     .await;
@@ -36,7 +38,8 @@ fn refused(code: &str, message: &str) -> (u16, Value) {
     (400, json!({"__type": code, "message": message}))
 }
 
-/// Catches: counting by the desired status, under which a task that is being stopped is gone already.
+/// Catches: counting by the desired status, under which a task that is being stopped is gone
+/// already.
 #[tokio::test]
 async fn a_survey_goes_by_the_last_status_and_knows_what_ecs_forgot() {
     let ecs = ecs(|operation, asked| {
@@ -59,27 +62,41 @@ async fn a_survey_goes_by_the_last_status_and_knows_what_ecs_forgot() {
     .await;
     let survey = ecs.survey(&own(), &["forgotten".to_owned()]).await.expect("a survey");
     assert_eq!((survey.status, survey.pending), (InstanceStatus::Draining, 1));
-    let wanted =
-        [("forgotten", true), ("just-placed", false), ("running", false), ("stopped", true), ("stopping", false)];
+    let wanted = [
+        ("forgotten", true),
+        ("just-placed", false),
+        ("running", false),
+        ("stopped", true),
+        ("stopping", false),
+    ];
     assert_eq!(survey.tasks, wanted.map(|(task, stopped)| (task.to_owned(), stopped)).into());
 }
 
 #[tokio::test]
 async fn an_instance_that_ecs_doesn_t_know_is_gone() {
-    let ecs = ecs(|_, _| (200, json!({"containerInstances": [], "failures": [{"reason": "MISSING"}]}))).await;
+    let ecs =
+        ecs(|_, _| (200, json!({"containerInstances": [], "failures": [{"reason": "MISSING"}]})))
+            .await;
     assert_eq!(ecs.status(&own()).await.expect("a status"), InstanceStatus::Gone);
     let survey = ecs.survey(&own(), &["t".to_owned()]).await.expect("a survey");
-    assert_eq!((survey.status, survey.tasks), (InstanceStatus::Gone, [("t".to_owned(), true)].into()));
+    assert_eq!(
+        (survey.status, survey.tasks),
+        (InstanceStatus::Gone, [("t".to_owned(), true)].into())
+    );
 }
 
 #[tokio::test]
 async fn draining_is_confirmed_by_the_answer_and_not_by_its_mere_arrival() {
     let confirmed = ecs(|_, asked| {
-        assert_eq!((asked["status"].as_str(), asked["cluster"].as_str()), (Some("DRAINING"), Some("c")));
+        assert_eq!(
+            (asked["status"].as_str(), asked["cluster"].as_str()),
+            (Some("DRAINING"), Some("c"))
+        );
         (200, json!({"containerInstances": [{"status": "DRAINING"}]}))
     });
     assert_eq!(confirmed.await.drain(&own()).await.expect("an answer"), InstanceStatus::Draining);
-    let failed = ecs(|_, _| (200, json!({"failures": [{"arn": "arn:own", "reason": "INACTIVE"}]}))).await;
+    let failed =
+        ecs(|_, _| (200, json!({"failures": [{"arn": "arn:own", "reason": "INACTIVE"}]}))).await;
     let error = failed.drain(&own()).await.expect_err("a failure");
     assert!(error.to_string().contains("INACTIVE"), "{error}");
     assert_eq!(error.outcome, Outcome::Retry);
@@ -87,7 +104,9 @@ async fn draining_is_confirmed_by_the_answer_and_not_by_its_mere_arrival() {
 
 #[tokio::test]
 async fn what_is_gone_already_is_done() {
-    let ecs = ecs(|_, _| refused("InvalidParameterException", "The referenced task was not found.")).await;
+    let ecs =
+        ecs(|_, _| refused("InvalidParameterException", "The referenced task was not found."))
+            .await;
     ecs.stop_task(&own(), "t", "why").await.expect("done");
     ecs.deregister(&own()).await.expect("done");
 }
@@ -103,13 +122,17 @@ async fn a_failure_names_operation_object_code_and_request() {
     assert_eq!(error.outcome, Outcome::Refused);
 }
 
-/// Catches: a load balancer's error page, or an answer that was cut, of which nobody learns more than that it was no JSON.
+/// Catches: a load balancer's error page, or an answer that was cut, of which nobody learns more
+/// than that it was no JSON.
 #[tokio::test]
 async fn an_answer_that_is_none_of_ecs_s_is_named_by_its_status() {
     for (status, body) in [(503, "<html>"), (200, "{\"containerInst"), (400, "no")] {
         let url = http::serve(move |_| (status, String::new(), body.as_bytes().to_vec())).await;
         let error = at(url).status(&own()).await.expect_err("no answer");
-        assert!(error.problem.starts_with(&format!("HTTP {status}, and no answer of ECS's: ")), "{error}");
+        assert!(
+            error.problem.starts_with(&format!("HTTP {status}, and no answer of ECS's: ")),
+            "{error}"
+        );
         assert_eq!(error.outcome, Outcome::Retry, "{error}");
     }
 }
@@ -159,7 +182,9 @@ fn only_a_status_that_is_known_as_such_takes_no_tasks() {
 /// Catches: credentials that can't be had, and a failure that says "dispatch failure" and no more.
 #[tokio::test]
 async fn missing_and_expired_credentials_are_named() {
-    let expired = ecs(|_, _| refused("ExpiredTokenException", "The security token included in the request is expired"));
+    let expired = ecs(|_, _| {
+        refused("ExpiredTokenException", "The security token included in the request is expired")
+    });
     let error = expired.await.status(&own()).await.expect_err("expired");
     assert!(error.problem.starts_with("ExpiredTokenException"), "{error}");
     assert_eq!(error.outcome, Outcome::Retry, "the next ones are fresh");
@@ -167,11 +192,15 @@ async fn missing_and_expired_credentials_are_named() {
     #[derive(Debug)]
     struct NoRole;
     impl aws_credential_types::provider::ProvideCredentials for NoRole {
-        fn provide_credentials<'a>(&'a self) -> aws_credential_types::provider::future::ProvideCredentials<'a>
+        fn provide_credentials<'a>(
+            &'a self,
+        ) -> aws_credential_types::provider::future::ProvideCredentials<'a>
         where
             Self: 'a,
         {
-            let error = aws_credential_types::provider::error::CredentialsError::not_loaded("no role in IMDS");
+            let error = aws_credential_types::provider::error::CredentialsError::not_loaded(
+                "no role in IMDS",
+            );
             aws_credential_types::provider::future::ProvideCredentials::ready(Err(error))
         }
     }
@@ -182,12 +211,16 @@ async fn missing_and_expired_credentials_are_named() {
         credentials: SharedCredentialsProvider::new(NoRole),
         time: SharedTimeSource::default(),
     };
-    let error = Ecs::new(parts, "c".into(), "i-0a1b".into()).status(&own()).await.expect_err("no credentials");
+    let error = Ecs::new(parts, "c".into(), "i-0a1b".into())
+        .status(&own())
+        .await
+        .expect_err("no credentials");
     assert!(error.to_string().contains("credential"), "{error}");
     assert_eq!(error.outcome, Outcome::Retry);
 }
 
-/// Catches: attributes that ECS couldn't put on this instance, or a missing right that is asked for again and again.
+/// Catches: attributes that ECS couldn't put on this instance, or a missing right that is asked for
+/// again and again.
 #[tokio::test]
 async fn an_extension_is_answered_by_two_attributes_of_the_container_instance() {
     let answer = ExtensionAnswer {
@@ -197,7 +230,8 @@ async fn an_extension_is_answered_by_two_attributes_of_the_container_instance() 
     };
     let taken = ecs(|operation, asked| {
         assert_eq!(operation, "PutAttributes");
-        let attribute = |name: &str, value: &str| json!({"name": name, "value": value, "targetId": "arn:own"});
+        let attribute =
+            |name: &str, value: &str| json!({"name": name, "value": value, "targetId": "arn:own"});
         let both = [
             attribute("spotblock.end", "2026-11-24T11:10:00Z"),
             attribute("spotblock.end-asked", "2026-11-24T12:00:00Z"),

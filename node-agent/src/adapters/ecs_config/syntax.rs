@@ -1,5 +1,6 @@
-//! How systemd reads a file of KEY=VALUE lines, as far as it goes on from one line into the next: systemd.exec(5),
-//! EnvironmentFile=. tests/peers/ecs_config.py holds it against systemd's own parser.
+//! How systemd reads a file of KEY=VALUE lines, as far as it goes on from one line into the next:
+//! systemd.exec(5), EnvironmentFile=. tests/peers/ecs_config.py holds it against systemd's own
+//! parser.
 
 /// What goes on at the end of a text, to systemd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +50,9 @@ fn next(state: State, byte: u8) -> State {
         (State::LineStart, b'#' | b';') => State::Comment,
         (State::LineStart, b' ' | b'\t' | b'\n' | b'\r') => State::LineStart,
         (State::Key, b'=') | (State::ValueStart, b' ' | b'\t') => State::ValueStart,
-        (State::Key | State::ValueStart | State::Value | State::Comment, _) if ends_line => State::LineStart,
+        (State::Key | State::ValueStart | State::Value | State::Comment, _) if ends_line => {
+            State::LineStart
+        }
         (State::LineStart | State::Key, _) => State::Key,
         (State::ValueStart, b'\'') => State::SingleQuote,
         (State::ValueStart, b'"') => State::DoubleQuote,

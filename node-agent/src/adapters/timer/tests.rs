@@ -32,14 +32,17 @@ async fn the_units_are_written_whole_and_linked_so_that_the_next_boot_has_them()
     for _ in 0..2 {
         written.write(at("2026-11-24T11:02:00.7Z")).await.expect("written");
     }
-    let unit = std::fs::read_to_string(folder.join(names::unit::POWER_OFF_TIMER)).expect("the timer");
+    let unit =
+        std::fs::read_to_string(folder.join(names::unit::POWER_OFF_TIMER)).expect("the timer");
     assert!(unit.contains("OnCalendar=2026-11-24 11:02:00 UTC\n"), "{unit}");
     assert_eq!(moment_of(&unit), Some(at("2026-11-24T11:02:00Z")));
-    // A shutdown that hangs keeps what it doesn't stop, and starts nothing that comes after what it stops.
+    // A shutdown that hangs keeps what it doesn't stop, and starts nothing that comes after what it
+    // stops.
     assert!(unit.contains("\nDefaultDependencies=no\n") && !unit.contains("\nAfter="), "{unit}");
     let link = std::fs::read_to_string(folder.join("timers.target.wants/spotblock-poweroff.timer"));
     assert_eq!(link.expect("the link leads to the timer"), unit);
-    let service = std::fs::read_to_string(folder.join(names::unit::POWER_OFF_SERVICE)).expect("the service");
+    let service =
+        std::fs::read_to_string(folder.join(names::unit::POWER_OFF_SERVICE)).expect("the service");
     assert!(service.contains("ExecStart=-systemctl poweroff\nExecStart=-sleep 60\n"), "{service}");
     assert!(service.contains(r#"ExecStart=-sh -c "echo 100%% \"$$o\" > /dev/null""#), "{service}");
 }
@@ -83,14 +86,18 @@ async fn until(folder: &Path, wanted: &str) {
     panic!("{:?} instead of {wanted}", armed_at(folder));
 }
 
-/// Catches: a timer that stays where it was when the end moves, or that goes by a wall clock which is hours ahead
-/// and ends a fresh block.
+/// Catches: a timer that stays where it was when the end moves, or that goes by a wall clock which
+/// is hours ahead and ends a fresh block.
 #[tokio::test]
 async fn the_timer_follows_the_end_and_the_wall_clock() {
     let dir = tempfile::tempdir().expect("a folder");
     let clock = Arc::new(Set(std::sync::Mutex::default()));
     let (moments, wanted) = watch::channel(at("2026-11-24T11:02:00Z"));
-    let kept = tokio::spawn(keep(timer(dir.path().into(), words(&["true"])), Arc::<Set>::clone(&clock), wanted));
+    let kept = tokio::spawn(keep(
+        timer(dir.path().into(), words(&["true"])),
+        Arc::<Set>::clone(&clock),
+        wanted,
+    ));
     until(dir.path(), "2026-11-24T11:02:00Z").await;
     moments.send_replace(at("2026-11-24T10:32:00Z"));
     until(dir.path(), "2026-11-24T10:32:00Z").await;
@@ -123,8 +130,12 @@ async fn the_timer_is_early_only_where_the_agents_own_clock_says_so() {
     store.save(&saved).await.expect("saved");
     assert!(is_due(&store, &clock, None).await, "a state of another boot");
     assert!(is_due(&store, &clock, Some("a third")).await, "a state of another boot still");
-    // Catches: containers, where the agent's sandbox shows the kernel's boot id and the timer's service the container's.
-    assert!(!is_due(&store, &clock, Some("another")).await, "the agent knows this boot by another id");
+    // Catches: containers, where the agent's sandbox shows the kernel's boot id and the timer's
+    // service the container's.
+    assert!(
+        !is_due(&store, &clock, Some("another")).await,
+        "the agent knows this boot by another id"
+    );
 }
 
 #[test]
@@ -148,7 +159,8 @@ fn shell(script: &str) -> Option<i32> {
     std::process::Command::new("sh").args(["-c", script]).status().expect("a shell").code()
 }
 
-/// Catches: a host that stays on because the agent can't say whether it is due, or is gone altogether.
+/// Catches: a host that stays on because the agent can't say whether it is due, or is gone
+/// altogether.
 #[test]
 fn the_service_goes_ahead_unless_the_agent_says_that_it_is_too_early() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -157,7 +169,8 @@ fn the_service_goes_ahead_unless_the_agent_says_that_it_is_too_early() {
     unit.due = vec![agent.to_string_lossy().into_owned(), "due".into()];
     assert_eq!(shell(&condition(&unit.service(), 1)), Some(0), "there is no agent");
     for (exit, wanted) in [(0, 0), (1, 0), (101, 0), (3, 1)] {
-        std::fs::write(&agent, format!("#!/bin/sh\n[ \"$1\" = due ] && exit {exit}\n")).expect("an agent");
+        std::fs::write(&agent, format!("#!/bin/sh\n[ \"$1\" = due ] && exit {exit}\n"))
+            .expect("an agent");
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&agent, mode).expect("its mode");
         assert_eq!(shell(&condition(&unit.service(), 1)), Some(wanted), "exit {exit}");
@@ -170,7 +183,8 @@ fn the_service_does_nothing_on_another_instance() {
     let dir = tempfile::tempdir().expect("a folder");
     let tag = dir.path().join("tag");
     let script = condition(&timer(dir.path().into(), Vec::new()).service(), 0);
-    let script = script.replace("/sys/devices/virtual/dmi/id/board_asset_tag", &tag.to_string_lossy());
+    let script =
+        script.replace("/sys/devices/virtual/dmi/id/board_asset_tag", &tag.to_string_lossy());
     assert_eq!(shell(&script), Some(0), "no tag");
     for (text, wanted) in [("i-0a1b\n", 0), ("i-0a1c\n", 1), ("\n", 0), ("Not Specified\n", 0)] {
         std::fs::write(&tag, text).expect("a tag");

@@ -20,7 +20,8 @@ fn verdict_of<'a>(findings: &'a [Finding], name: &str) -> &'a Finding {
 
 #[test]
 fn a_failure_makes_the_check_fail_and_a_warning_does_not() {
-    let warned = Findings(vec![finding("a", Verdict::Ok, "well"), finding("b", Verdict::Warn, "so so")]);
+    let warned =
+        Findings(vec![finding("a", Verdict::Ok, "well"), finding("b", Verdict::Warn, "so so")]);
     assert!(warned.pass());
     assert_eq!(warned.to_string(), "ok       a              well\nwarn     b              so so\n");
     let json = serde_json::to_string(&warned).expect("JSON");
@@ -43,7 +44,11 @@ fn wrong_settings_fail_the_check() {
 fn folders_are_held_against_what_the_agent_writes() {
     let dir = tempfile::tempdir().expect("a folder");
     let found = files(&settings(dir.path()));
-    assert_eq!(verdict_of(&found, "ecs-config").verdict, Verdict::Fail, "no ECS agent was installed");
+    assert_eq!(
+        verdict_of(&found, "ecs-config").verdict,
+        Verdict::Fail,
+        "no ECS agent was installed"
+    );
     assert_eq!(verdict_of(&found, "state-folder").verdict, Verdict::Warn, "the agent makes it");
     std::fs::create_dir_all(dir.path().join("etc/ecs")).expect("etc/ecs");
     assert_eq!(verdict_of(&files(&settings(dir.path())), "ecs-config").verdict, Verdict::Ok);
@@ -82,11 +87,17 @@ async fn the_block_is_found_or_its_absence_is_named() {
     assert_eq!(verdict_of(&found, "imds").verdict, Verdict::Fail);
     assert_eq!(verdict_of(&found, "block").says, "the instance has no user data");
     world.facts().identity = Some(testing::identity());
-    world.facts().user_data =
-        Some([user_data::BEGIN, "\n", &testing::config().to_json(), "\n", user_data::END, "\n"].concat());
+    world.facts().user_data = Some(
+        [user_data::BEGIN, "\n", &testing::config().to_json(), "\n", user_data::END, "\n"].concat(),
+    );
     let (_, config, found) = block(&settings, world.as_ref()).await;
     assert_eq!(config, Some(testing::config()), "{found:?}");
-    assert!(verdict_of(&found, "block").says.contains("sb-1f2c in cluster c, until 2026-11-24T11:00:00Z"), "{found:?}");
+    assert!(
+        verdict_of(&found, "block")
+            .says
+            .contains("sb-1f2c in cluster c, until 2026-11-24T11:00:00Z"),
+        "{found:?}"
+    );
 }
 
 #[test]

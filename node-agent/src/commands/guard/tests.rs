@@ -38,8 +38,10 @@ fn check(world: &World, began: Timestamp, ended: Timestamp, what: &str) {
     assert!(took <= WITHIN, "{what}: {took}");
     for task in ["long", "stubborn"] {
         let task = world.facts().tasks[task].clone();
-        let asked = task.stop.map(|(at, _)| at).into_iter().chain(task.local.map(|(at, _)| at)).min();
-        let asked = began.duration_until(asked.unwrap_or_else(|| panic!("{what}: nobody told a task to stop")));
+        let asked =
+            task.stop.map(|(at, _)| at).into_iter().chain(task.local.map(|(at, _)| at)).min();
+        let asked = began
+            .duration_until(asked.unwrap_or_else(|| panic!("{what}: nobody told a task to stop")));
         assert!(asked <= SignedDuration::from_secs(15), "{what}: {asked}");
     }
     let killed = world.facts().tasks["stubborn"].local.map(|(_, killed)| killed);
@@ -57,7 +59,8 @@ async fn the_guard_stops_the_tasks_and_leaves_the_rest_to_whoever_takes_the_host
     assert!(in_time && world.facts().drained);
 }
 
-/// Catches: containers that are left to Docker's few seconds when ECS can't be reached while the host goes down.
+/// Catches: containers that are left to Docker's few seconds when ECS can't be reached while the
+/// host goes down.
 #[tokio::test(start_paused = true)]
 async fn where_ecs_takes_no_stop_the_guard_stops_the_containers() {
     type Spoil = fn(&World);
@@ -72,6 +75,9 @@ async fn where_ecs_takes_no_stop_the_guard_stops_the_containers() {
         let (began, ended, _) = guarded(&world, state).await;
         check(&world, began, ended, what);
         let (term, kill) = world.facts().tasks["long"].local.expect("stopped on the host");
-        assert!(term.duration_until(kill) >= SignedDuration::from_secs(40), "{what}: most of the time is theirs");
+        assert!(
+            term.duration_until(kill) >= SignedDuration::from_secs(40),
+            "{what}: most of the time is theirs"
+        );
     }
 }

@@ -5,8 +5,8 @@ use crate::lifecycle::InstanceStatus;
 use crate::ports::Cluster as _;
 use crate::testing::Trouble;
 
-/// Lives until so many more calls were made, and is then killed as by SIGKILL: before the next one. Returns whether it
-/// came to that.
+/// Lives until so many more calls were made, and is then killed as by SIGKILL: before the next one.
+/// Returns whether it came to that.
 async fn live_until_killed(world: &Arc<World>, state: State, things: usize) -> bool {
     {
         let mut facts = world.facts();
@@ -29,7 +29,8 @@ fn resumed(world: &World) -> State {
 }
 
 fn check(world: &World, when: &str) {
-    let (asked, reason) = world.facts().tasks["long"].stop.clone().unwrap_or_else(|| panic!("{when}: never stopped"));
+    let (asked, reason) =
+        world.facts().tasks["long"].stop.clone().unwrap_or_else(|| panic!("{when}: never stopped"));
     assert!(asked >= today("10:55:00") && asked < today("10:55:10"), "{when}: stopped at {asked}");
     assert!(reason.starts_with("Host EC2 (instance i-"), "{when}: {reason}");
     let off = world.first("power-off").unwrap_or_else(|| panic!("{when}: never powered off"));
@@ -75,7 +76,9 @@ async fn killed_without_a_disk_it_finds_its_place_from_the_clock_and_the_ecs_age
 /// The disk comes and goes: an old state is found, and the world has gone on since.
 #[tokio::test(start_paused = true)]
 async fn an_older_state_is_a_place_to_go_on_from() {
-    for (old, time) in [("10:00:30", "10:20:00"), ("10:14:00", "10:55:02"), ("10:20:00", "10:55:02")] {
+    for (old, time) in
+        [("10:00:30", "10:20:00"), ("10:14:00", "10:55:02"), ("10:20:00", "10:55:02")]
+    {
         let world = world_with_tasks();
         live_until(&world, testing::state(), old).await;
         world.facts().disk_fails = true;
@@ -86,7 +89,8 @@ async fn an_older_state_is_a_place_to_go_on_from() {
     }
 }
 
-/// Catches: an instance that AWS or a person takes out of service while nobody looks, and that goes on serving.
+/// Catches: an instance that AWS or a person takes out of service while nobody looks, and that goes
+/// on serving.
 #[tokio::test(start_paused = true)]
 async fn what_happened_while_it_was_dead_is_learned_afterwards() {
     let world = world_with_tasks();

@@ -1,5 +1,5 @@
-//! At every single call of a life the process is killed, or the call fails, hangs or lies; and each life is lived to its
-//! end. Blocks are short here, so that no call needs to be left out.
+//! At every single call of a life the process is killed, or the call fails, hangs or lies; and each
+//! life is lived to its end. Blocks are short here, so that no call needs to be left out.
 
 use node_contract::{End, Timeline};
 
@@ -54,7 +54,11 @@ const KINDS: [Kind; 6] = [
         },
         end: "10:00:45",
     },
-    Kind { name: "StopTask is denied", prepare: |world| world.facts().stop_task_is = Some(Outcome::Refused), end: END },
+    Kind {
+        name: "StopTask is denied",
+        prepare: |world| world.facts().stop_task_is = Some(Outcome::Refused),
+        end: END,
+    },
     Kind { name: "ECS hangs", prepare: |world| world.facts().ecs_hangs = true, end: END },
     Kind {
         name: "another cluster",
@@ -78,7 +82,8 @@ const END: &str = "10:01:50";
 
 fn short_node() -> Node {
     let mut node = node();
-    (node.config.end, node.config.drain_lead_secs, node.config.stop_lead_secs) = (End::AfterLaunchSecs(110), 75, 40);
+    (node.config.end, node.config.drain_lead_secs, node.config.stop_lead_secs) =
+        (End::AfterLaunchSecs(110), 75, 40);
     node.rules.config = node.config.clone();
     node
 }
@@ -91,10 +96,11 @@ fn long() -> FakeTask {
     FakeTask::until(today("18:00:00"))
 }
 
-/// Lives such a life to the host's end, with this trouble at this call. Returns the world and when the process
-/// that had died was started again.
+/// Lives such a life to the host's end, with this trouble at this call. Returns the world and when
+/// the process that had died was started again.
 fn lived(kind: &Kind, point: Option<(usize, Trouble, Then)>) -> (Arc<World>, Option<Timestamp>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     // A runtime for each life: with it goes all that a dead process has left.
     runtime.expect("a runtime").block_on(async {
         let world = World::at(today("10:00:00"));
@@ -106,7 +112,8 @@ fn lived(kind: &Kind, point: Option<(usize, Trouble, Then)>) -> (Arc<World>, Opt
         if is_killed(&world, first_state()).await {
             rises(&world, point.map_or(Then::Restarts, |(_, _, then)| then)).await;
             let saved = world.facts().saved.clone();
-            let state = saved.map_or_else(first_state, |saved| crate::testing::as_on_disk(&saved).state);
+            let state =
+                saved.map_or_else(first_state, |saved| crate::testing::as_on_disk(&saved).state);
             rose = Some(world.now());
             assert!(!is_killed(&world, state).await, "once is enough");
         }
@@ -142,16 +149,28 @@ async fn rises(world: &World, then: Then) {
 }
 
 /// What has to be true of every life, whatever befell it.
-fn check(kind: &Kind, world: &World, trouble: Trouble, then: Then, rose: Option<Timestamp>) -> Result<(), String> {
+fn check(
+    kind: &Kind,
+    world: &World,
+    trouble: Trouble,
+    then: Then,
+    rose: Option<Timestamp>,
+) -> Result<(), String> {
     let off = world.first("power-off").ok_or("never powered off")?;
     // A host that is down at its end is powered off at once when it comes up.
-    if off > rose.map_or(today(kind.end), |rose| today(kind.end).max(rose + SignedDuration::from_secs(1))) {
+    if off
+        > rose.map_or(today(kind.end), |rose| {
+            today(kind.end).max(rose + SignedDuration::from_secs(1))
+        })
+    {
         return Err(format!("powered off at {off}"));
     }
     let facts = world.facts();
     for (name, task) in &facts.tasks {
-        let asked = facts.log.iter().any(|(at, what)| *at <= off && *what == format!("stop {name}"));
-        // What ECS never hears of stops no task. A container runtime that says it did and didn't is past help.
+        let asked =
+            facts.log.iter().any(|(at, what)| *at <= off && *what == format!("stop {name}"));
+        // What ECS never hears of stops no task. A container runtime that says it did and didn't is
+        // past help.
         let asked = asked && (!facts.ecs_hangs || trouble == Trouble::Lies);
         if facts.registered && task.ended_at() > off && !asked && task.local.is_none() {
             return Err(format!("{name} lived at {off} and had not been asked to stop"));
@@ -178,17 +197,20 @@ fn check(kind: &Kind, world: &World, trouble: Trouble, then: Then, rose: Option<
     Ok(())
 }
 
-/// Where a process dies, a call fails or one hangs, every job's end is known to ECS before its agent is stopped. What ECS
-/// or the host lies about can cost that.
+/// Where a process dies, a call fails or one hangs, every job's end is known to ECS before its
+/// agent is stopped. What ECS or the host lies about can cost that.
 fn check_reported(kind: &Kind, world: &World, trouble: Trouble, then: Then) -> Result<(), String> {
-    let heard = !["StopTask is denied", "ECS hangs"].contains(&kind.name) && world.facts().registered;
+    let heard =
+        !["StopTask is denied", "ECS hangs"].contains(&kind.name) && world.facts().registered;
     let heard = heard && trouble != Trouble::Lies;
     // A process that has forgotten all stops the ECS agent first and asks ECS then.
     let last = if then == Then::Forgets { "power-off" } else { "stop-ecs" };
     let stopped = world.facts().log.iter().rev().find(|(_, what)| what == last).map(|(at, _)| *at);
     let ended = world.facts().tasks.values().map(|task| task.ended_at() + REPORT).max();
     match stopped.zip(ended).filter(|_| heard && then != Then::Reboots) {
-        Some((stopped, ended)) if stopped < ended => Err(format!("ECS agent stopped at {stopped}, reports by {ended}")),
+        Some((stopped, ended)) if stopped < ended => {
+            Err(format!("ECS agent stopped at {stopped}, reports by {ended}"))
+        }
         _ => Ok(()),
     }
 }
@@ -210,19 +232,24 @@ fn tried(kind: &Kind) -> (usize, Vec<String>) {
             let (world, rose) = lived(kind, Some((place, trouble, then)));
             points += 1;
             let kills = matches!(trouble, Trouble::DiesBefore | Trouble::DiesAfter);
-            let killed = if rose.is_some() == kills { Ok(()) } else { Err(format!("up again: {rose:?}")) };
-            let held =
-                killed.and(check(kind, &world, trouble, then, rose)).and(check_reported(kind, &world, trouble, then));
+            let killed =
+                if rose.is_some() == kills { Ok(()) } else { Err(format!("up again: {rose:?}")) };
+            let held = killed
+                .and(check(kind, &world, trouble, then, rose))
+                .and(check_reported(kind, &world, trouble, then));
             if let Err(problem) = held {
-                broken.push(format!("{}, call {place} of {calls}, {trouble:?}, {then:?}: {problem}", kind.name));
+                broken.push(format!(
+                    "{}, call {place} of {calls}, {trouble:?}, {then:?}: {problem}",
+                    kind.name
+                ));
             }
         }
     }
     (points, broken)
 }
 
-/// Catches: any place in a life from which a restart doesn't finish, anything that is asked for once only or waited for
-/// without a limit, and anything that is done on one side's word.
+/// Catches: any place in a life from which a restart doesn't finish, anything that is asked for
+/// once only or waited for without a limit, and anything that is done on one side's word.
 #[test]
 fn killed_failed_hung_or_lied_to_at_any_call_the_agent_comes_to_the_same_end() {
     let results: Vec<(usize, Vec<String>)> = std::thread::scope(|scope| {

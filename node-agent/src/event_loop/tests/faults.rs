@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Catches: jobs that are killed without a warning, or outlive their block, because AWS can't be reached or says no.
+/// Catches: jobs that are killed without a warning, or outlive their block, because AWS can't be
+/// reached or says no.
 #[tokio::test(start_paused = true)]
 async fn when_ecs_takes_no_stop_the_tasks_are_stopped_on_the_host() {
     type Spoil = fn(&World);
@@ -11,7 +12,9 @@ async fn when_ecs_takes_no_stop_the_tasks_are_stopped_on_the_host() {
         ("every call fails", false, |world| world.facts().ecs_fails = true),
         ("every call hangs", false, |world| world.facts().ecs_hangs = true),
         ("StopTask is denied", true, |world| world.facts().stop_task_is = Some(Outcome::Refused)),
-        ("the ECS agent died", true, |world| world.facts().ecs_agent_dies_at = Some(today("10:50:00"))),
+        ("the ECS agent died", true, |world| {
+            world.facts().ecs_agent_dies_at = Some(today("10:50:00"))
+        }),
     ];
     for (what, drained, spoil) in cases {
         let world = World::at(today("10:00:00"));
@@ -32,9 +35,9 @@ async fn when_ecs_takes_no_stop_the_tasks_are_stopped_on_the_host() {
     }
 }
 
-/// The worst of all at once: the ECS agent is stopped, the state lost, and ECS not to be reached. Nothing on the host
-/// tells of tasks then.
-/// Catches: containers that are killed by the power-off alone, without their SIGTERM.
+/// The worst of all at once: the ECS agent is stopped, the state lost, and ECS not to be reached.
+/// Nothing on the host tells of tasks then. Catches: containers that are killed by the power-off
+/// alone, without their SIGTERM.
 #[tokio::test(start_paused = true)]
 async fn without_state_ecs_agent_and_ecs_the_containers_are_still_stopped_in_time() {
     for (begins, hangs, due) in [
@@ -47,13 +50,20 @@ async fn without_state_ecs_agent_and_ecs_the_containers_are_still_stopped_in_tim
     ] {
         let world = World::at(today(begins));
         world.facts().tasks.insert("long".into(), FakeTask::until(today("18:00:00")));
-        (world.facts().registered, world.facts().ecs_fails, world.facts().ecs_hangs) = (true, true, hangs);
+        (world.facts().registered, world.facts().ecs_fails, world.facts().ecs_hangs) =
+            (true, true, hangs);
         live(&world, testing::state()).await;
         let (term, kill) = stopped_locally(&world, "long");
         let late = term.duration_since(today(due));
-        assert!((0..20).contains(&late.as_secs()), "began at {begins}, hangs: {hangs}: stopped at {term}");
+        assert!(
+            (0..20).contains(&late.as_secs()),
+            "began at {begins}, hangs: {hangs}: stopped at {term}"
+        );
         let off = world.first("power-off").expect("powered off");
-        assert!(term < kill && off <= today("11:00:00"), "began at {begins}, hangs: {hangs}: {kill}, {off}");
+        assert!(
+            term < kill && off <= today("11:00:00"),
+            "began at {begins}, hangs: {hangs}: {kill}, {off}"
+        );
         assert!(!world.facts().deregistered, "its job would be lost");
     }
 }
@@ -92,8 +102,10 @@ async fn on_a_notice_what_lives_on_is_killed_so_that_ecs_hears_of_it() {
 #[tokio::test(start_paused = true)]
 async fn an_ecs_agent_of_another_cluster_is_repaired_and_joins() {
     type Spoil = fn(&World);
-    let cases: [Spoil; 2] =
-        [|world| world.facts().ecs_exit = Some(5), |world| world.facts().joins = Some("default".into())];
+    let cases: [Spoil; 2] = [
+        |world| world.facts().ecs_exit = Some(5),
+        |world| world.facts().joins = Some("default".into()),
+    ];
     for spoil in cases {
         let world = World::at(today("10:00:00"));
         spoil(&world);
@@ -103,17 +115,25 @@ async fn an_ecs_agent_of_another_cluster_is_repaired_and_joins() {
     }
 }
 
-/// Catches: the silence of containers-roadmap#2231, an instance that doesn't join and says nothing about it.
+/// Catches: the silence of containers-roadmap#2231, an instance that doesn't join and says nothing
+/// about it.
 #[tokio::test(start_paused = true)]
 async fn why_an_instance_has_not_joined_is_found_out_and_told() {
     type Spoil = fn(&World);
     let cases: [(Spoil, &str); 5] = [
         (
             |world| (world.facts().never_registers, world.facts().imds_fails) = (true, 99),
-            "IMDS doesn't answer, so the ECS agent has neither identity nor credentials: IMDS identity: HTTP 503",
+            "IMDS doesn't answer, so the ECS agent has neither identity nor credentials: IMDS \
+             identity: HTTP 503",
         ),
-        (|world| world.facts().ecs_exit = Some(1), "the ECS agent doesn't run, its last exit code was 1"),
-        (|world| world.facts().never_registers = true, "ECS can be reached, the ECS agent has not registered"),
+        (
+            |world| world.facts().ecs_exit = Some(1),
+            "the ECS agent doesn't run, its last exit code was 1",
+        ),
+        (
+            |world| world.facts().never_registers = true,
+            "ECS can be reached, the ECS agent has not registered",
+        ),
         (
             |world| (world.facts().never_registers, world.facts().ecs_fails) = (true, true),
             "ECS can't be reached: Any for arn:own: ServerException",
@@ -136,7 +156,8 @@ async fn why_an_instance_has_not_joined_is_found_out_and_told() {
     }
 }
 
-/// Catches: a role without a permission, or with credentials that have expired, that shows as a drain which takes long.
+/// Catches: a role without a permission, or with credentials that have expired, that shows as a
+/// drain which takes long.
 #[tokio::test(start_paused = true)]
 async fn what_ecs_refuses_or_fails_is_named_in_the_status_until_it_works() {
     let world = World::at(today("10:00:00"));
@@ -150,7 +171,11 @@ async fn what_ecs_refuses_or_fails_is_named_in_the_status_until_it_works() {
     let world = World::at(today("10:00:00"));
     world.facts().ecs_fails = true;
     live_until(&world, testing::state(), "10:05:00").await;
-    assert!(world.facts().status.ends_with("; ECS Any fails: ServerException"), "{}", world.facts().status);
+    assert!(
+        world.facts().status.ends_with("; ECS Any fails: ServerException"),
+        "{}",
+        world.facts().status
+    );
     world.facts().ecs_fails = false;
     live_until(&world, saved_state(&world), "10:06:00").await;
     assert!(!world.facts().status.contains("ECS"), "{}", world.facts().status);

@@ -22,7 +22,10 @@ async fn one_side_that_lies_about_the_tasks_is_not_enough_to_leave() {
         let world = world();
         spoil(&world);
         live(&world, testing::state()).await;
-        let (asked, _) = world.facts().tasks["long"].stop.clone().unwrap_or_else(|| panic!("{liar}: not stopped"));
+        let (asked, _) = world.facts().tasks["long"]
+            .stop
+            .clone()
+            .unwrap_or_else(|| panic!("{liar}: not stopped"));
         assert_eq!(clock(Some(asked)), "10:55:00", "{liar}");
         assert!(world.first("stop-ecs").expect("it left") > asked, "{liar}");
     }

@@ -4,7 +4,8 @@ use node_contract::OnRebalance;
 
 use super::*;
 
-/// Catches: a poll that drifts, waits for a slow neighbour or sleeps beside the pace. The fake ECS takes 20 ms to answer.
+/// Catches: a poll that drifts, waits for a slow neighbour or sleeps beside the pace. The fake ECS
+/// takes 20 ms to answer.
 #[tokio::test(start_paused = true)]
 async fn draining_is_accepted_within_1_2_s_of_a_notice_at_the_99th_percentile() {
     let mut waits = Vec::new();
@@ -73,7 +74,10 @@ async fn an_extension_by_tag_is_honoured_while_serving_only() {
         assert_eq!(clock(world.first("stop long")), stop);
         let answered = world.facts().answers.clone();
         assert_eq!(answered.len(), answers, "{answered:?}");
-        assert!(answered.iter().all(|it| it.asked == it.end && it.end == today("11:30:00")), "{answered:?}");
+        assert!(
+            answered.iter().all(|it| it.asked == it.end && it.end == today("11:30:00")),
+            "{answered:?}"
+        );
     }
 }
 
@@ -102,7 +106,8 @@ async fn tasks_are_warned_before_they_are_stopped_and_again_when_it_comes_nearer
         node.rules.warn_lead = Some(SignedDuration::from_mins(5));
         live_as(node, &world, testing::state()).await;
         let log = world.facts().log.clone();
-        let said = log.into_iter().filter(|(_, what)| what.starts_with("warn ") || what == "hook warn");
+        let said =
+            log.into_iter().filter(|(_, what)| what.starts_with("warn ") || what == "hook warn");
         said.map(|(at, what)| (clock(Some(at)), what)).collect::<Vec<_>>()
     };
     let told = |at: &str, what: &str| (at.to_owned(), what.to_owned());
@@ -113,5 +118,8 @@ async fn tasks_are_warned_before_they_are_stopped_and_again_when_it_comes_nearer
     let noticed = warned(true).await;
     assert_eq!(noticed[..2], first);
     assert_eq!(noticed.len(), 4, "{noticed:?}");
-    assert!(noticed[3].1.starts_with("warn 10:52:0") && noticed[3].1.ends_with(" notice"), "{noticed:?}");
+    assert!(
+        noticed[3].1.starts_with("warn 10:52:0") && noticed[3].1.ends_with(" notice"),
+        "{noticed:?}"
+    );
 }

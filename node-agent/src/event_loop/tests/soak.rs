@@ -10,8 +10,8 @@ fn resident_kilobytes() -> u64 {
     rss.trim().trim_end_matches("kB").trim().parse().expect("kilobytes")
 }
 
-/// Catches: events, tasks of the past or answers that pile up while the agent serves. A new task comes each minute, and the
-/// ECS agent lists those of the last three hours, as the real one does.
+/// Catches: events, tasks of the past or answers that pile up while the agent serves. A new task
+/// comes each minute, and the ECS agent lists those of the last three hours, as the real one does.
 #[tokio::test(start_paused = true)]
 async fn memory_is_flat_over_a_day_of_serving() {
     let mut node = node();

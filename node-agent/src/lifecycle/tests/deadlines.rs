@@ -51,7 +51,8 @@ fn answers(actions: &[Action]) -> Vec<(Timestamp, Timestamp)> {
     answers.collect()
 }
 
-/// Catches: an extension that is taken and told to nobody, or one that a limit cuts and that passes for taken whole.
+/// Catches: an extension that is taken and told to nobody, or one that a limit cuts and that passes
+/// for taken whole.
 #[test]
 fn what_became_of_an_extension_is_told_until_ecs_has_taken_it_and_again_when_it_changes() {
     let told = |life: &mut Life, asked, end, outcome| {
@@ -80,7 +81,12 @@ fn what_became_of_an_extension_is_told_until_ecs_has_taken_it_and_again_when_it_
 #[test]
 fn from_the_drain_on_an_extension_is_not_answered() {
     for mut life in [Life::new(), Life::draining(&[]), Life::stopping(&[]), Life::leaving()] {
-        assert_eq!(answers(&life.step(Event::EndMoved { to: today("12:00:00") })), [], "{:?}", life.state.phase);
+        assert_eq!(
+            answers(&life.step(Event::EndMoved { to: today("12:00:00") })),
+            [],
+            "{:?}",
+            life.state.phase
+        );
     }
 }
 
@@ -133,7 +139,8 @@ fn without_an_automatic_lead_long_tasks_move_nothing_and_nothing_is_saved_anew()
     assert_eq!(life.state, before);
 }
 
-/// Catches: an instance that is released although a task came and went between two looks, or while nobody could look.
+/// Catches: an instance that is released although a task came and went between two looks, or while
+/// nobody could look.
 #[test]
 fn an_instance_is_released_when_nothing_came_for_long_enough() {
     let serving = || {
@@ -190,7 +197,9 @@ fn a_rebalance_recommendation_drains_only_if_the_block_says_so_and_only_once_joi
 
 #[test]
 fn a_warning_that_fails_is_given_again() {
-    let warns = |actions: &[Action]| actions.iter().filter(|action| matches!(action, Action::Warn { .. })).count();
+    let warns = |actions: &[Action]| {
+        actions.iter().filter(|action| matches!(action, Action::Warn { .. })).count()
+    };
     let mut life = Life::draining(&[("t", OnHost::Live)]);
     life.rules.warn_lead = Some(secs(600));
     assert_eq!(warns(&life.at("10:44:59").step(Event::Tick)), 0);

@@ -1,4 +1,5 @@
-//! Joining, one rule a test: starting the ECS agent, repairing it, and what a registration that got through unseen needs.
+//! Joining, one rule a test: starting the ECS agent, repairing it, and what a registration that got
+//! through unseen needs.
 
 use super::*;
 
@@ -41,11 +42,15 @@ fn an_instance_that_is_late_for_its_block_never_starts_the_ecs_agent() {
     let mut life = Life::new();
     let actions = life.at("10:20:00").step(Event::Started { registration: None });
     assert!(matches!(actions[..], [Action::StopEcsAgent(_)]), "{actions:?}");
-    assert!(matches!(life.step(Event::EcsAgentStopped(Outcome::Retry))[..], [Action::FindRegistration(_)]));
+    assert!(matches!(
+        life.step(Event::EcsAgentStopped(Outcome::Retry))[..],
+        [Action::FindRegistration(_)]
+    ));
     assert_eq!(life.step(Event::Found(Ok(None))), [Action::PowerOff]);
 }
 
-/// Catches: an instance that is deregistered by force although ECS never said which tasks hang on it.
+/// Catches: an instance that is deregistered by force although ECS never said which tasks hang on
+/// it.
 #[test]
 fn where_ecs_refuses_to_tell_of_a_registration_its_containers_are_stopped_without_it() {
     let refused = Err(Outcome::Refused);
@@ -89,7 +94,8 @@ fn repairs(actions: &[Action]) -> usize {
     actions.iter().filter(|action| matches!(action, Action::RepairEcsAgent(_))).count()
 }
 
-/// Catches: a host that stays out of its cluster for ever (amazon-ecs-agent#887), and one that is repaired in a circle.
+/// Catches: a host that stays out of its cluster for ever (amazon-ecs-agent#887), and one that is
+/// repaired in a circle.
 #[test]
 fn an_ecs_agent_that_belongs_to_another_cluster_is_repaired_once() {
     let foreign = || Event::Registered(Registration { cluster: "default".into(), ..own() });
@@ -104,7 +110,11 @@ fn an_ecs_agent_that_belongs_to_another_cluster_is_repaired_once() {
         life.step(Event::EcsAgentRepaired(Outcome::Done));
         assert_eq!(life.state.registration, None);
         assert_eq!(repairs(&life.after(10).step(event)), 0, "once");
-        assert_eq!(life.after(50).step(Event::Tick), [Action::StartEcsAgent], "and the usual way goes on");
+        assert_eq!(
+            life.after(50).step(Event::Tick),
+            [Action::StartEcsAgent],
+            "and the usual way goes on"
+        );
         life.step(Event::Registered(own()));
         assert_eq!(life.state.phase, Phase::Serving);
     }
@@ -132,6 +142,10 @@ fn what_hinders_joining_is_forgotten_with_it() {
     life.step(Event::Registered(own()));
     assert_eq!((life.state.hindrance.clone(), life.state.repair), (None, None));
     life.step(Event::Hindered("late".into()));
-    assert_eq!(repairs(&life.step(MISMATCH)), 0, "an ECS agent that has joined is not given a new beginning");
+    assert_eq!(
+        repairs(&life.step(MISMATCH)),
+        0,
+        "an ECS agent that has joined is not given a new beginning"
+    );
     assert_eq!(life.state.hindrance, None);
 }

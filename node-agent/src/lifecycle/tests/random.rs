@@ -28,19 +28,23 @@ fn instance_status() -> impl Strategy<Value = InstanceStatus> {
 }
 
 fn a_survey() -> impl Strategy<Value = Survey> {
-    let tasks =
-        prop::collection::btree_map(prop::sample::select(&TASKS[..]).prop_map(str::to_owned), any::<bool>(), 0..4);
-    (registration(), instance_status(), 0..2_u32, tasks).prop_map(|(of, status, pending, tasks)| Survey {
-        instance: of.instance,
-        status,
-        pending,
-        tasks,
+    let tasks = prop::collection::btree_map(
+        prop::sample::select(&TASKS[..]).prop_map(str::to_owned),
+        any::<bool>(),
+        0..4,
+    );
+    (registration(), instance_status(), 0..2_u32, tasks).prop_map(|(of, status, pending, tasks)| {
+        Survey { instance: of.instance, status, pending, tasks }
     })
 }
 
 fn host_tasks() -> impl Strategy<Value = BTreeMap<String, OnHost>> {
     let seen = prop_oneof![Just(OnHost::Live), Just(OnHost::Stopped)];
-    prop::collection::btree_map(prop::sample::select(&TASKS[..]).prop_map(str::to_owned), seen, 0..4)
+    prop::collection::btree_map(
+        prop::sample::select(&TASKS[..]).prop_map(str::to_owned),
+        seen,
+        0..4,
+    )
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -86,22 +90,39 @@ fn events() -> impl Strategy<Value = Vec<(i64, Event)>> {
 }
 
 /// What must hold between a state and the next.
-fn check(rules: &Rules, old: &State, new: &State, now: Timestamp, actions: &[Action]) -> Result<(), TestCaseError> {
+fn check(
+    rules: &Rules,
+    old: &State,
+    new: &State,
+    now: Timestamp,
+    actions: &[Action],
+) -> Result<(), TestCaseError> {
     let (before, after) = (old.timeline, new.timeline);
-    let tightened = after.end <= before.end && after.stop_at <= before.stop_at && after.drain_at <= before.drain_at;
-    let extended = old.phase == Phase::Serving && !old.noticed && new.moved_to.is_some_and(|to| after.end <= to);
+    let tightened = after.end <= before.end
+        && after.stop_at <= before.stop_at
+        && after.drain_at <= before.drain_at;
+    let extended = old.phase == Phase::Serving
+        && !old.noticed
+        && new.moved_to.is_some_and(|to| after.end <= to);
     prop_assert!(tightened || extended, "{before:?} became {after:?}");
     prop_assert!(new.limit.is_none_or(|limit| after.end <= limit), "beyond its limit");
     if old.phase != new.phase {
-        let row = (old.phase.word().to_owned(), new.phase.word().to_owned(), new.why.word().to_owned());
+        let row =
+            (old.phase.word().to_owned(), new.phase.word().to_owned(), new.why.word().to_owned());
         prop_assert!(rows().contains(&row), "{row:?} is not in the table");
     }
-    prop_assert!(old.phase < Phase::Draining || new.phase >= Phase::Draining, "never back to serving");
+    prop_assert!(
+        old.phase < Phase::Draining || new.phase >= Phase::Draining,
+        "never back to serving"
+    );
     prop_assert!(now < after.end || new.phase == Phase::Gone, "past its end");
     if actions.contains(&Action::PowerOff) {
         for (arn, task) in &new.tasks {
             let asked = task.stop.is_some() || new.registration.is_none();
-            prop_assert!(!task.is_live() || asked, "{arn} was not asked to stop before powering off");
+            prop_assert!(
+                !task.is_live() || asked,
+                "{arn} was not asked to stop before powering off"
+            );
         }
     }
     if new.leave == LeaveStep::Deregister && old.leave != LeaveStep::Deregister {
@@ -109,13 +130,23 @@ fn check(rules: &Rules, old: &State, new: &State, now: Timestamp, actions: &[Act
         prop_assert!(settled, "deregistering would end a task with a reason that no rule retries");
     }
     if actions.iter().any(|action| matches!(action, Action::StopContainers { .. })) {
-        prop_assert!(matches!(new.phase, Phase::Stopping | Phase::Leaving), "containers stopped while {:?}", new.phase);
+        prop_assert!(
+            matches!(new.phase, Phase::Stopping | Phase::Leaving),
+            "containers stopped while {:?}",
+            new.phase
+        );
     }
     if actions.iter().any(|action| matches!(action, Action::RepairEcsAgent(_))) {
-        prop_assert!(new.phase == Phase::Joining && !old.repaired && new.live_tasks() == 0, "repaired while it serves");
+        prop_assert!(
+            new.phase == Phase::Joining && !old.repaired && new.live_tasks() == 0,
+            "repaired while it serves"
+        );
     }
     if new.why == Why::Idle && old.why != Why::Idle {
-        prop_assert!(new.drained && new.host_known && new.tasks.values().all(Task::is_over), "left while not idle");
+        prop_assert!(
+            new.drained && new.host_known && new.tasks.values().all(Task::is_over),
+            "left while not idle"
+        );
     }
     let (again, same) = rules.step(old, now, Event::Tick);
     prop_assert_eq!(rules.step(old, now, Event::Tick), (again, same), "it is deterministic");
@@ -127,12 +158,18 @@ fn rules() -> impl Strategy<Value = Rules> {
     let (longest, release) = (prop::option::of(0..4_000_u32), prop::option::of(60..900_u32));
     let rebalance = prop_oneof![Just(OnRebalance::Ignore), Just(OnRebalance::Drain)];
     let warn = prop::option::of((1..900_i64).prop_map(secs));
-    (longest, release, rebalance, 0..600_u32, warn).prop_map(|(longest, release, on_rebalance, reclaim, warn_lead)| {
-        let mut rules = Rules { warn_lead, ..testing::rules() };
-        rules.config.early_reclaim_secs = reclaim;
-        rules.config.options = Options { longest_timeout_secs: longest, release_when_idle_secs: release, on_rebalance };
-        rules
-    })
+    (longest, release, rebalance, 0..600_u32, warn).prop_map(
+        |(longest, release, on_rebalance, reclaim, warn_lead)| {
+            let mut rules = Rules { warn_lead, ..testing::rules() };
+            rules.config.early_reclaim_secs = reclaim;
+            rules.config.options = Options {
+                longest_timeout_secs: longest,
+                release_when_idle_secs: release,
+                on_rebalance,
+            };
+            rules
+        },
+    )
 }
 
 /// Lets time pass, as the loop does, until the agent is gone.
@@ -175,7 +212,8 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 80, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Catches: knowledge that only lives in the process, and a resume that goes elsewhere than the life it continues.
+    /// Catches: knowledge that only lives in the process, and a resume that goes elsewhere than the
+    /// life it continues.
     #[test]
     fn a_restart_after_any_prefix_comes_to_the_same_end(events in events(), rules in rules()) {
         let mut life = Life { rules, ..Life::new() };
@@ -183,7 +221,8 @@ proptest! {
             life.after(pause);
             life.step(event);
             let json = serde_json::to_string(&life.state).expect("JSON");
-            let mut resumed = Life { rules: life.rules.clone(), state: serde_json::from_str(&json).expect("a state"), now: life.now };
+            let mut resumed = Life { rules: life.rules.clone(), state: serde_json::from_str(&json).expect("a \
+                state"), now: life.now };
             prop_assert_eq!(&State { host_known: life.state.host_known, ..resumed.state.clone() }, &life.state);
             resumed.step(Event::Started { registration: life.state.registration.clone() });
             prop_assert!(resumed.state.phase >= life.state.phase || life.state.look);

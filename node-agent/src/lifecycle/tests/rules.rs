@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Catches: an agent whose state was lost in the middle of the drain, and that takes the running tasks for late ones.
+/// Catches: an agent whose state was lost in the middle of the drain, and that takes the running
+/// tasks for late ones.
 #[test]
 fn without_saved_state_a_registration_that_is_there_puts_it_back_into_the_drain() {
     let mut life = Life::new();
@@ -19,12 +20,17 @@ fn a_notice_drains_and_stops_in_the_same_step() {
     let taken_at = life.now + secs(120);
     let actions = life.step(Event::Notice { taken_at });
     assert_eq!(actions[0], Action::SetDraining(own()));
-    assert_eq!(stops(&actions), ["t"], "a task that has ended is not stopped: its job may have succeeded");
+    assert_eq!(
+        stops(&actions),
+        ["t"],
+        "a task that has ended is not stopped: its job may have succeeded"
+    );
     assert!(actions.iter().any(is_survey));
     assert_eq!(life.state.timeline.end, taken_at);
 }
 
-/// Catches: a notice that is read late, or says what can't be, and for which jobs die without a warning.
+/// Catches: a notice that is read late, or says what can't be, and for which jobs die without a
+/// warning.
 #[test]
 fn a_notice_of_a_time_that_has_passed_still_leaves_tasks_their_stop() {
     let mut life = Life::serving();
@@ -82,7 +88,11 @@ fn what_is_not_idle() {
         ("not DRAINING", &[], survey(InstanceStatus::Active, 0, &[])),
         ("a task on its way", &[], survey(draining(), 1, &[])),
         ("a task that ECS takes for running", &[], survey(draining(), 0, &[("t", false)])),
-        ("an end that was not reported", &[("t", OnHost::Stopped)], survey(draining(), 0, &[("t", false)])),
+        (
+            "an end that was not reported",
+            &[("t", OnHost::Stopped)],
+            survey(draining(), 0, &[("t", false)]),
+        ),
         ("a container that lives", &[("t", OnHost::Live)], survey(draining(), 0, &[("t", true)])),
     ];
     for (what, tasks, found) in cases {
@@ -130,7 +140,8 @@ fn tasks_are_stopped_once_and_late_ones_too() {
     let actions = life.at("10:55:00").step(Event::Tick);
     assert_eq!(stops(&actions), ["a"]);
     life.step(Event::TaskStopAsked { task: "a".into(), outcome: Outcome::Done });
-    let actions = life.after(1).step(survey(InstanceStatus::Draining, 1, &[("a", false), ("b", false)]));
+    let actions =
+        life.after(1).step(survey(InstanceStatus::Draining, 1, &[("a", false), ("b", false)]));
     assert_eq!(stops(&actions), ["b"], "ECS lists one that the host doesn't know yet");
     life.step(Event::TaskStopAsked { task: "b".into(), outcome: Outcome::Retry });
     let actions = life.after(2).step(Event::Tick);
@@ -143,7 +154,11 @@ fn tasks_are_stopped_once_and_late_ones_too() {
 fn whatever_runs_and_whoever_answers_it_leaves_in_time_and_powers_off_until_the_host_is_gone() {
     let mut life = Life::stopping(&[("stubborn", OnHost::Live)]);
     let actions = life.at("10:59:30").step(Event::Tick);
-    assert_eq!(actions, [Action::StopEcsAgent(SignedDuration::from_millis(7500))], "half of what is left");
+    assert_eq!(
+        actions,
+        [Action::StopEcsAgent(SignedDuration::from_millis(7500))],
+        "half of what is left"
+    );
     // Neither the ECS agent's end nor ECS's answer comes.
     let actions = life.at("10:59:45").step(Event::Tick);
     assert_eq!(actions.last(), Some(&Action::PowerOff));
@@ -213,7 +228,8 @@ fn after_a_restart_tasks_are_stopped_by_what_is_seen_then_or_soon_without() {
     let actions = life.at("10:55:01").step(Event::Started { registration: Some(own()) });
     assert_eq!(stops(&actions), Vec::<&str>::new());
     let mut seeing = Life { rules: life.rules.clone(), state: life.state.clone(), now: life.now };
-    let actions = seeing.after(1).step(on_host(&[("long", OnHost::Live), ("short", OnHost::Stopped)]));
+    let actions =
+        seeing.after(1).step(on_host(&[("long", OnHost::Live), ("short", OnHost::Stopped)]));
     assert_eq!(stops(&actions), ["long"]);
     assert_eq!(life.rules.wake_at(&life.state, life.now), Some(life.now + secs(3)));
     assert_eq!(stops(&life.after(3).step(Event::Tick)), ["long", "short"]);

@@ -1,5 +1,5 @@
-//! The table over `step` against the code: every row happens, and nothing happens that is not in it (see also
-//! `random.rs`).
+//! The table over `step` against the code: every row happens, and nothing happens that is not in it
+//! (see also `random.rs`).
 
 use std::collections::BTreeSet;
 
@@ -94,7 +94,11 @@ fn every_row_of_the_table_happens() {
         let (mut life, event) = brink(&from, &to, &why);
         assert_eq!(life.state.phase.word(), from, "before {from} -> {to} by {why}");
         life.step(event);
-        assert_eq!((life.state.phase.word(), life.state.why.word()), (to.as_str(), why.as_str()), "from {from}");
+        assert_eq!(
+            (life.state.phase.word(), life.state.why.word()),
+            (to.as_str(), why.as_str()),
+            "from {from}"
+        );
         assert_eq!(life.state.since, life.now);
     }
 }

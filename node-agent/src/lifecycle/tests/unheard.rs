@@ -1,4 +1,5 @@
-//! Where ECS or its agent is no way to stop a task, one rule a test: the containers are stopped on the host.
+//! Where ECS or its agent is no way to stop a task, one rule a test: the containers are stopped on
+//! the host.
 
 use super::*;
 
@@ -6,7 +7,8 @@ fn is_local_stop(action: &Action) -> bool {
     matches!(action, Action::StopContainers { .. })
 }
 
-/// Lets seconds pass in which the host shows this task and StopTask ends like this; returns when it left.
+/// Lets seconds pass in which the host shows this task and StopTask ends like this; returns when it
+/// left.
 fn unheard_after(life: &mut Life, asked: Option<Outcome>, seen: &Event) -> i64 {
     for second in 0..300 {
         if let Some(outcome) = asked {
@@ -35,13 +37,17 @@ fn tasks_that_ecs_takes_no_stop_for_are_stopped_on_the_host() {
         assert_eq!(life.after(5).step(Event::ContainersStopped(Outcome::Retry)), []);
         assert!(life.after(2).step(Event::Tick).iter().any(is_local_stop), "tried again");
         let actions = life.step(Event::ContainersStopped(Outcome::Done));
-        assert_eq!(actions, [Action::PowerOff], "deregistered, its job would fail with a reason that no rule retries");
+        assert_eq!(
+            actions,
+            [Action::PowerOff],
+            "deregistered, its job would fail with a reason that no rule retries"
+        );
         assert_eq!((life.state.phase, life.state.why), (Phase::Gone, Why::Left));
     }
 }
 
-/// Catches: an instance that takes new tasks while it stops the old ones, and so spends the attempts of every job in the
-/// queue.
+/// Catches: an instance that takes new tasks while it stops the old ones, and so spends the
+/// attempts of every job in the queue.
 #[test]
 fn an_instance_that_ecs_keeps_active_stops_its_tasks_on_the_host() {
     for outcome in [Outcome::Retry, Outcome::Refused] {
@@ -50,8 +56,15 @@ fn an_instance_that_ecs_keeps_active_stops_its_tasks_on_the_host() {
         life.step(draining_set(outcome));
         life.step(on_host(&[("t", OnHost::Live)]));
         let actions = life.at("10:55:00").step(Event::Tick);
-        assert_eq!((life.state.phase, stops(&actions)), (Phase::Stopping, vec!["t"]), "ECS may hear the reason");
-        assert!(life.rules.is_restless(&life.state, life.now), "and its agent goes before there is room for another");
+        assert_eq!(
+            (life.state.phase, stops(&actions)),
+            (Phase::Stopping, vec!["t"]),
+            "ECS may hear the reason"
+        );
+        assert!(
+            life.rules.is_restless(&life.state, life.now),
+            "and its agent goes before there is room for another"
+        );
         let actions = life.step(Event::Tick);
         assert_eq!((life.state.phase, life.state.why), (Phase::Leaving, Why::Unheard));
         assert!(matches!(actions[..], [Action::StopEcsAgent(_)]), "{actions:?}");
@@ -68,10 +81,15 @@ fn an_instance_that_ecs_keeps_active_stops_its_tasks_on_the_host() {
     life.after(14).step(on_host(&[("t", OnHost::Live)]));
     assert_eq!(life.state.phase, Phase::Stopping);
     life.after(1).step(Event::Tick);
-    assert_eq!((life.state.phase, life.state.why), (Phase::Leaving, Why::Unheard), "half the margin of 30 s");
+    assert_eq!(
+        (life.state.phase, life.state.why),
+        (Phase::Leaving, Why::Unheard),
+        "half the margin of 30 s"
+    );
 }
 
-/// Catches: an agent that relies on an ECS agent which has died: ECS takes the StopTask, and nobody carries it out.
+/// Catches: an agent that relies on an ECS agent which has died: ECS takes the StopTask, and nobody
+/// carries it out.
 #[test]
 fn tasks_of_an_ecs_agent_that_is_silent_are_stopped_on_the_host() {
     let mut life = Life::stopping(&[("t", OnHost::Live)]);
@@ -98,11 +116,14 @@ fn a_task_whose_stop_was_taken_is_left_to_its_ecs_agent() {
     }
 }
 
-/// Catches: a job that outlives its stop and is taken down by the power-off, of which ECS never hears.
+/// Catches: a job that outlives its stop and is taken down by the power-off, of which ECS never
+/// hears.
 #[test]
 fn what_outlives_its_stop_is_killed_while_the_ecs_agent_can_report_it() {
-    // The block ends at 11:00, its margin is a minute; AWS takes the host within two minutes, and one.
-    for (notice, wanted) in [(None, "10:59:15"), (Some(120), "10:16:37.5"), (Some(60), "10:15:45")] {
+    // The block ends at 11:00, its margin is a minute; AWS takes the host within two minutes, and
+    // one.
+    for (notice, wanted) in [(None, "10:59:15"), (Some(120), "10:16:37.5"), (Some(60), "10:15:45")]
+    {
         let mut life = Life::draining(&[("t", OnHost::Live)]);
         match notice {
             None => life.at("10:55:00").step(Event::Tick),

@@ -17,7 +17,8 @@ fn every_command_in_the_documents_is_one() {
         let Err(error) = Args::try_parse_from(&line.words) else { continue };
         // A drawing has the program's name alone, too.
         let only_named = line.named || line.words.len() == 1;
-        let fine = only_named && error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+        let fine =
+            only_named && error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
         assert!(
             fine || matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion),
             "{}\n{error}",

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use super::facts::Said;
 use super::{REPORT, World, own};
 use crate::lifecycle::{ExtensionAnswer, InstanceStatus, Outcome, Registration, Survey};
-use crate::ports::{Answer, Clock as _, Cluster, ClusterError, Identity, Metadata, MetadataError, Signal};
+use crate::ports::{
+    Answer, Clock as _, Cluster, ClusterError, Identity, Metadata, MetadataError, Signal,
+};
 
 impl World {
     /// What every request to ECS goes through.
@@ -42,7 +44,10 @@ impl Metadata for World {
                 facts.imds_fails = facts.imds_fails.saturating_sub(1);
                 return Err(MetadataError { path: "identity", problem: "HTTP 503".into() });
             }
-            facts.identity.clone().ok_or(MetadataError { path: "identity", problem: "HTTP 404".into() })
+            facts
+                .identity
+                .clone()
+                .ok_or(MetadataError { path: "identity", problem: "HTTP 404".into() })
         })
     }
 
@@ -78,13 +83,20 @@ impl Metadata for World {
             if answer == Said::Failure {
                 return Err(garbage());
             }
-            if notice.is_none() && self.now().as_second() % 2 == 0 { Err(garbage()) } else { Ok(notice) }
+            if notice.is_none() && self.now().as_second() % 2 == 0 {
+                Err(garbage())
+            } else {
+                Ok(notice)
+            }
         })
     }
 }
 
 impl Cluster for World {
-    fn drain<'a>(&'a self, _: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
+    fn drain<'a>(
+        &'a self,
+        _: &'a Registration,
+    ) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
         Box::pin(async {
             if self.ecs("drain").await? == Said::Lie {
                 return Ok(InstanceStatus::Draining);
@@ -98,7 +110,10 @@ impl Cluster for World {
         })
     }
 
-    fn answer_extension<'a>(&'a self, answer: &'a ExtensionAnswer) -> Answer<'a, Result<(), ClusterError>> {
+    fn answer_extension<'a>(
+        &'a self,
+        answer: &'a ExtensionAnswer,
+    ) -> Answer<'a, Result<(), ClusterError>> {
         Box::pin(async {
             if self.ecs("answer").await? != Said::Lie {
                 self.facts().answers.push(answer.clone());
@@ -107,23 +122,40 @@ impl Cluster for World {
         })
     }
 
-    fn status<'a>(&'a self, _: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
+    fn status<'a>(
+        &'a self,
+        _: &'a Registration,
+    ) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
         Box::pin(async {
             let lies = self.ecs("status").await? == Said::Lie;
-            Ok(if self.facts().drained != lies { InstanceStatus::Draining } else { InstanceStatus::Active })
+            Ok(if self.facts().drained != lies {
+                InstanceStatus::Draining
+            } else {
+                InstanceStatus::Active
+            })
         })
     }
 
-    fn survey<'a>(&'a self, of: &'a Registration, asked: &'a [String]) -> Answer<'a, Result<Survey, ClusterError>> {
+    fn survey<'a>(
+        &'a self,
+        of: &'a Registration,
+        asked: &'a [String],
+    ) -> Answer<'a, Result<Survey, ClusterError>> {
         Box::pin(async move {
             let lies = self.ecs("survey").await? == Said::Lie;
             let now = self.now();
             let facts = self.facts();
             let known = |arn: &String| {
-                lies || facts.ecs_lies || facts.tasks.get(arn).is_none_or(|task| task.ended_at() + REPORT <= now)
+                lies || facts.ecs_lies
+                    || facts.tasks.get(arn).is_none_or(|task| task.ended_at() + REPORT <= now)
             };
-            let tasks = facts.tasks.keys().chain(asked).map(|arn| (arn.clone(), known(arn))).collect();
-            let status = if facts.drained || lies { InstanceStatus::Draining } else { InstanceStatus::Active };
+            let tasks =
+                facts.tasks.keys().chain(asked).map(|arn| (arn.clone(), known(arn))).collect();
+            let status = if facts.drained || lies {
+                InstanceStatus::Draining
+            } else {
+                InstanceStatus::Active
+            };
             Ok(Survey { instance: of.instance.clone(), status, pending: 0, tasks })
         })
     }
@@ -140,7 +172,12 @@ impl Cluster for World {
             let refused = self.facts().stop_task_is;
             if let Some(outcome) = refused {
                 let problem = "AccessDeniedException".to_owned();
-                return Err(ClusterError { operation: "StopTask", object: task.into(), problem, outcome });
+                return Err(ClusterError {
+                    operation: "StopTask",
+                    object: task.into(),
+                    problem,
+                    outcome,
+                });
             }
             self.facts().stops_taken.insert(task.to_owned());
             if lies || self.facts().ecs_agent_dies_at.is_some_and(|at| at <= now) {
@@ -171,7 +208,10 @@ impl Cluster for World {
             facts.deregistered = true;
             // What ECS takes for running ends with a reason that no retry rule knows.
             let running = facts.tasks.iter().filter(|(_, task)| now < task.ended_at() + REPORT);
-            let lost = running.map(|(arn, _)| arn.clone()).filter(|arn| !facts.stops_taken.contains(arn)).collect();
+            let lost = running
+                .map(|(arn, _)| arn.clone())
+                .filter(|arn| !facts.stops_taken.contains(arn))
+                .collect();
             facts.lost = lost;
             Ok(())
         })

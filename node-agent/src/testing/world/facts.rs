@@ -29,7 +29,9 @@ impl FakeTask {
     pub(crate) fn ended_at(&self) -> Timestamp {
         let stopped = self.stop.as_ref().and_then(|(at, _)| Some(*at + self.stops_in?));
         let asked = stopped.map_or(self.ends_at, |at| at.min(self.ends_at));
-        let local = self.local.map(|(at, killed)| self.stops_in.map_or(killed, |takes| killed.min(at + takes)));
+        let local = self
+            .local
+            .map(|(at, killed)| self.stops_in.map_or(killed, |takes| killed.min(at + takes)));
         local.map_or(asked, |at| at.min(asked))
     }
 }
@@ -106,7 +108,8 @@ pub(crate) struct Facts {
     pub(crate) user_data: Option<String>,
     /// Introspection knows of no registration, although there is one.
     pub(crate) introspection_blind: bool,
-    /// How many calls the agent has made, whether its process is dead, and which call something befalls.
+    /// How many calls the agent has made, whether its process is dead, and which call something
+    /// befalls.
     pub(crate) acts: usize,
     pub(crate) dead: bool,
     pub(crate) trouble: Option<(usize, Trouble)>,

@@ -32,7 +32,10 @@ impl EcsAgent for World {
                 return Err(IntrospectionError { path: "metadata", problem: "refused".into() });
             }
             if answer == Said::Lie {
-                return Ok(Some(Registration { instance: "arn:foreign".into(), cluster: "default".into() }));
+                return Ok(Some(Registration {
+                    instance: "arn:foreign".into(),
+                    cluster: "default".into(),
+                }));
             }
             let cluster = facts.joins.clone().unwrap_or_else(|| own().cluster);
             Ok(facts.registered.then(|| Registration { cluster, ..own() }))
@@ -44,13 +47,18 @@ impl EcsAgent for World {
             let answer = self.act("").await;
             let now = self.now();
             let facts = self.facts();
-            if !facts.ecs_agent_runs || answer == Said::Failure || facts.ecs_agent_dies_at.is_some_and(|at| at <= now) {
+            if !facts.ecs_agent_runs
+                || answer == Said::Failure
+                || facts.ecs_agent_dies_at.is_some_and(|at| at <= now)
+            {
                 return Err(IntrospectionError { path: "tasks", problem: "refused".into() });
             }
             if facts.introspection_lies || answer == Said::Lie {
                 return Ok(BTreeMap::new());
             }
-            let on_host = |task: &FakeTask| if task.ended_at() <= now { OnHost::Stopped } else { OnHost::Live };
+            let on_host = |task: &FakeTask| {
+                if task.ended_at() <= now { OnHost::Stopped } else { OnHost::Live }
+            };
             Ok(facts.tasks.iter().map(|(arn, task)| (arn.clone(), on_host(task))).collect())
         })
     }
@@ -112,14 +120,18 @@ impl Host for World {
             let ended = {
                 let Some(mut facts) = self.command("stop-containers").await? else { return Ok(()) };
                 if facts.docker_fails {
-                    return Err(HostError { what: "docker stop".into(), problem: "no daemon".into() });
+                    return Err(HostError {
+                        what: "docker stop".into(),
+                        problem: "no daemon".into(),
+                    });
                 }
                 for task in facts.tasks.values_mut().filter(|task| now < task.ended_at()) {
                     task.local.get_or_insert((now, now + grace));
                 }
                 facts.tasks.values().map(FakeTask::ended_at).max().unwrap_or(now)
             };
-            tokio::time::sleep(now.duration_until(ended).max(SignedDuration::ZERO).unsigned_abs()).await;
+            tokio::time::sleep(now.duration_until(ended).max(SignedDuration::ZERO).unsigned_abs())
+                .await;
             Ok(())
         })
     }

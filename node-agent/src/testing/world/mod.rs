@@ -1,5 +1,6 @@
-//! A host, its ECS agent, ECS and IMDS in one piece, on tokio's paused time. It keeps state as they do: a task that is
-//! asked to stop takes its time, ECS learns of it later, a host that is powered off is gone.
+//! A host, its ECS agent, ECS and IMDS in one piece, on tokio's paused time. It keeps state as they
+//! do: a task that is asked to stop takes its time, ECS learns of it later, a host that is powered
+//! off is gone.
 //!
 //! Each call to a port that can wait comes through [`World::act`], where something can befall it.
 
@@ -14,7 +15,9 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
 use crate::lifecycle::Registration;
-use crate::ports::{self, Anchor, Clock, Details, Hooks, Moment, Ports, Saved, StateStore, StoreError, Supervisor};
+use crate::ports::{
+    self, Anchor, Clock, Details, Hooks, Moment, Ports, Saved, StateStore, StoreError, Supervisor,
+};
 
 use facts::Said;
 pub(crate) use facts::{Facts, FakeTask, Trouble};
@@ -37,7 +40,10 @@ impl World {
     #[expect(clippy::disallowed_methods, reason = "tokio's paused time stands in for all clocks")]
     pub(crate) fn at(start: Timestamp) -> Arc<Self> {
         Arc::new(Self {
-            facts: Mutex::new(Facts { identity: Some(crate::testing::identity()), ..Facts::default() }),
+            facts: Mutex::new(Facts {
+                identity: Some(crate::testing::identity()),
+                ..Facts::default()
+            }),
             start,
             started: tokio::time::Instant::now(),
             off: Notify::new(),
@@ -73,14 +79,17 @@ impl World {
         self.facts().log.iter().filter(|(_, said)| said == what).count()
     }
 
-    /// Every call comes here first. A process that was killed makes none any more; what it had asked for before goes on
-    /// without it. What has a name is written down.
+    /// Every call comes here first. A process that was killed makes none any more; what it had
+    /// asked for before goes on without it. What has a name is written down.
     async fn act(&self, what: &str) -> Said {
         let now = self.now();
         let (dead, trouble) = {
             let mut facts = self.facts();
             let number = facts.acts;
-            let trouble = facts.trouble.filter(|(at, _)| *at == number && !facts.dead).map(|(_, trouble)| trouble);
+            let trouble = facts
+                .trouble
+                .filter(|(at, _)| *at == number && !facts.dead)
+                .map(|(_, trouble)| trouble);
             let dead = facts.dead || trouble == Some(Trouble::DiesBefore);
             if !facts.dead {
                 facts.acts += 1;
@@ -159,7 +168,10 @@ impl StateStore for World {
         Box::pin(async {
             let facts = self.facts();
             if facts.disk_fails {
-                return Err(StoreError { what: "read state.json".into(), problem: "input/output error".into() });
+                return Err(StoreError {
+                    what: "read state.json".into(),
+                    problem: "input/output error".into(),
+                });
             }
             Ok(facts.saved.clone())
         })
@@ -170,7 +182,10 @@ impl StateStore for World {
             let answer = self.act(&format!("save {}", saved.state.phase.word())).await;
             let mut facts = self.facts();
             if facts.disk_fails || answer == Said::Failure {
-                return Err(StoreError { what: "write state.json".into(), problem: "no space left".into() });
+                return Err(StoreError {
+                    what: "write state.json".into(),
+                    problem: "no space left".into(),
+                });
             }
             if answer == Said::True {
                 facts.saved = Some(saved.clone());

@@ -30,14 +30,19 @@ impl Part {
     pub fn left(self) -> &'static str {
         match self {
             Self::Records => "records (launch templates), and what only they know of a block",
-            Self::Requests => "open spot requests, which bring instances yet, and instances that came of one",
+            Self::Requests => {
+                "open spot requests, which bring instances yet, and instances that came of one"
+            }
             Self::Instances => "instances",
-            Self::Reservations => "capacity reservations, which cost until they are cancelled or over",
+            Self::Reservations => {
+                "capacity reservations, which cost until they are cancelled or over"
+            }
         }
     }
 }
 
-/// Requests, reservations and instances that may be ours, and the requests of those instances whosesoever they are.
+/// Requests, reservations and instances that may be ours, and the requests of those instances
+/// whosesoever they are.
 #[derive(Debug, Default)]
 pub struct Found {
     /// The spot requests.
@@ -57,19 +62,29 @@ pub fn empty(id: String, record: Option<Record>) -> Block {
 
 /// The blocks that are in what was found: those with a record first, in the order of their records.
 #[must_use]
-pub fn assemble(environment: &str, records: Vec<Record>, found: &Found, unread: &BTreeSet<Part>) -> Vec<Block> {
+pub fn assemble(
+    environment: &str,
+    records: Vec<Record>,
+    found: &Found,
+    unread: &BTreeSet<Part>,
+) -> Vec<Block> {
     let mut blocks: Vec<Block> =
         records.into_iter().map(|record| empty(record.spec.block.clone(), Some(record))).collect();
-    let marked = found.requests.iter().map(|it| &it.tags).chain(found.instances.iter().map(|it| &it.tags));
+    let marked =
+        found.requests.iter().map(|it| &it.tags).chain(found.instances.iter().map(|it| &it.tags));
     let marked = marked.chain(found.reservations.iter().map(|it| &it.tags));
-    let marked: BTreeSet<String> = marked.filter_map(|tags| tags.get(tag::BLOCK)).cloned().collect();
-    let unrecorded: Vec<String> = marked.into_iter().filter(|id| blocks.iter().all(|block| block.id != *id)).collect();
+    let marked: BTreeSet<String> =
+        marked.filter_map(|tags| tags.get(tag::BLOCK)).cloned().collect();
+    let unrecorded: Vec<String> =
+        marked.into_iter().filter(|id| blocks.iter().all(|block| block.id != *id)).collect();
     blocks.extend(unrecorded.into_iter().map(|id| empty(id, None)));
     for block in &mut blocks {
         block.take(environment, found, unread);
     }
     // AWS shows what has ended for hours; without a record that is over for us.
-    blocks.retain(|block| block.record.is_some() || block.has_something_left() || !block.unsure.is_empty());
+    blocks.retain(|block| {
+        block.record.is_some() || block.has_something_left() || !block.unsure.is_empty()
+    });
     blocks
 }
 
@@ -79,16 +94,15 @@ impl Block {
         let of = empty(self.id.clone(), self.record.clone());
         let marks = of.marks(environment);
         self.unread.clone_from(unread);
-        self.requests = found.requests.iter().filter(|it| marks.are_on(&it.tags)).cloned().collect();
-        self.reservations = found.reservations.iter().filter(|it| marks.are_on(&it.tags)).cloned().collect();
+        self.requests =
+            found.requests.iter().filter(|it| marks.are_on(&it.tags)).cloned().collect();
+        self.reservations =
+            found.reservations.iter().filter(|it| marks.are_on(&it.tags)).cloned().collect();
         let owned = |it: &&Instance| marks.claim_instance(it, &found.requests).is_some();
         // Its own tags count where AWS has forgotten its request, not where AWS wasn't to tell.
-        let (unsure, sure) = found
-            .instances
-            .iter()
-            .filter(owned)
-            .cloned()
-            .partition(|it| unread.contains(&Part::Requests) && Marks::needs_its_request(it, &found.requests));
+        let (unsure, sure) = found.instances.iter().filter(owned).cloned().partition(|it| {
+            unread.contains(&Part::Requests) && Marks::needs_its_request(it, &found.requests)
+        });
         self.instances = sure;
         let unsure: Vec<Instance> = unsure;
         self.unsure = unsure.into_iter().filter(Instance::is_up).map(|it| it.id).collect();

@@ -6,7 +6,8 @@ use std::fmt;
 /// One failed call to AWS.
 #[derive(Debug)]
 pub struct AwsError {
-    /// Service prefix and operation, such as `ec2:RequestSpotInstances`; it is the IAM action as well.
+    /// Service prefix and operation, such as `ec2:RequestSpotInstances`; it is the IAM action as
+    /// well.
     pub action: &'static str,
     /// What it was called for.
     pub resource: String,
@@ -75,13 +76,21 @@ impl AwsError {
     pub fn is_transient(&self) -> bool {
         matches!(
             self.kind,
-            AwsErrorKind::Throttled | AwsErrorKind::Unreachable | AwsErrorKind::Server | AwsErrorKind::Busy
+            AwsErrorKind::Throttled
+                | AwsErrorKind::Unreachable
+                | AwsErrorKind::Server
+                | AwsErrorKind::Busy
         )
     }
 
-    /// The permission that is missing: the call's own, or another that AWS names, such as iam:PassRole.
+    /// The permission that is missing: the call's own, or another that AWS names, such as
+    /// iam:PassRole.
     fn denied_action(&self) -> &str {
-        let named = self.message.split("to perform: ").nth(1).and_then(|rest| rest.split_whitespace().next());
+        let named = self
+            .message
+            .split("to perform: ")
+            .nth(1)
+            .and_then(|rest| rest.split_whitespace().next());
         named.filter(|name| name.contains(':')).unwrap_or(self.action)
     }
 
@@ -89,50 +98,64 @@ impl AwsError {
     pub(super) fn next(&self) -> String {
         match self.kind {
             AwsErrorKind::Denied => format!(
-                "the permission {} on {} is missing: add it to the policy of the user or role that runs spotblock",
+                "the permission {} on {} is missing: add it to the policy of the user or role \
+                 that runs spotblock",
                 self.denied_action(),
                 self.resource
             ),
             AwsErrorKind::Expired => {
-                "the credentials have expired: sign in again (`aws sso login`, or new keys), then run the \
-                              same command again"
+                "the credentials have expired: sign in again (`aws sso login`, or new keys), \
+                 then run the same command again"
                     .to_owned()
             }
             AwsErrorKind::BadCredentials => {
-                "AWS doesn't accept these credentials: check `aws sts get-caller-identity`, --profile and the clock of \
-                 this machine"
+                "AWS doesn't accept these credentials: check `aws sts get-caller-identity`, \
+                 --profile and the clock of this machine"
                     .to_owned()
             }
             AwsErrorKind::NoCredentials => {
-                "no credentials were found: run `aws configure` or `aws sso login`, name a profile \
-                                    with --profile, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                "no credentials were found: run `aws configure` or `aws sso login`, name a \
+                 profile with --profile, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
                     .to_owned()
             }
             AwsErrorKind::Unreachable => {
                 "AWS's endpoint gave no answer: check the network, --region and --endpoint-url \
-                                  (AWS_ENDPOINT_URL), then run the same command again; it goes on where it stopped"
+                 (AWS_ENDPOINT_URL), then run the same command again; it goes on where it stopped"
                     .to_owned()
             }
-            AwsErrorKind::Throttled => "AWS asks for fewer calls: run the same command again in a minute".to_owned(),
-            AwsErrorKind::Busy => "it is being changed already: run the same command again in a minute".to_owned(),
+            AwsErrorKind::Throttled => "AWS asks for fewer calls: run the same command again in \
+                                        a minute"
+                .to_owned(),
+            AwsErrorKind::Busy => "it is being changed already: run the same command again in a \
+                                   minute"
+                .to_owned(),
             AwsErrorKind::Server => {
-                "AWS failed to answer: run the same command again; it goes on where it stopped".to_owned()
+                "AWS failed to answer: run the same command again; it goes on where it stopped"
+                    .to_owned()
             }
-            AwsErrorKind::NotFound => format!("check that {} exists in this region and account", self.resource),
+            AwsErrorKind::NotFound => {
+                format!("check that {} exists in this region and account", self.resource)
+            }
             AwsErrorKind::Rejected
-                if self.code.as_deref().is_some_and(|code| code.starts_with("AuthFailure.ServiceLinked")) =>
+                if self
+                    .code
+                    .as_deref()
+                    .is_some_and(|code| code.starts_with("AuthFailure.ServiceLinked")) =>
             {
-                "this account has never had spot instances: run `aws iam create-service-linked-role --aws-service-name \
-                 spot.amazonaws.com` once, then the same command again"
+                "this account has never had spot instances: run `aws iam \
+                 create-service-linked-role --aws-service-name spot.amazonaws.com` once, then \
+                 the same command again"
                     .to_owned()
             }
             AwsErrorKind::Rejected if self.is("IdempotentParameterMismatch") => {
-                "the block was bought already, with other parameters than its record says now: look at it with \
-                 `spotblock status`, or end it with `spotblock down`"
+                "the block was bought already, with other parameters than its record says now: \
+                 look at it with `spotblock status`, or end it with `spotblock down`"
                     .to_owned()
             }
             AwsErrorKind::Exists | AwsErrorKind::Rejected => {
-                "change what AWS names (usually a key of spotblock.toml), then run the same command again".to_owned()
+                "change what AWS names (usually a key of spotblock.toml), then run the same \
+                 command again"
+                    .to_owned()
             }
         }
     }
@@ -161,9 +184,16 @@ mod tests {
             message: "You are not authorized to perform this operation.".into(),
             request_id: Some("7a62c49f".into()),
         };
-        assert!(failure.to_string().ends_with("perform this operation. (request id 7a62c49f)"), "{failure}");
+        assert!(
+            failure.to_string().ends_with("perform this operation. (request id 7a62c49f)"),
+            "{failure}"
+        );
         let error = Error::from(Box::new(failure));
-        assert!(error.next().contains("the permission ec2:RequestSpotInstances on block sb-1f2c is missing"));
+        assert!(
+            error
+                .next()
+                .contains("the permission ec2:RequestSpotInstances on block sb-1f2c is missing")
+        );
         assert_eq!(error.exit_code(), 1);
     }
 
@@ -175,11 +205,15 @@ mod tests {
             resource: "blocks".into(),
             kind: AwsErrorKind::Denied,
             code: Some("AccessDeniedException".into()),
-            message: "User: arn:aws:iam::1:user/u is not authorized to perform: iam:PassRole on resource: \
-                      arn:aws:iam::1:role/r"
+            message: "User: arn:aws:iam::1:user/u is not authorized to perform: iam:PassRole on \
+                      resource: arn:aws:iam::1:role/r"
                 .into(),
             request_id: None,
         };
-        assert!(failure.next().starts_with("the permission iam:PassRole on blocks is missing"), "{}", failure.next());
+        assert!(
+            failure.next().starts_with("the permission iam:PassRole on blocks is missing"),
+            "{}",
+            failure.next()
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The attempts of a block: one for each pool of each source in turn. All of them follow from the record.
+//! The attempts of a block: one for each pool of each source in turn. All of them follow from the
+//! record.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +43,8 @@ impl PurchaseAttempt {
 }
 
 impl BlockSpec {
-    /// All attempts, in their order. Those of one source share the time in which requests stay open.
+    /// All attempts, in their order. Those of one source share the time in which requests stay
+    /// open.
     #[must_use]
     pub fn attempts(&self) -> Vec<PurchaseAttempt> {
         let mut attempts: Vec<PurchaseAttempt> = Vec::new();
@@ -61,22 +63,26 @@ impl BlockSpec {
         attempts
     }
 
-    /// The end of the nth of so many equal parts of the time for requests, in whole seconds, as EC2 keeps them.
+    /// The end of the nth of so many equal parts of the time for requests, in whole seconds, as EC2
+    /// keeps them.
     fn share(&self, n: usize, of: usize) -> Timestamp {
         if n == of {
             return self.valid_until;
         }
         let whole = self.opened.duration_until(self.valid_until).as_secs();
         let (n, of) = (i64::try_from(n).unwrap_or(1), i64::try_from(of).unwrap_or(1));
-        self.opened.checked_add(SignedDuration::from_secs(whole * n / of)).unwrap_or(self.valid_until)
+        self.opened
+            .checked_add(SignedDuration::from_secs(whole * n / of))
+            .unwrap_or(self.valid_until)
     }
 
-    /// The token of a purchase: 40 hexadecimal digits, where EC2 takes up to 64 ASCII characters. `round` is zero but for
-    /// a purchase that AWS answered with an error that passes.
+    /// The token of a purchase: 40 hexadecimal digits, where EC2 takes up to 64 ASCII characters.
+    /// `round` is zero but for a purchase that AWS answered with an error that passes.
     #[must_use]
     pub fn client_token(&self, attempt: &PurchaseAttempt, round: u32) -> String {
         let again = if round > 0 { format!("|{round}") } else { String::new() };
-        let hash = Sha256::digest(format!("{}|{}|{}{again}", self.block, attempt.source, attempt.number));
+        let hash =
+            Sha256::digest(format!("{}|{}|{}{again}", self.block, attempt.source, attempt.number));
         hash.iter().take(20).map(|byte| format!("{byte:02x}")).collect()
     }
 
@@ -104,18 +110,26 @@ mod tests {
         PurchaseAttempt { number, source, ..spec().attempts().remove(0) }
     }
 
-    /// Catches: a token that doesn't change with each of the three, or changes with anything else. The literal holds it
-    /// against a block that an older version bought.
+    /// Catches: a token that doesn't change with each of the three, or changes with anything else.
+    /// The literal holds it against a block that an older version bought.
     #[test]
     fn the_token_follows_from_id_source_and_attempt_alone() {
         let first = attempt(1, Source::SpotBlock);
         let token = spec().client_token(&first, 0);
         assert_eq!(token, "dce2cdcfaf5d87223a27857dc9b2f6407d513f4e");
-        assert_ne!(BlockSpec { block: "sb-0123456780".into(), ..spec() }.client_token(&first, 0), token);
+        assert_ne!(
+            BlockSpec { block: "sb-0123456780".into(), ..spec() }.client_token(&first, 0),
+            token
+        );
         assert_ne!(spec().client_token(&first, 1), token);
         assert_ne!(spec().client_token(&attempt(2, Source::SpotBlock), 0), token);
         assert_ne!(spec().client_token(&attempt(1, Source::OnDemand), 0), token);
-        let other = BlockSpec { instances: 9, max_price: None, valid_until: Timestamp::UNIX_EPOCH, ..spec() };
+        let other = BlockSpec {
+            instances: 9,
+            max_price: None,
+            valid_until: Timestamp::UNIX_EPOCH,
+            ..spec()
+        };
         assert_eq!(other.client_token(&first, 0), token);
     }
 
@@ -126,7 +140,8 @@ mod tests {
         assert_eq!(attempts[0].valid_until, spec().valid_until);
     }
 
-    /// Catches: pools whose requests all stay open to the end, so that the second is made when none is valid any more.
+    /// Catches: pools whose requests all stay open to the end, so that the second is made when none
+    /// is valid any more.
     #[test]
     fn the_pools_of_a_spot_block_share_the_time() {
         let several = BlockSpec {
@@ -135,8 +150,10 @@ mod tests {
             ..spec()
         };
         let attempts = several.attempts();
-        let minutes: Vec<i64> =
-            attempts.iter().map(|it| several.opened.duration_until(it.valid_until).as_secs()).collect();
+        let minutes: Vec<i64> = attempts
+            .iter()
+            .map(|it| several.opened.duration_until(it.valid_until).as_secs())
+            .collect();
         assert_eq!(minutes, [150, 300, 450, 600]);
         assert!(attempts.iter().all(|it| it.last == 4));
         assert_eq!(attempts[2].shown(), "t3.micro in subnet-1");

@@ -29,7 +29,8 @@ impl Refused {
     pub fn to_tag(&self) -> (String, String) {
         let mut value = format!("{} {}", self.through, self.got);
         for code in &self.codes {
-            let code: String = code.chars().filter(|c| c.is_ascii_alphanumeric() || ".-_".contains(*c)).collect();
+            let code: String =
+                code.chars().filter(|c| c.is_ascii_alphanumeric() || ".-_".contains(*c)).collect();
             if !code.is_empty() && value.len() + 1 + code.len() <= TAG_VALUE {
                 value = format!("{value} {code}");
             }
@@ -42,7 +43,8 @@ impl Refused {
     /// # Errors
     /// [`crate::error::Error::State`] when one can't be read.
     pub fn of_tags(name: &str, tags: &BTreeMap<String, String>) -> Result<Vec<Self>> {
-        let owned = tags.iter().filter_map(|(key, value)| Some((key, key.strip_prefix(PREFIX)?, value)));
+        let owned =
+            tags.iter().filter_map(|(key, value)| Some((key, key.strip_prefix(PREFIX)?, value)));
         let read = |(key, source, value): (&String, &str, &String)| {
             let mut words = value.split_whitespace();
             let mut number = || words.next()?.parse().ok();
@@ -78,11 +80,15 @@ mod tests {
             refused(Source::OnDemand, 5, 0, &[]),
         ];
         let tags: BTreeMap<String, String> = all.iter().map(Refused::to_tag).collect();
-        assert_eq!(tags["spotblock:refused:spot"], "4 3 InsufficientInstanceCapacity VcpuLimitExceeded");
+        assert_eq!(
+            tags["spotblock:refused:spot"],
+            "4 3 InsufficientInstanceCapacity VcpuLimitExceeded"
+        );
         assert_eq!(Refused::of_tags("t", &tags).expect("its own tags"), all);
     }
 
-    /// Catches: a tag that AWS refuses, whatever its codes are, and with it a refusal that is never written down.
+    /// Catches: a tag that AWS refuses, whatever its codes are, and with it a refusal that is never
+    /// written down.
     #[test]
     fn a_tag_is_never_longer_or_stranger_than_ec2_takes() {
         let codes = vec!["a code (with <signs>)".repeat(5), "x".repeat(200), "y".repeat(200)];
@@ -92,7 +98,8 @@ mod tests {
 
     #[test]
     fn a_spoiled_tag_is_not_guessed_at() {
-        for (key, value) in [("spotblock:refused:cheap", "1 0"), ("spotblock:refused:spot", "none")] {
+        for (key, value) in [("spotblock:refused:cheap", "1 0"), ("spotblock:refused:spot", "none")]
+        {
             let tags = BTreeMap::from([(key.to_owned(), value.to_owned())]);
             assert!(Refused::of_tags("t", &tags).is_err(), "{key}={value}");
         }

@@ -1,14 +1,16 @@
-//! What the record says of a capacity block: which one is launched into, and whether one may have been bought.
+//! What the record says of a capacity block: which one is launched into, and whether one may have
+//! been bought.
 //!
-//! AWS's purchases have no client token. So the offering is written down before it is asked for, and what was bought after.
+//! AWS's purchases have no client token. So the offering is written down before it is asked for,
+//! and what was bought after.
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::error::Result;
 use crate::record::spoiled;
 
-/// The tag of the capacity block that instances are launched into: its reservation, its end, and how many seconds before
-/// that AWS takes its instances back.
+/// The tag of the capacity block that instances are launched into: its reservation, its end, and
+/// how many seconds before that AWS takes its instances back.
 pub const RESERVED: &str = "spotblock:capacity-block";
 /// The tag of a purchase: what became of it, the offering, and when.
 pub const PURCHASE: &str = "spotblock:purchase";
@@ -16,7 +18,8 @@ pub const PURCHASE: &str = "spotblock:purchase";
 /// The tag of an extension's purchase: what became of it, the offering, and the run that sent it.
 pub const EXTENSION: &str = "spotblock:extension";
 
-/// A capacity block that instances are launched into, as it was when that was decided. An extension doesn't show here.
+/// A capacity block that instances are launched into, as it was when that was decided. An extension
+/// doesn't show here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reserved {
     /// The capacity reservation's id.
@@ -31,7 +34,9 @@ impl Reserved {
     /// When AWS begins to end its instances: the end of the block.
     #[must_use]
     pub fn reclaimed_at(&self) -> Timestamp {
-        self.end.checked_sub(SignedDuration::from_secs(self.reclaim_secs.into())).unwrap_or(Timestamp::MIN)
+        self.end
+            .checked_sub(SignedDuration::from_secs(self.reclaim_secs.into()))
+            .unwrap_or(Timestamp::MIN)
     }
 
     /// The tag's value.
@@ -43,12 +48,15 @@ impl Reserved {
     pub(super) fn of_tag(name: &str, value: &str) -> Result<Self> {
         let words: Vec<&str> = value.split(' ').collect();
         let read = || match words.as_slice() {
-            [id, end, secs] => {
-                Some(Self { id: (*id).to_owned(), end: end.parse().ok()?, reclaim_secs: secs.parse().ok()? })
-            }
+            [id, end, secs] => Some(Self {
+                id: (*id).to_owned(),
+                end: end.parse().ok()?,
+                reclaim_secs: secs.parse().ok()?,
+            }),
             _ => None,
         };
-        read().ok_or_else(|| spoiled(name, RESERVED, "is not a capacity block, its end, and seconds"))
+        read()
+            .ok_or_else(|| spoiled(name, RESERVED, "is not a capacity block, its end, and seconds"))
     }
 }
 
@@ -73,9 +81,10 @@ impl Purchase {
         let words: Vec<&str> = value.split(' ').collect();
         match words.as_slice() {
             ["refused", ..] => Ok(None),
-            ["sent", offering, at] if at.parse::<Timestamp>().is_ok() => {
-                Ok(Some(Self { offering: (*offering).to_owned(), at: at.parse().unwrap_or(Timestamp::MIN) }))
-            }
+            ["sent", offering, at] if at.parse::<Timestamp>().is_ok() => Ok(Some(Self {
+                offering: (*offering).to_owned(),
+                at: at.parse().unwrap_or(Timestamp::MIN),
+            })),
             _ => Err(spoiled(name, PURCHASE, "is not a purchase")),
         }
     }
@@ -105,7 +114,9 @@ impl Extension {
         let words: Vec<&str> = value.split(' ').collect();
         match words.as_slice() {
             ["refused", ..] => Ok(None),
-            ["sent", offering, by] => Ok(Some(Self { offering: (*offering).to_owned(), by: (*by).to_owned() })),
+            ["sent", offering, by] => {
+                Ok(Some(Self { offering: (*offering).to_owned(), by: (*by).to_owned() }))
+            }
             _ => Err(spoiled(name, EXTENSION, "is not an extension's purchase")),
         }
     }
@@ -123,12 +134,20 @@ mod tests {
         assert_eq!(Reserved::of_tag("t", &reserved.to_tag()).expect("its own"), reserved);
         assert_eq!(reserved.reclaimed_at(), "2026-11-24T11:00:00Z".parse().expect("a time"));
         let purchase = Purchase { offering: "cbo-1".into(), at };
-        assert_eq!(Purchase::of_tag("t", &purchase.to_tag(false)).expect("its own"), Some(purchase.clone()));
+        assert_eq!(
+            Purchase::of_tag("t", &purchase.to_tag(false)).expect("its own"),
+            Some(purchase.clone())
+        );
         assert_eq!(Purchase::of_tag("t", &purchase.to_tag(true)).expect("its own"), None);
-        assert!(Purchase::of_tag("t", "").is_err() && Purchase::of_tag("t", "sent cbo-1 soon").is_err());
+        assert!(
+            Purchase::of_tag("t", "").is_err() && Purchase::of_tag("t", "sent cbo-1 soon").is_err()
+        );
         assert!(Reserved::of_tag("t", "cr-1").is_err());
         let extension = Extension { offering: "cbe-1".into(), by: "0123abcd".into() };
-        assert_eq!(Extension::of_tag("t", &extension.to_tag(false)).expect("its own"), Some(extension.clone()));
+        assert_eq!(
+            Extension::of_tag("t", &extension.to_tag(false)).expect("its own"),
+            Some(extension.clone())
+        );
         assert_eq!(Extension::of_tag("t", &extension.to_tag(true)).expect("its own"), None);
         assert!(Extension::of_tag("t", "sent cbe-1").is_err());
     }

@@ -27,7 +27,10 @@ impl SourceRules for CapacityBlock {
         let days = duration.as_hours() / 24;
         let possible = duration.as_secs() % 86_400 == 0
             && ((1..=14).contains(&days) || (21..=182).contains(&days) && days % 7 == 0);
-        (!possible).then(|| "a capacity block lasts 1 to 14 days, or 21 to 182 in steps of 7: 24h, 48h, ...".to_owned())
+        (!possible).then(|| {
+            "a capacity block lasts 1 to 14 days, or 21 to 182 in steps of 7: 24h, 48h, ..."
+                .to_owned()
+        })
     }
 
     fn most(&self) -> Option<u32> {
@@ -63,7 +66,9 @@ mod tests {
     #[test]
     fn a_capacity_block_lasts_days_and_later_weeks() {
         let possible: Vec<i64> = (1..=200)
-            .filter(|days| CapacityBlock.impossible(SignedDuration::from_hours(days * 24)).is_none())
+            .filter(|days| {
+                CapacityBlock.impossible(SignedDuration::from_hours(days * 24)).is_none()
+            })
             .collect();
         assert_eq!(possible[..15], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 21]);
         assert_eq!((possible.len(), possible.last()), (14 + 24, Some(&182)));

@@ -17,8 +17,8 @@ pub(super) fn impossible(source: &str, duration: SignedDuration) -> Option<Strin
     (!possible).then(|| format!("a block of {source} instances lasts {shortest} to {longest}"))
 }
 
-/// All or nothing, a fleet is of one zone, so each subnet is a pool of its own with all types in it.
-/// Where gaps may be filled, one fleet is spread over all of them and takes what there is.
+/// All or nothing, a fleet is of one zone, so each subnet is a pool of its own with all types in
+/// it. Where gaps may be filled, one fleet is spread over all of them and takes what there is.
 pub(super) fn pools(spec: &BlockSpec) -> Vec<Pool> {
     if spec.fills_gaps() {
         return vec![Pool { types: spec.types.clone(), subnets: spec.subnets.clone() }];

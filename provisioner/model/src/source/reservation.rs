@@ -25,9 +25,9 @@ impl SourceRules for CapacityReservation {
 
     fn foreseen(&self) -> Option<&'static str> {
         Some(
-            "the source \"reservation\" costs the on-demand price, whatever max-price says, from the \
-             reservation on and until it is cancelled: run `spotblock down` when the block is over, or \
-             its end date comes first",
+            "the source \"reservation\" costs the on-demand price, whatever max-price says, from \
+             the reservation on and until it is cancelled: run `spotblock down` when the block \
+             is over, or its end date comes first",
         )
     }
 

@@ -26,8 +26,8 @@ impl SourceRules for SpotBlock {
 
     fn foreseen(&self) -> Option<&'static str> {
         Some(
-            "AWS has sold no spot blocks since the end of 2022: on AWS the source \"spot-block\" is \
-             refused",
+            "AWS has sold no spot blocks since the end of 2022: on AWS the source \"spot-block\" \
+             is refused",
         )
     }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_batch::types::{
-    ContainerProperties, EvaluateOnExit, Host, JobDefinitionType, JobTimeout, KeyValuePair, LinuxParameters,
-    LogConfiguration, LogDriver, MountPoint, ResourceRequirement, ResourceType, RetryAction, RetryStrategy, Volume,
+    ContainerProperties, EvaluateOnExit, Host, JobDefinitionType, JobTimeout, KeyValuePair,
+    LinuxParameters, LogConfiguration, LogDriver, MountPoint, ResourceRequirement, ResourceType,
+    RetryAction, RetryStrategy, Volume,
 };
 
 use super::{Batch, our_tags, sdk_tags};
@@ -33,7 +34,8 @@ impl Batch {
     /// # Errors
     /// When a call fails.
     pub(crate) async fn definitions(&self, name: &str) -> Result<Vec<Registered>> {
-        let call = self.client.describe_job_definitions().job_definition_name(name).status("ACTIVE");
+        let call =
+            self.client.describe_job_definitions().job_definition_name(name).status("ACTIVE");
         let mut pages = call.into_paginator().items().send();
         let mut found = Vec::new();
         while let Some(definition) = pages.next().await {
@@ -48,9 +50,14 @@ impl Batch {
     ///
     /// # Errors
     /// When the call fails.
-    pub(crate) async fn register(&self, definition: &JobDefinition, tags: &BTreeMap<String, String>) -> Result<()> {
-        let timeout =
-            definition.timeout_secs.map(|secs| JobTimeout::builder().attempt_duration_seconds(int(secs)).build());
+    pub(crate) async fn register(
+        &self,
+        definition: &JobDefinition,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<()> {
+        let timeout = definition
+            .timeout_secs
+            .map(|secs| JobTimeout::builder().attempt_duration_seconds(int(secs)).build());
         self.client
             .register_job_definition()
             .job_definition_name(&definition.name)
@@ -85,12 +92,17 @@ pub(super) fn requirement(kind: ResourceType, value: u32) -> ResourceRequirement
 }
 
 fn container(wanted: &JobDefinition) -> ContainerProperties {
-    let mut requirements =
-        vec![requirement(ResourceType::Vcpu, wanted.vcpus), requirement(ResourceType::Memory, wanted.memory_mib)];
+    let mut requirements = vec![
+        requirement(ResourceType::Vcpu, wanted.vcpus),
+        requirement(ResourceType::Memory, wanted.memory_mib),
+    ];
     if wanted.gpus > 0 {
         requirements.push(requirement(ResourceType::Gpu, wanted.gpus));
     }
-    let pairs = wanted.environment.iter().map(|(key, value)| KeyValuePair::builder().name(key).value(value).build());
+    let pairs = wanted
+        .environment
+        .iter()
+        .map(|(key, value)| KeyValuePair::builder().name(key).value(value).build());
     let named = || wanted.mounts.iter().enumerate().map(|(n, mount)| (format!("mount-{n}"), mount));
     let volumes = named().map(|(name, mount)| {
         Volume::builder().name(name).host(Host::builder().source_path(&mount.host).build()).build()
@@ -113,7 +125,9 @@ fn container(wanted: &JobDefinition) -> ContainerProperties {
         .set_mount_points(some_of(points.collect()))
         .set_log_configuration(log)
         .privileged(wanted.privileged)
-        .linux_parameters(LinuxParameters::builder().init_process_enabled(wanted.init_process).build())
+        .linux_parameters(
+            LinuxParameters::builder().init_process_enabled(wanted.init_process).build(),
+        )
         .build()
 }
 
@@ -131,7 +145,10 @@ pub(super) fn retry_strategy(wanted: &JobDefinition) -> RetryStrategy {
             .set_on_reason(rule.on_reason.clone())
             .build()
     });
-    RetryStrategy::builder().attempts(int(wanted.attempts)).set_evaluate_on_exit(Some(rules.collect())).build()
+    RetryStrategy::builder()
+        .attempts(int(wanted.attempts))
+        .set_evaluate_on_exit(Some(rules.collect()))
+        .build()
 }
 
 fn registered(has: &aws_sdk_batch::types::JobDefinition) -> Registered {
@@ -158,7 +175,10 @@ fn definition(has: &aws_sdk_batch::types::JobDefinition) -> JobDefinition {
         vcpus: requirements(ResourceType::Vcpu),
         memory_mib: requirements(ResourceType::Memory),
         gpus: requirements(ResourceType::Gpu),
-        timeout_secs: has.timeout().and_then(|it| it.attempt_duration_seconds()).and_then(|it| it.try_into().ok()),
+        timeout_secs: has
+            .timeout()
+            .and_then(|it| it.attempt_duration_seconds())
+            .and_then(|it| it.try_into().ok()),
         command: container.command().to_vec(),
         environment: pairs.collect(),
         job_role: container.job_role_arn().map(str::to_owned),
@@ -168,7 +188,10 @@ fn definition(has: &aws_sdk_batch::types::JobDefinition) -> JobDefinition {
             options: our_tags(log.options()),
         }),
         privileged: container.privileged().unwrap_or_default(),
-        init_process: container.linux_parameters().and_then(|it| it.init_process_enabled()).unwrap_or_default(),
+        init_process: container
+            .linux_parameters()
+            .and_then(|it| it.init_process_enabled())
+            .unwrap_or_default(),
         attempts: retry.and_then(|it| it.attempts()).and_then(|it| it.try_into().ok()).unwrap_or(1),
         retry: retry.map(|it| it.evaluate_on_exit().iter().map(rule).collect()).unwrap_or_default(),
     }
@@ -205,7 +228,9 @@ mod tests {
     use crate::testing::hello_world;
 
     fn as_aws(wanted: &JobDefinition) -> aws_sdk_batch::types::JobDefinition {
-        let timeout = wanted.timeout_secs.map(|secs| JobTimeout::builder().attempt_duration_seconds(int(secs)).build());
+        let timeout = wanted
+            .timeout_secs
+            .map(|secs| JobTimeout::builder().attempt_duration_seconds(int(secs)).build());
         aws_sdk_batch::types::JobDefinition::builder()
             .job_definition_name(&wanted.name)
             .container_properties(container(wanted))
@@ -214,7 +239,8 @@ mod tests {
             .build()
     }
 
-    /// Catches: a field that is sent but not read back, so that each `up` registers another revision.
+    /// Catches: a field that is sent but not read back, so that each `up` registers another
+    /// revision.
     #[test]
     fn what_is_sent_reads_back_equal() {
         let rich = JobDefinition {

@@ -3,8 +3,8 @@
 use aws_sdk_batch::config::retry::RetryConfig;
 use aws_sdk_batch::operation::list_jobs::builders::ListJobsFluentBuilder;
 use aws_sdk_batch::types::{
-    ArrayProperties, ContainerOverrides, JobDependency, JobStatus, JobTimeout, KeyValuePair, KeyValuesPair,
-    ResourceRequirement, ResourceType,
+    ArrayProperties, ContainerOverrides, JobDependency, JobStatus, JobTimeout, KeyValuePair,
+    KeyValuesPair, ResourceRequirement, ResourceType,
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -139,13 +139,18 @@ impl Detail {
         matches!(self.status.as_str(), "SUCCEEDED" | "FAILED")
     }
 
-    /// Why it is as it is: what ended the last attempt is nearer to the cause than what Batch sums up.
+    /// Why it is as it is: what ended the last attempt is nearer to the cause than what Batch sums
+    /// up.
     #[must_use]
     pub(crate) fn why(&self) -> String {
         let last = self.attempts.last();
-        let exit = last.and_then(|it| it.exit_code).filter(|code| *code != 0).map(|code| format!("exit {code}"));
+        let exit = last
+            .and_then(|it| it.exit_code)
+            .filter(|code| *code != 0)
+            .map(|code| format!("exit {code}"));
         let container = last.and_then(|it| it.reason.clone());
-        let mut parts: Vec<String> = [self.reason.clone(), exit, container].into_iter().flatten().collect();
+        let mut parts: Vec<String> =
+            [self.reason.clone(), exit, container].into_iter().flatten().collect();
         parts.retain(|part| !part.is_empty());
         parts.dedup();
         parts.join("; ")
@@ -158,12 +163,18 @@ fn at(millis: Option<i64>) -> Option<Timestamp> {
 }
 
 fn pairs(given: &[(String, String)]) -> Vec<KeyValuePair> {
-    given.iter().map(|(key, value)| KeyValuePair::builder().name(key).value(value).build()).collect()
+    given
+        .iter()
+        .map(|(key, value)| KeyValuePair::builder().name(key).value(value).build())
+        .collect()
 }
 
 fn overrides(job: &Job) -> Option<ContainerOverrides> {
-    let wanted =
-        [(ResourceType::Vcpu, job.vcpus), (ResourceType::Memory, job.memory_mib), (ResourceType::Gpu, job.gpus)];
+    let wanted = [
+        (ResourceType::Vcpu, job.vcpus),
+        (ResourceType::Memory, job.memory_mib),
+        (ResourceType::Gpu, job.gpus),
+    ];
     let resources: Vec<ResourceRequirement> =
         wanted.into_iter().filter_map(|(kind, value)| Some(requirement(kind, value?))).collect();
     if job.environment.is_empty() && job.command.is_empty() && resources.is_empty() {
@@ -177,13 +188,14 @@ fn overrides(job: &Job) -> Option<ContainerOverrides> {
 }
 
 impl Batch {
-    /// Submits a job once and gives its id. SubmitJob has no client token, so the SDK's own retries are off: after a lost
-    /// answer they would submit it twice.
+    /// Submits a job once and gives its id. SubmitJob has no client token, so the SDK's own retries
+    /// are off: after a lost answer they would submit it twice.
     ///
     /// # Errors
     /// When the call fails; after a transient failure the job may have been submitted.
     pub(crate) async fn submit(&self, job: &Job) -> Result<String> {
-        let depends_on = job.depends_on.iter().map(|id| JobDependency::builder().job_id(id).build()).collect();
+        let depends_on =
+            job.depends_on.iter().map(|id| JobDependency::builder().job_id(id).build()).collect();
         let parameters = job.parameters.iter().cloned().collect();
         let answer = self
             .client
@@ -192,16 +204,26 @@ impl Batch {
             .job_queue(&job.queue)
             .job_definition(&job.definition)
             .set_container_overrides(overrides(job))
-            .set_array_properties(job.array.map(|size| ArrayProperties::builder().size(int(size)).build()))
+            .set_array_properties(
+                job.array.map(|size| ArrayProperties::builder().size(int(size)).build()),
+            )
             .set_depends_on((!job.depends_on.is_empty()).then_some(depends_on))
             .set_parameters((!job.parameters.is_empty()).then_some(parameters))
-            .set_timeout(job.timeout_secs.map(|it| JobTimeout::builder().attempt_duration_seconds(int(it)).build()))
+            .set_timeout(
+                job.timeout_secs
+                    .map(|it| JobTimeout::builder().attempt_duration_seconds(int(it)).build()),
+            )
             .set_retry_strategy(job.retry.as_ref().map(retry_strategy))
             .customize()
-            .config_override(aws_sdk_batch::config::Builder::new().retry_config(RetryConfig::disabled()))
+            .config_override(
+                aws_sdk_batch::config::Builder::new().retry_config(RetryConfig::disabled()),
+            )
             .send()
             .await
-            .map_err(failed("batch:SubmitJob", format!("job {} in queue {}", job.name, job.queue)))?;
+            .map_err(failed(
+                "batch:SubmitJob",
+                format!("job {} in queue {}", job.name, job.queue),
+            ))?;
         Ok(text(answer.job_id()))
     }
 
@@ -213,27 +235,49 @@ impl Batch {
         let mut found = Vec::new();
         for some in ids.chunks(DESCRIBE_LIMIT) {
             let call = self.client.describe_jobs().set_jobs(Some(some.to_vec()));
-            let answer = call.send().await.map_err(failed("batch:DescribeJobs", some.join(", ")))?;
+            let answer =
+                call.send().await.map_err(failed("batch:DescribeJobs", some.join(", ")))?;
             found.extend(answer.jobs().iter().map(detail));
         }
         found.sort_by_cached_key(|job| ids.iter().position(|id| *id == job.id));
         Ok(found)
     }
 
-    /// A queue's jobs in one state, at most `limit` of them. An array is one of them, its children are not `[V]`.
+    /// A queue's jobs in one state, at most `limit` of them. An array is one of them, its children
+    /// are not `[V]`.
     ///
     /// # Errors
     /// When a call fails.
-    pub(crate) async fn jobs_in_state(&self, queue: &str, state: &str, limit: usize) -> Result<Vec<Listed>> {
-        self.list(self.client.list_jobs().job_queue(queue).job_status(JobStatus::from(state)), queue, limit).await
+    pub(crate) async fn jobs_in_state(
+        &self,
+        queue: &str,
+        state: &str,
+        limit: usize,
+    ) -> Result<Vec<Listed>> {
+        self.list(
+            self.client.list_jobs().job_queue(queue).job_status(JobStatus::from(state)),
+            queue,
+            limit,
+        )
+        .await
     }
 
     /// An array's children in one state, at most `limit` of them.
     ///
     /// # Errors
     /// When a call fails.
-    pub(crate) async fn children_in_state(&self, array: &str, state: &str, limit: usize) -> Result<Vec<Listed>> {
-        self.list(self.client.list_jobs().array_job_id(array).job_status(JobStatus::from(state)), array, limit).await
+    pub(crate) async fn children_in_state(
+        &self,
+        array: &str,
+        state: &str,
+        limit: usize,
+    ) -> Result<Vec<Listed>> {
+        self.list(
+            self.client.list_jobs().array_job_id(array).job_status(JobStatus::from(state)),
+            array,
+            limit,
+        )
+        .await
     }
 
     /// A queue's jobs whose name is `name`, or begins as it does where it ends in `*`.
@@ -245,7 +289,12 @@ impl Batch {
         self.list(self.client.list_jobs().job_queue(queue).filters(filter), queue, usize::MAX).await
     }
 
-    async fn list(&self, call: ListJobsFluentBuilder, of: &str, limit: usize) -> Result<Vec<Listed>> {
+    async fn list(
+        &self,
+        call: ListJobsFluentBuilder,
+        of: &str,
+        limit: usize,
+    ) -> Result<Vec<Listed>> {
         let mut items = call.into_paginator().items().send();
         let mut found = Vec::new();
         while let Some(job) = items.next().await {
@@ -267,15 +316,24 @@ fn detail(job: &aws_sdk_batch::types::JobDetail) -> Detail {
     let container = job.container();
     let requirement = |kind: ResourceType| {
         let all = container.map(|it| it.resource_requirements()).unwrap_or_default();
-        let found = all.iter().find(|it| it.r#type() == Some(&kind)).and_then(|it| it.value()?.parse::<f64>().ok());
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "Batch's own numbers are small")]
+        let found = all
+            .iter()
+            .find(|it| it.r#type() == Some(&kind))
+            .and_then(|it| it.value()?.parse::<f64>().ok());
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "Batch's own numbers are small"
+        )]
         let whole = found.unwrap_or_default().ceil() as u32;
         whole
     };
     let log = container.and_then(|it| it.log_configuration());
-    let to_cloudwatch = log.is_none_or(|log| log.log_driver().is_some_and(|driver| driver.as_str() == "awslogs"));
-    let group =
-        log.and_then(|log| log.options()?.get("awslogs-group").cloned()).unwrap_or_else(|| LOG_GROUP.to_owned());
+    let to_cloudwatch =
+        log.is_none_or(|log| log.log_driver().is_some_and(|driver| driver.as_str() == "awslogs"));
+    let group = log
+        .and_then(|log| log.options()?.get("awslogs-group").cloned())
+        .unwrap_or_else(|| LOG_GROUP.to_owned());
     Detail {
         id: text(job.job_id()),
         name: text(job.job_name()),
@@ -293,7 +351,10 @@ fn detail(job: &aws_sdk_batch::types::JobDetail) -> Detail {
         }),
         depends_on: job.depends_on().iter().map(|it| text(it.job_id())).collect(),
         timeout_secs: job.timeout().and_then(|it| it.attempt_duration_seconds()?.try_into().ok()),
-        max_attempts: job.retry_strategy().and_then(|it| it.attempts()?.try_into().ok()).unwrap_or(1),
+        max_attempts: job
+            .retry_strategy()
+            .and_then(|it| it.attempts()?.try_into().ok())
+            .unwrap_or(1),
         vcpus: requirement(ResourceType::Vcpu),
         memory_mib: requirement(ResourceType::Memory),
         gpus: requirement(ResourceType::Gpu),

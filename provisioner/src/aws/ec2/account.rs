@@ -33,7 +33,11 @@ impl Ec2 {
         let mut subnets: Vec<Subnet> = answer
             .subnets()
             .iter()
-            .map(|it| Subnet { id: text(it.subnet_id()), zone: text(it.availability_zone()), vpc: text(it.vpc_id()) })
+            .map(|it| Subnet {
+                id: text(it.subnet_id()),
+                zone: text(it.availability_zone()),
+                vpc: text(it.vpc_id()),
+            })
             .collect();
         subnets.sort_by(|a, b| (&a.zone, &a.id).cmp(&(&b.zone, &b.id)));
         Ok(subnets)
@@ -47,7 +51,8 @@ impl Ec2 {
         let call = self.client.describe_security_groups().filters(filter("vpc-id", vpc));
         let answer = call.send().await.map_err(failed("ec2:DescribeSecurityGroups", vpc))?;
         let groups = answer.security_groups().iter();
-        let mut groups: Vec<_> = groups.map(|it| (text(it.group_id()), text(it.group_name()))).collect();
+        let mut groups: Vec<_> =
+            groups.map(|it| (text(it.group_id()), text(it.group_name()))).collect();
         groups.sort_by_key(|(id, name)| (name != "default", id.clone()));
         Ok(groups)
     }

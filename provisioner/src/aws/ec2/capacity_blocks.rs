@@ -80,7 +80,10 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails, as it does for a type that is not sold so.
-    pub(crate) async fn capacity_block_offerings(&self, search: Search<'_>) -> Result<Vec<Offering>> {
+    pub(crate) async fn capacity_block_offerings(
+        &self,
+        search: Search<'_>,
+    ) -> Result<Vec<Offering>> {
         let Search { instance_type, instances, duration, start_by } = search;
         let last = start_by.checked_add(duration).unwrap_or(start_by);
         let mut pages = self
@@ -100,8 +103,8 @@ impl Ec2 {
         Ok(offerings)
     }
 
-    /// Buys a capacity block. It is paid at once and for good, and asked for twice it is bought twice: the SDK repeats
-    /// nothing here.
+    /// Buys a capacity block. It is paid at once and for good, and asked for twice it is bought
+    /// twice: the SDK repeats nothing here.
     ///
     /// # Errors
     /// AWS's refusal among others; after an answer that was lost it may have been bought.
@@ -117,7 +120,9 @@ impl Ec2 {
             .instance_platform(CapacityReservationInstancePlatform::LinuxUnix)
             .tag_specifications(specification(ResourceType::CapacityReservation, tags))
             .customize()
-            .config_override(aws_sdk_ec2::config::Builder::new().retry_config(RetryConfig::disabled()))
+            .config_override(
+                aws_sdk_ec2::config::Builder::new().retry_config(RetryConfig::disabled()),
+            )
             .send()
             .await
             .map_err(failed("ec2:PurchaseCapacityBlock", format!("offering {offering}")))?;
@@ -128,8 +133,13 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub(crate) async fn capacity_blocks_tagged(&self, tag: &str, value: &str) -> Result<Vec<CapacityBlockReservation>> {
-        let found = self.capacity_blocks_by(filter(&format!("tag:{tag}"), [value.to_owned()])).await?;
+    pub(crate) async fn capacity_blocks_tagged(
+        &self,
+        tag: &str,
+        value: &str,
+    ) -> Result<Vec<CapacityBlockReservation>> {
+        let found =
+            self.capacity_blocks_by(filter(&format!("tag:{tag}"), [value.to_owned()])).await?;
         Ok(found.into_iter().filter(|it| it.is_block).collect())
     }
 
@@ -145,8 +155,8 @@ impl Ec2 {
         self.described_reservation(id).await.map(|it| reservation(&it))
     }
 
-    /// Launches all of an attempt's instances into a capacity block, or none. Everything in the request follows from the
-    /// record: asked again, AWS gives the same instances. Gives their ids.
+    /// Launches all of an attempt's instances into a capacity block, or none. Everything in the
+    /// request follows from the record: asked again, AWS gives the same instances. Gives their ids.
     ///
     /// # Errors
     /// AWS's refusal among others.
@@ -158,13 +168,17 @@ impl Ec2 {
         version: i64,
         asked: u32,
     ) -> Result<Vec<String>> {
-        let market = InstanceMarketOptionsRequest::builder().market_type(MarketType::CapacityBlock).build();
+        let market =
+            InstanceMarketOptionsRequest::builder().market_type(MarketType::CapacityBlock).build();
         let call = self
             .run_into(record, attempt, asked, reservation, &version.to_string())
             .set_instance_type(attempt.pool.types.first().map(|it| InstanceType::from(it.as_str())))
             .set_subnet_id(attempt.pool.subnets.first().cloned())
             .instance_market_options(market);
-        let answer = call.send().await.map_err(failed("ec2:RunInstances", format!("block {}", record.spec.block)))?;
+        let answer = call
+            .send()
+            .await
+            .map_err(failed("ec2:RunInstances", format!("block {}", record.spec.block)))?;
         Ok(answer.instances().iter().map(|instance| text(instance.instance_id())).collect())
     }
 
@@ -173,10 +187,13 @@ impl Ec2 {
     /// # Errors
     /// When the call fails.
     pub(crate) async fn gpus(&self, instance_type: &str) -> Result<u32> {
-        let call = self.client.describe_instance_types().instance_types(InstanceType::from(instance_type));
-        let answer = call.send().await.map_err(failed("ec2:DescribeInstanceTypes", instance_type))?;
+        let call =
+            self.client.describe_instance_types().instance_types(InstanceType::from(instance_type));
+        let answer =
+            call.send().await.map_err(failed("ec2:DescribeInstanceTypes", instance_type))?;
         let infos = answer.instance_types().iter().filter_map(|it| it.gpu_info());
-        let counts = infos.flat_map(|it| it.gpus()).filter_map(|it| u32::try_from(it.count()?).ok());
+        let counts =
+            infos.flat_map(|it| it.gpus()).filter_map(|it| u32::try_from(it.count()?).ok());
         Ok(counts.sum())
     }
 }
@@ -200,7 +217,10 @@ fn reservation(it: &CapacityReservation) -> CapacityBlockReservation {
         id: text(it.capacity_reservation_id()),
         instance_type: text(it.instance_type()),
         zone: text(it.availability_zone()),
-        total: it.total_instance_count().and_then(|count| u32::try_from(count).ok()).unwrap_or_default(),
+        total: it
+            .total_instance_count()
+            .and_then(|count| u32::try_from(count).ok())
+            .unwrap_or_default(),
         state: text(it.state().map(|state| state.as_str())),
         start: time(it.start_date()),
         end: it.end_date().map(|end| time(Some(end))),

@@ -2,10 +2,11 @@
 
 use aws_sdk_ec2::operation::RequestId as _;
 use aws_sdk_ec2::types::{
-    CreateFleetError, CreateFleetInstance, DefaultTargetCapacityType, FleetLaunchTemplateConfigRequest,
-    FleetLaunchTemplateOverridesRequest, FleetLaunchTemplateSpecificationRequest, FleetOnDemandAllocationStrategy,
-    FleetType, InstanceType, OnDemandOptionsRequest, RequestLaunchTemplateData, ResourceType, SpotAllocationStrategy,
-    SpotOptionsRequest, TargetCapacitySpecificationRequest,
+    CreateFleetError, CreateFleetInstance, DefaultTargetCapacityType,
+    FleetLaunchTemplateConfigRequest, FleetLaunchTemplateOverridesRequest,
+    FleetLaunchTemplateSpecificationRequest, FleetOnDemandAllocationStrategy, FleetType,
+    InstanceType, OnDemandOptionsRequest, RequestLaunchTemplateData, ResourceType,
+    SpotAllocationStrategy, SpotOptionsRequest, TargetCapacitySpecificationRequest,
 };
 
 use super::{Ec2, specification};
@@ -52,8 +53,8 @@ pub(crate) struct Fleet {
 }
 
 impl Ec2 {
-    /// Launches a fleet of type instant: what it launches at all is launched when AWS answers. Everything in the request
-    /// follows from the record.
+    /// Launches a fleet of type instant: what it launches at all is launched when AWS answers.
+    /// Everything in the request follows from the record.
     ///
     /// # Errors
     /// When AWS refuses the whole request. What its pools refuse is in the answer.
@@ -85,27 +86,46 @@ impl Ec2 {
         for kind in [ResourceType::Fleet, ResourceType::Instance, ResourceType::Volume] {
             call = call.tag_specifications(specification(kind, &spec.tags_of(attempt.number)));
         }
-        let answer = call.send().await.map_err(failed("ec2:CreateFleet", format!("block {}", spec.block)))?;
-        let instances = answer.instances().iter().flat_map(CreateFleetInstance::instance_ids).cloned().collect();
+        let answer = call
+            .send()
+            .await
+            .map_err(failed("ec2:CreateFleet", format!("block {}", spec.block)))?;
+        let instances = answer
+            .instances()
+            .iter()
+            .flat_map(CreateFleetInstance::instance_ids)
+            .cloned()
+            .collect();
         let error = |it: &CreateFleetError| (text(it.error_code()), text(it.error_message()));
         let request_id = answer.request_id().map(str::to_owned);
         Ok(Fleet { instances, errors: answer.errors().iter().map(error).collect(), request_id })
     }
 
-    /// The version of a record's template whose user data is this. It is made if it isn't there: under the same token
-    /// and description the same one is found again.
+    /// The version of a record's template whose user data is this. It is made if it isn't there:
+    /// under the same token and description the same one is found again.
     ///
     /// # Errors
     /// When a call fails.
-    pub(crate) async fn version_for(&self, record: &Record, source: &str, launch: &LaunchData) -> Result<i64> {
+    pub(crate) async fn version_for(
+        &self,
+        record: &Record,
+        source: &str,
+        launch: &LaunchData,
+    ) -> Result<i64> {
         let id = record.template.id();
-        let mut pages = self.client.describe_launch_template_versions().launch_template_id(id).into_paginator().send();
+        let mut pages = self
+            .client
+            .describe_launch_template_versions()
+            .launch_template_id(id)
+            .into_paginator()
+            .send();
         let mut known: Option<i64> = None;
         while let Some(page) = pages.next().await {
             let page = page.map_err(failed("ec2:DescribeLaunchTemplateVersions", &record.name))?;
             for version in page.launch_template_versions() {
                 let data = version.launch_template_data().and_then(|data| data.user_data());
-                let number = version.version_number().filter(|_| data == Some(launch.user_data.as_str()));
+                let number =
+                    version.version_number().filter(|_| data == Some(launch.user_data.as_str()));
                 known = [known, number].into_iter().flatten().min();
             }
         }
@@ -119,7 +139,9 @@ impl Ec2 {
             .client_token(format!("{}-{source}", record.spec.block))
             .version_description(source)
             .source_version("1")
-            .launch_template_data(RequestLaunchTemplateData::builder().user_data(&launch.user_data).build())
+            .launch_template_data(
+                RequestLaunchTemplateData::builder().user_data(&launch.user_data).build(),
+            )
             .send()
             .await
             .map_err(failed("ec2:CreateLaunchTemplateVersion", &record.name))?;
@@ -140,7 +162,8 @@ fn ways(order: Order<'_>) -> FleetLaunchTemplateConfigRequest {
         .launch_template_id(record.template.id())
         .version(version.to_string())
         .build();
-    let mut config = FleetLaunchTemplateConfigRequest::builder().launch_template_specification(template);
+    let mut config =
+        FleetLaunchTemplateConfigRequest::builder().launch_template_specification(template);
     for (rank, kind) in (0_u32..).zip(&attempt.pool.types) {
         for subnet in &attempt.pool.subnets {
             let mut way = FleetLaunchTemplateOverridesRequest::builder()
@@ -165,7 +188,8 @@ fn spot_options(all: Option<i32>) -> SpotOptionsRequest {
         .build()
 }
 
-/// The user's order of types; and not above the user's price, as far as AWS keeps to it in fleets of this type `[A]`.
+/// The user's order of types; and not above the user's price, as far as AWS keeps to it in fleets
+/// of this type `[A]`.
 fn on_demand_options(spec: &BlockSpec, all: Option<i32>, asked: u32) -> OnDemandOptionsRequest {
     let price = spec.max_price.as_ref().and_then(|price| price.parse::<f64>().ok());
     OnDemandOptionsRequest::builder()

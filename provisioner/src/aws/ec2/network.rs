@@ -52,7 +52,11 @@ impl Ec2 {
         let of = |id: &String| {
             let found = answer.subnets().iter().find(|it| it.subnet_id() == Some(id));
             let subnet = found.ok_or_else(|| nothing_described("subnet", id))?;
-            Ok(Subnet { id: id.clone(), zone: text(subnet.availability_zone()), vpc: text(subnet.vpc_id()) })
+            Ok(Subnet {
+                id: id.clone(),
+                zone: text(subnet.availability_zone()),
+                vpc: text(subnet.vpc_id()),
+            })
         };
         ids.iter().map(of).collect()
     }
@@ -63,9 +67,12 @@ impl Ec2 {
     /// When one isn't there.
     pub(crate) async fn groups(&self, ids: &[String]) -> Result<Vec<SecurityGroup>> {
         let call = self.client.describe_security_groups().set_group_ids(Some(ids.to_vec()));
-        let answer = call.send().await.map_err(failed("ec2:DescribeSecurityGroups", ids.join(", ")))?;
+        let answer =
+            call.send().await.map_err(failed("ec2:DescribeSecurityGroups", ids.join(", ")))?;
         let groups = answer.security_groups().iter();
-        Ok(groups.map(|group| SecurityGroup { id: text(group.group_id()), vpc: text(group.vpc_id()) }).collect())
+        Ok(groups
+            .map(|group| SecurityGroup { id: text(group.group_id()), vpc: text(group.vpc_id()) })
+            .collect())
     }
 
     /// One image.

@@ -1,4 +1,5 @@
-//! EC2: what shows why an instance hasn't joined: what it was launched with, the way out of its subnet, its console.
+//! EC2: what shows why an instance hasn't joined: what it was launched with, the way out of its
+//! subnet, its console.
 
 use aws_sdk_ec2::types::{Filter, RouteState, RouteTable};
 use base64::Engine as _;
@@ -55,13 +56,15 @@ impl Ec2 {
         }))
     }
 
-    /// The way from a subnet to everywhere; none, where its route table has none. A subnet without a table of its own goes
-    /// by the VPC's main one `[A]`.
+    /// The way from a subnet to everywhere; none, where its route table has none. A subnet without
+    /// a table of its own goes by the VPC's main one `[A]`.
     ///
     /// # Errors
     /// When a call fails.
     pub(crate) async fn way_out(&self, place: &InstancePlacement) -> Result<Option<Way>> {
-        let own = self.route_tables(vec![filter("association.subnet-id", [place.subnet.clone()])]).await?;
+        let own = self
+            .route_tables(vec![filter("association.subnet-id", [place.subnet.clone()])])
+            .await?;
         let tables = if own.is_empty() {
             let main = filter("association.main", ["true".to_owned()]);
             self.route_tables(vec![filter("vpc-id", [place.vpc.clone()]), main]).await?
@@ -73,7 +76,13 @@ impl Ec2 {
 
     async fn route_tables(&self, by: Vec<Filter>) -> Result<Vec<RouteTable>> {
         let shown = by.iter().map(super::shown).collect::<Vec<_>>().join(" and ");
-        let mut pages = self.client.describe_route_tables().set_filters(Some(by)).into_paginator().items().send();
+        let mut pages = self
+            .client
+            .describe_route_tables()
+            .set_filters(Some(by))
+            .into_paginator()
+            .items()
+            .send();
         let mut tables = Vec::new();
         while let Some(table) = pages.next().await {
             tables.push(table.map_err(failed("ec2:DescribeRouteTables", shown.clone()))?);
@@ -81,14 +90,18 @@ impl Ec2 {
         Ok(tables)
     }
 
-    /// What an instance's console shows; empty while EC2 has none. Only types of the Nitro system give the latest `[A]`; the
-    /// others give what they had after the boot.
+    /// What an instance's console shows; empty while EC2 has none. Only types of the Nitro system
+    /// give the latest `[A]`; the others give what they had after the boot.
     ///
     /// # Errors
     /// When the call fails.
     pub(crate) async fn console(&self, instance: &str) -> Result<String> {
         let ask = async |latest: bool| {
-            let call = self.client.get_console_output().instance_id(instance).set_latest(latest.then_some(true));
+            let call = self
+                .client
+                .get_console_output()
+                .instance_id(instance)
+                .set_latest(latest.then_some(true));
             call.send().await.map_err(failed("ec2:GetConsoleOutput", instance))
         };
         let answer = match ask(true).await {
@@ -102,7 +115,8 @@ impl Ec2 {
 }
 
 fn everywhere(table: &RouteTable) -> Option<Way> {
-    let route = table.routes().iter().find(|it| it.destination_cidr_block() == Some("0.0.0.0/0"))?;
+    let route =
+        table.routes().iter().find(|it| it.destination_cidr_block() == Some("0.0.0.0/0"))?;
     let targets = [
         route.gateway_id(),
         route.nat_gateway_id(),

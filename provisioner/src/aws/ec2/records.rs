@@ -6,8 +6,8 @@ use aws_sdk_ec2::types::{
     LaunchTemplate, LaunchTemplateBlockDeviceMappingRequest, LaunchTemplateEbsBlockDeviceRequest,
     LaunchTemplateHttpTokensState, LaunchTemplateIamInstanceProfileSpecificationRequest,
     LaunchTemplateInstanceMetadataOptionsRequest, LaunchTemplateInstanceMetadataTagsState,
-    LaunchTemplatePlacementRequest, RequestLaunchTemplateData, ResourceType, ResponseLaunchTemplateData,
-    ShutdownBehavior, VolumeType,
+    LaunchTemplatePlacementRequest, RequestLaunchTemplateData, ResourceType,
+    ResponseLaunchTemplateData, ShutdownBehavior, VolumeType,
 };
 use node_contract::names::tag;
 
@@ -18,8 +18,8 @@ use crate::model::error::{AwsErrorKind, Error, Result};
 use crate::model::names;
 use crate::model::ownership::Marks;
 use crate::model::record::{
-    BlockSpec, DRIVER, ENDED, EXTENSION, Extension, LaunchData, OUTCOME, PURCHASE, Purchase, REPORTED, RESERVED,
-    Record, Refused, Reserved,
+    BlockSpec, DRIVER, ENDED, EXTENSION, Extension, LaunchData, OUTCOME, PURCHASE, Purchase,
+    REPORTED, RESERVED, Record, Refused, Reserved,
 };
 
 impl Ec2 {
@@ -52,21 +52,29 @@ impl Ec2 {
             answer => answer?,
         };
         let Some(template) = answer.launch_templates().first() else { return Ok(Named::Absent) };
-        Ok(record(environment, template)?.map_or(Named::Foreign, |record| Named::Record(Box::new(record))))
+        Ok(record(environment, template)?
+            .map_or(Named::Foreign, |record| Named::Record(Box::new(record))))
     }
 
     /// Creates a record if no launch template has its name; `false` says that one has.
     ///
     /// # Errors
     /// When the call fails otherwise.
-    pub(crate) async fn create_record(&self, name: &str, spec: &BlockSpec, launch: &LaunchData, driver: &str) -> Result<bool> {
+    pub(crate) async fn create_record(
+        &self,
+        name: &str,
+        spec: &BlockSpec,
+        launch: &LaunchData,
+        driver: &str,
+    ) -> Result<bool> {
         let mut tags = spec.to_tags();
         tags.insert(DRIVER.to_owned(), driver.to_owned());
         let result = self
             .client
             .create_launch_template()
             .launch_template_name(name)
-            // The name alone makes it a create-if-absent; the token makes the SDK's own retry find its first attempt.
+            // The name alone makes it a create-if-absent; the token makes the SDK's own retry find
+            // its first attempt.
             .client_token(format!("{}-record", spec.block))
             .launch_template_data(request_data(launch))
             .tag_specifications(specification(ResourceType::LaunchTemplate, &tags))
@@ -94,19 +102,26 @@ impl Ec2 {
             .await
             .map_err(failed("ec2:DescribeLaunchTemplateVersions", &record.name))?;
         let version = answer.launch_template_versions().first();
-        version.and_then(|version| version.launch_template_data()).map(response_data).ok_or_else(|| {
-            Error::state(
-                format!("launch template {} has no version 1", record.name),
-                "end the block with `spotblock down`",
-            )
-        })
+        version.and_then(|version| version.launch_template_data()).map(response_data).ok_or_else(
+            || {
+                Error::state(
+                    format!("launch template {} has no version 1", record.name),
+                    "end the block with `spotblock down`",
+                )
+            },
+        )
     }
 
     /// Writes down what a source refused, and how the purchase ended if that was the end of it.
     ///
     /// # Errors
     /// When the call fails.
-    pub(crate) async fn set_refused(&self, record: &Record, refused: &Refused, outcome: Option<&str>) -> Result<()> {
+    pub(crate) async fn set_refused(
+        &self,
+        record: &Record,
+        refused: &Refused,
+        outcome: Option<&str>,
+    ) -> Result<()> {
         let outcome = outcome.map(|outcome| (OUTCOME.to_owned(), outcome.to_owned()));
         let tags = outcome.into_iter().chain([refused.to_tag()]).collect();
         self.tag(std::slice::from_ref(&record.template), &tags).await
@@ -161,7 +176,12 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub(crate) async fn set_purchase(&self, record: &Record, purchase: &Purchase, refused: bool) -> Result<()> {
+    pub(crate) async fn set_purchase(
+        &self,
+        record: &Record,
+        purchase: &Purchase,
+        refused: bool,
+    ) -> Result<()> {
         let tags = BTreeMap::from([(PURCHASE.to_owned(), purchase.to_tag(refused))]);
         self.tag(std::slice::from_ref(&record.template), &tags).await
     }
@@ -170,7 +190,12 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub(crate) async fn set_extension(&self, record: &Record, extension: &Extension, refused: bool) -> Result<()> {
+    pub(crate) async fn set_extension(
+        &self,
+        record: &Record,
+        extension: &Extension,
+        refused: bool,
+    ) -> Result<()> {
         let tags = BTreeMap::from([(EXTENSION.to_owned(), extension.to_tag(refused))]);
         self.tag(std::slice::from_ref(&record.template), &tags).await
     }
@@ -204,7 +229,9 @@ fn record(environment: &str, template: &LaunchTemplate) -> Result<Option<Record>
     let (name, tags) = (text(template.launch_template_name()), our_tags(template.tags()));
     let Some(number) = names::record_number(environment, &name) else { return Ok(None) };
     let id = text(template.launch_template_id());
-    let Some(template_of_ours) = Marks::of_environment(environment).claim(&id, &tags) else { return Ok(None) };
+    let Some(template_of_ours) = Marks::of_environment(environment).claim(&id, &tags) else {
+        return Ok(None);
+    };
     Ok(Some(Record {
         template: template_of_ours,
         number,
@@ -215,32 +242,44 @@ fn record(environment: &str, template: &LaunchTemplate) -> Result<Option<Record>
         outcome: tags.get(OUTCOME).cloned(),
         reported: tags.get(REPORTED).cloned(),
         ended: tags.get(ENDED).cloned(),
-        extension: tags.get(EXTENSION).map(|value| Extension::of_tag(&name, value)).transpose()?.flatten(),
+        extension: tags
+            .get(EXTENSION)
+            .map(|value| Extension::of_tag(&name, value))
+            .transpose()?
+            .flatten(),
         name,
     }))
 }
 
-/// What is launched, but for types and subnets: those are an attempt's. The agent reads tags through the metadata, which
-/// only version 2 of their service gives; containers with a network of their own are one hop too far from it. An instance
-/// that shuts itself down is gone.
+/// What is launched, but for types and subnets: those are an attempt's. The agent reads tags
+/// through the metadata, which only version 2 of their service gives; containers with a network of
+/// their own are one hop too far from it. An instance that shuts itself down is gone.
 fn request_data(launch: &LaunchData) -> RequestLaunchTemplateData {
     let metadata = LaunchTemplateInstanceMetadataOptionsRequest::builder()
         .http_tokens(LaunchTemplateHttpTokensState::Required)
         .http_put_response_hop_limit(1)
         .instance_metadata_tags(LaunchTemplateInstanceMetadataTagsState::Enabled)
         .build();
-    let placement =
-        launch.zone.as_ref().map(|zone| LaunchTemplatePlacementRequest::builder().availability_zone(zone).build());
+    let placement = launch
+        .zone
+        .as_ref()
+        .map(|zone| LaunchTemplatePlacementRequest::builder().availability_zone(zone).build());
     let root = launch.root_volume.as_ref().map(|(device, gib)| {
         let volume = LaunchTemplateEbsBlockDeviceRequest::builder()
             .volume_size(i32::try_from(*gib).unwrap_or(i32::MAX))
             .volume_type(VolumeType::Gp3)
             .delete_on_termination(true)
             .build();
-        vec![LaunchTemplateBlockDeviceMappingRequest::builder().device_name(device).ebs(volume).build()]
+        vec![
+            LaunchTemplateBlockDeviceMappingRequest::builder()
+                .device_name(device)
+                .ebs(volume)
+                .build(),
+        ]
     });
-    let profile =
-        LaunchTemplateIamInstanceProfileSpecificationRequest::builder().name(&launch.instance_profile).build();
+    let profile = LaunchTemplateIamInstanceProfileSpecificationRequest::builder()
+        .name(&launch.instance_profile)
+        .build();
     RequestLaunchTemplateData::builder()
         .image_id(&launch.image)
         .set_key_name(launch.key_name.clone())
@@ -263,7 +302,10 @@ fn response_data(data: &ResponseLaunchTemplateData) -> LaunchData {
         image: text(data.image_id()),
         key_name: data.key_name().map(str::to_owned),
         security_groups: data.security_group_ids().to_vec(),
-        zone: data.placement().and_then(|placement| placement.availability_zone()).map(str::to_owned),
+        zone: data
+            .placement()
+            .and_then(|placement| placement.availability_zone())
+            .map(str::to_owned),
         instance_profile: text(data.iam_instance_profile().and_then(|profile| profile.name())),
         user_data: text(data.user_data()),
         root_volume: root,

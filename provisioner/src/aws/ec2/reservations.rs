@@ -2,9 +2,9 @@
 
 use aws_sdk_ec2::operation::run_instances::builders::RunInstancesFluentBuilder;
 use aws_sdk_ec2::types::{
-    self, CapacityReservationInstancePlatform, CapacityReservationSpecification, CapacityReservationTarget,
-    CapacityReservationType, EndDateType, Filter, InstanceMatchCriteria, InstanceType, LaunchTemplateSpecification,
-    ResourceType,
+    self, CapacityReservationInstancePlatform, CapacityReservationSpecification,
+    CapacityReservationTarget, CapacityReservationType, EndDateType, Filter, InstanceMatchCriteria,
+    InstanceType, LaunchTemplateSpecification, ResourceType,
 };
 
 use super::{Ec2, filter, our_tags, shown, specification};
@@ -35,8 +35,9 @@ pub(crate) struct LaunchInto<'a> {
 }
 
 impl Ec2 {
-    /// Reserves capacity at once, or nothing, for instances that target it. Everything in the request follows from the
-    /// record and from the zone of the attempt's subnet: asked again under its token, AWS gives the same reservation.
+    /// Reserves capacity at once, or nothing, for instances that target it. Everything in the
+    /// request follows from the record and from the zone of the attempt's subnet: asked again under
+    /// its token, AWS gives the same reservation.
     ///
     /// # Errors
     /// AWS's refusal among others.
@@ -59,7 +60,10 @@ impl Ec2 {
             .instance_match_criteria(InstanceMatchCriteria::Targeted)
             .end_date_type(EndDateType::Limited)
             .end_date(to_sdk_time(spec.reserved_until()))
-            .tag_specifications(specification(ResourceType::CapacityReservation, &spec.tags_of(attempt.number)))
+            .tag_specifications(specification(
+                ResourceType::CapacityReservation,
+                &spec.tags_of(attempt.number),
+            ))
             .send()
             .await
             .map_err(failed("ec2:CreateCapacityReservation", format!("block {}", spec.block)))?;
@@ -75,11 +79,16 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails.
-    pub(crate) async fn reservations_tagged(&self, tag: &str, value: &str) -> Result<Vec<CapacityReservation>> {
+    pub(crate) async fn reservations_tagged(
+        &self,
+        tag: &str,
+        value: &str,
+    ) -> Result<Vec<CapacityReservation>> {
         self.reservations(filter(&format!("tag:{tag}"), [value.to_owned()])).await
     }
 
-    /// The capacity reservations that a filter finds. Those of capacity blocks are not among them: nobody can cancel them.
+    /// The capacity reservations that a filter finds. Those of capacity blocks are not among them:
+    /// nobody can cancel them.
     ///
     /// # Errors
     /// When the call fails.
@@ -89,9 +98,13 @@ impl Ec2 {
     }
 
     /// The capacity reservations that a filter finds, those of capacity blocks among them.
-    pub(super) async fn described_reservations(&self, by: Filter) -> Result<Vec<types::CapacityReservation>> {
+    pub(super) async fn described_reservations(
+        &self,
+        by: Filter,
+    ) -> Result<Vec<types::CapacityReservation>> {
         let shown = shown(&by);
-        let mut pages = self.client.describe_capacity_reservations().filters(by).into_paginator().send();
+        let mut pages =
+            self.client.describe_capacity_reservations().filters(by).into_paginator().send();
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(failed("ec2:DescribeCapacityReservations", shown.clone()))?;
@@ -101,13 +114,17 @@ impl Ec2 {
     }
 
     /// A capacity reservation as EC2 describes it.
-    pub(super) async fn described_reservation(&self, id: &str) -> Result<types::CapacityReservation> {
+    pub(super) async fn described_reservation(
+        &self,
+        id: &str,
+    ) -> Result<types::CapacityReservation> {
         let call = self.client.describe_capacity_reservations().capacity_reservation_ids(id);
         let answer = call.send().await.map_err(failed("ec2:DescribeCapacityReservations", id))?;
         answer.capacity_reservations().first().cloned().ok_or_else(|| {
             Error::state(
                 format!("capacity reservation {id} is not there"),
-                "check that [block] names one of this region and account; then run the same command again",
+                "check that [block] names one of this region and account; then run the same \
+                 command again",
             )
         })
     }
@@ -125,19 +142,25 @@ impl Ec2 {
     /// # Errors
     /// When the call fails.
     pub(crate) async fn cancel_reservation(&self, reservation: &Owned) -> Result<()> {
-        let call = self.client.cancel_capacity_reservation().capacity_reservation_id(reservation.id());
+        let call =
+            self.client.cancel_capacity_reservation().capacity_reservation_id(reservation.id());
         super::gone_is_fine(
-            call.send().await.map(|_| ()).map_err(failed("ec2:CancelCapacityReservation", reservation.id())),
+            call.send()
+                .await
+                .map(|_| ())
+                .map_err(failed("ec2:CancelCapacityReservation", reservation.id())),
         )
     }
 
-    /// Launches into a reservation, all or none. Everything in the request follows from the record and from what never
-    /// changes of reservation and subnet: asked again under its token, AWS launches nothing more.
+    /// Launches into a reservation, all or none. Everything in the request follows from the record
+    /// and from what never changes of reservation and subnet: asked again under its token, AWS
+    /// launches nothing more.
     ///
     /// # Errors
     /// AWS's refusal among others.
     pub(crate) async fn launch_into(&self, into: LaunchInto<'_>) -> Result<Vec<String>> {
-        let LaunchInto { record, attempt, asked, launch, reservation, instance_type, subnet } = into;
+        let LaunchInto { record, attempt, asked, launch, reservation, instance_type, subnet } =
+            into;
         let call = self
             .run_into(record, attempt, asked, reservation, "1")
             .instance_type(InstanceType::from(instance_type))
@@ -148,8 +171,9 @@ impl Ec2 {
         Ok(answer.instances().iter().map(|instance| text(instance.instance_id())).collect())
     }
 
-    /// A launch of all of an attempt's instances into a reservation, or of none, from a version of the record's template.
-    /// The template has the rest: metadata version 2 only, and that an instance which shuts down is gone.
+    /// A launch of all of an attempt's instances into a reservation, or of none, from a version of
+    /// the record's template. The template has the rest: metadata version 2 only, and that an
+    /// instance which shuts down is gone.
     pub(super) fn run_into(
         &self,
         record: &Record,
@@ -159,10 +183,14 @@ impl Ec2 {
         version: &str,
     ) -> RunInstancesFluentBuilder {
         let (spec, count) = (&record.spec, i32::try_from(asked).unwrap_or(i32::MAX));
-        let template =
-            LaunchTemplateSpecification::builder().launch_template_id(record.template.id()).version(version).build();
-        let target = CapacityReservationTarget::builder().capacity_reservation_id(reservation).build();
-        let target = CapacityReservationSpecification::builder().capacity_reservation_target(target).build();
+        let template = LaunchTemplateSpecification::builder()
+            .launch_template_id(record.template.id())
+            .version(version)
+            .build();
+        let target =
+            CapacityReservationTarget::builder().capacity_reservation_id(reservation).build();
+        let target =
+            CapacityReservationSpecification::builder().capacity_reservation_target(target).build();
         let mut call = self
             .client
             .run_instances()

@@ -54,9 +54,14 @@ pub(crate) struct Host {
 
 fn room(resources: &[aws_sdk_ecs::types::Resource]) -> Room {
     let named = |name: &str| resources.iter().find(|it| it.name() == Some(name));
-    let number = |name: &str| named(name).and_then(|it| it.integer_value().try_into().ok()).unwrap_or(0);
+    let number =
+        |name: &str| named(name).and_then(|it| it.integer_value().try_into().ok()).unwrap_or(0);
     let gpus = named("GPU").map_or(0, |it| it.string_set_value().len());
-    Room { cpu: number("CPU"), memory_mib: number("MEMORY"), gpus: gpus.try_into().unwrap_or(u32::MAX) }
+    Room {
+        cpu: number("CPU"),
+        memory_mib: number("MEMORY"),
+        gpus: gpus.try_into().unwrap_or(u32::MAX),
+    }
 }
 
 impl Ecs {
@@ -65,7 +70,8 @@ impl Ecs {
     /// # Errors
     /// When a call fails.
     pub(crate) async fn hosts(&self, cluster: &str) -> Result<Vec<Host>> {
-        let mut pages = self.client.list_container_instances().cluster(cluster).into_paginator().items().send();
+        let mut pages =
+            self.client.list_container_instances().cluster(cluster).into_paginator().items().send();
         let mut arns = Vec::new();
         while let Some(arn) = pages.next().await {
             match arn.map_err(failed("ecs:ListContainerInstances", cluster)) {

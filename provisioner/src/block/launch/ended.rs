@@ -1,7 +1,8 @@
-//! `spotblock down` at the same time. It writes on the record that the block is ended before it looks for what there is,
-//! and a run that buys reads the record after each purchase. So of what was bought either `down` sees it, or this run sees
-//! the mark (or that the record is gone), and ends it here. It is looked once more when the instances have joined: AWS may
-//! have shown a purchase too late to `down`.
+//! `spotblock down` at the same time. It writes on the record that the block is ended before it
+//! looks for what there is, and a run that buys reads the record after each purchase. So of what
+//! was bought either `down` sees it, or this run sees the mark (or that the record is gone), and
+//! ends it here. It is looked once more when the instances have joined: AWS may have shown a
+//! purchase too late to `down`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -34,17 +35,22 @@ pub(super) fn is_ended(record: &Record, now: &Named) -> bool {
 /// The error of a run whose block was ended, and what is known besides.
 pub(super) fn ended(record: &Record, besides: &str) -> Error {
     Error::state(
-        format!("block {} was ended by `spotblock down` while this run brought it{besides}", record.spec.block),
+        format!(
+            "block {} was ended by `spotblock down` while this run brought it{besides}",
+            record.spec.block
+        ),
         "run the same command again for another block",
     )
 }
 
-/// Whether a failure may be that somebody ended the block. A refusal of the capacity leaves nothing to be ended.
+/// Whether a failure may be that somebody ended the block. A refusal of the capacity leaves nothing
+/// to be ended.
 fn may_be_its_end(error: &Error) -> bool {
     !error.is_transient() && !error.is_about_the_caller() && error.kind() != ErrorKind::Capacity
 }
 
-/// What came of bringing a block, unless it was ended meanwhile: then what this run bought of it is ended as well.
+/// What came of bringing a block, unless it was ended meanwhile: then what this run bought of it is
+/// ended as well.
 ///
 /// # Errors
 /// [`ended`] when the block was ended; what keeps this run from ending what it bought.
@@ -69,12 +75,13 @@ pub(super) async fn unless_ended<T>(
 /// Ends what there is of the block, also what AWS shows late.
 async fn end(session: &Session<'_>, desired: &Desired, record: &Record) -> Result<Error> {
     let id = &record.spec.block;
-    session
-        .ui
-        .say(format_args!("block {id} was ended by `spotblock down` meanwhile: ending what this run bought of it"));
+    session.ui.say(format_args!(
+        "block {id} was ended by `spotblock down` meanwhile: ending what this run bought of it"
+    ));
     let start = session.now();
     loop {
-        let block = find::refresh(session.aws, session.environment(), id, Some(record.clone())).await?;
+        let block =
+            find::refresh(session.aws, session.environment(), id, Some(record.clone())).await?;
         if let Err(error) = stop_jobs(session, &block).await {
             session.ui.warn(format_args!("jobs of block {id} end with their instances: {error}"));
         }
@@ -103,6 +110,9 @@ async fn paid(session: &Session<'_>, record: &Record) -> Result<String> {
     let ids: Vec<&str> = bought.iter().map(|it| it.id.as_str()).collect();
     Ok(match ids.as_slice() {
         [] => String::new(),
-        ids => format!("; capacity block {} is paid and stays yours ([block] capacity-block)", ids.join(", ")),
+        ids => format!(
+            "; capacity block {} is paid and stays yours ([block] capacity-block)",
+            ids.join(", ")
+        ),
     })
 }

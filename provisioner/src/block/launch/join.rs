@@ -69,7 +69,10 @@ async fn mark(session: &Session<'_>, record: &Record, block: &Block) -> Result<(
     let mut unmarked: BTreeMap<u32, Vec<Owned>> = BTreeMap::new();
     for instance in block.instances.iter().filter(|it| it.is_up() && !marks.are_on(&it.tags)) {
         let attempt = block.attempt_of(instance).unwrap_or_default();
-        unmarked.entry(attempt).or_default().extend(marks.claim_instance(instance, &block.requests));
+        unmarked
+            .entry(attempt)
+            .or_default()
+            .extend(marks.claim_instance(instance, &block.requests));
     }
     for (attempt, instances) in unmarked {
         session.aws.ec2.tag(&instances, &record.spec.tags_of(attempt)).await?;
@@ -77,8 +80,14 @@ async fn mark(session: &Session<'_>, record: &Record, block: &Block) -> Result<(
     Ok(())
 }
 
-/// Marks what AWS's answers named and the look by tag doesn't show: a tag that never came loses nothing.
-async fn mark_named(session: &Session<'_>, record: &Record, block: &Block, bought: &[(u32, Bought)]) -> Result<()> {
+/// Marks what AWS's answers named and the look by tag doesn't show: a tag that never came loses
+/// nothing.
+async fn mark_named(
+    session: &Session<'_>,
+    record: &Record,
+    block: &Block,
+    bought: &[(u32, Bought)],
+) -> Result<()> {
     let ec2 = &session.aws.ec2;
     for (attempt, Bought { instances, requests }) in bought {
         let unshown = |id: &&String| block.instances.iter().all(|shown| shown.id != **id);
@@ -95,7 +104,8 @@ async fn mark_named(session: &Session<'_>, record: &Record, block: &Block, bough
     Ok(())
 }
 
-/// Waits until each instance is a connected container instance of the cluster; `seen` is what was seen of it last.
+/// Waits until each instance is a connected container instance of the cluster; `seen` is what was
+/// seen of it last.
 pub(super) async fn join(
     session: &Session<'_>,
     record: &Record,
@@ -112,13 +122,23 @@ pub(super) async fn join(
     let mut members = BTreeMap::new();
     let mut unsecured = schedules;
     let look = async || {
-        let block = find::refresh(session.aws, session.environment(), &record.spec.block, Some(record.clone())).await?;
+        let block = find::refresh(
+            session.aws,
+            session.environment(),
+            &record.spec.block,
+            Some(record.clone()),
+        )
+        .await?;
         mark(session, record, &block).await?;
         mark_named(session, record, &block, bought).await?;
-        let kept = |it: &&Instance| block.attempt_of(it).is_none_or(|attempt| record.keeps(attempt));
+        let kept =
+            |it: &&Instance| block.attempt_of(it).is_none_or(|attempt| record.keeps(attempt));
         let instances: Vec<&Instance> = block.instances.iter().filter(kept).collect();
         if instances.len() < expected {
-            return Ok(Poll::NotYet(format!("{} of {expected} instances shown so far", instances.len())));
+            return Ok(Poll::NotYet(format!(
+                "{} of {expected} instances shown so far",
+                instances.len()
+            )));
         }
         if let Some(schedules) = unsecured {
             schedules.secure(session, &block).await?;
@@ -128,13 +148,19 @@ pub(super) async fn join(
         let joined = |it: &&&Instance| members.get(&it.id).is_some_and(Member::has_joined);
         seen.joined = instances.iter().filter(|it| it.is_up() && joined(it)).count();
         seen.gone = instances.iter().filter(|it| !it.is_up()).map(|it| (*it).clone()).collect();
-        let missing: Vec<&&Instance> = instances.iter().filter(|it| it.is_up() && !joined(it)).collect();
+        let missing: Vec<&&Instance> =
+            instances.iter().filter(|it| it.is_up() && !joined(it)).collect();
         let Some(first) = missing.first() else { return Ok(Poll::Done(())) };
         absent = Some(first.id.clone());
-        let named: Vec<String> = missing.iter().take(5).map(|it| format!("{} ({})", it.id, it.state)).collect();
+        let named: Vec<String> =
+            missing.iter().take(5).map(|it| format!("{} ({})", it.id, it.state)).collect();
         let here = instances.iter().filter(joined).count();
         let rest = if missing.len() > 5 { ", ..." } else { "" };
-        Ok(Poll::NotYet(format!("{here} of {} joined; not yet: {}{rest}", instances.len(), named.join(", "))))
+        Ok(Poll::NotYet(format!(
+            "{here} of {} joined; not yet: {}{rest}",
+            instances.len(),
+            named.join(", ")
+        )))
     };
     let waited = session.waits.until_all(session.ui, bound, expected, look).await;
     let error = match waited {
@@ -162,7 +188,7 @@ fn ended_early(record: &Record, gone: &[Instance]) -> Option<Error> {
             first.state,
             first.reason
         ),
-        "it is all or nothing: idle instances were ended, those with jobs leave when they are done (--partial K keeps K \
-             or more); run the same command again for another block",
+        "it is all or nothing: idle instances were ended, those with jobs leave when they are \
+         done (--partial K keeps K or more); run the same command again for another block",
     ))
 }

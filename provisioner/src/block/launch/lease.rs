@@ -1,14 +1,17 @@
 //! Whose turn it is to buy, where a block has more than one attempt.
 //!
-//! One attempt has one token, and two runs that make it at once buy once. Two attempts have two: a run that has gone on to
-//! the second while another's first succeeds late would buy twice. So the record names its driver, the run that made it,
-//! and only the driver begins an attempt; it looks at the tag before each. Another run follows: it waits for what the
-//! driver buys. It takes over when nothing has changed for [`QUIET`] of its own clock: it writes its own name, waits for
-//! [`SETTLE`], and looks again. Of several, the last to write wins (Fischer's algorithm): who looked before that write has
-//! written by then, within [`HASTE`] of its look, or gives up. AWS's answers are taken to show a tag within that time `[A]`.
+//! One attempt has one token, and two runs that make it at once buy once. Two attempts have two: a
+//! run that has gone on to the second while another's first succeeds late would buy twice. So the
+//! record names its driver, the run that made it, and only the driver begins an attempt; it looks
+//! at the tag before each. Another run follows: it waits for what the driver buys. It takes over
+//! when nothing has changed for [`QUIET`] of its own clock: it writes its own name, waits for
+//! [`SETTLE`], and looks again. Of several, the last to write wins (Fischer's algorithm): who
+//! looked before that write has written by then, within [`HASTE`] of its look, or gives up. AWS's
+//! answers are taken to show a tag within that time `[A]`.
 //!
-//! A driver that was stopped between its look and its purchase, and wakes up later, asks under a token that its successor
-//! used too. What it should get all the same, it finds to be an attempt that the record says was refused, and ends it.
+//! A driver that was stopped between its look and its purchase, and wakes up later, asks under a
+//! token that its successor used too. What it should get all the same, it finds to be an attempt
+//! that the record says was refused, and ends it.
 
 use std::time::Duration;
 
@@ -40,8 +43,9 @@ impl Lease {
         Self { name: name.to_owned() }
     }
 
-    /// Waits until this run may make the attempt, or need only watch it; brings record and block up to date. `false` says
-    /// that the record has gone on meanwhile, so that it may be another attempt's turn.
+    /// Waits until this run may make the attempt, or need only watch it; brings record and block up
+    /// to date. `false` says that the record has gone on meanwhile, so that it may be another
+    /// attempt's turn.
     ///
     /// # Errors
     /// When a call fails, or the block was ended.
@@ -58,13 +62,21 @@ impl Lease {
         loop {
             read(session, record).await?;
             if record.refused != before.refused || record.outcome != before.outcome {
-                *block = find::refresh(session.aws, session.environment(), &block.id, Some(record.clone())).await?;
+                *block = find::refresh(
+                    session.aws,
+                    session.environment(),
+                    &block.id,
+                    Some(record.clone()),
+                )
+                .await?;
                 return Ok(false);
             }
             if record.driver.as_deref() == Some(self.name.as_str()) {
                 return Ok(true);
             }
-            *block = find::refresh(session.aws, session.environment(), &block.id, Some(record.clone())).await?;
+            *block =
+                find::refresh(session.aws, session.environment(), &block.id, Some(record.clone()))
+                    .await?;
             let asked = record.spec.instances.saturating_sub(record.got());
             let made = made(block, attempt);
             if made >= usize::try_from(asked).unwrap_or(usize::MAX) {
@@ -75,9 +87,10 @@ impl Lease {
                 (last, quiet) = (Some(sign), Duration::ZERO);
             }
             if quiet >= QUIET {
-                session
-                    .ui
-                    .say(format_args!("the run that began block {} does nothing any more: taking over", block.id));
+                session.ui.say(format_args!(
+                    "the run that began block {} does nothing any more: taking over",
+                    block.id
+                ));
                 self.take_over(session, record).await?;
                 (last, quiet, pause) = (None, Duration::ZERO, FIRST_PAUSE);
                 continue;
@@ -92,8 +105,8 @@ impl Lease {
         }
     }
 
-    /// Writes this run's name, a new one each time: an old one may have been overwritten by one who gave up. Written too
-    /// late after the look it counts for nothing.
+    /// Writes this run's name, a new one each time: an old one may have been overwritten by one who
+    /// gave up. Written too late after the look it counts for nothing.
     async fn take_over(&mut self, session: &Session<'_>, record: &Record) -> Result<()> {
         let looked = session.now();
         let name = session.waits.hex(8);

@@ -16,7 +16,8 @@ use crate::model::spot_request::{SpotRequest, SpotRequestStatus};
 use crate::runtime::wait::{Poll, WaitSpec};
 use crate::session::Session;
 
-/// Instances take seconds to minutes to be terminated; what is waited for here is that AWS has begun.
+/// Instances take seconds to minutes to be terminated; what is waited for here is that AWS has
+/// begun.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// What is given back.
@@ -39,10 +40,12 @@ impl Chosen<'_> {
         }
     }
 
-    /// A reservation holds capacity that nobody else gets: of a refused attempt none is kept, whatever else is.
+    /// A reservation holds capacity that nobody else gets: of a refused attempt none is kept,
+    /// whatever else is.
     fn reservation(self, record: &Record, it: &CapacityReservation) -> bool {
         let of_refused = || attempt_of(&it.tags).is_some_and(|number| record.has_refused(number));
-        it.is_held() && matches!(self, Self::Idle(_)) || it.is_held() && matches!(self, Self::Strays) && of_refused()
+        it.is_held() && matches!(self, Self::Idle(_))
+            || it.is_held() && matches!(self, Self::Strays) && of_refused()
     }
 
     fn instances(self) -> bool {
@@ -54,8 +57,14 @@ impl Chosen<'_> {
     }
 }
 
-/// Gives back what is chosen, also what comes up late, and waits until nothing of it may still come up.
-pub(super) async fn run(session: &Session<'_>, block: &Block, record: &Record, chosen: Chosen<'_>) -> Result<()> {
+/// Gives back what is chosen, also what comes up late, and waits until nothing of it may still come
+/// up.
+pub(super) async fn run(
+    session: &Session<'_>,
+    block: &Block,
+    record: &Record,
+    chosen: Chosen<'_>,
+) -> Result<()> {
     if left(block, record, chosen).is_none() {
         return Ok(());
     }
@@ -68,7 +77,10 @@ pub(super) async fn run(session: &Session<'_>, block: &Block, record: &Record, c
     let look = async || {
         let now = match seen.take() {
             Some(seen) => seen,
-            None => find::refresh(session.aws, session.environment(), &block.id, Some(record.clone())).await?,
+            None => {
+                find::refresh(session.aws, session.environment(), &block.id, Some(record.clone()))
+                    .await?
+            }
         };
         let Some(what) = left(&now, record, chosen) else { return Ok(Poll::Done(())) };
         give_back(session, &now, record, chosen, &mut asked).await?;
@@ -77,30 +89,41 @@ pub(super) async fn run(session: &Session<'_>, block: &Block, record: &Record, c
     session.waits.until(session.ui, bound, look).await
 }
 
-/// Gives everything back: no instance takes a further job, the idle ones are ended, and those that have jobs are left to
-/// their agents, which leave when nothing is left on them.
+/// Gives everything back: no instance takes a further job, the idle ones are ended, and those that
+/// have jobs are left to their agents, which leave when nothing is left on them.
 pub(super) async fn idle(session: &Session<'_>, block: &Block, record: &Record) -> Result<()> {
     let members = Members::drain(session, &[block]).await?;
     let busy = members.busy(session).await?;
     if !busy.is_empty() {
-        session.ui.say(format_args!("{} instances have jobs: they take no more, and leave after them", busy.len()));
+        session.ui.say(format_args!(
+            "{} instances have jobs: they take no more, and leave after them",
+            busy.len()
+        ));
     }
     run(session, block, record, Chosen::Idle(&busy)).await
 }
 
 /// What is left of it, in words.
 fn left(block: &Block, record: &Record, chosen: Chosen<'_>) -> Option<String> {
-    let request = |it: &&SpotRequest| chosen.attempt(record, attempt_of(&it.tags)) && block.may_come(it);
+    let request =
+        |it: &&SpotRequest| chosen.attempt(record, attempt_of(&it.tags)) && block.may_come(it);
     let requests = block.requests.iter().filter(request).count();
     let instances = instances(block, record, chosen).len();
-    let reservations = block.reservations.iter().filter(|it| chosen.reservation(record, it)).count();
-    let reserved = if reservations > 0 { format!(", {reservations} capacity reservations") } else { String::new() };
+    let reservations =
+        block.reservations.iter().filter(|it| chosen.reservation(record, it)).count();
+    let reserved = if reservations > 0 {
+        format!(", {reservations} capacity reservations")
+    } else {
+        String::new()
+    };
     (requests + instances + reservations > 0)
         .then(|| format!("{instances} instances and {requests} requests{reserved} are left"))
 }
 
 fn instances<'a>(block: &'a Block, record: &Record, chosen: Chosen<'_>) -> Vec<&'a Instance> {
-    let is = |it: &&Instance| chosen.ends(it) && it.is_up() && chosen.attempt(record, block.attempt_of(it));
+    let is = |it: &&Instance| {
+        chosen.ends(it) && it.is_up() && chosen.attempt(record, block.attempt_of(it))
+    };
     block.instances.iter().filter(is).collect()
 }
 
@@ -114,14 +137,18 @@ async fn give_back(
 ) -> Result<()> {
     let marks = block.marks(session.environment());
     let ender = Ender::new(session.aws, Some(session.ui), marks);
-    let of_chosen = |it: &&SpotRequest| it.is_open() && chosen.attempt(record, attempt_of(&it.tags));
-    let cancelled = |it: &&SpotRequest| chosen.instances() || it.status() == SpotRequestStatus::Holding;
+    let of_chosen =
+        |it: &&SpotRequest| it.is_open() && chosen.attempt(record, attempt_of(&it.tags));
+    let cancelled =
+        |it: &&SpotRequest| chosen.instances() || it.status() == SpotRequestStatus::Holding;
     ender.cancel_requests(block.requests.iter().filter(of_chosen).filter(cancelled)).await?;
-    let reserved = block.reservations.iter().filter(|it| it.is_active() && chosen.reservation(record, it));
+    let reserved =
+        block.reservations.iter().filter(|it| it.is_active() && chosen.reservation(record, it));
     ender.cancel_reservations(reserved, &mut Vec::new()).await?;
     let new = instances(block, record, chosen).into_iter().filter(|it| !asked.contains(&it.id));
     let new: Vec<&Instance> = new.collect();
     ender.mark(&new, &block.requests).await?;
-    let owned: Vec<Owned> = new.iter().filter_map(|it| marks.claim_instance(it, &block.requests)).collect();
+    let owned: Vec<Owned> =
+        new.iter().filter_map(|it| marks.claim_instance(it, &block.requests)).collect();
     ender.terminate(&owned, asked).await
 }

@@ -1,8 +1,9 @@
 //! From attempt to attempt, in the order that the record froze, until enough instances are there.
 //!
-//! Before each attempt, whatever a refused one left is ended. What AWS refuses is written on the record before the next
-//! attempt begins, so that whoever goes on, after a crash too, begins where this run stopped. What an attempt asks for
-//! follows from the record alone: so does its repetition.
+//! Before each attempt, whatever a refused one left is ended. What AWS refuses is written on the
+//! record before the next attempt begins, so that whoever goes on, after a crash too, begins where
+//! this run stopped. What an attempt asks for follows from the record alone: so does its
+//! repetition.
 
 use super::NOT_JOINED;
 use super::launch_template::Template;
@@ -41,8 +42,10 @@ pub(super) async fn try_sources(
     consent: bool,
 ) -> Result<Purchased> {
     if record.reported.is_some() {
-        let kept = |it: &&Instance| block.attempt_of(it).is_none_or(|attempt| record.keeps(attempt));
-        let instances = u32::try_from(block.instances.iter().filter(kept).count()).unwrap_or(u32::MAX);
+        let kept =
+            |it: &&Instance| block.attempt_of(it).is_none_or(|attempt| record.keeps(attempt));
+        let instances =
+            u32::try_from(block.instances.iter().filter(kept).count()).unwrap_or(u32::MAX);
         if instances < record.spec.instances {
             let (wanted, id) = (record.spec.instances, &record.spec.block);
             session.ui.warn(format_args!("block {id} has {instances} of {wanted} instances"));
@@ -67,18 +70,32 @@ pub(super) async fn try_sources(
         let launch = template.launch_of(attempt.source, &record.spec)?;
         announce(session, &record, &attempt, asked, &block);
         let (before, launch) = (&record, &launch);
-        let buying =
-            PurchaseRequest { session, record: before, attempt: &attempt, asked, launch, block: &block, consent };
+        let buying = PurchaseRequest {
+            session,
+            record: before,
+            attempt: &attempt,
+            asked,
+            launch,
+            block: &block,
+            consent,
+        };
         let outcome = purchase::buy(buying).await?;
         bought.push((attempt.number, outcome.bought.clone()));
-        // It may have been a long time: others may have ended the block, or, where runs take turns, have gone on.
+        // It may have been a long time: others may have ended the block, or, where runs take turns,
+        // have gone on.
         let mut now = record.clone();
         lease::read(session, &mut now).await?;
         if turns {
             let has_gone_on = now.refused != record.refused;
             record = now;
             if has_gone_on {
-                block = find::refresh(session.aws, session.environment(), &block.id, Some(record.clone())).await?;
+                block = find::refresh(
+                    session.aws,
+                    session.environment(),
+                    &block.id,
+                    Some(record.clone()),
+                )
+                .await?;
                 continue;
             }
         }
@@ -87,10 +104,13 @@ pub(super) async fn try_sources(
             return Ok(Purchased { record, instances, bought });
         };
         brought |= outcome.instances > 0;
-        block = find::refresh(session.aws, session.environment(), &block.id, Some(record.clone())).await?;
+        block = find::refresh(session.aws, session.environment(), &block.id, Some(record.clone()))
+            .await?;
         let kept = if record.spec.fills_gaps() {
             release::run(session, &block, &record, Chosen::OpenRequests(attempt.number)).await?;
-            block = find::refresh(session.aws, session.environment(), &block.id, Some(record.clone())).await?;
+            block =
+                find::refresh(session.aws, session.environment(), &block.id, Some(record.clone()))
+                    .await?;
             let of_it = |it: &&Instance| it.is_up() && block.attempt_of(it) == Some(attempt.number);
             u32::try_from(block.instances.iter().filter(of_it).count()).unwrap_or(u32::MAX)
         } else {
@@ -103,9 +123,16 @@ pub(super) async fn try_sources(
     }
 }
 
-fn announce(session: &Session<'_>, record: &Record, attempt: &PurchaseAttempt, asked: u32, block: &Block) {
+fn announce(
+    session: &Session<'_>,
+    record: &Record,
+    attempt: &PurchaseAttempt,
+    asked: u32,
+    block: &Block,
+) {
     let spec = &record.spec;
-    let made = block.requests.iter().map(|it| &it.tags).chain(block.instances.iter().map(|it| &it.tags));
+    let made =
+        block.requests.iter().map(|it| &it.tags).chain(block.instances.iter().map(|it| &it.tags));
     if made.into_iter().any(|tags| crate::model::record::attempt_of(tags) == Some(attempt.number)) {
         return;
     }
@@ -114,7 +141,10 @@ fn announce(session: &Session<'_>, record: &Record, attempt: &PurchaseAttempt, a
         attempt.shown(),
         human(spec.duration.unsigned_abs()),
         attempt.source,
-        spec.max_price.as_ref().map(|price| format!(", at most ${price} per instance-hour")).unwrap_or_default(),
+        spec.max_price
+            .as_ref()
+            .map(|price| format!(", at most ${price} per instance-hour"))
+            .unwrap_or_default(),
     ));
 }
 
@@ -140,12 +170,19 @@ async fn written_down(
     record.refused.push(refused.clone());
     let over = record.attempt().is_none() && record.got() < record.spec.least();
     if over || !short.refusal.leads_on() {
-        record.outcome =
-            Some(format!("{}:{}", if short.failure.is_some() { "refused" } else { "not-fulfilled" }, short.code));
+        record.outcome = Some(format!(
+            "{}:{}",
+            if short.failure.is_some() { "refused" } else { "not-fulfilled" },
+            short.code
+        ));
     }
     session.aws.ec2.set_refused(record, &refused, record.outcome.as_deref()).await?;
     if let Some(next) = record.attempt().filter(|_| record.outcome.is_none()) {
-        let brought = if outcome.instances > 0 { format!(" brought {} and", outcome.instances) } else { String::new() };
+        let brought = if outcome.instances > 0 {
+            format!(" brought {} and", outcome.instances)
+        } else {
+            String::new()
+        };
         let id = short.failure.as_ref().and_then(|failure| failure.request_id.as_ref());
         session.ui.say(format_args!(
             "{}{brought} refused {}: {}: {}{}; trying {} ({})",
@@ -172,12 +209,17 @@ async fn exhausted(
     if record.outcome.is_none() && record.spec.fills_gaps() && record.got() >= record.spec.least() {
         let instances = record.got();
         let (wanted, id) = (record.spec.instances, &record.spec.block);
-        session.ui.warn(format_args!("block {id} has {instances} of {wanted} instances: no source has more"));
+        session.ui.warn(format_args!(
+            "block {id} has {instances} of {wanted} instances: no source has more"
+        ));
         return Ok(Purchased { record, instances, bought });
     }
-    // Where nothing ever came, nothing is left, and the refusal that was just written down is the run's last call.
+    // Where nothing ever came, nothing is left, and the refusal that was just written down is the
+    // run's last call.
     if brought || last.is_none() {
-        let block = find::refresh(session.aws, session.environment(), &block.id, Some(record.clone())).await?;
+        let block =
+            find::refresh(session.aws, session.environment(), &block.id, Some(record.clone()))
+                .await?;
         release::idle(session, &block, &record).await?;
     }
     Err(refused(&record, last, brought))
@@ -188,8 +230,8 @@ fn refused(record: &Record, last: Option<Shortfall>, brought: bool) -> Error {
     let spec = &record.spec;
     let next = |advice: Option<&str>| {
         let advice = advice.unwrap_or(
-            "Raise [block] max-price, ask for fewer instances or other types or subnets, list another source, or raise the \
-             account's quota",
+            "Raise [block] max-price, ask for fewer instances or other types or subnets, list \
+             another source, or raise the account's quota",
         );
         let left = if brought { "what came was given back" } else { "nothing was bought" };
         format!("{left}. {advice}; then run the same command again")
@@ -197,12 +239,19 @@ fn refused(record: &Record, last: Option<Shortfall>, brought: bool) -> Error {
     let outcome = if brought { "too few instances" } else { "no instance" };
     if record.outcome.as_deref() == Some(NOT_JOINED) {
         return Error::state(
-            format!("too few instances of block {} joined the cluster: what there was is given back", spec.block),
+            format!(
+                "too few instances of block {} joined the cluster: what there was is given back",
+                spec.block
+            ),
             "run the same command again for another block",
         );
     }
     let Some(short) = last else {
-        return Error::capacity(format!("AWS refused block {}: {}", spec.block, sources(record)), None, next(None));
+        return Error::capacity(
+            format!("AWS refused block {}: {}", spec.block, sources(record)),
+            None,
+            next(None),
+        );
     };
     match (short.refusal.leads_on(), short.failure) {
         (false, Some(failure)) => failure.into(),
@@ -212,10 +261,13 @@ fn refused(record: &Record, last: Option<Shortfall>, brought: bool) -> Error {
         ),
         (true, source) => {
             let several = spec.attempts().len() > 1;
-            let all = if several { format!(" (refused by {})", sources(record)) } else { String::new() };
+            let all =
+                if several { format!(" (refused by {})", sources(record)) } else { String::new() };
             let what = match &source {
                 Some(_) if short.refusal == Refusal::NotSold => format!("{}{all}", short.why),
-                Some(_) => format!("AWS has no capacity for block {} on these terms{all}", spec.block),
+                Some(_) => {
+                    format!("AWS has no capacity for block {} on these terms{all}", spec.block)
+                }
                 None => format!("{outcome} came for block {}: {}{all}", spec.block, short.why),
             };
             Error::capacity(what, source, next(short.next))
@@ -225,6 +277,7 @@ fn refused(record: &Record, last: Option<Shortfall>, brought: bool) -> Error {
 
 /// What each source answered.
 fn sources(record: &Record) -> String {
-    let all: Vec<String> = record.refused.iter().map(|it| format!("{}: {}", it.source, it.codes.join(", "))).collect();
+    let all: Vec<String> =
+        record.refused.iter().map(|it| format!("{}: {}", it.source, it.codes.join(", "))).collect();
     all.join("; ")
 }

@@ -3,7 +3,8 @@
 //! - `outcome.rs`: what came of an attempt, and why it may have brought too little
 //! - `spot_block.rs`: spot instances with a defined duration
 //! - `fleet.rs`: spot and on-demand instances, launched by a fleet of type instant
-//! - `reservation.rs`: a capacity reservation, made for the block or the user's own, and launches into it
+//! - `reservation.rs`: a capacity reservation, made for the block or the user's own, and launches
+//!   into it
 //! - `capacity_block.rs`: capacity blocks, bought or there already
 //!
 //! `launch/try_sources.rs` goes from one to the next. What a source sells and promises is told in
@@ -49,11 +50,16 @@ pub(crate) struct PurchaseRequest<'a> {
 impl PurchaseRequest<'_> {
     /// How many instances the attempt is seen to have brought already.
     fn made(&self) -> u32 {
-        let of_it = self.block.instances.iter().filter(|it| self.block.attempt_of(it) == Some(self.attempt.number));
+        let of_it = self
+            .block
+            .instances
+            .iter()
+            .filter(|it| self.block.attempt_of(it) == Some(self.attempt.number));
         u32::try_from(of_it.count()).unwrap_or(u32::MAX)
     }
 
-    /// What the attempt came to, where there is nothing left to ask for: all is there, or the block's time to buy is over.
+    /// What the attempt came to, where there is nothing left to ask for: all is there, or the
+    /// block's time to buy is over.
     fn decided(&self) -> Option<PurchaseOutcome> {
         let made = self.made();
         let over = self.session.now() >= self.record.spec.closes();
@@ -64,12 +70,12 @@ impl PurchaseRequest<'_> {
     }
 }
 
-/// Buys what the attempt says, or finds that it was bought already, and waits until it is known what came. Asked for
-/// again it must not buy again.
+/// Buys what the attempt says, or finds that it was bought already, and waits until it is known
+/// what came. Asked for again it must not buy again.
 ///
 /// # Errors
-/// What says nothing about the capacity: credentials, network, a wait that came to its end. A refusal is no error
-/// but in [`PurchaseOutcome::short`].
+/// What says nothing about the capacity: credentials, network, a wait that came to its end. A
+/// refusal is no error but in [`PurchaseOutcome::short`].
 pub(crate) async fn buy(request: PurchaseRequest<'_>) -> Result<PurchaseOutcome> {
     match request.attempt.source {
         Source::SpotBlock => Box::pin(spot_block::buy(request)).await,
@@ -81,13 +87,17 @@ pub(crate) async fn buy(request: PurchaseRequest<'_>) -> Result<PurchaseOutcome>
 }
 
 /// A purchase, repeated while the instance profile is too new to be used.
-async fn with_profile<T>(session: &Session<'_>, launch: &LaunchData, ask: impl AsyncFn() -> Result<T>) -> Result<T> {
+async fn with_profile<T>(
+    session: &Session<'_>,
+    launch: &LaunchData,
+    ask: impl AsyncFn() -> Result<T>,
+) -> Result<T> {
     let bound = WaitSpec {
         what: format!("instance profile {} to be usable", launch.instance_profile),
         limit: SETTLE_LIMIT,
         next: format!(
-            "nothing was bought. Check `aws iam get-instance-profile --instance-profile-name {}`: it must exist and have \
-             a role; then run the same command again",
+            "nothing was bought. Check `aws iam get-instance-profile --instance-profile-name \
+             {}`: it must exist and have a role; then run the same command again",
             launch.instance_profile
         ),
     };

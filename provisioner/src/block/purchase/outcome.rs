@@ -70,7 +70,13 @@ impl Shortfall {
     #[must_use]
     pub(crate) fn too_late() -> Self {
         let why = "its time was over before it was asked for".to_owned();
-        Self { refusal: Refusal::NoCapacity, code: "too-late".to_owned(), why, failure: None, next: None }
+        Self {
+            refusal: Refusal::NoCapacity,
+            code: "too-late".to_owned(),
+            why,
+            failure: None,
+            next: None,
+        }
     }
 }
 
@@ -78,7 +84,10 @@ impl Shortfall {
 ///
 /// # Errors
 /// The failure itself, where it says nothing about it.
-pub(crate) fn outcome(error: Error, judge: impl Fn(&AwsError) -> Refusal) -> Result<PurchaseOutcome> {
+pub(crate) fn outcome(
+    error: Error,
+    judge: impl Fn(&AwsError) -> Refusal,
+) -> Result<PurchaseOutcome> {
     let failure = error.into_aws()?;
     match judge(&failure) {
         Refusal::Passing | Refusal::ProfileTooNew => Err(failure.into()),

@@ -1,8 +1,10 @@
-//! Capacity reservations: the capacity is secured first, and then launched into at the on-demand price.
+//! Capacity reservations: the capacity is secured first, and then launched into at the on-demand
+//! price.
 //!
-//! A reservation of our own is for the block's instances alone (targeted). It is cancelled when an attempt is refused
-//! after all, when the block is given back, by `down`, and by `reap`; behind them stands its end date, which follows from
-//! the record. One that the user named with `[block] reservation` is launched into and never changed.
+//! A reservation of our own is for the block's instances alone (targeted). It is cancelled when an
+//! attempt is refused after all, when the block is given back, by `down`, and by `reap`; behind
+//! them stands its end date, which follows from the record. One that the user named with `[block]
+//! reservation` is launched into and never changed.
 
 use std::time::Duration;
 
@@ -41,7 +43,9 @@ pub(super) async fn buy(request: PurchaseRequest<'_>) -> Result<PurchaseOutcome>
         Err(error) => return outcome(error, refusal::of_call),
     };
     match launched(request, &place).await {
-        Ok(instances) => Ok(PurchaseOutcome::of(asked).naming(Bought { instances, ..Bought::default() })),
+        Ok(instances) => {
+            Ok(PurchaseOutcome::of(asked).naming(Bought { instances, ..Bought::default() }))
+        }
         Err(error) => outcome(error, refusal::of_call),
     }
 }
@@ -54,8 +58,12 @@ fn short(refusal: Refusal, code: String, why: String) -> Shortfall {
     Shortfall { refusal, code, why, failure: None, next: None }
 }
 
-/// The user's reservation, if the block fits into it. Whether there is room in it, AWS says when it is launched into.
-async fn given(request: PurchaseRequest<'_>, id: &str) -> Result<std::result::Result<LaunchTarget, Shortfall>> {
+/// The user's reservation, if the block fits into it. Whether there is room in it, AWS says when it
+/// is launched into.
+async fn given(
+    request: PurchaseRequest<'_>,
+    id: &str,
+) -> Result<std::result::Result<LaunchTarget, Shortfall>> {
     let PurchaseRequest { session, attempt, .. } = request;
     let found = session.aws.ec2.reservation(id).await?;
     if !found.is_active() {
@@ -73,13 +81,18 @@ async fn given(request: PurchaseRequest<'_>, id: &str) -> Result<std::result::Re
         );
         return Ok(Err(short(Refusal::Never, "reservation-mismatch".to_owned(), why)));
     };
-    Ok(Ok(LaunchTarget { reservation: found.id, instance_type: found.instance_type, subnet: subnet.id }))
+    Ok(Ok(LaunchTarget {
+        reservation: found.id,
+        instance_type: found.instance_type,
+        subnet: subnet.id,
+    }))
 }
 
 /// The attempt's own reservation, once it is active.
 async fn own(request: PurchaseRequest<'_>) -> Result<std::result::Result<LaunchTarget, Shortfall>> {
     let PurchaseRequest { session, record, attempt, asked, block, .. } = request;
-    let known = block.reservations.iter().find(|it| attempt_of(&it.tags) == Some(attempt.number)).cloned();
+    let known =
+        block.reservations.iter().find(|it| attempt_of(&it.tags) == Some(attempt.number)).cloned();
     let first = match known {
         Some(known) => known,
         None => {
@@ -97,7 +110,10 @@ async fn own(request: PurchaseRequest<'_>) -> Result<std::result::Result<LaunchT
 }
 
 /// Waits until a reservation is no longer on its way.
-async fn settled(request: PurchaseRequest<'_>, first: CapacityReservation) -> Result<CapacityReservation> {
+async fn settled(
+    request: PurchaseRequest<'_>,
+    first: CapacityReservation,
+) -> Result<CapacityReservation> {
     let PurchaseRequest { session, record, .. } = request;
     let spec = &record.spec;
     let marks = Marks::of_block(session.environment(), &spec.block);
@@ -112,7 +128,11 @@ async fn settled(request: PurchaseRequest<'_>, first: CapacityReservation) -> Re
         let now = match seen.take() {
             Some(first) => Some(first),
             None => {
-                let all = session.aws.ec2.reservations_tagged(node_contract::names::tag::BLOCK, &spec.block).await?;
+                let all = session
+                    .aws
+                    .ec2
+                    .reservations_tagged(node_contract::names::tag::BLOCK, &spec.block)
+                    .await?;
                 all.into_iter().find(|it| it.id == id && marks.are_on(&it.tags))
             }
         };
@@ -125,7 +145,8 @@ async fn settled(request: PurchaseRequest<'_>, first: CapacityReservation) -> Re
     session.waits.until(session.ui, bound, look).await
 }
 
-/// Of a reservation that holds nothing any more, or never did. AWS keeps one that it could not make as `failed` `[V]`.
+/// Of a reservation that holds nothing any more, or never did. AWS keeps one that it could not make
+/// as `failed` `[V]`.
 fn over(found: &CapacityReservation) -> Shortfall {
     let why = format!("capacity reservation {} is {}", found.id, found.state);
     short(Refusal::NoCapacity, format!("reservation-{}", found.state), why)
@@ -150,13 +171,16 @@ async fn launched(request: PurchaseRequest<'_>, place: &LaunchTarget) -> Result<
         ),
         limit: SETTLE_LIMIT,
         next: format!(
-            "check `aws iam get-instance-profile --instance-profile-name {}`: it must exist and have a role; then run the \
-             same command again, or `spotblock down` to cancel the reservation",
+            "check `aws iam get-instance-profile --instance-profile-name {}`: it must exist and \
+             have a role; then run the same command again, or `spotblock down` to cancel the \
+             reservation",
             launch.instance_profile
         ),
     };
     let look = async || match session.aws.ec2.launch_into(into).await {
-        Err(error) if refusal::profile_too_new(&error) || refusal::is_reservation_too_new(&error) => {
+        Err(error)
+            if refusal::profile_too_new(&error) || refusal::is_reservation_too_new(&error) =>
+        {
             Ok(Poll::NotYet(error.to_string()))
         }
         result => result.map(Poll::Done),

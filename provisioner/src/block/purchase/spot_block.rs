@@ -1,5 +1,6 @@
-//! Spot instances with a defined duration: RequestSpotInstances with BlockDurationMinutes. AWS took no new customers
-//! from July 2021 and nobody after 2022 `[V]`; the API still has the parameter and refuses it.
+//! Spot instances with a defined duration: RequestSpotInstances with BlockDurationMinutes. AWS took
+//! no new customers from July 2021 and nobody after 2022 `[V]`; the API still has the parameter and
+//! refuses it.
 
 use std::time::Duration;
 
@@ -31,7 +32,8 @@ fn of_attempt(requests: &[SpotRequest], attempt: &PurchaseAttempt) -> Vec<SpotRe
     requests.iter().filter(|it| attempt_of(&it.tags) == Some(attempt.number)).cloned().collect()
 }
 
-/// Where AWS doesn't show all requests, the purchase is repeated: under the same token it gives those that were made.
+/// Where AWS doesn't show all requests, the purchase is repeated: under the same token it gives
+/// those that were made.
 pub(super) async fn buy(request: PurchaseRequest<'_>) -> Result<PurchaseOutcome> {
     let requests = of_attempt(&request.block.requests, request.attempt);
     let asked = usize::try_from(request.asked).unwrap_or(usize::MAX);
@@ -40,7 +42,10 @@ pub(super) async fn buy(request: PurchaseRequest<'_>) -> Result<PurchaseOutcome>
         if request.session.now() < request.attempt.valid_until {
             match purchase(request).await {
                 Ok(requests) => (expected, named) = (asked, requests),
-                Err(error) => return outcome(error, refusal::of_spot_block).map(|outcome| explained(request, outcome)),
+                Err(error) => {
+                    return outcome(error, refusal::of_spot_block)
+                        .map(|outcome| explained(request, outcome));
+                }
             }
         } else if requests.is_empty() {
             return Ok(PurchaseOutcome::short(0, Shortfall::too_late()));
@@ -62,7 +67,8 @@ pub(super) async fn buy(request: PurchaseRequest<'_>) -> Result<PurchaseOutcome>
         ),
         failure: None,
         next: Some(
-            "Raise [block] max-price, or ask for fewer instances, another type or subnet; --valid-for waits longer",
+            "Raise [block] max-price, or ask for fewer instances, another type or subnet; \
+             --valid-for waits longer",
         ),
     });
     let instances = u32::try_from(outcome).unwrap_or(u32::MAX);
@@ -75,13 +81,13 @@ fn explained(request: PurchaseRequest<'_>, mut outcome: PurchaseOutcome) -> Purc
     let block = &request.record.spec.block;
     if let Some(short) = outcome.short.as_mut().filter(|short| short.refusal == Refusal::NotSold) {
         short.why = format!(
-            "AWS refuses to sell block {block} as a spot block: EC2 has sold no spot instances with a defined duration \
-             since the end of 2022"
+            "AWS refuses to sell block {block} as a spot block: EC2 has sold no spot instances \
+             with a defined duration since the end of 2022"
         );
         short.next = Some(
-            "List other sources in [block] sources, such as \"spot\" (cheap, best effort) or \"on-demand\" (firm), after \
-             \"spot-block\" or instead of it. The environment stands: instances that you start yourself with `spotblock \
-             user-data` join it",
+            "List other sources in [block] sources, such as \"spot\" (cheap, best effort) or \
+             \"on-demand\" (firm), after \"spot-block\" or instead of it. The environment \
+             stands: instances that you start yourself with `spotblock user-data` join it",
         );
     }
     outcome
@@ -89,7 +95,8 @@ fn explained(request: PurchaseRequest<'_>, mut outcome: PurchaseOutcome) -> Purc
 
 async fn purchase(request: PurchaseRequest<'_>) -> Result<Vec<String>> {
     let PurchaseRequest { session, record, attempt, asked, launch, .. } = request;
-    let ask = async || session.aws.ec2.request_spot_block(&record.spec, attempt, asked, launch).await;
+    let ask =
+        async || session.aws.ec2.request_spot_block(&record.spec, attempt, asked, launch).await;
     with_profile(session, launch, ask).await
 }
 
@@ -100,22 +107,29 @@ struct Fulfilment {
     held: Option<String>,
 }
 
-/// Waits until no request may still be fulfilled that isn't. All of a purchase are made at once, and AWS may show some of
-/// them later; `named` are the ids that its answer gave.
-async fn fulfilment(request: PurchaseRequest<'_>, expected: usize, named: &[String]) -> Result<Fulfilment> {
+/// Waits until no request may still be fulfilled that isn't. All of a purchase are made at once,
+/// and AWS may show some of them later; `named` are the ids that its answer gave.
+async fn fulfilment(
+    request: PurchaseRequest<'_>,
+    expected: usize,
+    named: &[String],
+) -> Result<Fulfilment> {
     let PurchaseRequest { session, record, attempt, .. } = request;
     let mut held = None;
     let spec = &record.spec;
     let marks = Marks::of_block(session.environment(), &spec.block);
-    let left: Duration = session.now().duration_until(attempt.valid_until).try_into().unwrap_or_default();
+    let left: Duration =
+        session.now().duration_until(attempt.valid_until).try_into().unwrap_or_default();
     let bound = WaitSpec {
         what: format!("{expected} spot requests of block {}", spec.block),
         limit: left + GRACE,
-        next: "run the same command again to wait on, or `spotblock down` to cancel the requests".to_owned(),
+        next: "run the same command again to wait on, or `spotblock down` to cancel the requests"
+            .to_owned(),
     };
     let look = async || {
         let seen = session.aws.ec2.spot_requests(tag::BLOCK, &spec.block).await?;
-        let owned: Vec<SpotRequest> = seen.into_iter().filter(|it| marks.are_on(&it.tags)).collect();
+        let owned: Vec<SpotRequest> =
+            seen.into_iter().filter(|it| marks.are_on(&it.tags)).collect();
         let mut owned = of_attempt(&owned, attempt);
         // What AWS's answer named is this attempt's, whether its tags show or not.
         let unshown = |id: &&String| owned.iter().all(|request| request.id != **id);
@@ -146,7 +160,12 @@ mod tests {
     use super::*;
 
     fn request(id: &str, state: &str, code: &str) -> SpotRequest {
-        SpotRequest { id: id.into(), state: state.into(), code: code.into(), ..SpotRequest::default() }
+        SpotRequest {
+            id: id.into(),
+            state: state.into(),
+            code: code.into(),
+            ..SpotRequest::default()
+        }
     }
 
     #[test]
@@ -159,7 +178,11 @@ mod tests {
             ("bad-parameters", None, Refusal::Never),
             ("canceled-before-fulfillment", None, Refusal::Never),
         ] {
-            assert_eq!(unfulfilled(&request("sir-1", "closed", code), held), expected, "{code} {held:?}");
+            assert_eq!(
+                unfulfilled(&request("sir-1", "closed", code), held),
+                expected,
+                "{code} {held:?}"
+            );
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Removing what was made for an environment, in AWS's order: the queue is disabled, waited for, deleted, waited for;
-//! then the compute environment likewise; then job definitions, profile, roles. What spotblock did not make is kept.
+//! Removing what was made for an environment, in AWS's order: the queue is disabled, waited for,
+//! deleted, waited for; then the compute environment likewise; then job definitions, profile,
+//! roles. What spotblock did not make is kept.
 
 use std::time::Duration;
 
@@ -35,11 +36,13 @@ pub(super) async fn refuse_to_lose_jobs(session: &Session<'_>, discard: bool) ->
     }
     Err(Error::state(
         format!("queue {queue} has jobs that would be lost: {}", waiting.join(", ")),
-        "wait for them, cancel them, end the block alone with `spotblock down`, or give --discard-jobs",
+        "wait for them, cancel them, end the block alone with `spotblock down`, or give \
+         --discard-jobs",
     ))
 }
 
-/// What a CloudFormation stack made, only that stack can take back: its next update would fail on what is missing.
+/// What a CloudFormation stack made, only that stack can take back: its next update would fail on
+/// what is missing.
 ///
 /// # Errors
 /// [`Error::state`] when the queue is a stack's.
@@ -51,8 +54,8 @@ pub(super) async fn refuse_a_stacks(session: &Session<'_>) -> Result<()> {
     Err(Error::state(
         format!("queue {queue} was made by CloudFormation stack {stack}"),
         format!(
-            "end the blocks with `spotblock down`, then remove the rest with `aws cloudformation delete-stack \
-             --stack-name {stack}`"
+            "end the blocks with `spotblock down`, then remove the rest with `aws cloudformation \
+             delete-stack --stack-name {stack}`"
         ),
     ))
 }
@@ -61,10 +64,15 @@ pub(super) async fn refuse_a_stacks(session: &Session<'_>) -> Result<()> {
 ///
 /// # Errors
 /// As [`Failures::note`].
-pub(super) async fn remove(session: &Session<'_>, ended: &mut Ended, failures: &mut Failures) -> Result<()> {
+pub(super) async fn remove(
+    session: &Session<'_>,
+    ended: &mut Ended,
+    failures: &mut Failures,
+) -> Result<()> {
     let (desired, ui) = (Desired::new(session.settings), session.ui);
     let queue_is_gone = queue(session, &desired, ended).await;
-    let queue_is_gone = failures.ok_or_note(ui, queue_is_gone, format!("job queue {}", desired.queue))?;
+    let queue_is_gone =
+        failures.ok_or_note(ui, queue_is_gone, format!("job queue {}", desired.queue))?;
     let mut batch_is_done = queue_is_gone.is_some();
     if queue_is_gone == Some(true) {
         let removed = compute_environment(session, &desired, ended).await;
@@ -81,19 +89,27 @@ pub(super) async fn remove(session: &Session<'_>, ended: &mut Ended, failures: &
     }
     if let Some(scheduler) = &desired.scheduler {
         let removed = schedules(session, &desired, scheduler, ended).await;
-        failures.ok_or_note(ui, removed, format!("schedule group {} and its role", scheduler.group))?;
+        failures.ok_or_note(
+            ui,
+            removed,
+            format!("schedule group {} and its role", scheduler.group),
+        )?;
     }
     match &desired.service_role {
         // Batch works with it to delete the environment.
         Choice::Made(name) if !batch_is_done => {
-            ended.kept.push(format!("service role {name}, which Batch needs until the compute environment is gone"));
+            ended.kept.push(format!(
+                "service role {name}, which Batch needs until the compute environment is gone"
+            ));
         }
         Choice::Made(name) => {
             let removed = service_role(session, &desired, name, ended).await;
             failures.ok_or_note(ui, removed, format!("service role {name}"))?;
         }
         Choice::Existing(_) => {
-            ended.kept.push(format!("service role {}, which is yours", desired.service_role.name()));
+            ended
+                .kept
+                .push(format!("service role {}, which is yours", desired.service_role.name()));
         }
     }
     Ok(())
@@ -120,7 +136,10 @@ async fn queue(session: &Session<'_>, desired: &Desired, ended: &mut Ended) -> R
         session
             .waits
             .until(session.ui, what("disabled"), async || match batch.queue(name).await? {
-                Some(has) if has.state == "DISABLED" && matches!(has.status.as_str(), "VALID" | "INVALID") => {
+                Some(has)
+                    if has.state == "DISABLED"
+                        && matches!(has.status.as_str(), "VALID" | "INVALID") =>
+                {
                     Ok(Poll::Done(()))
                 }
                 Some(has) => Ok(Poll::NotYet(has.status)),
@@ -140,7 +159,11 @@ async fn queue(session: &Session<'_>, desired: &Desired, ended: &mut Ended) -> R
     Ok(true)
 }
 
-async fn compute_environment(session: &Session<'_>, desired: &Desired, ended: &mut Ended) -> Result<()> {
+async fn compute_environment(
+    session: &Session<'_>,
+    desired: &Desired,
+    ended: &mut Ended,
+) -> Result<()> {
     let (batch, name) = (&session.aws.batch, &desired.environment);
     let Some(has) = batch.environment(name).await? else { return Ok(()) };
     let Some(owned) = desired.marks().claim(name, &has.tags) else {
@@ -152,12 +175,17 @@ async fn compute_environment(session: &Session<'_>, desired: &Desired, ended: &m
     let what = |what: &str| bound(format!("{of} to be {what}"));
     if has.status != "DELETING" {
         if has.state != "DISABLED" {
-            session.change(&of, async || batch.update_environment(&owned, false, None).await).await?;
+            session
+                .change(&of, async || batch.update_environment(&owned, false, None).await)
+                .await?;
         }
         session
             .waits
             .until(session.ui, what("disabled"), async || match batch.environment(name).await? {
-                Some(has) if has.state == "DISABLED" && matches!(has.status.as_str(), "VALID" | "INVALID") => {
+                Some(has)
+                    if has.state == "DISABLED"
+                        && matches!(has.status.as_str(), "VALID" | "INVALID") =>
+                {
                     Ok(Poll::Done(()))
                 }
                 Some(has) => Ok(Poll::NotYet(has.status)),
@@ -200,7 +228,12 @@ async fn definitions(session: &Session<'_>, desired: &Desired, ended: &mut Ended
     Ok(())
 }
 
-async fn profile(session: &Session<'_>, desired: &Desired, name: &str, ended: &mut Ended) -> Result<()> {
+async fn profile(
+    session: &Session<'_>,
+    desired: &Desired,
+    name: &str,
+    ended: &mut Ended,
+) -> Result<()> {
     let iam = &session.aws.iam;
     if let Some(profile) = iam.profile(name).await? {
         if let Some(owned) = desired.marks().claim(name, &profile.tags) {
@@ -213,7 +246,12 @@ async fn profile(session: &Session<'_>, desired: &Desired, name: &str, ended: &m
             ended.kept.push(foreign("instance profile", name));
             if !profile.roles.is_empty() {
                 // IAM deletes no role that a profile holds.
-                ended.kept.extend(profile.roles.iter().map(|role| format!("role {role}, which that profile holds")));
+                ended.kept.extend(
+                    profile
+                        .roles
+                        .iter()
+                        .map(|role| format!("role {role}, which that profile holds")),
+                );
                 return Ok(());
             }
         }
@@ -221,7 +259,12 @@ async fn profile(session: &Session<'_>, desired: &Desired, name: &str, ended: &m
     role_with_policy(session, desired, name, ended).await
 }
 
-async fn role_with_policy(session: &Session<'_>, desired: &Desired, name: &str, ended: &mut Ended) -> Result<()> {
+async fn role_with_policy(
+    session: &Session<'_>,
+    desired: &Desired,
+    name: &str,
+    ended: &mut Ended,
+) -> Result<()> {
     let iam = &session.aws.iam;
     let Some(role) = iam.role(name).await? else { return Ok(()) };
     let Some(owned) = desired.marks().claim(name, &role.tags) else {
@@ -234,7 +277,12 @@ async fn role_with_policy(session: &Session<'_>, desired: &Desired, name: &str, 
     Ok(())
 }
 
-async fn schedules(session: &Session<'_>, desired: &Desired, scheduler: &Scheduler, ended: &mut Ended) -> Result<()> {
+async fn schedules(
+    session: &Session<'_>,
+    desired: &Desired,
+    scheduler: &Scheduler,
+    ended: &mut Ended,
+) -> Result<()> {
     let (aws, name) = (&session.aws.scheduler, &scheduler.group);
     if let Some(group) = aws.group(name).await? {
         if let Some(owned) = desired.marks().claim(name, &group.tags) {
@@ -261,7 +309,12 @@ async fn schedules(session: &Session<'_>, desired: &Desired, scheduler: &Schedul
     }
 }
 
-async fn service_role(session: &Session<'_>, desired: &Desired, name: &str, ended: &mut Ended) -> Result<()> {
+async fn service_role(
+    session: &Session<'_>,
+    desired: &Desired,
+    name: &str,
+    ended: &mut Ended,
+) -> Result<()> {
     let iam = &session.aws.iam;
     let Some(role) = iam.role(name).await? else { return Ok(()) };
     let Some(owned) = desired.marks().claim(name, &role.tags) else {

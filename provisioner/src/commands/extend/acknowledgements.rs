@@ -1,5 +1,5 @@
-//! What the agents made of it. Each reads the tag through IMDS, and shows at its container instance which moment it has
-//! read and what its end is now.
+//! What the agents made of it. Each reads the tag through IMDS, and shows at its container instance
+//! which moment it has read and what its end is now.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use crate::runtime::wait::{Poll, WaitSpec};
 use crate::session::Session;
 use crate::terminal::format;
 
-/// How long the agents are listened for: they look at the tag every 30 s, and as long again is left for EC2 to show it in
-/// IMDS `[A]` and for ECS to take the answer.
+/// How long the agents are listened for: they look at the tag every 30 s, and as long again is left
+/// for EC2 to show it in IMDS `[A]` and for ECS to take the answer.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// What the agents were asked for.
@@ -26,12 +26,17 @@ pub(super) struct Asked {
     pub(super) end: Timestamp,
 }
 
-/// Waits for the answers of those that were asked and are in the cluster. Who says nothing in time is
-/// [`Answer::NotHeard`].
+/// Waits for the answers of those that were asked and are in the cluster. Who says nothing in time
+/// is [`Answer::NotHeard`].
 ///
 /// # Errors
 /// When ECS can't be asked.
-pub(super) async fn wait(session: &Session<'_>, cluster: &str, asked: Asked, nodes: &mut [Node]) -> Result<()> {
+pub(super) async fn wait(
+    session: &Session<'_>,
+    cluster: &str,
+    asked: Asked,
+    nodes: &mut [Node],
+) -> Result<()> {
     let silent = |nodes: &[Node]| nodes.iter().filter(|node| node.is_awaited()).count();
     let all = silent(nodes);
     if all == 0 {
@@ -70,16 +75,23 @@ fn hear(node: &mut Node, asked: Asked, member: Option<&Member>) {
             node.end = Some(end);
             node.answer = Answer::Accepted;
             node.why = match end < asked.end {
-                true => format!("its agent goes on until {end} and no further: its host has a limit of its own"),
-                false => "its agent has moved its drain, its stop and its power-off timer".to_owned(),
+                true => format!(
+                    "its agent goes on until {end} and no further: its host has a limit of its \
+                     own"
+                ),
+                false => {
+                    "its agent has moved its drain, its stop and its power-off timer".to_owned()
+                }
             };
         }
         Some(end) => {
             node.end = Some(end);
-            (node.answer, node.why) = (Answer::Refused, format!("its host has a limit of its own: it ends at {end}"));
+            (node.answer, node.why) =
+                (Answer::Refused, format!("its host has a limit of its own: it ends at {end}"));
         }
         None if member.status != "ACTIVE" => {
-            (node.answer, node.why) = (Answer::TooLate, format!("it became {} meanwhile", member.status));
+            (node.answer, node.why) =
+                (Answer::TooLate, format!("it became {} meanwhile", member.status));
         }
         None => {}
     }
@@ -88,8 +100,8 @@ fn hear(node: &mut Node, asked: Asked, member: Option<&Member>) {
 /// What those are to be taken for that said nothing.
 pub(super) fn why_silent(drain_at: Timestamp) -> String {
     format!(
-        "its agent has said nothing within {} s (an older agent, or a role without ecs:PutAttributes, can't). If it takes jobs \
-         after {drain_at}, it has accepted",
+        "its agent has said nothing within {} s (an older agent, or a role without \
+         ecs:PutAttributes, can't). If it takes jobs after {drain_at}, it has accepted",
         LIMIT.as_secs()
     )
 }
@@ -114,7 +126,8 @@ mod tests {
     use super::*;
 
     fn at(minutes: i64) -> Timestamp {
-        "2026-11-24T10:00:00Z".parse::<Timestamp>().expect("a time") + jiff::SignedDuration::from_mins(minutes)
+        "2026-11-24T10:00:00Z".parse::<Timestamp>().expect("a time")
+            + jiff::SignedDuration::from_mins(minutes)
     }
 
     fn heard(member: Option<(&str, Option<(i64, i64)>)>) -> Answer {
@@ -140,7 +153,8 @@ mod tests {
         node.answer
     }
 
-    /// Catches: an answer to an earlier extension that is taken for one to this, or silence for consent.
+    /// Catches: an answer to an earlier extension that is taken for one to this, or silence for
+    /// consent.
     #[test]
     fn only_the_answer_to_this_moment_counts() {
         for (member, answer) in [

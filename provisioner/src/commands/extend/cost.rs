@@ -11,11 +11,16 @@ use crate::model::error::{Error, Result};
 use crate::model::instance::Instance;
 use crate::session::Session;
 
-/// Asks for the prices and gives the worst case of the whole block, with what it has used; none where a price is unknown.
+/// Asks for the prices and gives the worst case of the whole block, with what it has used; none
+/// where a price is unknown.
 ///
 /// # Errors
 /// [`Error::capacity`] when it is above `max-cost`, or nobody knows.
-pub(super) async fn within_limit(session: &Session<'_>, block: &Block, end: Timestamp) -> Result<Option<Dollars>> {
+pub(super) async fn within_limit(
+    session: &Session<'_>,
+    block: &Block,
+    end: Timestamp,
+) -> Result<Option<Dollars>> {
     let mut bounds = Bounds::default();
     if let Err(error) = bounds.learn(session.aws, std::slice::from_ref(block)).await {
         session.ui.warn(format_args!("the on-demand prices are unknown: {error}"));
@@ -28,28 +33,36 @@ pub(super) async fn within_limit(session: &Session<'_>, block: &Block, end: Time
         (Some(worst), Some(limit)) if worst <= limit => return Ok(Some(worst)),
         (Some(worst), Some(limit)) => {
             format!(
-                "block {} could cost up to {worst} in all (estimate) until {end}, and max-cost is {limit}",
+                "block {} could cost up to {worst} in all (estimate) until {end}, and max-cost \
+                 is {limit}",
                 block.id
             )
         }
         (None, Some(limit)) => {
             let which = block.instances.iter().find(|it| bound(it).is_none());
-            let which = which.map_or_else(String::new, |it| format!(": the price of {} is unknown", it.instance_type));
+            let which = which.map_or_else(String::new, |it| {
+                format!(": the price of {} is unknown", it.instance_type)
+            });
             format!("block {} could cost more than max-cost, {limit}{which}", block.id)
         }
     };
-    Err(Error::capacity(what, None, "nothing was changed. To go on, raise [block] max-cost or extend it by less"))
+    Err(Error::capacity(
+        what,
+        None,
+        "nothing was changed. To go on, raise [block] max-cost or extend it by less",
+    ))
 }
 
-/// Every instance from its launch to its end, at its bound: those that are up to the new one, also where it isn't sure that
-/// they take it. A capacity block is paid, and not counted.
+/// Every instance from its launch to its end, at its bound: those that are up to the new one, also
+/// where it isn't sure that they take it. A capacity block is paid, and not counted.
 fn worst_case(
     block: &Block,
     now: Timestamp,
     end: Timestamp,
     bound: impl Fn(&Instance) -> Option<Dollars>,
 ) -> Option<Dollars> {
-    let is_ours = |it: &Instance| block.source_of(it).is_some_and(|source| source != Source::CapacityBlock);
+    let is_ours =
+        |it: &Instance| block.source_of(it).is_some_and(|source| source != Source::CapacityBlock);
     let moves = |it: &Instance| block.source_of(it).is_some_and(is_ours_to_end);
     let until = |it: &Instance| match (it.is_up(), block.end_of(it)) {
         (true, Some(old)) if !moves(it) => old,

@@ -1,4 +1,5 @@
-//! What `init` can't find out, and so asks on a terminal: what the environment is called and what its jobs run.
+//! What `init` can't find out, and so asks on a terminal: what the environment is called and what
+//! its jobs run.
 
 use crate::model::error::{Error, Result};
 use crate::runtime::wait::Waits;
@@ -19,8 +20,11 @@ pub(super) struct Answers {
 /// # Errors
 /// [`Error::interrupted`] on Ctrl-C.
 pub(super) async fn ask(ui: &Ui, waits: &Waits) -> Result<Answers> {
-    let is_name = |it: &str| is_batch_name(it).then_some(()).ok_or("1 to 128 letters, digits, - and _");
-    let is_image = |it: &str| (!it.contains(char::is_whitespace)).then_some(()).ok_or("an image's name has no blanks");
+    let is_name =
+        |it: &str| is_batch_name(it).then_some(()).ok_or("1 to 128 letters, digits, - and _");
+    let is_image = |it: &str| {
+        (!it.contains(char::is_whitespace)).then_some(()).ok_or("an image's name has no blanks")
+    };
     Ok(Answers {
         environment: one(ui, waits, "The environment's name [blocks]: ", is_name).await?,
         image: one(ui, waits, "The container image of your jobs [hello-world]: ", is_image).await?,
@@ -61,7 +65,11 @@ impl Answers {
         }
         if let Some(image) = &self.image {
             let quoted = toml::Value::from(image.as_str()).to_string();
-            *text = text.replacen("name = \"hello-world\"\n", &format!("name = \"{}\"\n", job_name(image)), 1);
+            *text = text.replacen(
+                "name = \"hello-world\"\n",
+                &format!("name = \"{}\"\n", job_name(image)),
+                1,
+            );
             *text = text.replacen("image = \"hello-world\"\n", &format!("image = {quoted}\n"), 1);
         }
     }
@@ -71,7 +79,8 @@ impl Answers {
 fn job_name(image: &str) -> String {
     let last = image.rsplit('/').next().unwrap_or_default();
     let name = last.split([':', '@']).next().unwrap_or_default();
-    let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
+    let name: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
     let name = name.trim_matches('-').chars().take(128).collect::<String>();
     if is_batch_name(&name) { name } else { "work".to_owned() }
 }
@@ -96,11 +105,21 @@ mod tests {
     #[test]
     fn answers_stand_in_the_file() {
         let mut text = super::super::TEMPLATE.to_owned();
-        let answers = Answers { environment: Some("genomes".to_owned()), image: Some("ubuntu:24.04".to_owned()) };
+        let answers = Answers {
+            environment: Some("genomes".to_owned()),
+            image: Some("ubuntu:24.04".to_owned()),
+        };
         answers.put_into(&mut text);
-        for line in ["queue = { name = \"genomes\", priority = 1 }", "name = \"ubuntu\"", "image = \"ubuntu:24.04\""] {
+        for line in [
+            "queue = { name = \"genomes\", priority = 1 }",
+            "name = \"ubuntu\"",
+            "image = \"ubuntu:24.04\"",
+        ] {
             assert!(text.lines().any(|it| it == line), "{line:?} is missing in {text}");
         }
-        assert!(text.contains("\nname = \"genomes\"                            # the Batch"), "{text}");
+        assert!(
+            text.contains("\nname = \"genomes\"                            # the Batch"),
+            "{text}"
+        );
     }
 }

@@ -13,7 +13,8 @@ pub(crate) struct ReservationView {
     pub id: String,
     /// `capacity-reservation` or `capacity-block`.
     pub kind: &'static str,
-    /// Whether it was made for this block, and goes with it; or is the user's, or paid for its whole time.
+    /// Whether it was made for this block, and goes with it; or is the user's, or paid for its
+    /// whole time.
     pub goes_with_block: bool,
     /// Its state; none where it isn't looked up.
     pub state: Option<String>,
@@ -55,7 +56,9 @@ pub(super) fn of(block: &Block) -> Vec<ReservationView> {
         end,
     };
     let spec = block.record.as_ref().map(|record| &record.spec);
-    let given = spec.and_then(|spec| spec.reservation.as_deref()).map(|id| named(id, "capacity-reservation", None));
+    let given = spec
+        .and_then(|spec| spec.reservation.as_deref())
+        .map(|id| named(id, "capacity-reservation", None));
     let bought = spec.and_then(|spec| spec.reserved.as_ref());
     let bought = bought.map(|it| named(&it.id, "capacity-block", Some(it.end)));
     made.chain(given).chain(bought).collect()
@@ -69,7 +72,11 @@ pub(super) fn purchase(block: &Block) -> Option<PurchaseView> {
 }
 
 /// In a line each.
-pub(super) fn lines(all: &[ReservationView], purchase: Option<&PurchaseView>, now: Timestamp) -> Vec<String> {
+pub(super) fn lines(
+    all: &[ReservationView],
+    purchase: Option<&PurchaseView>,
+    now: Timestamp,
+) -> Vec<String> {
     let line = |it: &ReservationView| {
         let of = it.kind.replace('-', " ");
         let whose = if it.goes_with_block || it.kind == "capacity-block" { "" } else { ", yours" };
@@ -77,6 +84,8 @@ pub(super) fn lines(all: &[ReservationView], purchase: Option<&PurchaseView>, no
         let end = it.end.map(|end| format!(", ends {}", moment(end, now))).unwrap_or_default();
         format!("  {of} {}{whose}{state}{end}", it.id)
     };
-    let sent = purchase.map(|it| format!("  offering {} may have been bought {}", it.offering, moment(it.at, now)));
+    let sent = purchase.map(|it| {
+        format!("  offering {} may have been bought {}", it.offering, moment(it.at, now))
+    });
     all.iter().map(line).chain(sent).collect()
 }

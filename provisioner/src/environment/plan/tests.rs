@@ -49,13 +49,13 @@ fn right() -> Observed {
             environments: vec!["spot-block-test".into()],
             tags: owned(),
         }),
-        definitions: desired.definitions.iter().map(|it| (it.name.clone(), registered(it))).collect(),
+        definitions: desired
+            .definitions
+            .iter()
+            .map(|it| (it.name.clone(), registered(it)))
+            .collect(),
         service_role: Some(Role { arn: ROLE.into(), tags: BTreeMap::new() }),
-        profile: Some(Profile {
-            roles: vec!["r".into()],
-            role_arn: None,
-            tags: BTreeMap::new(),
-        }),
+        profile: Some(Profile { roles: vec!["r".into()], role_arn: None, tags: BTreeMap::new() }),
         schedule_group: Some(ScheduleGroup { active: true, tags: owned() }),
         scheduler_role: Some(Role {
             arn: "arn:aws:iam::123456789012:role/spotblock-spot-block-test-scheduler".into(),
@@ -84,7 +84,8 @@ fn an_empty_account_gets_everything_in_the_order_that_batch_needs() {
     desired.profile = Choice::Made("spotblock-spot-block-test-instance".into());
     let plan = environment(&desired, &Observed::default());
     let kinds: Vec<&str> = plan.steps.iter().map(|step| step.resource).collect();
-    let around = ["service role", "compute environment", "job queue", "job definition", "instance profile"];
+    let around =
+        ["service role", "compute environment", "job queue", "job definition", "instance profile"];
     assert_eq!(kinds, [&around[..], &["schedule group", "scheduler role"]].concat());
     assert!(plan.steps.iter().all(|step| step.verdict == Verdict::Create), "{plan:?}");
     assert!(plan.possible().is_ok());
@@ -107,7 +108,10 @@ fn drift_is_shown_by_field() {
         .flatten()
         .map(|it| (it.field.as_str(), it.from.as_str(), it.to.as_str()))
         .collect();
-    assert_eq!(changes, [("state", "DISABLED", "ENABLED"), ("priority", "7", "1"), ("memory_mib", "128", "256")]);
+    assert_eq!(
+        changes,
+        [("state", "DISABLED", "ENABLED"), ("priority", "7", "1"), ("memory_mib", "128", "256")]
+    );
 }
 
 #[test]
@@ -140,9 +144,13 @@ fn what_cannot_or_must_not_be_changed_is_refused_with_its_reason() {
         ("schedule group spotblock-spot-block-test is there, but was not made by spotblock", |o| {
             o.schedule_group.as_mut().expect("one").tags.clear();
         }),
-        ("scheduler role spotblock-spot-block-test-scheduler is there, but was not made by spotblock", |o| {
-            o.scheduler_role.as_mut().expect("one").tags.clear();
-        }),
+        (
+            "scheduler role spotblock-spot-block-test-scheduler is there, but was not made by \
+             spotblock",
+            |o| {
+                o.scheduler_role.as_mut().expect("one").tags.clear();
+            },
+        ),
     ];
     for (part, spoil) in cases {
         let mut observed = right();
@@ -174,7 +182,8 @@ fn the_schedulers_role_gets_its_policy_back_and_is_not_made_where_none_is_wanted
     let plan = environment(&Desired::new(&settings), &observed);
     assert_eq!(verdicts(&plan)[6], ("scheduler role", &Verdict::Keep), "it is the user's");
     settings.environment.schedules = false;
-    let plan = environment(&Desired::new(&settings), &Observed { schedule_group: None, ..observed });
+    let plan =
+        environment(&Desired::new(&settings), &Observed { schedule_group: None, ..observed });
     assert!(!plan.has_changes() && plan.steps.len() == 5, "{plan:?}");
 }
 
@@ -193,14 +202,18 @@ fn a_made_profile_follows_the_cluster() {
     assert!(!environment(&desired, &observed).has_changes(), "as a stack makes it, without tags");
     observed.profile = observed.profile.map(|it| Profile { roles: vec!["another".into()], ..it });
     let plan = environment(&desired, &observed);
-    assert!(matches!(verdicts(&plan)[4], ("instance profile", Verdict::Refuse { .. })), "somebody else's: {plan:?}");
+    assert!(
+        matches!(verdicts(&plan)[4], ("instance profile", Verdict::Refuse { .. })),
+        "somebody else's: {plan:?}"
+    );
     observed.profile = observed.profile.map(|it| Profile { tags: owned(), ..it });
     observed.instance_policy = Some(policy::instance(&["another"], None));
     let plan = environment(&desired, &observed);
     assert!(matches!(verdicts(&plan)[4], ("instance profile", Verdict::Change { .. })), "{plan:?}");
 }
 
-/// Catches: instances that can't join, because the stack's policy is for other names than Batch gives its clusters.
+/// Catches: instances that can't join, because the stack's policy is for other names than Batch
+/// gives its clusters.
 #[test]
 fn a_stacks_policy_is_kept_as_long_as_it_covers_the_cluster() {
     let mut desired = desired();
@@ -213,12 +226,20 @@ fn a_stacks_policy_is_kept_as_long_as_it_covers_the_cluster() {
     observed.instance_policy = Some(policy::instance(&patterns, None));
     let mut kept = |cluster: &str| {
         let arn = format!("arn:aws:ecs:us-east-1:123456789012:cluster/{cluster}");
-        observed.environment = observed.environment.clone().map(|it| ComputeEnvironment { cluster: arn, ..it });
+        observed.environment =
+            observed.environment.clone().map(|it| ComputeEnvironment { cluster: arn, ..it });
         !environment(&desired, &observed).has_changes()
     };
     let uuid = "0b9c2f3e-1d2a-4b5c-8d7e-9f0a1b2c3d4e";
-    assert!(kept(&format!("AWSBatch-spot-block-test-{uuid}")) && kept(&format!("spot-block-test_Batch_{uuid}")));
-    for other in ["c".to_owned(), format!("AWSBatch-spot-block-test-2-{uuid}"), format!("spot-block-test-{uuid}")] {
+    assert!(
+        kept(&format!("AWSBatch-spot-block-test-{uuid}"))
+            && kept(&format!("spot-block-test_Batch_{uuid}"))
+    );
+    for other in [
+        "c".to_owned(),
+        format!("AWSBatch-spot-block-test-2-{uuid}"),
+        format!("spot-block-test-{uuid}"),
+    ] {
         assert!(!kept(&other), "{other}");
     }
 }

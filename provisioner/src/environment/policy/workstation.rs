@@ -1,5 +1,5 @@
-//! What the caller of `spotblock` needs, on a workstation or in CI: held to one environment by names, tags and cluster
-//! wherever AWS can hold it.
+//! What the caller of `spotblock` needs, on a workstation or in CI: held to one environment by
+//! names, tags and cluster wherever AWS can hold it.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +34,11 @@ impl PolicyScope<'_> {
 
     /// A role by its name or ARN.
     fn role(&self, given: &str) -> String {
-        if given.starts_with("arn:") { given.to_owned() } else { self.iam(&format!("role/{given}")) }
+        if given.starts_with("arn:") {
+            given.to_owned()
+        } else {
+            self.iam(&format!("role/{given}"))
+        }
     }
 }
 
@@ -47,8 +51,8 @@ fn when(mut statement: Value, condition: Value) -> Value {
     statement
 }
 
-/// What `env apply` and `down --all` need: environment, queue, job definitions, roles. What is given by name in the
-/// settings is looked at and passed on, never changed.
+/// What `env apply` and `down --all` need: environment, queue, job definitions, roles. What is
+/// given by name in the settings is looked at and passed on, never changed.
 #[must_use]
 pub(crate) fn environment(desired: &Desired, place: &PolicyScope<'_>) -> Value {
     let mut statements = vec![look()];
@@ -57,7 +61,8 @@ pub(crate) fn environment(desired: &Desired, place: &PolicyScope<'_>) -> Value {
     json!({"Version": "2012-10-17", "Statement": statements})
 }
 
-/// What everything else needs on top. One policy with both would be longer than IAM takes (6,144 characters `[V]`).
+/// What everything else needs on top. One policy with both would be longer than IAM takes (6,144
+/// characters `[V]`).
 #[must_use]
 pub(crate) fn blocks(desired: &Desired, place: &PolicyScope<'_>) -> Value {
     let mut statements = vec![image(place), consoles(desired, place), output(desired, place)];
@@ -102,31 +107,50 @@ fn look() -> Value {
 
 /// The parameters that name an image: AWS's own, and those of the account.
 fn image(place: &PolicyScope<'_>) -> Value {
-    let amazon = format!("arn:{}:ssm:{}::parameter/aws/service/ecs/*", place.partition, place.region);
-    statement("FindTheImage", &["ssm:GetParameter"], json!([amazon, place.arn("ssm", "parameter/*")]))
+    let amazon =
+        format!("arn:{}:ssm:{}::parameter/aws/service/ecs/*", place.partition, place.region);
+    statement(
+        "FindTheImage",
+        &["ssm:GetParameter"],
+        json!([amazon, place.arn("ssm", "parameter/*")]),
+    )
 }
 
 /// What the doctor reads of instances that don't join.
 fn consoles(desired: &Desired, place: &PolicyScope<'_>) -> Value {
     let owned = json!({"StringEquals": {format!("aws:ResourceTag/{}", tag::ENVIRONMENT): desired.environment}});
-    when(statement("ReadConsoles", &["ec2:GetConsoleOutput"], place.arn("ec2", "instance/*")), owned)
+    when(
+        statement("ReadConsoles", &["ec2:GetConsoleOutput"], place.arn("ec2", "instance/*")),
+        owned,
+    )
 }
 
 /// What jobs wrote: where Batch puts it, and where job definitions say otherwise.
 fn output(desired: &Desired, place: &PolicyScope<'_>) -> Value {
-    let logs = desired.definitions.iter().filter_map(|it| it.log.as_ref()).filter(|it| it.driver == "awslogs");
+    let logs = desired
+        .definitions
+        .iter()
+        .filter_map(|it| it.log.as_ref())
+        .filter(|it| it.driver == "awslogs");
     let given = logs.filter_map(|it| it.options.get("awslogs-group")).map(String::as_str);
     let groups: BTreeSet<&str> = std::iter::once("/aws/batch/job").chain(given).collect();
-    let streams = groups.into_iter().map(|group| place.arn("logs", &format!("log-group:{group}:log-stream:*")));
+    let streams = groups
+        .into_iter()
+        .map(|group| place.arn("logs", &format!("log-group:{group}:log-stream:*")));
     statement("ReadJobLogs", &["logs:GetLogEvents"], streams.collect::<Vec<_>>())
 }
 
 fn batch(desired: &Desired, place: &PolicyScope<'_>) -> [Value; 2] {
     let environment = place.arn("batch", &format!("compute-environment/{}", desired.environment));
     let queue = place.arn("batch", &format!("job-queue/{}", desired.queue));
-    let definitions: Vec<String> =
-        desired.definitions.iter().map(|it| place.arn("batch", &format!("job-definition/{}*", it.name))).collect();
-    let all = |more: &[&String]| -> Vec<String> { definitions.iter().chain(more.iter().copied()).cloned().collect() };
+    let definitions: Vec<String> = desired
+        .definitions
+        .iter()
+        .map(|it| place.arn("batch", &format!("job-definition/{}*", it.name)))
+        .collect();
+    let all = |more: &[&String]| -> Vec<String> {
+        definitions.iter().chain(more.iter().copied()).cloned().collect()
+    };
     [
         statement(
             "KeepTheEnvironment",
@@ -142,7 +166,12 @@ fn batch(desired: &Desired, place: &PolicyScope<'_>) -> [Value; 2] {
         ),
         statement(
             "KeepDefinitionsAndSubmit",
-            &["batch:DeregisterJobDefinition", "batch:RegisterJobDefinition", "batch:SubmitJob", "batch:TagResource"],
+            &[
+                "batch:DeregisterJobDefinition",
+                "batch:RegisterJobDefinition",
+                "batch:SubmitJob",
+                "batch:TagResource",
+            ],
             // A submission names the job to be as well, which has no id yet.
             all(&[&environment, &queue, &place.arn("batch", "job/*")]),
         ),
@@ -163,22 +192,44 @@ fn roles(desired: &Desired, place: &PolicyScope<'_>) -> Vec<Value> {
         .collect();
     // A profile's role can have any name; usually it has the profile's.
     passed.push(place.role(desired.profile.name()));
-    let job_roles = desired.definitions.iter().filter_map(|it| it.job_role.as_deref()).map(|it| place.role(it));
-    let seen: Vec<String> = passed.iter().cloned().chain(job_roles.clone()).chain([owned("role")]).collect();
-    let services = ["batch.amazonaws.com", "ec2.amazonaws.com", "ecs-tasks.amazonaws.com", "scheduler.amazonaws.com"];
+    let job_roles =
+        desired.definitions.iter().filter_map(|it| it.job_role.as_deref()).map(|it| place.role(it));
+    let seen: Vec<String> =
+        passed.iter().cloned().chain(job_roles.clone()).chain([owned("role")]).collect();
+    let services = [
+        "batch.amazonaws.com",
+        "ec2.amazonaws.com",
+        "ecs-tasks.amazonaws.com",
+        "scheduler.amazonaws.com",
+    ];
     vec![
         statement(
             "SeeRoles",
-            &["iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies", "iam:SimulatePrincipalPolicy"],
+            &[
+                "iam:GetRole",
+                "iam:GetRolePolicy",
+                "iam:ListAttachedRolePolicies",
+                "iam:SimulatePrincipalPolicy",
+            ],
             seen,
         ),
         statement(
             "KeepRoles",
-            &["iam:CreateRole", "iam:DeleteRole", "iam:DeleteRolePolicy", "iam:PutRolePolicy", "iam:TagRole"],
+            &[
+                "iam:CreateRole",
+                "iam:DeleteRole",
+                "iam:DeleteRolePolicy",
+                "iam:PutRolePolicy",
+                "iam:TagRole",
+            ],
             owned("role"),
         ),
         when(
-            statement("KeepBatchsPolicy", &["iam:AttachRolePolicy", "iam:DetachRolePolicy"], owned("role")),
+            statement(
+                "KeepBatchsPolicy",
+                &["iam:AttachRolePolicy", "iam:DetachRolePolicy"],
+                owned("role"),
+            ),
             json!({"ArnEquals": {"iam:PolicyARN": batch_service_policy(place.partition)}}),
         ),
         statement("SeeTheProfile", &["iam:GetInstanceProfile"], json!([profile])),
@@ -194,22 +245,33 @@ fn roles(desired: &Desired, place: &PolicyScope<'_>) -> Vec<Value> {
             owned("instance-profile"),
         ),
         when(
-            statement("PassRoles", &["iam:PassRole"], passed.into_iter().chain(job_roles).collect::<Vec<_>>()),
+            statement(
+                "PassRoles",
+                &["iam:PassRole"],
+                passed.into_iter().chain(job_roles).collect::<Vec<_>>(),
+            ),
             json!({"StringEquals": {"iam:PassedToService": services}}),
         ),
     ]
 }
 
 /// The kinds of EC2's things that carry the environment's mark.
-const MARKED: [&str; 6] =
-    ["capacity-reservation", "fleet", "instance", "launch-template", "spot-instances-request", "volume"];
+const MARKED: [&str; 6] = [
+    "capacity-reservation",
+    "fleet",
+    "instance",
+    "launch-template",
+    "spot-instances-request",
+    "volume",
+];
 
 fn capacity(desired: &Desired, place: &PolicyScope<'_>) -> Vec<Value> {
     let asked = json!({"StringEquals": {format!("aws:RequestTag/{}", tag::ENVIRONMENT): desired.environment}});
     let marked = json!({"StringEquals": {format!("aws:ResourceTag/{}", tag::ENVIRONMENT): desired.environment}});
     let profile = place.iam(&format!("instance-profile/{}", desired.profile.name()));
-    let ec2 =
-        |kinds: &[&str]| -> Vec<String> { kinds.iter().map(|kind| place.arn("ec2", &format!("{kind}/*"))).collect() };
+    let ec2 = |kinds: &[&str]| -> Vec<String> {
+        kinds.iter().map(|kind| place.arn("ec2", &format!("{kind}/*"))).collect()
+    };
     let images = [format!("arn:{}:ec2:{}::image/*", place.partition, place.region)];
     let used = ec2(&[
         "capacity-reservation",
@@ -223,7 +285,10 @@ fn capacity(desired: &Desired, place: &PolicyScope<'_>) -> Vec<Value> {
     ]);
     let used: Vec<String> = used.into_iter().chain(images).collect();
     vec![
-        when(statement("Record", &["ec2:CreateLaunchTemplate"], ec2(&["launch-template"])), asked.clone()),
+        when(
+            statement("Record", &["ec2:CreateLaunchTemplate"], ec2(&["launch-template"])),
+            asked.clone(),
+        ),
         when(
             statement(
                 "KeepRecords",
@@ -232,7 +297,14 @@ fn capacity(desired: &Desired, place: &PolicyScope<'_>) -> Vec<Value> {
             ),
             marked.clone(),
         ),
-        when(statement("Reserve", &["ec2:CreateCapacityReservation"], ec2(&["capacity-reservation"])), asked.clone()),
+        when(
+            statement(
+                "Reserve",
+                &["ec2:CreateCapacityReservation"],
+                ec2(&["capacity-reservation"]),
+            ),
+            asked.clone(),
+        ),
         statement(
             "Buy",
             &["ec2:CreateFleet", "ec2:RequestSpotInstances"],
@@ -244,15 +316,24 @@ fn capacity(desired: &Desired, place: &PolicyScope<'_>) -> Vec<Value> {
         ),
         statement("LaunchWithThese", &["ec2:RunInstances"], used),
         when(statement("Mark", &["ec2:CreateTags"], ec2(&MARKED)), asked),
-        // What became of a block, and where its end has moved: more tags on what carries the mark already.
+        // What became of a block, and where its end has moved: more tags on what carries the mark
+        // already.
         when(
-            statement("WriteOnWhatIsMarked", &["ec2:CreateTags"], ec2(&["instance", "launch-template"])),
+            statement(
+                "WriteOnWhatIsMarked",
+                &["ec2:CreateTags"],
+                ec2(&["instance", "launch-template"]),
+            ),
             marked.clone(),
         ),
         when(
             statement(
                 "EndWhatIsMarked",
-                &["ec2:CancelCapacityReservation", "ec2:CancelSpotInstanceRequests", "ec2:TerminateInstances"],
+                &[
+                    "ec2:CancelCapacityReservation",
+                    "ec2:CancelSpotInstanceRequests",
+                    "ec2:TerminateInstances",
+                ],
                 ec2(&["capacity-reservation", "instance", "spot-instances-request"]),
             ),
             marked,
@@ -260,8 +341,8 @@ fn capacity(desired: &Desired, place: &PolicyScope<'_>) -> Vec<Value> {
     ]
 }
 
-/// Nothing where the settings have no capacity blocks. The right to buy them, which costs much at once, is there only
-/// where they say how much.
+/// Nothing where the settings have no capacity blocks. The right to buy them, which costs much at
+/// once, is there only where they say how much.
 fn capacity_blocks(desired: &Desired, place: &PolicyScope<'_>) -> Vec<Value> {
     let Some(buys) = &desired.capacity_blocks else { return Vec::new() };
     let reservations = place.arn("ec2", "capacity-reservation/*");
@@ -279,7 +360,9 @@ fn capacity_blocks(desired: &Desired, place: &PolicyScope<'_>) -> Vec<Value> {
         ),
         statement("LaunchIntoCapacityBlocks", &["ec2:RunInstances"], json!([reservations.clone()])),
     ];
-    let extend = |resource: String| statement("ExtendThem", &["ec2:PurchaseCapacityBlockExtension"], json!([resource]));
+    let extend = |resource: String| {
+        statement("ExtendThem", &["ec2:PurchaseCapacityBlockExtension"], json!([resource]))
+    };
     if let Buys::ExtensionsOf(id) = buys {
         statements.push(extend(place.arn("ec2", &format!("capacity-reservation/{id}"))));
     }
@@ -288,7 +371,8 @@ fn capacity_blocks(desired: &Desired, place: &PolicyScope<'_>) -> Vec<Value> {
         statements.push(when(extend(reservations), owned));
         let asked = json!({"StringEquals": {format!("aws:RequestTag/{}", tag::ENVIRONMENT): desired.environment}});
         // Which kinds of resources AWS holds the purchase to is [A].
-        let kinds = ["capacity-block", "capacity-reservation"].map(|kind| place.arn("ec2", &format!("{kind}/*")));
+        let kinds = ["capacity-block", "capacity-reservation"]
+            .map(|kind| place.arn("ec2", &format!("{kind}/*")));
         let actions = ["ec2:CreateTags", "ec2:PurchaseCapacityBlock"];
         statements.push(when(statement("BuyCapacityBlocks", &actions, kinds.to_vec()), asked));
     }
@@ -298,7 +382,9 @@ fn capacity_blocks(desired: &Desired, place: &PolicyScope<'_>) -> Vec<Value> {
 fn ecs(place: &PolicyScope<'_>) -> Vec<Value> {
     let default = place.arn("ecs", "cluster/default");
     let names = || place.clusters.iter().map(|cluster| cluster.rsplit('/').next().unwrap_or("*"));
-    let inside = |kind: &str| names().map(|name| place.arn("ecs", &format!("{kind}/{name}/*"))).collect::<Vec<_>>();
+    let inside = |kind: &str| {
+        names().map(|name| place.arn("ecs", &format!("{kind}/{name}/*"))).collect::<Vec<_>>()
+    };
     let listed: Vec<String> = place.clusters.iter().cloned().chain([default]).collect();
     vec![
         statement("SeeWhoJoined", &["ecs:ListContainerInstances"], listed),
@@ -355,10 +441,16 @@ mod tests {
         settings.block.sources.push(node_contract::Source::CapacityBlock);
         settings.block.max_cost = Some(500.0);
         let clusters = ["arn:aws:ecs:us-east-1:123456789012:cluster/c".to_owned()];
-        let place = PolicyScope { partition: "aws", region: "us-east-1", account: "123456789012", clusters: &clusters };
+        let place = PolicyScope {
+            partition: "aws",
+            region: "us-east-1",
+            account: "123456789012",
+            clusters: &clusters,
+        };
         let desired = Desired::new(&settings);
         let both = [environment(&desired, &place), blocks(&desired, &place)];
-        let statements = both.iter().flat_map(|it| it["Statement"].as_array().cloned().unwrap_or_default());
+        let statements =
+            both.iter().flat_map(|it| it["Statement"].as_array().cloned().unwrap_or_default());
         json!({"Statement": statements.collect::<Vec<_>>()})
     }
 
@@ -383,12 +475,18 @@ mod tests {
         }
     }
 
-    /// Catches: a call that a user with this policy isn't allowed to make, and a right that nothing needs. The rights
-    /// below are asked for by AWS beside the calls: tags at creation, and roles that are passed on.
+    /// Catches: a call that a user with this policy isn't allowed to make, and a right that nothing
+    /// needs. The rights below are asked for by AWS beside the calls: tags at creation, and roles
+    /// that are passed on.
     #[test]
     fn every_call_is_allowed_and_nothing_else() {
-        const BESIDE: [&str; 5] =
-            ["batch:TagResource", "iam:PassRole", "iam:TagInstanceProfile", "iam:TagRole", "scheduler:TagResource"];
+        const BESIDE: [&str; 5] = [
+            "batch:TagResource",
+            "iam:PassRole",
+            "iam:TagInstanceProfile",
+            "iam:TagRole",
+            "scheduler:TagResource",
+        ];
         let mut called = BTreeSet::new();
         in_source(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/aws"), &mut called);
         assert!(called.len() > 50, "the source was read: {called:?}");
@@ -399,16 +497,25 @@ mod tests {
         assert_eq!(never_used, BESIDE, "allowed by `spotblock iam` and never called");
     }
 
-    /// Catches: `logs` of a job that writes into another group than Batch's, without the right to read it.
+    /// Catches: `logs` of a job that writes into another group than Batch's, without the right to
+    /// read it.
     #[test]
     fn logs_can_be_read_where_the_job_definitions_send_them() {
         let mut settings = testing::settings("");
         let mut job = settings.job_definitions[0].clone();
         let group = ("awslogs-group".to_owned(), "/jobs".to_owned());
-        job.log = Some(crate::model::job_definition::Log { driver: "awslogs".to_owned(), options: [group].into() });
+        job.log = Some(crate::model::job_definition::Log {
+            driver: "awslogs".to_owned(),
+            options: [group].into(),
+        });
         settings.job_definitions.push(job);
         let clusters = ["arn:aws:ecs:us-east-1:1:cluster/c".to_owned()];
-        let place = PolicyScope { partition: "aws", region: "us-east-1", account: "1", clusters: &clusters };
+        let place = PolicyScope {
+            partition: "aws",
+            region: "us-east-1",
+            account: "1",
+            clusters: &clusters,
+        };
         let streams = output(&Desired::new(&settings), &place)["Resource"].clone();
         let of = |group: &str| format!("arn:aws:logs:us-east-1:1:log-group:{group}:log-stream:*");
         assert_eq!(streams, json!([of("/aws/batch/job"), of("/jobs")]));
@@ -423,7 +530,9 @@ mod tests {
             let held = statement.get("Condition").is_some() || !resource.contains("\"*\"");
             for action in statement["Action"].as_array().expect("actions") {
                 let action = action.as_str().expect("a name");
-                let reads = ["Describe", "List", "Get"].iter().any(|verb| action.contains(&format!(":{verb}")));
+                let reads = ["Describe", "List", "Get"]
+                    .iter()
+                    .any(|verb| action.contains(&format!(":{verb}")));
                 assert!(held || reads, "{action} on {resource}");
                 assert!(!action.contains('*'), "{action}");
             }

@@ -1,4 +1,5 @@
-//! A scene on the local cloud for each cause that the doctor knows. A cause that is new doesn't compile until it has one.
+//! A scene on the local cloud for each cause that the doctor knows. A cause that is new doesn't
+//! compile until it has one.
 
 use std::time::Duration;
 
@@ -44,8 +45,12 @@ pub(super) async fn scene(cause: Cause) -> Scene {
         Cause::NoProfile => without_rights(Without::Profile).await,
         Cause::NoRole => without_rights(Without::Role).await,
         Cause::NoPolicy => without_rights(Without::Policy).await,
-        Cause::NoAgent => says_on_console("spotblock: this image has no spotblock-agent: powering off").await,
-        Cause::UserDataFailed => says_on_console("spotblock: can't fetch https://x/agent.tgz: powering off").await,
+        Cause::NoAgent => {
+            says_on_console("spotblock: this image has no spotblock-agent: powering off").await
+        }
+        Cause::UserDataFailed => {
+            says_on_console("spotblock: can't fetch https://x/agent.tgz: powering off").await
+        }
         Cause::NoRoute => in_subnet("subnet-b508ea4b").await,
         Cause::NoPublicAddress => in_subnet("subnet-93e6c829").await,
         Cause::Booting => booting().await,
@@ -91,7 +96,10 @@ async fn disabled_environment() -> World {
 
 async fn disabled_queue() -> World {
     let world = applied().await;
-    world.batch_by_hand("UpdateJobQueue", &json!({"jobQueue": "SpotBlockQueue", "state": "DISABLED"}));
+    world.batch_by_hand(
+        "UpdateJobQueue",
+        &json!({"jobQueue": "SpotBlockQueue", "state": "DISABLED"}),
+    );
     a_moment(&world).await;
     world
 }
@@ -109,7 +117,8 @@ async fn with_another() -> World {
     let described = world.batch_by_hand("DescribeComputeEnvironments", &json!({}));
     let described: Value = serde_json::from_str(&described).expect("JSON");
     let role = &described["computeEnvironments"][0]["serviceRole"];
-    let other = json!({"computeEnvironmentName": "other", "type": "UNMANAGED", "serviceRole": role});
+    let other =
+        json!({"computeEnvironmentName": "other", "type": "UNMANAGED", "serviceRole": role});
     world.batch_by_hand("CreateComputeEnvironment", &other);
     a_moment(&world).await;
     world
@@ -117,8 +126,12 @@ async fn with_another() -> World {
 
 async fn bind(world: &World, environments: &[&str]) {
     let order = environments.iter().enumerate();
-    let order: Vec<Value> = order.map(|(n, name)| json!({"order": n + 1, "computeEnvironment": name})).collect();
-    world.batch_by_hand("UpdateJobQueue", &json!({"jobQueue": "SpotBlockQueue", "computeEnvironmentOrder": order}));
+    let order: Vec<Value> =
+        order.map(|(n, name)| json!({"order": n + 1, "computeEnvironment": name})).collect();
+    world.batch_by_hand(
+        "UpdateJobQueue",
+        &json!({"jobQueue": "SpotBlockQueue", "computeEnvironmentOrder": order}),
+    );
     a_moment(world).await;
 }
 
@@ -186,7 +199,8 @@ async fn without_rights(without: Without) -> Scene {
     let (world, instance) = stuck(&[("instance-profile = \"ecsInstanceRole\"\n", "")]).await;
     let role = "spotblock-spot-block-test-instance";
     world.by_hand("iam", &format!("Action=DeleteRolePolicy&RoleName={role}&PolicyName=spotblock"));
-    let removed = format!("Action=RemoveRoleFromInstanceProfile&RoleName={role}&InstanceProfileName={role}");
+    let removed =
+        format!("Action=RemoveRoleFromInstanceProfile&RoleName={role}&InstanceProfileName={role}");
     if without >= Without::Role {
         world.by_hand("iam", &removed);
     }
@@ -280,7 +294,8 @@ async fn ran(more: &[&str]) -> Scene {
 }
 
 async fn stopped_by_two_blocks() -> Scene {
-    let world = that_runs(&example_with("vcpus = 1", "vcpus = 1\ncommand = [\"sleep\", \"86400\"]")).await;
+    let world =
+        that_runs(&example_with("vcpus = 1", "vcpus = 1\ncommand = [\"sleep\", \"86400\"]")).await;
     submitted(&world, &["--attempts", "3"]).await;
     world.pass_slowly(Duration::from_secs(65 * 60)).await;
     let run = world.run(&["up"]).await;

@@ -1,4 +1,5 @@
-//! Credentials and endpoints: what AWS says about the caller rather than about the call, and AWS that says nothing.
+//! Credentials and endpoints: what AWS says about the caller rather than about the call, and AWS
+//! that says nothing.
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
@@ -25,13 +26,26 @@ async fn missing_credentials_are_said_with_where_to_get_some() {
     let none = || CredentialsError::not_loaded("no providers in chain provided credentials");
     let sso = || CredentialsError::provider_error("the SSO token has expired, or is missing");
     for (name, problem, next) in [
-        ("none", none as fn() -> CredentialsError, "next: no credentials were found: run `aws configure` or"),
-        ("expired SSO", sso, "next: the credentials have expired: sign in again (`aws sso login`, or new keys)"),
+        (
+            "none",
+            none as fn() -> CredentialsError,
+            "next: no credentials were found: run `aws configure` or",
+        ),
+        (
+            "expired SSO",
+            sso,
+            "next: the credentials have expired: sign in again (`aws sso login`, or new keys)",
+        ),
     ] {
         let world = World::new(Options::default());
         let world = world.with_credentials(SharedCredentialsProvider::new(NoCredentials(problem)));
         let run = world.run(&["up"]).await;
-        says(name, &run, 1, &["batch:DescribeComputeEnvironments for spot-block-test failed: ", next]);
+        says(
+            name,
+            &run,
+            1,
+            &["batch:DescribeComputeEnvironments for spot-block-test failed: ", next],
+        );
         assert_eq!(world.calls(), 0);
     }
 }
@@ -60,7 +74,8 @@ async fn what_aws_says_about_the_caller_is_said_with_what_to_do() {
         (
             "RequestSpotInstances",
             "AuthFailure.ServiceLinkedRoleCreationNotPermitted",
-            "next: this account has never had spot instances: run `aws iam create-service-linked-role",
+            "next: this account has never had spot instances: run `aws iam \
+             create-service-linked-role",
         ),
         (
             "RequestSpotInstances",
@@ -69,9 +84,22 @@ async fn what_aws_says_about_the_caller_is_said_with_what_to_do() {
         ),
     ] {
         let world = World::new(Options::default());
-        fault(&world, operation, Effect::Fail { code: code.into(), status: 400, message: "so it is".into() });
+        fault(
+            &world,
+            operation,
+            Effect::Fail { code: code.into(), status: 400, message: "so it is".into() },
+        );
         let run = world.run(&["up"]).await;
-        says(code, &run, 1, &[&format!(":{operation} for "), &format!(" failed: {code}: so it is (request id "), next]);
+        says(
+            code,
+            &run,
+            1,
+            &[
+                &format!(":{operation} for "),
+                &format!(" failed: {code}: so it is (request id "),
+                next,
+            ],
+        );
         assert_eq!(world.launched().len(), 0, "{code}");
         // It says nothing about the block: when it is repaired, the same one is bought.
         world.cloud(localcloud_core::Cloud::clear_faults);
@@ -98,6 +126,11 @@ async fn aws_that_can_not_be_reached_is_given_up_after_some_time() {
     let world = World::new(Options::default());
     fault(&world, "DescribeComputeEnvironments", Effect::Hang { secs: 3600 });
     let start = world.now();
-    says("no answer", &world.run(&["up"]).await, 1, &["batch:DescribeComputeEnvironments", "gave no answer"]);
+    says(
+        "no answer",
+        &world.run(&["up"]).await,
+        1,
+        &["batch:DescribeComputeEnvironments", "gave no answer"],
+    );
     assert!(start.duration_until(world.now()).as_secs() < 120);
 }

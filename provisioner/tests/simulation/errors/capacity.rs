@@ -45,7 +45,11 @@ async fn a_request_that_brings_nothing_says_why() {
             "capacity-not-available",
             Options { spot_capacity: Some(0), ..Options::default() },
             3,
-            &["ended with schedule-expired", "after capacity-not-available (", "--valid-for waits longer"],
+            &[
+                "ended with schedule-expired",
+                "after capacity-not-available (",
+                "--valid-for waits longer",
+            ],
         ),
         (
             "spot blocks are not sold",
@@ -70,7 +74,8 @@ async fn a_request_that_brings_nothing_says_why() {
     }
 }
 
-/// Catches: a part of a block that is left running, paid for, after the user was told that there is none.
+/// Catches: a part of a block that is left running, paid for, after the user was told that there is
+/// none.
 #[tokio::test(start_paused = true)]
 async fn it_is_all_or_nothing() {
     let options = Options { spot_capacity: Some(2), ..Options::default() };
@@ -98,6 +103,11 @@ async fn part_of_a_block_is_kept_where_it_is_enough() {
     assert_eq!(world.alive(), 5);
     // Too little is nothing.
     world.cloud(|cloud| cloud.options.spot_capacity = Some(1));
-    says("1 of 3", &world.run(&["up", "--new", "--partial", "2"]).await, 3, &["next: what came was given back"]);
+    says(
+        "1 of 3",
+        &world.run(&["up", "--new", "--partial", "2"]).await,
+        3,
+        &["next: what came was given back"],
+    );
     assert_eq!(world.alive(), 5);
 }

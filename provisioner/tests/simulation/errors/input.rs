@@ -1,4 +1,5 @@
-//! What is wrong in the file and the flags, by itself or beside what is in AWS: said before anything is bought.
+//! What is wrong in the file and the flags, by itself or beside what is in AWS: said before
+//! anything is bought.
 
 use localcloud_core::Options;
 
@@ -14,8 +15,8 @@ async fn what_is_wrong_in_the_file_is_said_before_any_call() {
             "61 minutes",
             "duration = \"60m\"",
             "duration = \"61m\"".to_owned(),
-            &[":17: [block] duration: 1h 1m is not possible: a spot block lasts 60, 120, 180, 240, 300 or 360 minutes"]
-                [..],
+            &[":17: [block] duration: 1h 1m is not possible: a spot block lasts 60, 120, 180, \
+                 240, 300 or 360 minutes"][..],
         ),
         (
             "unknown key",
@@ -27,9 +28,8 @@ async fn what_is_wrong_in_the_file_is_said_before_any_call() {
             "wrong unit",
             "memory = \"256MiB\"",
             "memory = \"40m\"".to_owned(),
-            &[
-                ":13: [[job-definition]] hello-world memory: \"40m\" is a duration, not a size: write one such as \"256MiB\"",
-            ],
+            &[":13: [[job-definition]] hello-world memory: \"40m\" is a duration, not a size: \
+                 write one such as \"256MiB\""],
         ),
         (
             "no unit",
@@ -47,13 +47,15 @@ async fn what_is_wrong_in_the_file_is_said_before_any_call() {
             "timeout that fits no fresh block",
             "vcpus = 1",
             job("timeout = \"55m\""),
-            &["timeout: 55m fits no fresh block: at most 50m (the block lasts 1h, less 5m to boot and stop-lead 5m)"],
+            &["timeout: 55m fits no fresh block: at most 50m (the block lasts 1h, less 5m to \
+                 boot and stop-lead 5m)"],
         ),
         (
             "job name with a space",
             "name = \"hello-world\"",
             "name = \"hello world\"".to_owned(),
-            &[":10: [[job-definition]] name: \"hello world\" must be 1 to 128 letters, digits, `-` and `_`"],
+            &[":10: [[job-definition]] name: \"hello world\" must be 1 to 128 letters, digits, \
+                 `-` and `_`"],
         ),
         (
             "a subnet twice",
@@ -77,7 +79,8 @@ async fn what_is_wrong_in_the_file_is_said_before_any_call() {
             "neither types nor needs",
             "instance-types = [\"t2.micro\"]\n",
             String::new(),
-            &["[block] instance-types is missing: give instance-types (--instance-type), or what an instance needs"],
+            &["[block] instance-types is missing: give instance-types (--instance-type), or \
+                 what an instance needs"],
         ),
         (
             "needs of no size",
@@ -110,11 +113,15 @@ async fn user_data_over_16_kib_is_said_before_any_call() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("extra.sh");
     std::fs::write(&path, format!("#!/bin/sh\n#{}\n", "x".repeat(16 * 1024))).expect("written");
-    let agent = format!("instance-profile = \"ecsInstanceRole\"\n[agent]\nextra-user-data = {path:?}");
+    let agent =
+        format!("instance-profile = \"ecsInstanceRole\"\n[agent]\nextra-user-data = {path:?}");
     let config = example_with("instance-profile = \"ecsInstanceRole\"", &agent);
     let world = World::with_config(Options::default(), &config);
-    let parts =
-        ["the user data has ", " bytes, and EC2 takes 16384", "next: make the file of [agent] extra-user-data smaller"];
+    let parts = [
+        "the user data has ",
+        " bytes, and EC2 takes 16384",
+        "next: make the file of [agent] extra-user-data smaller",
+    ];
     says("16 KiB", &world.run(&["up"]).await, 2, &parts);
     assert_eq!(world.calls(), 0);
 }
@@ -124,9 +131,19 @@ async fn jobs_that_can_not_be_are_not_submitted() {
     let world = World::new(Options::default());
     assert_eq!(world.run(&["env", "apply"]).await.code, 0);
     let run = world.run(&["submit", "-j", "hello-world", "--name", "my job"]).await;
-    says("job name", &run, 2, &["\"my job\" is no name for a job", "next: a job's name has 1 to 128 letters"]);
+    says(
+        "job name",
+        &run,
+        2,
+        &["\"my job\" is no name for a job", "next: a job's name has 1 to 128 letters"],
+    );
     let run = world.run(&["submit", "-j", "hello-wrld"]).await;
-    says("definition", &run, 2, &["there is no job definition hello-wrld", "next: did you mean hello-world?"]);
+    says(
+        "definition",
+        &run,
+        2,
+        &["there is no job definition hello-wrld", "next: did you mean hello-world?"],
+    );
     // Registered with a timeout by hand: the file says nothing of it.
     let definition = serde_json::json!({
         "jobDefinitionName": "hello-world", "type": "container", "timeout": {"attemptDurationSeconds": 7200},
@@ -152,7 +169,10 @@ async fn what_disagrees_in_aws_is_said_before_anything_is_bought() {
             "zone = \"us-east-1c\"",
             "zone = \"us-east-1a\"",
             2,
-            &["[block] zone is us-east-1a, but subnet subnet-c8d30ae4 is in us-east-1c", "next: leave zone out"][..],
+            &[
+                "[block] zone is us-east-1a, but subnet subnet-c8d30ae4 is in us-east-1c",
+                "next: leave zone out",
+            ][..],
         ),
         (
             "security group of another VPC",
@@ -160,7 +180,8 @@ async fn what_disagrees_in_aws_is_said_before_anything_is_bought() {
             "sg-82d5b718",
             2,
             &[
-                "security group sg-82d5b718 is in vpc-0d3c7b51, but subnet subnet-c8d30ae4 is in vpc-9f4a21e8",
+                "security group sg-82d5b718 is in vpc-0d3c7b51, but subnet subnet-c8d30ae4 is in \
+                 vpc-9f4a21e8",
                 "next: give",
             ],
         ),
@@ -180,21 +201,31 @@ async fn what_disagrees_in_aws_is_said_before_anything_is_bought() {
             "ami-a7a242da",
             "ami-00000000",
             1,
-            &["ec2:DescribeImages for ami-00000000 failed: InvalidAMIID.NotFound", "(request id ", "next: check that"],
+            &[
+                "ec2:DescribeImages for ami-00000000 failed: InvalidAMIID.NotFound",
+                "(request id ",
+                "next: check that",
+            ],
         ),
         (
             "profile that isn't there",
             "ecsInstanceRole",
             "nobody",
             1,
-            &["instance profile nobody is not there", "next: create it, or change [block] instance-profile"],
+            &[
+                "instance profile nobody is not there",
+                "next: create it, or change [block] instance-profile",
+            ],
         ),
         (
             "service role that isn't there",
             "BatchServiceRole",
             "nobody",
             1,
-            &["service role nobody is not there", "next: create it, or change [environment] service-role"],
+            &[
+                "service role nobody is not there",
+                "next: create it, or change [environment] service-role",
+            ],
         ),
     ] {
         let world = World::with_config(Options::default(), &example_with(from, to));

@@ -20,7 +20,8 @@ async fn a_profile_that_never_becomes_usable_is_given_up() {
         "InvalidParameterValue",
         "Invalid IAM Instance Profile name",
         "(request id ",
-        "next: nothing was bought. Check `aws iam get-instance-profile --instance-profile-name spotblock-",
+        "next: nothing was bought. Check `aws iam get-instance-profile --instance-profile-name \
+         spotblock-",
     ];
     says("profile", &world.run(&["up"]).await, 4, &parts);
     assert_eq!(world.launched().len(), 0);
@@ -31,7 +32,8 @@ async fn a_profile_that_never_becomes_usable_is_given_up() {
 
 #[tokio::test(start_paused = true)]
 async fn one_of_three_that_never_joins_is_named() {
-    let world = World::with_config(Options::default(), &example_with("instances = 1", "instances = 3"));
+    let world =
+        World::with_config(Options::default(), &example_with("instances = 1", "instances = 3"));
     world.break_instances(1);
     let run = world.run(&["up", "--timeout", "3m"]).await;
     let broken = world.launched()[0].clone();
@@ -48,7 +50,10 @@ async fn one_of_three_that_never_joins_is_named() {
 
 #[tokio::test(start_paused = true)]
 async fn an_image_without_the_agent_is_named_with_what_to_check() {
-    let world = World::with_config(Options::default(), &example_with("ami-a7a242da", "ami-000a9e4700000f00d"));
+    let world = World::with_config(
+        Options::default(),
+        &example_with("ami-a7a242da", "ami-000a9e4700000f00d"),
+    );
     let run = world.run(&["up", "--timeout", "2m"]).await;
     let parts = [
         "seen last: 0 of 1 joined; not yet: i-",
@@ -65,13 +70,18 @@ async fn a_wait_survives_a_minute_of_failing_calls_but_no_lasting_one() {
     let world = World::new(Options::default());
     assert_eq!(world.run(&["env", "apply"]).await.code, 0);
     let operation = Some("DescribeContainerInstances".to_owned());
-    let effect = Effect::Fail { code: "ServerException".into(), status: 500, message: "sorry".into() };
+    let effect =
+        Effect::Fail { code: "ServerException".into(), status: 500, message: "sorry".into() };
     // More than the SDK's own retries survive.
     let fault = Fault { service: None, operation, caller: None, skip: 0, count: 12, effect };
     world.cloud(|cloud| cloud.add_fault(fault));
     let run = world.run(&["request"]).await;
     assert_eq!(run.code, 0, "{}", run.stderr);
-    assert!(run.stderr.contains("ServerException: sorry"), "it shows what it waits through: {}", run.stderr);
+    assert!(
+        run.stderr.contains("ServerException: sorry"),
+        "it shows what it waits through: {}",
+        run.stderr
+    );
 
     let world = World::new(Options::default());
     world.cloud(|cloud| cloud.options.pace.batch_ms = 3_600_000);

@@ -11,7 +11,8 @@ use super::Mutant;
 use crate::world::World;
 
 /// What buys, under a client token.
-const BUYS: [&str; 4] = ["RequestSpotInstances", "CreateFleet", "RunInstances", "CreateCapacityReservation"];
+const BUYS: [&str; 4] =
+    ["RequestSpotInstances", "CreateFleet", "RunInstances", "CreateCapacityReservation"];
 
 /// A purchase under another client token.
 #[must_use]
@@ -62,13 +63,20 @@ pub fn swallows(mutant: Option<Mutant>, command: &str, request: &Request) -> Opt
     let of_schedule = request.path.starts_with("/schedules/");
     let action = form(&request.body).get("Action").copied().unwrap_or_default().to_owned();
     let body = match (mutant?, command, request.method.as_str()) {
-        (Mutant::KeepsSchedules, "extend", "PUT") | (Mutant::MakesNoSchedule, _, "POST") if of_schedule => {
-            r#"{"ScheduleArn":"arn:aws:scheduler:us-east-1:123456789012:schedule/none/none"}"#.to_owned()
+        (Mutant::KeepsSchedules, "extend", "PUT") | (Mutant::MakesNoSchedule, _, "POST")
+            if of_schedule =>
+        {
+            r#"{"ScheduleArn":"arn:aws:scheduler:us-east-1:123456789012:schedule/none/none"}"#
+                .to_owned()
         }
         (Mutant::KeepsReservations, "down", _) if action == "CancelCapacityReservation" => {
-            format!("<{action}Response><requestId>none</requestId><return>true</return></{action}Response>")
+            format!(
+                "<{action}Response><requestId>none</requestId><return>true</return></{action}Response>"
+            )
         }
-        (Mutant::NeverReaps, "reap", _) if action == "TerminateInstances" => empty(&action, "instancesSet"),
+        (Mutant::NeverReaps, "reap", _) if action == "TerminateInstances" => {
+            empty(&action, "instancesSet")
+        }
         _ => return None,
     };
     Some(Response { status: 200, headers: Vec::new(), body: body.into_bytes() })

@@ -46,7 +46,8 @@ impl Plan {
     pub(super) fn outlived(&mut self, dice: &mut Rng) {
         if dice.bool() {
             self.schedules = false;
-            self.config = self.config.replace("[environment]\n", "[environment]\nschedules = false\n");
+            self.config =
+                self.config.replace("[environment]\n", "[environment]\nschedules = false\n");
         }
         self.reaps.get_or_insert(REAPS);
     }
@@ -55,7 +56,8 @@ impl Plan {
 /// The same block in a capacity block, by the day and where some are on offer.
 pub(super) fn in_capacity_block(config: &str) -> String {
     let config = config.replace("\"60m\"", "\"24h\"").replace("\"c5.large\"", "\"p5.4xlarge\"");
-    let config = config.replace("subnet-c8d30ae4", "subnet-1b6e40a1").replace("zone = \"us-east-1c\"\n", "");
+    let config =
+        config.replace("subnet-c8d30ae4", "subnet-1b6e40a1").replace("zone = \"us-east-1c\"\n", "");
     config.replace("max-price = 0.5\n", "")
 }
 
@@ -69,8 +71,11 @@ impl Plan {
     /// `up`, with all the consent that its purchases need.
     #[must_use]
     pub fn up(&self) -> Vec<&'static str> {
-        let consent: &[&str] =
-            if self.is_bought_for_good() { &["--yes-purchase", "--max-cost", "100000"] } else { &[] };
+        let consent: &[&str] = if self.is_bought_for_good() {
+            &["--yes-purchase", "--max-cost", "100000"]
+        } else {
+            &[]
+        };
         [&["up", "--yes"], consent].concat()
     }
 

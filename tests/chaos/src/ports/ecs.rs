@@ -22,13 +22,24 @@ impl Agent {
     ///
     /// # Errors
     /// As the adapter classifies them.
-    pub async fn ecs(&self, operation: &'static str, object: &str, parameters: Value) -> Result<Value, ClusterError> {
+    pub async fn ecs(
+        &self,
+        operation: &'static str,
+        object: &str,
+        parameters: Value,
+    ) -> Result<Value, ClusterError> {
         let request = agent_calls::request("us-east-1", &self.instance(), operation, &parameters);
-        let failed = |problem: String, outcome| ClusterError { operation, object: object.to_owned(), problem, outcome };
+        let failed = |problem: String, outcome| ClusterError {
+            operation,
+            object: object.to_owned(),
+            problem,
+            outcome,
+        };
         let mut problem = String::new();
         for attempt in 0..ATTEMPTS {
             self.process.before().await;
-            let answer = tokio::time::timeout(ATTEMPT, self.world.request(Caller::Instance, &request)).await;
+            let answer =
+                tokio::time::timeout(ATTEMPT, self.world.request(Caller::Instance, &request)).await;
             self.process.after().await;
             match answer {
                 Ok(Ok(response)) if response.status == 200 => {
@@ -36,10 +47,16 @@ impl Agent {
                         .map_err(|error| failed(error.to_string(), Outcome::Retry));
                 }
                 Ok(Ok(response)) => {
-                    let named = |name: &str| response.headers.iter().find(|(header, _)| header == name);
-                    let code = named("x-amzn-errortype").map(|(_, code)| code.clone()).unwrap_or_default();
+                    let named =
+                        |name: &str| response.headers.iter().find(|(header, _)| header == name);
+                    let code =
+                        named("x-amzn-errortype").map(|(_, code)| code.clone()).unwrap_or_default();
                     problem = format!("{code}: {}", String::from_utf8_lossy(&response.body));
-                    let refused = ["AccessDeniedException", "InvalidParameterException", "ClusterNotFoundException"];
+                    let refused = [
+                        "AccessDeniedException",
+                        "InvalidParameterException",
+                        "ClusterNotFoundException",
+                    ];
                     if response.status < 500 && refused.contains(&code.as_str()) {
                         return Err(failed(problem, Outcome::Refused));
                     }
@@ -58,7 +75,11 @@ impl Agent {
         Ok(answer["containerInstances"].as_array().and_then(|all| all.first()).cloned())
     }
 
-    async fn list_tasks(&self, of: &Registration, desired: &str) -> Result<Vec<String>, ClusterError> {
+    async fn list_tasks(
+        &self,
+        of: &Registration,
+        desired: &str,
+    ) -> Result<Vec<String>, ClusterError> {
         let parameters = json!({"cluster": of.cluster, "containerInstance": of.instance, "desiredStatus": desired});
         let answer = self.ecs("ListTasks", &of.instance, parameters).await?;
         Ok(texts(&answer["taskArns"]))
@@ -68,7 +89,12 @@ impl Agent {
     async fn look(&self, of: &Registration, asked: &[String]) -> Result<Survey, ClusterError> {
         let Some(instance) = self.describe(of).await? else {
             let gone = asked.iter().map(|task| (task.clone(), true)).collect();
-            return Ok(Survey { instance: of.instance.clone(), status: InstanceStatus::Gone, pending: 0, tasks: gone });
+            return Ok(Survey {
+                instance: of.instance.clone(),
+                status: InstanceStatus::Gone,
+                pending: 0,
+                tasks: gone,
+            });
         };
         let running = self.list_tasks(of, "RUNNING").await?;
         let stopping = self.list_tasks(of, "STOPPED").await?;
@@ -85,9 +111,15 @@ impl Agent {
                 }
             }
         }
-        let pending = instance["pendingTasksCount"].as_u64().and_then(|count| count.try_into().ok());
+        let pending =
+            instance["pendingTasksCount"].as_u64().and_then(|count| count.try_into().ok());
         let status = status_of(&instance);
-        Ok(Survey { instance: of.instance.clone(), status, pending: pending.unwrap_or_default(), tasks })
+        Ok(Survey {
+            instance: of.instance.clone(),
+            status,
+            pending: pending.unwrap_or_default(),
+            tasks,
+        })
     }
 }
 
@@ -104,10 +136,14 @@ fn status_of(instance: &Value) -> InstanceStatus {
     }
 }
 impl Cluster for Agent {
-    fn drain<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
+    fn drain<'a>(
+        &'a self,
+        of: &'a Registration,
+    ) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
         Box::pin(async {
             let parameters = json!({"cluster": of.cluster, "containerInstances": [of.instance], "status": "DRAINING"});
-            let answer = self.ecs("UpdateContainerInstancesState", &of.instance, parameters).await?;
+            let answer =
+                self.ecs("UpdateContainerInstancesState", &of.instance, parameters).await?;
             let changed = answer["containerInstances"].as_array().and_then(|all| all.first());
             changed.map(status_of).ok_or_else(|| ClusterError {
                 operation: "UpdateContainerInstancesState",
@@ -118,24 +154,35 @@ impl Cluster for Agent {
         })
     }
 
-    fn answer_extension<'a>(&'a self, answer: &'a ExtensionAnswer) -> Answer<'a, Result<(), ClusterError>> {
+    fn answer_extension<'a>(
+        &'a self,
+        answer: &'a ExtensionAnswer,
+    ) -> Answer<'a, Result<(), ClusterError>> {
         Box::pin(async {
             let of = &answer.of;
             let shown = |name: &str, value: Timestamp| json!({"name": name, "value": value.to_string(), "targetId": of.instance});
-            let attributes = [shown(attribute::END, answer.end), shown(attribute::END_ASKED, answer.asked)];
+            let attributes =
+                [shown(attribute::END, answer.end), shown(attribute::END_ASKED, answer.asked)];
             let parameters = json!({"cluster": of.cluster, "attributes": attributes});
             self.ecs("PutAttributes", &of.instance, parameters).await.map(drop)
         })
     }
 
-    fn status<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
+    fn status<'a>(
+        &'a self,
+        of: &'a Registration,
+    ) -> Answer<'a, Result<InstanceStatus, ClusterError>> {
         Box::pin(async {
             let instance = self.describe(of).await?;
             Ok(instance.map_or(InstanceStatus::Gone, |instance| status_of(&instance)))
         })
     }
 
-    fn survey<'a>(&'a self, of: &'a Registration, tasks: &'a [String]) -> Answer<'a, Result<Survey, ClusterError>> {
+    fn survey<'a>(
+        &'a self,
+        of: &'a Registration,
+        tasks: &'a [String],
+    ) -> Answer<'a, Result<Survey, ClusterError>> {
         Box::pin(self.look(of, tasks))
     }
 
@@ -155,8 +202,9 @@ impl Cluster for Agent {
         Box::pin(async {
             let Some(known) = self.known.get() else { return Ok(None) };
             let listed = json!({"cluster": known.cluster});
-            let arns =
-                texts(&self.ecs("ListContainerInstances", &known.cluster, listed).await?["containerInstanceArns"]);
+            let arns = texts(
+                &self.ecs("ListContainerInstances", &known.cluster, listed).await?["containerInstanceArns"],
+            );
             if arns.is_empty() {
                 return Ok(None);
             }
@@ -164,23 +212,30 @@ impl Cluster for Agent {
             let answer = self.ecs("DescribeContainerInstances", &known.cluster, parameters).await?;
             let all = answer["containerInstances"].as_array().cloned().unwrap_or_default();
             let own = all.iter().find(|it| it["ec2InstanceId"] == known.instance.as_str());
-            Ok(own
-                .and_then(|it| it["containerInstanceArn"].as_str())
-                .map(|instance| Registration { instance: instance.to_owned(), cluster: known.cluster.clone() }))
+            Ok(own.and_then(|it| it["containerInstanceArn"].as_str()).map(|instance| {
+                Registration { instance: instance.to_owned(), cluster: known.cluster.clone() }
+            }))
         })
     }
 
     fn deregister<'a>(&'a self, of: &'a Registration) -> Answer<'a, Result<(), ClusterError>> {
         Box::pin(async {
-            let parameters = json!({"cluster": of.cluster, "containerInstance": of.instance, "force": true});
-            unless_forgotten(self.ecs("DeregisterContainerInstance", &of.instance, parameters).await)
+            let parameters =
+                json!({"cluster": of.cluster, "containerInstance": of.instance, "force": true});
+            unless_forgotten(
+                self.ecs("DeregisterContainerInstance", &of.instance, parameters).await,
+            )
         })
     }
 }
 
 fn unless_forgotten(answer: Result<Value, ClusterError>) -> Result<(), ClusterError> {
     match answer {
-        Err(error) if !(error.outcome == Outcome::Refused && error.problem.contains("not found")) => Err(error),
+        Err(error)
+            if !(error.outcome == Outcome::Refused && error.problem.contains("not found")) =>
+        {
+            Err(error)
+        }
         _ => Ok(()),
     }
 }

@@ -36,7 +36,10 @@ impl Agent {
             let id = &state.hosts[self.number].instance;
             let nothing = BTreeMap::new();
             let instance = ec2::instance(&state.cloud, id).ok_or_else(|| problem("HTTP 404"))?;
-            let tags = ec2::all_tags(&state.cloud).get(id).filter(|_| instance.shows_tags()).unwrap_or(&nothing);
+            let tags = ec2::all_tags(&state.cloud)
+                .get(id)
+                .filter(|_| instance.shows_tags())
+                .unwrap_or(&nothing);
             (read(instance, tags), now)
         };
         self.clock.saw_date(&date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string());
@@ -71,9 +74,9 @@ impl Metadata for Agent {
         if self.lies(Lie::UserData) {
             return Box::pin(self.imds("user-data", |_, _| Some("\u{0}\u{1f}<html>".to_owned())));
         }
-        Box::pin(
-            self.imds("user-data", |it, _| it.user_data().map(|bytes| String::from_utf8_lossy(bytes).into_owned())),
-        )
+        Box::pin(self.imds("user-data", |it, _| {
+            it.user_data().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        }))
     }
 
     fn notice(&self) -> Answer<'_, Result<Option<Timestamp>, MetadataError>> {

@@ -61,7 +61,8 @@ impl EcsAgent for Agent {
         Box::pin(async {
             self.process.before().await;
             self.introspected("/v1/metadata", |host| {
-                let (cluster, instance) = host.data.clone().filter(|_| host.ecs == host::EcsAgent::Registered)?;
+                let (cluster, instance) =
+                    host.data.clone().filter(|_| host.ecs == host::EcsAgent::Registered)?;
                 Some(Registration { instance, cluster })
             })
         })
@@ -71,7 +72,8 @@ impl EcsAgent for Agent {
         Box::pin(async {
             self.process.before().await;
             self.introspected("/v1/tasks", |host| {
-                let on_host = |stage| if stage == Stage::Stopped { OnHost::Stopped } else { OnHost::Live };
+                let on_host =
+                    |stage| if stage == Stage::Stopped { OnHost::Stopped } else { OnHost::Live };
                 host.containers.iter().map(|(arn, it)| (arn.clone(), on_host(it.stage))).collect()
             })
         })
@@ -105,7 +107,9 @@ impl Host for Agent {
             self.command("show-ecs").await?;
             Ok(self.host(|host| match host.ecs {
                 host::EcsAgent::Stopped(exit) => EcsUnit { runs: Some(false), exit },
-                host::EcsAgent::Starting(_) | host::EcsAgent::Registered => EcsUnit { runs: Some(true), exit: None },
+                host::EcsAgent::Starting(_) | host::EcsAgent::Registered => {
+                    EcsUnit { runs: Some(true), exit: None }
+                }
             }))
         })
     }
@@ -129,7 +133,8 @@ impl Host for Agent {
             self.host(|host| host.containers.values_mut().for_each(|it| it.stop(now, grace)));
             self.world.poke();
             self.process.after().await;
-            while self.host(|host| host.containers.values().any(crate::container::Container::lives)) {
+            while self.host(|host| host.containers.values().any(crate::container::Container::lives))
+            {
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
             Ok(())
@@ -145,7 +150,9 @@ impl Host for Agent {
             self.command("power-off").await?;
             // What systemd takes until the host is off.
             let at = self.world.now() + SignedDuration::from_millis(1_200);
-            self.host(|host| host.goes_off = Some(host.goes_off.map_or(at, |earlier| earlier.min(at))));
+            self.host(|host| {
+                host.goes_off = Some(host.goes_off.map_or(at, |earlier| earlier.min(at)))
+            });
             self.world.poke();
             self.process.after().await;
             Ok(())

@@ -1,9 +1,11 @@
-//! `make demo`: the first example's life on a local cloud, with three instances and eight jobs, in under two minutes. With
-//! a source as its argument the block is bought there, once the cloud has refused it as a spot block, as AWS does.
+//! `make demo`: the first example's life on a local cloud, with three instances and eight jobs, in
+//! under two minutes. With a source as its argument the block is bought there, once the cloud has
+//! refused it as a spot block, as AWS does.
 //!
-//! It exits with 0 only if the local cloud's own records show that every promise was kept, and that the story had what
-//! it is about: jobs that finished early, one that finished during the drain, and one that was too long for the first
-//! block, was stopped, retried, and succeeded in a second one.
+//! It exits with 0 only if the local cloud's own records show that every promise was kept, and that
+//! the story had what it is about: jobs that finished early, one that finished during the drain,
+//! and one that was too long for the first block, was stopped, retried, and succeeded in a second
+//! one.
 
 // What it prints is all it is for.
 #![allow(clippy::print_stdout)]
@@ -29,8 +31,8 @@ const TERMS: Terms = Terms {
     stop_lead: SignedDuration::from_secs(10),
 };
 
-/// Eight jobs and how many seconds each works. With one job at a time on each of three nodes, the seventh finishes
-/// during the drain and the eighth doesn't fit the block any more.
+/// Eight jobs and how many seconds each works. With one job at a time on each of three nodes, the
+/// seventh finishes during the drain and the eighth doesn't fit the block any more.
 const JOBS: [(&str, u32); 8] = [
     ("TestSpotBlock-1", 4),
     ("TestSpotBlock-2", 4),
@@ -45,8 +47,8 @@ const JOBS: [(&str, u32); 8] = [
 /// The sources that the demo can be shown on.
 const SOURCES: [&str; 5] = ["spot-block", "spot", "on-demand", "reservation", CAPACITY_BLOCK];
 
-/// This one is for GPUs and a day at least, has a configuration of its own, and is bought with a flag. Its end counts from
-/// the look for offers, so its blocks are offered 5 s longer.
+/// This one is for GPUs and a day at least, has a configuration of its own, and is bought with a
+/// flag. Its end counts from the look for offers, so its blocks are offered 5 s longer.
 const CAPACITY_BLOCK: &str = "capacity-block";
 
 const LIMIT: Duration = Duration::from_secs(90);
@@ -84,12 +86,17 @@ impl Demo {
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         };
-        tokio::time::timeout(LIMIT, watch).await.with_context(|| format!("{what}: not within {} s", LIMIT.as_secs()))?
+        tokio::time::timeout(LIMIT, watch)
+            .await
+            .with_context(|| format!("{what}: not within {} s", LIMIT.as_secs()))?
     }
 
     async fn run(&mut self) -> anyhow::Result<()> {
         let instances = if self.source == CAPACITY_BLOCK { "p5.4xlarge" } else { "t2.micro" };
-        println!("A block that ends in 50 s: three {instances}, drained 25 s and stopped 10 s before its end.");
+        println!(
+            "A block that ends in 50 s: three {instances}, drained 25 s and stopped 10 s before \
+             its end."
+        );
         let source = self.source.clone();
         let up = match source.as_str() {
             "spot-block" => vec!["up", "--yes"],
@@ -99,13 +106,25 @@ impl Demo {
         self.spotblock(&up).await?;
         for (name, seconds) in JOBS {
             let seconds = seconds.to_string();
-            let arguments = ["submit", "--job-definition", "hello-world", "--name", name, "--", "sleep", &seconds];
+            let arguments = [
+                "submit",
+                "--job-definition",
+                "hello-world",
+                "--name",
+                name,
+                "--",
+                "sleep",
+                &seconds,
+            ];
             self.spotblock(&arguments).await?;
         }
         println!();
         self.watch("the first block's end", |events| all_gone(events, 3)).await?;
 
-        println!("\nThe first block is gone; what it could not finish waits in the queue. A second one, of 55 s:");
+        println!(
+            "\nThe first block is gone; what it could not finish waits in the queue. A second \
+             one, of 55 s:"
+        );
         let ends_in = if self.source == CAPACITY_BLOCK { "PT60S" } else { "PT55S" };
         self.cloud.set(&json!({"block-ends-in": ends_in})).await?;
         self.spotblock(&up).await?;
@@ -122,7 +141,11 @@ impl Demo {
         verdicts.extend(promises::of_the_story(&calls, &events, &TERMS));
         let mut broken = 0;
         for verdict in verdicts {
-            println!("{}  {}", if verdict.broken.is_empty() { "kept  " } else { "BROKEN" }, verdict.promise);
+            println!(
+                "{}  {}",
+                if verdict.broken.is_empty() { "kept  " } else { "BROKEN" },
+                verdict.promise
+            );
             for finding in &verdict.broken {
                 println!("          {finding}");
             }
@@ -140,7 +163,10 @@ fn all_gone(events: &[Event], count: usize) -> bool {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let source = std::env::args().nth(1).filter(|it| !it.is_empty()).unwrap_or_else(|| "spot-block".to_owned());
+    let source = std::env::args()
+        .nth(1)
+        .filter(|it| !it.is_empty())
+        .unwrap_or_else(|| "spot-block".to_owned());
     ensure!(SOURCES.contains(&source.as_str()), "{source:?} is none of {}", SOURCES.join(", "));
     let binaries = Binaries::of_this_build()?;
     let folder = tempfile::tempdir()?;

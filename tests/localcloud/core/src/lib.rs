@@ -1,8 +1,8 @@
 //! The deciding part of the local cloud: `(request, now, seed) -> response`.
 //!
-//! It does no I/O and reads no clock, so a simulation drives it directly: [`Cloud::handle`] takes one
-//! request, [`Cloud::advance`] lets time pass, and [`Cloud::take_effects`] says what is to be done
-//! outside. The package `localcloud` puts it behind sockets.
+//! It does no I/O and reads no clock, so a simulation drives it directly: [`Cloud::handle`] takes
+//! one request, [`Cloud::advance`] lets time pass, and [`Cloud::take_effects`] says what is to be
+//! done outside. The package `localcloud` puts it behind sockets.
 //!
 //! A module uses those in its own row and in the rows above it, never those below.
 //!

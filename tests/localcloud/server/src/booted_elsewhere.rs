@@ -1,8 +1,10 @@
-//! Hosts that somebody else boots: for a launched instance nothing is started here. The cloud serves the metadata of all
-//! of them at one address, as it is on EC2, and tells who asks by the address that the instance has in its subnet.
+//! Hosts that somebody else boots: for a launched instance nothing is started here. The cloud
+//! serves the metadata of all of them at one address, as it is on EC2, and tells who asks by the
+//! address that the instance has in its subnet.
 //!
-//! An ECS agent on such a host registers and reports over ECS's own protocol. What it should run it asks for at
-//! `/_localcloud/hosts/ID/tasks`, in place of the socket that ECS holds with the real one.
+//! An ECS agent on such a host registers and reports over ECS's own protocol. What it should run it
+//! asks for at `/_localcloud/hosts/ID/tasks`, in place of the socket that ECS holds with the real
+//! one.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -32,7 +34,15 @@ pub(crate) struct Hosts {
 impl Hosts {
     pub(crate) fn run_task(&self, instance: String, task: String, container: Container) {
         let Container { name, family, revision, command, environment } = container;
-        let wanted = HostTask { task: task.clone(), stop: false, name, family, revision, command, environment };
+        let wanted = HostTask {
+            task: task.clone(),
+            stop: false,
+            name,
+            family,
+            revision,
+            command,
+            environment,
+        };
         self.lock().entry(instance).or_default().entry(task).or_insert(wanted);
     }
 
@@ -69,8 +79,12 @@ pub(crate) fn info(cloud: &SharedCloud) -> Vec<HostInfo> {
 ///
 /// # Errors
 /// When it can't be bound, or the server fails.
-pub(crate) async fn serve_metadata(cloud: Arc<SharedCloud>, address: SocketAddr) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(address).await.with_context(|| format!("serve metadata at {address}"))?;
+pub(crate) async fn serve_metadata(
+    cloud: Arc<SharedCloud>,
+    address: SocketAddr,
+) -> anyhow::Result<()> {
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("serve metadata at {address}"))?;
     let app = axum::Router::new().fallback(answer).with_state(cloud);
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, app).await.context("serve metadata")
@@ -88,13 +102,18 @@ async fn answer(
     let address = from.ip().to_string();
     match cloud.act(|cloud| answer_at(cloud, &address, &request)) {
         Some(answer) => http::give_as(answer).await,
-        None => (StatusCode::NOT_FOUND, format!("no instance has the address {address}\n")).into_response(),
+        None => (StatusCode::NOT_FOUND, format!("no instance has the address {address}\n"))
+            .into_response(),
     }
 }
 
 /// What the metadata service says to the instance of this address, as the fault script lets it.
 fn answer_at(cloud: &mut Cloud, address: &str, request: &Request) -> Option<NodeAnswer> {
     let instances = ec2::all(cloud);
-    let instance = instances.iter().find(|instance| instance.alive() && instance.private_ip == address)?.id.clone();
+    let instance = instances
+        .iter()
+        .find(|instance| instance.alive() && instance.private_ip == address)?
+        .id
+        .clone();
     Some(host_ports::faulty_metadata(cloud, clock::now(), &instance, request))
 }

@@ -20,10 +20,9 @@ const MAX_BODY: usize = 16 * 1024 * 1024;
 pub(crate) async fn take(request: HttpRequest) -> anyhow::Result<Request> {
     let (head, body) = request.into_parts();
     let body = axum::body::to_bytes(body, MAX_BODY).await.context("the body")?;
-    let headers = head
-        .headers
-        .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+    let headers = head.headers.iter().map(|(name, value)| {
+        (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    });
     Ok(Request {
         method: head.method.as_str().to_owned(),
         path: head.uri.path().to_owned(),
@@ -68,8 +67,8 @@ pub(crate) fn cut() -> HttpResponse {
     HttpResponse::new(Body::new(Cut))
 }
 
-/// A body that fails before its first byte: the server closes the connection, and the answer's head, not yet flushed,
-/// goes with it.
+/// A body that fails before its first byte: the server closes the connection, and the answer's
+/// head, not yet flushed, goes with it.
 struct Cut;
 
 impl HttpBody for Cut {
@@ -92,7 +91,10 @@ struct Half {
 
 impl Half {
     fn of(first: Bytes) -> Self {
-        Self { first: Some(first), flushed: Box::pin(tokio::time::sleep(Duration::from_millis(50))) }
+        Self {
+            first: Some(first),
+            flushed: Box::pin(tokio::time::sleep(Duration::from_millis(50))),
+        }
     }
 }
 
@@ -108,6 +110,9 @@ impl HttpBody for Half {
             return Poll::Ready(Some(Ok(http_body::Frame::data(first))));
         }
         // The server sends what it has while it waits for more.
-        self.flushed.as_mut().poll(context).map(|()| Some(Err(io::ErrorKind::ConnectionReset.into())))
+        self.flushed
+            .as_mut()
+            .poll(context)
+            .map(|()| Some(Err(io::ErrorKind::ConnectionReset.into())))
     }
 }

@@ -1,8 +1,8 @@
 //! A local cloud: the parts of AWS that a block needs, over their real wire protocols, on loopback.
 //!
-//! [`localcloud_core`] decides: a request, the time and a seed give a response, a record of the call,
-//! and effects. This crate acts: one port for all services, and for each launched instance a node with
-//! its own IMDS, root folder, agent process and stand-in for the ECS agent.
+//! [`localcloud_core`] decides: a request, the time and a seed give a response, a record of the
+//! call, and effects. This crate acts: one port for all services, and for each launched instance a
+//! node with its own IMDS, root folder, agent process and stand-in for the ECS agent.
 //!
 //! A module uses those in its own row and in the rows above it, never those below.
 //!
@@ -20,13 +20,14 @@
 //!
 //! # Running one
 //!
-//! `localcloud serve --agent PATH` prints `localcloud http://127.0.0.1:PORT` when it is ready, and ends at SIGTERM,
-//! SIGINT, or with `--until-stdin-closes` when its input ends; nothing that it started is left.
-//! `eval "$(localcloud env --port PORT)"` points `aws` and `spotblock` at it.
+//! `localcloud serve --agent PATH` prints `localcloud http://127.0.0.1:PORT` when it is ready, and
+//! ends at SIGTERM, SIGINT, or with `--until-stdin-closes` when its input ends; nothing that it
+//! started is left. `eval "$(localcloud env --port PORT)"` points `aws` and `spotblock` at it.
 //!
-//! A job's container is a process that sleeps; its command is never run. `sleep N` in the command gives the seconds,
-//! and the job's environment says more: `LOCALCLOUD_SECONDS`, `LOCALCLOUD_EXIT=CODE`,
-//! `LOCALCLOUD_ON_TERM=exit:CODE|ignore`, `LOCALCLOUD_PLATFORM=linux/arm64` for an image that no other host can pull.
+//! A job's container is a process that sleeps; its command is never run. `sleep N` in the command
+//! gives the seconds, and the job's environment says more: `LOCALCLOUD_SECONDS`,
+//! `LOCALCLOUD_EXIT=CODE`, `LOCALCLOUD_ON_TERM=exit:CODE|ignore`, `LOCALCLOUD_PLATFORM=linux/arm64`
+//! for an image that no other host can pull.
 //!
 //! # Controls
 //!
@@ -49,15 +50,16 @@
 //!
 //! # Light nodes
 //!
-//! While 30 instances live, the next ones are light nodes ([`simulated_hosts`]): no sockets, no files, no processes, and no
-//! agent's binary. They join, run tasks, drain, stop them and leave by the settings in their user data, and obey the
-//! controls that need no process. `--light-nodes-above` or the option `light-nodes-above` says another number.
+//! While 30 instances live, the next ones are light nodes ([`simulated_hosts`]): no sockets, no
+//! files, no processes, and no agent's binary. They join, run tasks, drain, stop them and leave by
+//! the settings in their user data, and obey the controls that need no process.
+//! `--light-nodes-above` or the option `light-nodes-above` says another number.
 //!
 //! # Hosts that somebody else boots
 //!
-//! With `--metadata-at ADDRESS:PORT` in place of `--agent` no node is started: each launched instance waits for a host
-//! that is booted elsewhere, such as a container with its own network. All of them ask for their metadata at that
-//! address, and are told apart by theirs.
+//! With `--metadata-at ADDRESS:PORT` in place of `--agent` no node is started: each launched
+//! instance waits for a host that is booted elsewhere, such as a container with its own network.
+//! All of them ask for their metadata at that address, and are told apart by theirs.
 //!
 //! | request | what it does |
 //! |---|---|
@@ -69,30 +71,34 @@
 //!
 //! # Reserved capacity
 //!
-//! A capacity reservation is active `pace.reservation-ms` after its creation, and holds capacity and quota. A capacity
-//! block is paid after `pace.payment-ms`, active from its start on, and its instances are ended half an hour before its
-//! end. Blocks start at 11:30 UTC; the options `capacity-block-starts-in` (such as `PT0S`) and `block-ends-in` (the
-//! blocks on offer have begun, and are taken back that soon) spare a rehearsal the waiting.
+//! A capacity reservation is active `pace.reservation-ms` after its creation, and holds capacity
+//! and quota. A capacity block is paid after `pace.payment-ms`, active from its start on, and its
+//! instances are ended half an hour before its end. Blocks start at 11:30 UTC; the options
+//! `capacity-block-starts-in` (such as `PT0S`) and `block-ends-in` (the blocks on offer have begun,
+//! and are taken back that soon) spare a rehearsal the waiting.
 //!
 //! # Schedules
 //!
-//! A one-time schedule of EventBridge Scheduler fires `pace.schedule-ms` after its time: it takes its role, which has to
-//! trust `scheduler.amazonaws.com`, and calls `ec2:terminateInstances` or `ec2:deleteFleets` if the role's inline
-//! policies allow it on each resource. The call is recorded with the caller `scheduler`, and what came of it is an
-//! event. Recurring schedules are kept and never fire.
+//! A one-time schedule of EventBridge Scheduler fires `pace.schedule-ms` after its time: it takes
+//! its role, which has to trust `scheduler.amazonaws.com`, and calls `ec2:terminateInstances` or
+//! `ec2:deleteFleets` if the role's inline policies allow it on each resource. The call is recorded
+//! with the caller `scheduler`, and what came of it is an event. Recurring schedules are kept and
+//! never fire.
 //!
 //! # Faults
 //!
-//! A fault of AWS's calls: `{"service": "batch", "operation": "SubmitJob", "caller": "user", "skip": 1, "count": 2, "effect":
-//! "throttle"}`; further effects are `{"fail": {"code": "...", "status": 400, "message": "..."}}`, `{"hang": {"secs":
-//! 5}}`, `"lost-answer"` and `{"slow": {"millis": 500}}`. The caller can be one instance, `{"node": "i-..."}`, and the
-//! operation the beginning of many: `"Describe*"`.
+//! A fault of AWS's calls: `{"service": "batch", "operation": "SubmitJob", "caller": "user",
+//! "skip": 1, "count": 2, "effect": "throttle"}`; further effects are `{"fail": {"code": "...",
+//! "status": 400, "message": "..."}}`, `{"hang": {"secs": 5}}`, `"lost-answer"` and `{"slow":
+//! {"millis": 500}}`. The caller can be one instance, `{"node": "i-..."}`, and the operation the
+//! beginning of many: `"Describe*"`.
 //!
-//! A fault on instances: `{"service": "imds", "operation": "/latest/meta-data/spot/*", "node": 1, "secs": 5, "effect":
-//! {"status": 503}}`. The service is `imds` or `introspection`, the operation a path or `token`, the node an id or, before
-//! it has one, its number in the order of launches. With `secs` the fault holds for that long, from the first request on
-//! that it hits. The effects, see [`NodeEffect`]: `{"status": 401}`, `{"hang": {"secs": 5}}`,
-//! `"garbage"`, `"half"`, `"refuse"`, `{"short-token": {"uses": 5}}`, `{"clock-off": {"secs": 21600}}`, `"null-arn"`.
+//! A fault on instances: `{"service": "imds", "operation": "/latest/meta-data/spot/*", "node": 1,
+//! "secs": 5, "effect": {"status": 503}}`. The service is `imds` or `introspection`, the operation
+//! a path or `token`, the node an id or, before it has one, its number in the order of launches.
+//! With `secs` the fault holds for that long, from the first request on that it hits. The effects,
+//! see [`NodeEffect`]: `{"status": 401}`, `{"hang": {"secs": 5}}`, `"garbage"`, `"half"`,
+//! `"refuse"`, `{"short-token": {"uses": 5}}`, `{"clock-off": {"secs": 21600}}`, `"null-arn"`.
 //!
 //! [`simulated_hosts`]: localcloud_core::hosts::simulated_hosts
 //! [`NodeEffect`]: localcloud_core::hosts::node_faults::NodeEffect

@@ -41,13 +41,15 @@ struct Serve {
     /// The port to listen at; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     port: u16,
-    /// The folder that gets a root folder for each node [default: a new one below the system's temporary folder].
+    /// The folder that gets a root folder for each node [default: a new one below the system's
+    /// temporary folder].
     #[arg(long)]
     dir: Option<PathBuf>,
     /// The program that nodes run as their agent.
     #[arg(long, required_unless_present = "metadata_at")]
     agent: Option<PathBuf>,
-    /// Start no nodes: the hosts are booted elsewhere, and this address is theirs to ask for metadata.
+    /// Start no nodes: the hosts are booted elsewhere, and this address is theirs to ask for
+    /// metadata.
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "agent")]
     metadata_at: Option<SocketAddr>,
     /// Whether spot requests with a duration are granted, as AWS did, or refused, as it does.
@@ -56,7 +58,8 @@ struct Serve {
     /// Start blocks this near to their end, such as `40s`.
     #[arg(long, value_name = "DURATION")]
     block_ends_in: Option<SignedDuration>,
-    /// While so many instances live, the next ones are light nodes: without sockets, processes and agent.
+    /// While so many instances live, the next ones are light nodes: without sockets, processes and
+    /// agent.
     #[arg(long, value_name = "COUNT", default_value_t = 30)]
     light_nodes_above: u32,
     /// Identifiers follow from it.
@@ -97,7 +100,11 @@ async fn main() -> anyhow::Result<()> {
 
 async fn run(serve: Serve) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::new(serve.log.as_deref().unwrap_or("info"));
-    tracing_subscriber::fmt().with_ansi(false).with_env_filter(filter).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
     let options = options(&serve)?;
     let address = SocketAddr::new(serve.address, serve.port);
     let stop = until_stopped(serve.until_stdin_closes)?;
@@ -129,7 +136,8 @@ fn say_ready(url: &str) -> io::Result<()> {
 
 /// The options of the command line; an unknown pace is refused by name.
 fn options(serve: &Serve) -> anyhow::Result<Options> {
-    let pace: serde_json::Map<_, _> = serve.pace.iter().map(|(key, millis)| (key.clone(), (*millis).into())).collect();
+    let pace: serde_json::Map<_, _> =
+        serve.pace.iter().map(|(key, millis)| (key.clone(), (*millis).into())).collect();
     Ok(Options {
         seed: serve.seed,
         spot_block: match serve.spot_block {
@@ -138,7 +146,11 @@ fn options(serve: &Serve) -> anyhow::Result<Options> {
         },
         block_ends_in: serve.block_ends_in,
         // Hosts that somebody else boots are never light.
-        light_nodes_above: if serve.metadata_at.is_some() { u32::MAX } else { serve.light_nodes_above },
+        light_nodes_above: if serve.metadata_at.is_some() {
+            u32::MAX
+        } else {
+            serve.light_nodes_above
+        },
         pace: serde_json::from_value(pace.into()).context("--pace")?,
         ..Options::default()
     })
@@ -146,14 +158,17 @@ fn options(serve: &Serve) -> anyhow::Result<Options> {
 
 /// The given folder or a new one. The nodes' paths end up in files, so it is absolute.
 fn folder(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
-    let dir = given.unwrap_or_else(|| std::env::temp_dir().join(format!("localcloud-{}", std::process::id())));
+    let dir = given
+        .unwrap_or_else(|| std::env::temp_dir().join(format!("localcloud-{}", std::process::id())));
     std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
     tracing::info!(dir = %dir.display(), "nodes are below this folder");
     std::path::absolute(&dir).context("the nodes' folder")
 }
 
 /// Done at SIGTERM or SIGINT, or when standard input ends if that counts.
-fn until_stopped(until_stdin_closes: bool) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+fn until_stopped(
+    until_stdin_closes: bool,
+) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate()).context("catch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("catch SIGINT")?;
     let (ended, input) = tokio::sync::oneshot::channel::<()>();
@@ -204,7 +219,8 @@ fn print_environment(port: u16) -> anyhow::Result<()> {
         ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
         ("AWS_REGION", "us-east-1"),
         ("AWS_DEFAULT_REGION", "us-east-1"),
-        // Two variables, because neither alone keeps every program away from the real metadata address.
+        // Two variables, because neither alone keeps every program away from the real metadata
+        // address.
         ("AWS_EC2_METADATA_DISABLED", "true"),
         ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1"),
         ("NO_PROXY", "127.0.0.1,localhost"),

@@ -1,4 +1,5 @@
-//! A port of a node: its number is kept while nobody listens, and connections are refused meanwhile.
+//! A port of a node: its number is kept while nobody listens, and connections are refused
+//! meanwhile.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,8 +15,8 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long requests under way have when the port closes.
 const GRACE: Duration = Duration::from_millis(300);
 
-/// A port. While nobody listens it is held by a socket that is bound and refuses connections, so that no other program
-/// gets its number.
+/// A port. While nobody listens it is held by a socket that is bound and refuses connections, so
+/// that no other program gets its number.
 pub(crate) struct Port {
     number: u16,
     held: Mutex<Option<TcpSocket>>,
@@ -42,8 +43,8 @@ impl Port {
         self.number
     }
 
-    /// Serves `app` whenever the port is to be open, until it is to be closed. The number is held again when this
-    /// returns.
+    /// Serves `app` whenever the port is to be open, until it is to be closed. The number is held
+    /// again when this returns.
     pub(crate) async fn serve(&self, app: &Router, wish: impl Fn() -> Wish) -> io::Result<()> {
         loop {
             until(|| wish() != Wish::Refusing).await;
@@ -55,7 +56,12 @@ impl Port {
         }
     }
 
-    async fn serve_open(&self, listener: TcpListener, app: &Router, wish: &impl Fn() -> Wish) -> io::Result<()> {
+    async fn serve_open(
+        &self,
+        listener: TcpListener,
+        app: &Router,
+        wish: &impl Fn() -> Wish,
+    ) -> io::Result<()> {
         let (close, mut closed) = tokio::sync::watch::channel(false);
         let served = axum::serve(listener, app.clone()).with_graceful_shutdown(async move {
             let _ = closed.wait_for(|closed| *closed).await;
@@ -107,7 +113,8 @@ mod tests {
 
     use super::*;
 
-    /// Catches: a fault that is to refuse connections and leaves them hanging, and a port that is lost by it.
+    /// Catches: a fault that is to refuse connections and leaves them hanging, and a port that is
+    /// lost by it.
     #[tokio::test]
     async fn a_port_opens_refuses_and_opens_again_under_its_number() {
         let port = Arc::new(Port::reserve().expect("a port"));
@@ -122,7 +129,9 @@ mod tests {
         };
         let served = {
             let port = Arc::clone(&port);
-            tokio::spawn(async move { port.serve(&Router::new().route("/", get(|| async { "x" })), wish).await })
+            tokio::spawn(async move {
+                port.serve(&Router::new().route("/", get(|| async { "x" })), wish).await
+            })
         };
         for wanted in [false, true, false, true] {
             open.store(wanted, Ordering::SeqCst);

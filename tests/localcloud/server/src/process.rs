@@ -21,7 +21,8 @@ impl Leader {
     /// Starts `command` without input as the leader of a new group.
     pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
         let child = command.stdin(Stdio::null()).process_group(0).kill_on_drop(true).spawn()?;
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or(io::ErrorKind::NotFound)?;
+        let pid =
+            child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or(io::ErrorKind::NotFound)?;
         Ok(Self { child, group: Group(Pid::from_raw(pid)) })
     }
 

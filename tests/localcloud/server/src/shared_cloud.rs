@@ -16,7 +16,8 @@ impl SharedCloud {
         Self { cloud: Mutex::new(cloud), perform: Box::new(perform) }
     }
 
-    /// The cloud, for one call. A panic in one request must not end the others, so a poisoned lock is taken too.
+    /// The cloud, for one call. A panic in one request must not end the others, so a poisoned lock
+    /// is taken too.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Cloud> {
         self.cloud.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -34,9 +34,17 @@ impl Program {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&agent, mode).expect("executable");
         let mut command = Command::new(env!("CARGO_BIN_EXE_localcloud"));
-        command.args(["serve", "--until-stdin-closes", "--pace", "delivery-ms=50", "--dir"]).arg(dir);
-        command.arg("--agent").arg(&agent).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        // Not killed on drop: its input closes with the child, and so it ends its nodes even when a test fails.
+        command
+            .args(["serve", "--until-stdin-closes", "--pace", "delivery-ms=50", "--dir"])
+            .arg(dir);
+        command
+            .arg("--agent")
+            .arg(&agent)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        // Not killed on drop: its input closes with the child, and so it ends its nodes even when a
+        // test fails.
         let mut child = command.spawn().expect("localcloud");
         let mut line = String::new();
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
@@ -46,11 +54,18 @@ impl Program {
     }
 
     /// One request; the answer's status and body, or nothing when the connection was cut.
-    async fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> Option<(u16, String)> {
+    async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &str,
+    ) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("a connection");
         let length = body.len();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: \
+             {length}\r\n{headers}\r\n{body}"
         );
         stream.write_all(request.as_bytes()).await.expect("sent");
         let mut answer = String::new();
@@ -60,14 +75,22 @@ impl Program {
     }
 
     async fn control(&self, method: &str, path: &str, body: &str) -> Value {
-        let (status, answer) = self.send(method, &format!("/_localcloud/{path}"), "", body).await.expect("an answer");
+        let (status, answer) =
+            self.send(method, &format!("/_localcloud/{path}"), "", body).await.expect("an answer");
         assert!(status < 300, "{path}: {status} {answer}");
         serde_json::from_str(&answer).unwrap_or_default()
     }
 
-    async fn aws(&self, service: &str, path: &str, target: &str, body: &str) -> Option<(u16, String)> {
+    async fn aws(
+        &self,
+        service: &str,
+        path: &str,
+        target: &str,
+        body: &str,
+    ) -> Option<(u16, String)> {
         let headers = format!(
-            "Authorization: AWS4-HMAC-SHA256 Credential=AKIA/20261124/us-east-1/{service}/aws4_request, x\r\n{target}"
+            "Authorization: AWS4-HMAC-SHA256 \
+             Credential=AKIA/20261124/us-east-1/{service}/aws4_request, x\r\n{target}"
         );
         self.send("POST", path, &headers, body).await
     }
@@ -104,20 +127,28 @@ async fn an_instance_boots_joins_and_leaves_nothing_behind() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut program = Program::start(dir.path()).await;
     program.ecs("CreateCluster", json!({"clusterName": CLUSTER})).await.expect("a cluster");
-    let request = "Action=RequestSpotInstances&Version=2016-11-15&InstanceCount=1&BlockDurationMinutes=60\
-        &SpotPrice=0.03&LaunchSpecification.ImageId=ami-a7a242da&LaunchSpecification.InstanceType=t2.micro\
-        &LaunchSpecification.SubnetId=subnet-c8d30ae4";
+    let request = "Action=RequestSpotInstances&Version=2016-11-15&InstanceCount=1&BlockDurationMinutes=60&SpotPrice=0.03&LaunchSpecification.ImageId=ami-a7a242da&LaunchSpecification.InstanceType=t2.micro&LaunchSpecification.SubnetId=subnet-c8d30ae4";
     let (status, answer) = program.ec2(request).await;
     assert_eq!(status, 200, "{answer}");
     let node = program.node("registered").await;
     let instance = node["instance"].as_str().expect("an id");
-    let pid = std::fs::read_to_string(dir.path().join(instance).join("agent.pid")).expect("the agent's pid");
+    let pid = std::fs::read_to_string(dir.path().join(instance).join("agent.pid"))
+        .expect("the agent's pid");
     assert!(lives(pid.trim()));
     let events = program.control("GET", "events", "").await;
-    let joined = events.as_array().expect("events").iter().find(|event| event["what"] == "joined").expect("it joined");
+    let joined = events
+        .as_array()
+        .expect("events")
+        .iter()
+        .find(|event| event["what"] == "joined")
+        .expect("it joined");
     assert_eq!((&joined["cluster"], &joined["instance"]), (&json!(CLUSTER), &json!(instance)));
     let calls = program.control("GET", "calls", "").await;
-    let registered = calls.as_array().expect("calls").iter().find(|c| c["operation"] == "RegisterContainerInstance");
+    let registered = calls
+        .as_array()
+        .expect("calls")
+        .iter()
+        .find(|c| c["operation"] == "RegisterContainerInstance");
     assert_eq!(registered.expect("it was recorded")["caller"], json!({"instance": instance}));
 
     drop(program.child.stdin.take());
@@ -141,9 +172,14 @@ async fn a_lost_answer_has_its_effect() {
 async fn only_loopback_is_served() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut command = Command::new(env!("CARGO_BIN_EXE_localcloud"));
-    command.args(["serve", "--address", "0.0.0.0", "--agent", "/bin/true", "--dir"]).arg(dir.path());
+    command
+        .args(["serve", "--address", "0.0.0.0", "--agent", "/bin/true", "--dir"])
+        .arg(dir.path());
     let output = command.kill_on_drop(true).output();
-    let output = tokio::time::timeout(Duration::from_secs(10), output).await.expect("it ends").expect("its output");
+    let output = tokio::time::timeout(Duration::from_secs(10), output)
+        .await
+        .expect("it ends")
+        .expect("its output");
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("not loopback"));
 }

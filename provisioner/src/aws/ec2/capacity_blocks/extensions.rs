@@ -40,37 +40,54 @@ impl Ec2 {
     ///
     /// # Errors
     /// When the call fails, as it does when it ends in less than an hour.
-    pub(crate) async fn extension_offerings(&self, reservation: &str, by: SignedDuration) -> Result<Vec<ExtensionOffering>> {
+    pub(crate) async fn extension_offerings(
+        &self,
+        reservation: &str,
+        by: SignedDuration,
+    ) -> Result<Vec<ExtensionOffering>> {
         let mut pages = self
             .client
             .describe_capacity_block_extension_offerings()
             .capacity_reservation_id(reservation)
-            .capacity_block_extension_duration_hours(i32::try_from(by.as_hours()).unwrap_or(i32::MAX))
+            .capacity_block_extension_duration_hours(
+                i32::try_from(by.as_hours()).unwrap_or(i32::MAX),
+            )
             .into_paginator()
             .send();
         let mut offerings = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(failed("ec2:DescribeCapacityBlockExtensionOfferings", reservation))?;
+            let page =
+                page.map_err(failed("ec2:DescribeCapacityBlockExtensionOfferings", reservation))?;
             offerings.extend(page.capacity_block_extension_offerings().iter().filter_map(offering));
         }
         Ok(offerings)
     }
 
-    /// Buys an extension. It is paid at once and for good, and has no client token: the SDK repeats nothing here.
+    /// Buys an extension. It is paid at once and for good, and has no client token: the SDK repeats
+    /// nothing here.
     ///
     /// # Errors
     /// AWS's refusal among others; after an answer that was lost it may have been bought.
-    pub(crate) async fn purchase_extension(&self, reservation: &str, offering: &str) -> Result<Vec<BoughtExtension>> {
+    pub(crate) async fn purchase_extension(
+        &self,
+        reservation: &str,
+        offering: &str,
+    ) -> Result<Vec<BoughtExtension>> {
         let answer = self
             .client
             .purchase_capacity_block_extension()
             .capacity_reservation_id(reservation)
             .capacity_block_extension_offering_id(offering)
             .customize()
-            .config_override(aws_sdk_ec2::config::Builder::new().retry_config(RetryConfig::disabled()))
+            .config_override(
+                aws_sdk_ec2::config::Builder::new().retry_config(RetryConfig::disabled()),
+            )
             .send()
             .await
-            .map_err(failed("ec2:PurchaseCapacityBlockExtension", format!("{reservation}, offering {offering}")))?;
+            .map_err(failed(
+                "ec2:PurchaseCapacityBlockExtension",
+                format!("{reservation}, offering {offering}"),
+            ))?;
         Ok(answer.capacity_block_extensions().iter().map(bought).collect())
     }
 
@@ -87,7 +104,8 @@ impl Ec2 {
             .send();
         let mut extensions = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(failed("ec2:DescribeCapacityBlockExtensionHistory", reservation))?;
+            let page =
+                page.map_err(failed("ec2:DescribeCapacityBlockExtensionHistory", reservation))?;
             extensions.extend(page.capacity_block_extensions().iter().map(bought));
         }
         Ok(extensions)

@@ -1,14 +1,17 @@
 //! The extension of a capacity block: bought once, or not at all, like the block itself.
 //!
-//! 1. where the capacity block ends is looked up, and what was bought before: a run that was stopped between its purchase
-//!    and what follows is gone on with, and buys nothing
+//! 1. where the capacity block ends is looked up, and what was bought before: a run that was
+//!    stopped between its purchase and what follows is gone on with, and buys nothing
 //! 2. the mark of a purchase without anything to show for it stands: nothing more is bought
-//! 3. the mark is written, with this run's name, soon after that look; a while later the record is read again: of several
-//!    runs at once the last to write finds its own name, and it alone buys (`launch/lease.rs` tells of the same)
-//! 4. the purchase is sent once, without the SDK's repetitions, and looked for where its answer is lost
+//! 3. the mark is written, with this run's name, soon after that look; a while later the record is
+//!    read again: of several runs at once the last to write finds its own name, and it alone buys
+//!    (`launch/lease.rs` tells of the same)
+//! 4. the purchase is sent once, without the SDK's repetitions, and looked for where its answer is
+//!    lost
 //! 5. it is paid, and the capacity block's end has moved; only then is anybody told
 //!
-//! The record's own words of the capacity block stay as they were: the tag on the instances says where their end is now.
+//! The record's own words of the capacity block stay as they were: the tag on the instances says
+//! where their end is now.
 
 use std::time::Duration;
 
@@ -25,7 +28,8 @@ use crate::session::Session;
 
 /// Until how long before its end a capacity block can be extended `[V]`.
 const EXTENDABLE: SignedDuration = SignedDuration::from_hours(1);
-/// How long after its look a run may write its mark, and how long it waits after that before it looks again.
+/// How long after its look a run may write its mark, and how long it waits after that before it
+/// looks again.
 const HASTE: Duration = Duration::from_secs(5);
 const SETTLE: Duration = Duration::from_secs(10);
 /// How long a payment is waited for `[A]`.
@@ -46,14 +50,17 @@ pub(crate) struct Extending<'a> {
     pub consent: bool,
 }
 
-/// Sees to it that the capacity block's instances can go on until `until`, and gives the capacity block with its end as it
-/// is now.
+/// Sees to it that the capacity block's instances can go on until `until`, and gives the capacity
+/// block with its end as it is now.
 ///
 /// # Errors
-/// When it can't be extended so, or not without leave; when a purchase is not known to have been made; when a call fails.
+/// When it can't be extended so, or not without leave; when a purchase is not known to have been
+/// made; when a call fails.
 pub(crate) async fn reach(extending: Extending<'_>, until: Timestamp) -> Result<Reserved> {
     let Extending { session, record, reserved, .. } = extending;
-    let wanted = until.checked_add(SignedDuration::from_secs(reserved.reclaim_secs.into())).unwrap_or(Timestamp::MAX);
+    let wanted = until
+        .checked_add(SignedDuration::from_secs(reserved.reclaim_secs.into()))
+        .unwrap_or(Timestamp::MAX);
     let looked = session.now();
     let end = end_now(extending).await?;
     if wanted <= end {
@@ -63,7 +70,11 @@ pub(crate) async fn reach(extending: Extending<'_>, until: Timestamp) -> Result<
     if let Some(pending) = bought.iter().find(|it| it.end >= wanted && it.status != UNPAID) {
         return paid(extending, &pending.offering).await;
     }
-    if let Some(sent) = record.extension.as_ref().filter(|sent| !bought.iter().any(|it| it.offering == sent.offering)) {
+    if let Some(sent) = record
+        .extension
+        .as_ref()
+        .filter(|sent| !bought.iter().any(|it| it.offering == sent.offering))
+    {
         let found = bought_soon(extending, sent).await?;
         if found.end >= wanted {
             return paid(extending, &found.offering).await;
@@ -86,7 +97,8 @@ async fn end_now(extending: Extending<'_>) -> Result<Timestamp> {
     Ok(it.end.unwrap_or(extending.reserved.end))
 }
 
-/// The offering, if it may be bought. The cap holds for all extensions of a capacity block together.
+/// The offering, if it may be bought. The cap holds for all extensions of a capacity block
+/// together.
 async fn chosen(
     extending: Extending<'_>,
     end: Timestamp,
@@ -97,7 +109,9 @@ async fn chosen(
     let id = &reserved.id;
     if session.now() > end - EXTENDABLE {
         return Err(Error::state(
-            format!("capacity block {id} ends at {end}, and can be extended until an hour before that"),
+            format!(
+                "capacity block {id} ends at {end}, and can be extended until an hour before that"
+            ),
             "nothing was changed. `spotblock up --new` starts another block",
         ));
     }
@@ -125,18 +139,24 @@ async fn chosen(
     let fee = format!("${:.2}", cheapest.fee);
     match session.settings.block.max_cost {
         Some(most) if before + cheapest.fee > most => {
-            let with =
-                if before > 0.0 { format!(" beside the ${before:.2} of those before it") } else { String::new() };
+            let with = if before > 0.0 {
+                format!(" beside the ${before:.2} of those before it")
+            } else {
+                String::new()
+            };
             refused(
-                format!("the extension of capacity block {id} costs {fee}{with}, more than max-cost ${most:.2}"),
+                format!(
+                    "the extension of capacity block {id} costs {fee}{with}, more than max-cost \
+                     ${most:.2}"
+                ),
                 "Raise [block] max-cost, or ask for less",
             )
         }
         Some(_) if consent => Ok(cheapest),
         _ => refused(
             format!(
-                "the extension of capacity block {id} would cost {fee} at once and for good, which takes --yes-purchase and \
-                 [block] max-cost"
+                "the extension of capacity block {id} would cost {fee} at once and for good, \
+                 which takes --yes-purchase and [block] max-cost"
             ),
             "Set [block] max-cost and give --yes-purchase",
         ),
@@ -162,7 +182,10 @@ async fn marked(extending: Extending<'_>, mark: &Extension, looked: Timestamp) -
         // Others may have looked, and seen nothing, since. The mark says that nothing was sent.
         session.aws.ec2.set_extension(record, mark, true).await?;
         return Err(Error::state(
-            format!("AWS took {} s to answer, too long to buy the extension safely", took.as_secs()),
+            format!(
+                "AWS took {} s to answer, too long to buy the extension safely",
+                took.as_secs()
+            ),
             "nothing was bought; run the same command again",
         ));
     }
@@ -188,7 +211,9 @@ async fn sent(extending: Extending<'_>, mark: &Extension) -> Result<()> {
     match session.aws.ec2.purchase_extension(&reserved.id, &mark.offering).await {
         Ok(_) => Ok(()),
         Err(error) if is_unsure(&error) => {
-            session.ui.warn(format_args!("whether the purchase was made is not known, so it is looked for: {error}"));
+            session.ui.warn(format_args!(
+                "whether the purchase was made is not known, so it is looked for: {error}"
+            ));
             bought_soon(extending, mark).await.map(|_| ())
         }
         Err(error) => {
@@ -217,11 +242,13 @@ async fn bought_soon(extending: Extending<'_>, mark: &Extension) -> Result<Bough
     match session.waits.until(session.ui, bound, look).await {
         Err(error) if error.kind() == ErrorKind::TimedOut => Err(Error::state(
             format!(
-                "extension {offering} of capacity block {id} may have been bought, and AWS shows none: nothing more is bought"
+                "extension {offering} of capacity block {id} may have been bought, and AWS shows \
+                 none: nothing more is bought"
             ),
             format!(
-                "run the same command again later: it looks again. If `aws ec2 describe-capacity-block-extension-history` and \
-                 the bill show none, take the mark away with `aws ec2 delete-tags --resources {} --tags \
+                "run the same command again later: it looks again. If `aws ec2 \
+                 describe-capacity-block-extension-history` and the bill show none, take the \
+                 mark away with `aws ec2 delete-tags --resources {} --tags \
                  Key=spotblock:extension`, and run it again",
                 record.template.id()
             ),
@@ -258,7 +285,8 @@ async fn paid(extending: Extending<'_>, offering: &str) -> Result<Reserved> {
         None => Err(Error::state(
             format!("the payment of extension {offering} of capacity block {id} failed"),
             format!(
-                "block {} ends as before. See to the account's payment, then run the same command again",
+                "block {} ends as before. See to the account's payment, then run the same \
+                 command again",
                 record.spec.block
             ),
         )),

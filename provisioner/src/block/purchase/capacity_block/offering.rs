@@ -10,14 +10,17 @@ use crate::model::error::Result;
 use crate::session::Session;
 
 /// The cheapest offering that fits, if it may be bought.
-pub(super) async fn chosen(request: PurchaseRequest<'_>) -> Result<std::result::Result<Offering, Shortfall>> {
+pub(super) async fn chosen(
+    request: PurchaseRequest<'_>,
+) -> Result<std::result::Result<Offering, Shortfall>> {
     let PurchaseRequest { session, record, attempt, asked, .. } = request;
     let spec = &record.spec;
     if session.now() >= spec.valid_until {
         return Ok(Err(Shortfall::too_late()));
     }
     let kind = attempt.pool.types.first().map(String::as_str).unwrap_or_default();
-    let found = offerings(session, kind, asked, spec.duration, spec.start_by, &attempt.pool.subnets).await;
+    let found =
+        offerings(session, kind, asked, spec.duration, spec.start_by, &attempt.pool.subnets).await;
     let found = match found {
         Err(error) => {
             let outcome = outcome(error, refusal::of_offerings)?;
@@ -26,24 +29,31 @@ pub(super) async fn chosen(request: PurchaseRequest<'_>) -> Result<std::result::
         Ok(found) => found,
     };
     let Some(cheapest) = found.into_iter().next() else {
-        let why = format!("no capacity block of {asked} x {kind} for {:#} begins by {}", spec.duration, spec.start_by);
-        let next = "Raise [block] start-within, or ask for another duration, fewer instances, another type or subnet";
+        let why = format!(
+            "no capacity block of {asked} x {kind} for {:#} begins by {}",
+            spec.duration, spec.start_by
+        );
+        let next = "Raise [block] start-within, or ask for another duration, fewer instances, \
+                    another type or subnet";
         return Ok(Err(short(Refusal::NoCapacity, "no-offering", why, next)));
     };
     Ok(match session.settings.block.max_cost {
         Some(most) if cheapest.fee > most => {
-            let why =
-                format!("the cheapest capacity block costs {}, more than max-cost ${most:.2}", shown_fee(&cheapest));
+            let why = format!(
+                "the cheapest capacity block costs {}, more than max-cost ${most:.2}",
+                shown_fee(&cheapest)
+            );
             Err(short(Refusal::Price, "too-dear", why, "Raise [block] max-cost, or ask for less"))
         }
         Some(_) if request.consent => Ok(cheapest),
         _ => {
             let why = format!(
-                "a capacity block would cost {} at once and for good, which takes --yes-purchase and [block] max-cost",
+                "a capacity block would cost {} at once and for good, which takes --yes-purchase \
+                 and [block] max-cost",
                 shown_fee(&cheapest)
             );
-            let next = "Set [block] max-cost (--max-cost) and give --yes-purchase, or name a block that you have with \
-                        [block] capacity-block";
+            let next = "Set [block] max-cost (--max-cost) and give --yes-purchase, or name a \
+                        block that you have with [block] capacity-block";
             Err(short(Refusal::Price, "no-consent", why, next))
         }
     })
@@ -61,7 +71,8 @@ pub(crate) async fn offerings(
     start_by: Timestamp,
     subnets: &[String],
 ) -> Result<Vec<Offering>> {
-    let zones: Vec<String> = session.aws.ec2.subnets(subnets).await?.into_iter().map(|it| it.zone).collect();
+    let zones: Vec<String> =
+        session.aws.ec2.subnets(subnets).await?.into_iter().map(|it| it.zone).collect();
     let search = Search { instance_type, instances, duration, start_by };
     let mut found = session.aws.ec2.capacity_block_offerings(search).await?;
     found.retain(|it| {
@@ -79,7 +90,8 @@ fn shown_fee(offering: &Offering) -> String {
     format!("${:.2}", offering.fee)
 }
 
-/// An offering as people read it, with its price per GPU-hour where the GPUs of an instance are known.
+/// An offering as people read it, with its price per GPU-hour where the GPUs of an instance are
+/// known.
 #[must_use]
 pub(crate) fn priced(offering: &Offering, gpus: Option<u32>) -> String {
     let hours = offering.start.duration_until(offering.end).as_secs_f64() / 3600.0;
@@ -110,7 +122,8 @@ mod tests {
         let text = |value: &str| value.to_owned();
         let (zone, currency) = (text("us-east-1c"), text("USD"));
         let (id, instance_type) = (text("cbo-1"), text("p5.4xlarge"));
-        let offering = Offering { id, instance_type, zone, instances: 2, start, end, fee, currency };
+        let offering =
+            Offering { id, instance_type, zone, instances: 2, start, end, fee, currency };
         assert!(priced(&offering, Some(2)).ends_with("$480.00 at once, $5.00 per GPU-hour"));
         assert!(priced(&offering, None).ends_with("$10.00 per instance-hour"));
     }

@@ -1,4 +1,5 @@
-//! The purchase of a capacity block: once, or not at all. The five steps are told in `capacity_block.rs`.
+//! The purchase of a capacity block: once, or not at all. The five steps are told in
+//! `capacity_block.rs`.
 
 use node_contract::names::tag;
 
@@ -11,9 +12,11 @@ use crate::model::ownership::Marks;
 use crate::model::record::{Purchase, Reserved};
 use crate::runtime::wait::{Poll, SETTLE_LIMIT, WaitSpec};
 
-/// The capacity block of this block: the record's, the one that a run bought which didn't live to write it down, or one
-/// that is bought now.
-pub(super) async fn secured(request: PurchaseRequest<'_>) -> Result<std::result::Result<Reserved, Shortfall>> {
+/// The capacity block of this block: the record's, the one that a run bought which didn't live to
+/// write it down, or one that is bought now.
+pub(super) async fn secured(
+    request: PurchaseRequest<'_>,
+) -> Result<std::result::Result<Reserved, Shortfall>> {
     let PurchaseRequest { session, record, .. } = request;
     if let Some(reserved) = &record.spec.reserved {
         return Ok(Ok(reserved.clone()));
@@ -42,7 +45,9 @@ pub(super) async fn secured(request: PurchaseRequest<'_>) -> Result<std::result:
         Ok(Some(bought)) => written_down(request, &bought).await.map(Ok),
         Ok(None) => written_down(request, &bought_soon(request, &purchase).await?).await.map(Ok),
         Err(error) if is_unsure(&error) => {
-            session.ui.warn(format_args!("whether the purchase was made is not known, so it is looked for: {error}"));
+            session.ui.warn(format_args!(
+                "whether the purchase was made is not known, so it is looked for: {error}"
+            ));
             written_down(request, &bought_soon(request, &purchase).await?).await.map(Ok)
         }
         Err(error) if error.kind() == ErrorKind::Aws => {
@@ -56,7 +61,9 @@ pub(super) async fn secured(request: PurchaseRequest<'_>) -> Result<std::result:
 
 /// Whether the purchase may have been made though the call failed.
 pub(super) fn is_unsure(error: &Error) -> bool {
-    [AwsErrorKind::Unreachable, AwsErrorKind::Server, AwsErrorKind::Busy].into_iter().any(|kind| error.is_aws(kind))
+    [AwsErrorKind::Unreachable, AwsErrorKind::Server, AwsErrorKind::Busy]
+        .into_iter()
+        .any(|kind| error.is_aws(kind))
 }
 
 /// What carries this block's tags.
@@ -67,8 +74,12 @@ async fn bought(request: PurchaseRequest<'_>) -> Result<Option<CapacityBlockRese
     Ok(found.into_iter().find(|it| marks.are_on(&it.tags)))
 }
 
-/// Looks for what may have been bought. Where nothing is shown, nothing more is bought for this block.
-async fn bought_soon(request: PurchaseRequest<'_>, purchase: &Purchase) -> Result<CapacityBlockReservation> {
+/// Looks for what may have been bought. Where nothing is shown, nothing more is bought for this
+/// block.
+async fn bought_soon(
+    request: PurchaseRequest<'_>,
+    purchase: &Purchase,
+) -> Result<CapacityBlockReservation> {
     let PurchaseRequest { session, record, .. } = request;
     let block = &record.spec.block;
     let bound = WaitSpec {
@@ -83,20 +94,24 @@ async fn bought_soon(request: PurchaseRequest<'_>, purchase: &Purchase) -> Resul
     match session.waits.until(session.ui, bound, look).await {
         Err(error) if error.kind() == ErrorKind::TimedOut => Err(Error::state(
             format!(
-                "offering {} may have been bought for block {block} at {}, and AWS shows no such capacity block: nothing \
-                 more is bought for this block",
+                "offering {} may have been bought for block {block} at {}, and AWS shows no such \
+                 capacity block: nothing more is bought for this block",
                 purchase.offering, purchase.at
             ),
             format!(
-                "run the same command again later: it looks again. If `aws ec2 describe-capacity-reservations` and the \
-                 bill show none, let go of it with `spotblock down --block {block}`, and start anew"
+                "run the same command again later: it looks again. If `aws ec2 \
+                 describe-capacity-reservations` and the bill show none, let go of it with \
+                 `spotblock down --block {block}`, and start anew"
             ),
         )),
         result => result,
     }
 }
 
-async fn written_down(request: PurchaseRequest<'_>, bought: &CapacityBlockReservation) -> Result<Reserved> {
+async fn written_down(
+    request: PurchaseRequest<'_>,
+    bought: &CapacityBlockReservation,
+) -> Result<Reserved> {
     let reserved = frozen(bought)?;
     request.session.aws.ec2.set_reserved(request.record, &reserved).await?;
     let (start, end) = (bought.start, reserved.reclaimed_at());
@@ -120,7 +135,10 @@ async fn still_ours(request: PurchaseRequest<'_>, purchase: &Purchase) -> Result
             Ok(())
         }
         _ => Err(Error::state(
-            format!("another run goes on with block {}, so this one buys nothing", record.spec.block),
+            format!(
+                "another run goes on with block {}, so this one buys nothing",
+                record.spec.block
+            ),
             "run the same command again to follow it",
         )),
     }

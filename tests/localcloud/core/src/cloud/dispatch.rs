@@ -7,7 +7,13 @@ use crate::services::{batch, ec2, ecs, iam, logs, pricing, s3, scheduler, ssm, s
 
 impl Cloud {
     /// Gives the request to its service.
-    pub(super) fn dispatch(&mut self, service: &str, operation: &str, context: &Context, request: &Request) -> Handled {
+    pub(super) fn dispatch(
+        &mut self,
+        service: &str,
+        operation: &str,
+        context: &Context,
+        request: &Request,
+    ) -> Handled {
         if let Some(refusal) = &context.refusal {
             return faults::failed(service, operation, context, request, refusal);
         }
@@ -40,7 +46,12 @@ impl Cloud {
     }
 
     pub(crate) fn ecs(&mut self) -> ecs::Service<'_> {
-        ecs::Service { options: &self.options, ids: &mut self.ids, journal: &mut self.journal, state: &mut self.ecs }
+        ecs::Service {
+            options: &self.options,
+            ids: &mut self.ids,
+            journal: &mut self.journal,
+            state: &mut self.ecs,
+        }
     }
 
     pub(super) fn batch(&mut self) -> batch::Service<'_> {
@@ -66,12 +77,17 @@ impl Cloud {
     }
 
     pub(super) fn imds(&mut self) -> imds::Service<'_> {
-        imds::Service { options: &self.options, ids: &mut self.ids, ec2: &self.ec2, state: &mut self.imds }
+        imds::Service {
+            options: &self.options,
+            ids: &mut self.ids,
+            ec2: &self.ec2,
+            state: &mut self.imds,
+        }
     }
 }
 
-/// The operation a request asks for, told before its service has parsed it: from the target header, the path or the
-/// form. S3 gives the method, such as `GET`.
+/// The operation a request asks for, told before its service has parsed it: from the target header,
+/// the path or the form. S3 gives the method, such as `GET`.
 pub(super) fn operation(request: &Request) -> String {
     if let Some(target) = wire::json::target(request) {
         return target.to_owned();
@@ -94,13 +110,19 @@ mod tests {
     #[test]
     fn the_operation_is_told_from_target_path_or_form() {
         let signed = |service: &str| {
-            let scope = format!("AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-east-1/{service}/aws4_request, x");
+            let scope = format!(
+                "AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-east-1/{service}/aws4_request, x"
+            );
             ("authorization".to_owned(), scope)
         };
         let target = ("x-amz-target".to_owned(), "AmazonSSM.GetParameter".to_owned());
         let ssm = Request { headers: vec![signed("ssm"), target], ..Request::default() };
         assert_eq!(operation(&ssm), "GetParameter");
-        let batch = Request { path: "/v1/submitjob".into(), headers: vec![signed("batch")], ..Request::default() };
+        let batch = Request {
+            path: "/v1/submitjob".into(),
+            headers: vec![signed("batch")],
+            ..Request::default()
+        };
         assert_eq!(operation(&batch), "SubmitJob");
         let body = b"Version=2016-11-15&Action=RunInstances".to_vec();
         let ec2 = Request { headers: vec![signed("ec2")], body, ..Request::default() };

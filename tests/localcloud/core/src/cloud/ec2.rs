@@ -62,8 +62,8 @@ pub fn console_says(cloud: &mut Cloud, id: &str, line: &str) {
     cloud.ec2.console_says(id, line);
 }
 
-/// AWS announces that it takes the instance at `taken_at`; `action` is `terminate`, `stop` or `hibernate`, all of
-/// which end the host here.
+/// AWS announces that it takes the instance at `taken_at`; `action` is `terminate`, `stop` or
+/// `hibernate`, all of which end the host here.
 pub fn interrupt(cloud: &mut Cloud, now: Timestamp, id: &str, action: &str, taken_at: Timestamp) {
     ec2::interrupt(&mut cloud.ec2(), now, id, action, taken_at);
 }

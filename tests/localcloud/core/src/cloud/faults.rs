@@ -1,7 +1,8 @@
 //! The fault script: calls that throttle, fail, hang, or lose their answer.
 //!
-//! A fault waits for a call of its service and operation, lets `skip` of them pass, and then befalls `count`. Faults
-//! are looked at in the order in which they were added; the first that matches counts the call.
+//! A fault waits for a call of its service and operation, lets `skip` of them pass, and then
+//! befalls `count`. Faults are looked at in the order in which they were added; the first that
+//! matches counts the call.
 
 use serde::{Deserialize, Serialize};
 
@@ -139,7 +140,9 @@ impl Fault {
             | (Some(Who::User), Caller::User)
             | (Some(Who::Scheduler), Caller::Scheduler) => true,
             (Some(Who::Node(Which::Id(id))), Caller::Instance(caller)) => id == caller,
-            (Some(Who::Node(Which::Number(number))), Caller::Instance(_)) => call.number == Some(*number),
+            (Some(Who::Node(Which::Number(number))), Caller::Instance(_)) => {
+                call.number == Some(*number)
+            }
             (Some(_), _) => false,
         };
         who && self.service.as_deref().is_none_or(|wanted| wanted == call.service)
@@ -148,7 +151,12 @@ impl Fault {
 }
 
 /// The service's own way to say that calls come too fast.
-pub(crate) fn throttled(service: &str, operation: &str, context: &Context, request: &Request) -> Handled {
+pub(crate) fn throttled(
+    service: &str,
+    operation: &str,
+    context: &Context,
+    request: &Request,
+) -> Handled {
     let error = match service {
         "ec2" => AwsError::new("RequestLimitExceeded", "Request limit exceeded.").with_status(503),
         "batch" => AwsError::new("TooManyRequestsException", "Too Many Requests").with_status(429),

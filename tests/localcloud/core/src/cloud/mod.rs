@@ -4,9 +4,9 @@
 //! - [`faults`]: calls that go wrong; `simulation`: light nodes do what they want to
 //! - [`ec2`], [`host_ports`]: instances and the ports of their hosts, as the outside sees them
 //!
-//! [`Cloud::handle`] takes one request; [`Cloud::advance`] lets time pass. What the outside has to do comes out of
-//! [`Cloud::take_effects`]; what happened on a node comes back as ordinary ECS requests, through
-//! [`Cloud::agent_connected`] and [`Cloud::process`].
+//! [`Cloud::handle`] takes one request; [`Cloud::advance`] lets time pass. What the outside has to
+//! do comes out of [`Cloud::take_effects`]; what happened on a node comes back as ordinary ECS
+//! requests, through [`Cloud::agent_connected`] and [`Cloud::process`].
 
 use std::collections::VecDeque;
 
@@ -100,7 +100,8 @@ impl Cloud {
         self.answer(request, now).response
     }
 
-    /// Answers one request, records the call, and says what the fault script wants done with the answer.
+    /// Answers one request, records the call, and says what the fault script wants done with the
+    /// answer.
     pub fn answer(&mut self, request: &Request, now: Timestamp) -> Answer {
         self.advance(now);
         let answer = self.call(request, now, None);
@@ -113,7 +114,8 @@ impl Cloud {
         let (service, caller) = (request.service(), request.caller());
         let operation = dispatch::operation(request);
         let facts = Facts { options: &self.options, iam: &self.iam, ec2: &self.ec2 };
-        let refusal = refusal.or_else(|| authorize::refusal(&facts, &caller, service, &operation, request));
+        let refusal =
+            refusal.or_else(|| authorize::refusal(&facts, &caller, service, &operation, request));
         let context = Context {
             now,
             request_id: self.ids.request_id(),
@@ -125,7 +127,8 @@ impl Cloud {
             Caller::Instance(instance) => self.ec2.number(instance),
             Caller::Anonymous | Caller::User | Caller::Scheduler => None,
         };
-        let call = faults::Called { service, operation: &operation, caller: &context.caller, number };
+        let call =
+            faults::Called { service, operation: &operation, caller: &context.caller, number };
         let fault = self.faults.take(call);
         let (handled, delivery) = match fault {
             Some(effect) => self.faulty(effect, service, &operation, &context, request),
@@ -146,7 +149,8 @@ impl Cloud {
         Answer { response: handled.response, delivery }
     }
 
-    /// A request that a fault befalls: some faults keep it from its service, some only change its answer's way back.
+    /// A request that a fault befalls: some faults keep it from its service, some only change its
+    /// answer's way back.
     fn faulty(
         &mut self,
         effect: faults::Effect,
@@ -156,17 +160,21 @@ impl Cloud {
         request: &Request,
     ) -> (Handled, Delivery) {
         match effect {
-            faults::Effect::Throttle => (faults::throttled(service, operation, context, request), Delivery::AtOnce),
+            faults::Effect::Throttle => {
+                (faults::throttled(service, operation, context, request), Delivery::AtOnce)
+            }
             faults::Effect::Fail { code, status, message } => {
                 let error = AwsError::new(&code, message).with_status(status);
                 (faults::failed(service, operation, context, request, &error), Delivery::AtOnce)
             }
-            faults::Effect::Hang { secs } => {
-                (faults::unanswered(operation, request), Delivery::NeverAfter { millis: secs.saturating_mul(1000) })
-            }
-            faults::Effect::LostAnswer => {
-                (self.dispatch(service, operation, context, request), Delivery::NeverAfter { millis: 0 })
-            }
+            faults::Effect::Hang { secs } => (
+                faults::unanswered(operation, request),
+                Delivery::NeverAfter { millis: secs.saturating_mul(1000) },
+            ),
+            faults::Effect::LostAnswer => (
+                self.dispatch(service, operation, context, request),
+                Delivery::NeverAfter { millis: 0 },
+            ),
             faults::Effect::Slow { millis } => {
                 (self.dispatch(service, operation, context, request), Delivery::After { millis })
             }
@@ -225,14 +233,16 @@ impl Cloud {
             match (answer.delivery, error) {
                 (Delivery::NeverAfter { .. }, _) => Err(scheduler::Failure::unanswered()),
                 (_, None) => Ok(()),
-                (_, Some(error)) => Err(scheduler::Failure::answered(answer.response.status, error)),
+                (_, Some(error)) => {
+                    Err(scheduler::Failure::answered(answer.response.status, error))
+                }
             }
         });
         scheduler::done(&mut self.scheduler(), now, key, outcome);
     }
 
-    /// Does what services want done: some of it is for other services, some for simulated hosts, the rest for the
-    /// outside.
+    /// Does what services want done: some of it is for other services, some for simulated hosts,
+    /// the rest for the outside.
     fn settle(&mut self) {
         while let Some((at, effect)) = self.journal.take_effect() {
             match &effect {
@@ -249,8 +259,9 @@ impl Cloud {
         }
     }
 
-    /// The next moment at which something is due, for a simulation that wants to jump there. What is due already
-    /// doesn't count: it waits for something else, such as a capacity or an agent's connection.
+    /// The next moment at which something is due, for a simulation that wants to jump there. What
+    /// is due already doesn't count: it waits for something else, such as a capacity or an agent's
+    /// connection.
     #[must_use]
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         let ec2 = ec2_service::next_due(&self.ec2).filter(|due| *due > now);
@@ -261,14 +272,15 @@ impl Cloud {
         [ec2, ecs, batch, scheduler, simulated].into_iter().flatten().min()
     }
 
-    /// The ECS agent of this instance has connected to ECS or lost its connection. What is to reach it waits until
-    /// it is connected.
+    /// The ECS agent of this instance has connected to ECS or lost its connection. What is to reach
+    /// it waits until it is connected.
     pub fn agent_connected(&mut self, now: Timestamp, instance: &str, connected: bool) {
         ecs::agent_connected(&mut self.ecs, instance, connected);
         self.advance(now);
     }
 
-    /// A container's process began (no exit code) or ended on a node; ECS learns of it only by a report.
+    /// A container's process began (no exit code) or ended on a node; ECS learns of it only by a
+    /// report.
     pub fn process(&mut self, now: Timestamp, instance: &str, task: &str, exit_code: Option<i32>) {
         let change = if exit_code.is_some() { "ended" } else { "started" };
         self.journal.event(Event {

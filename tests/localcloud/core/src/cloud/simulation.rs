@@ -29,17 +29,19 @@ fn fulfil(cloud: &mut Cloud, now: Timestamp, id: &str, wish: Wish) {
                 simulated_hosts::registration(&cloud.options, instance, &cluster, &block, end)
             });
             let answer = call(cloud, now, id, "RegisterContainerInstance", &parameters);
-            let arn = answer.and_then(|it| it["containerInstance"]["containerInstanceArn"].as_str().map(str::to_owned));
+            let arn = answer.and_then(|it| {
+                it["containerInstance"]["containerInstanceArn"].as_str().map(str::to_owned)
+            });
             cloud.simulated_hosts.tell(id, |node| node.registered(now, arn));
         }
         Wish::Drain { cluster, member } => {
-            let parameters = json!({"cluster": cluster, "containerInstances": [member], "status": "DRAINING"});
+            let parameters =
+                json!({"cluster": cluster, "containerInstances": [member], "status": "DRAINING"});
             let done = call(cloud, now, id, "UpdateContainerInstancesState", &parameters).is_some();
             cloud.simulated_hosts.tell(id, |node| node.drained(now, done));
         }
         Wish::Answer { cluster, member, asked, end } => {
-            let put =
-                |name: &str, value: Timestamp| json!({"name": name, "value": value.to_string(), "targetId": member});
+            let put = |name: &str, value: Timestamp| json!({"name": name, "value": value.to_string(), "targetId": member});
             let both = [put(attribute::END, end), put(attribute::END_ASKED, asked)];
             let parameters = json!({"cluster": cluster, "attributes": both});
             let done = call(cloud, now, id, "PutAttributes", &parameters).is_some();
@@ -62,7 +64,8 @@ fn fulfil(cloud: &mut Cloud, now: Timestamp, id: &str, wish: Wish) {
                 exit_code,
                 not_started: not_started.as_deref(),
             };
-            let done = call(cloud, now, id, "SubmitTaskStateChange", &agent_calls::report(&report)).is_some();
+            let done = call(cloud, now, id, "SubmitTaskStateChange", &agent_calls::report(&report))
+                .is_some();
             cloud.simulated_hosts.tell(id, |node| node.reported(now, &task, done));
         }
         Wish::Process { task, exit_code } => cloud.process(now, id, &task, exit_code),
@@ -74,7 +77,13 @@ fn fulfil(cloud: &mut Cloud, now: Timestamp, id: &str, wish: Wish) {
 }
 
 /// One call of ECS; nothing when it failed.
-fn call(cloud: &mut Cloud, now: Timestamp, id: &str, operation: &str, parameters: &Value) -> Option<Value> {
+fn call(
+    cloud: &mut Cloud,
+    now: Timestamp,
+    id: &str,
+    operation: &str,
+    parameters: &Value,
+) -> Option<Value> {
     let request = agent_calls::request(&cloud.options.region, id, operation, parameters);
     let response = cloud.call(&request, now, None).response;
     (response.status == 200).then(|| serde_json::from_slice(&response.body).unwrap_or_default())

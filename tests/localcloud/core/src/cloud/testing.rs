@@ -1,4 +1,5 @@
-//! What the core's tests share: a cloud on its own time, calls as the AWS CLI sends them, and pieces of XML.
+//! What the core's tests share: a cloud on its own time, calls as the AWS CLI sends them, and
+//! pieces of XML.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -27,7 +28,8 @@ impl World {
         Self { cloud: Cloud::new(options), now }
     }
 
-    /// Lets time pass at once: what is due on the way happens, but what that brings about does so at the end.
+    /// Lets time pass at once: what is due on the way happens, but what that brings about does so
+    /// at the end.
     pub(crate) fn wait_ms(&mut self, ms: i64) {
         self.now += SignedDuration::from_millis(ms);
         self.cloud.advance(self.now);
@@ -69,20 +71,35 @@ impl World {
     }
 
     /// A call of the price list's service.
-    pub(crate) fn pricing(&mut self, operation: &str, parameters: &Value) -> Result<Value, Failure> {
+    pub(crate) fn pricing(
+        &mut self,
+        operation: &str,
+        parameters: &Value,
+    ) -> Result<Value, Failure> {
         self.outcome(&signed("pricing", targeted("AWSPriceListService", operation, parameters)))
     }
 
     /// A call of Scheduler; a query string can follow the path.
-    pub(crate) fn scheduler(&mut self, method: &str, path: &str, body: &Value) -> Result<Value, Failure> {
+    pub(crate) fn scheduler(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> Result<Value, Failure> {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
-        let request = Request { method: method.to_owned(), query: query.to_owned(), body, ..post(path) };
+        let request =
+            Request { method: method.to_owned(), query: query.to_owned(), body, ..post(path) };
         self.outcome(&signed("scheduler", request))
     }
 
     /// A call of ECS or Batch with a user's credentials.
-    pub(crate) fn call(&mut self, service: &str, operation: &str, parameters: Value) -> Result<Value, Failure> {
+    pub(crate) fn call(
+        &mut self,
+        service: &str,
+        operation: &str,
+        parameters: Value,
+    ) -> Result<Value, Failure> {
         let request = match service {
             "batch" => {
                 let body = parameters.to_string().into_bytes();
@@ -94,7 +111,12 @@ impl World {
     }
 
     /// A call of ECS with the credentials of an instance.
-    pub(crate) fn call_from(&mut self, instance: &str, operation: &str, parameters: Value) -> Result<Value, Failure> {
+    pub(crate) fn call_from(
+        &mut self,
+        instance: &str,
+        operation: &str,
+        parameters: Value,
+    ) -> Result<Value, Failure> {
         let key = format!("{NODE_KEY_PREFIX}{}", instance.trim_start_matches("i-").to_uppercase());
         self.outcome(&signed_with(&key, "ecs", of_ecs(operation, &parameters)))
     }
@@ -111,7 +133,8 @@ impl World {
         Err((header.expect("a code").1.clone(), message.unwrap_or_default().to_owned()))
     }
 
-    /// Registers an instance with 2 vCPUs, 2 GiB and one GPU, as its ECS agent would, and gives its ARN.
+    /// Registers an instance with 2 vCPUs, 2 GiB and one GPU, as its ECS agent would, and gives its
+    /// ARN.
     pub(crate) fn register(&mut self, instance: &str, cluster: &str) -> String {
         let registration = json!({
             "cluster": cluster,
@@ -123,17 +146,26 @@ impl World {
             ],
             "attributes": [{"name": "spotblock.end", "value": "2026-11-24T11:00:00Z"}],
         });
-        let answer = self.call_from(instance, "RegisterContainerInstance", registration).expect("a registration");
+        let answer = self
+            .call_from(instance, "RegisterContainerInstance", registration)
+            .expect("a registration");
         answer["containerInstance"]["containerInstanceArn"].as_str().expect("an ARN").to_owned()
     }
 
     /// An ECS agent's report.
-    pub(crate) fn report(&mut self, cluster: &str, task: &str, status: &str, exit_code: Option<i32>) {
+    pub(crate) fn report(
+        &mut self,
+        cluster: &str,
+        task: &str,
+        status: &str,
+        exit_code: Option<i32>,
+    ) {
         let mut container = json!({"containerName": "default", "status": status});
         if let Some(code) = exit_code {
             container["exitCode"] = json!(code);
         }
-        let report = json!({"cluster": cluster, "task": task, "status": status, "containers": [container]});
+        let report =
+            json!({"cluster": cluster, "task": task, "status": status, "containers": [container]});
         self.call_from("i-1", "SubmitTaskStateChange", report).expect("a report");
     }
 }
@@ -159,7 +191,8 @@ pub(crate) fn signed(service: &str, request: Request) -> Request {
 
 fn signed_with(key: &str, service: &str, mut request: Request) -> Request {
     let scope = format!("{key}/20261124/us-east-1/{service}/aws4_request");
-    let value = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host;x-amz-date, Signature=0");
+    let value =
+        format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host;x-amz-date, Signature=0");
     request.headers.push(("authorization".to_owned(), value));
     request
 }

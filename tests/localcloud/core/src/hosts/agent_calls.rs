@@ -1,5 +1,5 @@
-//! What an ECS agent says to ECS, by the same requests and with the same credentials as the real one: the stand-in on a
-//! node's host and the light nodes share it.
+//! What an ECS agent says to ECS, by the same requests and with the same credentials as the real
+//! one: the stand-in on a node's host and the light nodes share it.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -40,7 +40,10 @@ pub fn request(region: &str, instance: &str, operation: &str, parameters: &Value
         method: "POST".to_owned(),
         path: "/".to_owned(),
         headers: vec![
-            ("authorization".to_owned(), format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host")),
+            (
+                "authorization".to_owned(),
+                format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host"),
+            ),
             ("content-type".to_owned(), "application/x-amz-json-1.1".to_owned()),
             ("x-amz-target".to_owned(), format!("AmazonEC2ContainerServiceV20141113.{operation}")),
         ],
@@ -49,8 +52,8 @@ pub fn request(region: &str, instance: &str, operation: &str, parameters: &Value
     }
 }
 
-/// The parameters of a registration. `document` is the instance's identity document; `attributes` are the user's, beside
-/// those that the agent finds itself.
+/// The parameters of a registration. `document` is the instance's identity document; `attributes`
+/// are the user's, beside those that the agent finds itself.
 #[must_use]
 pub fn registration<'a>(
     document: &Value,
@@ -72,14 +75,16 @@ pub fn registration<'a>(
         "instanceIdentityDocument": document.to_string(),
         "instanceIdentityDocumentSignature": "localcloud",
         "totalResources": resources(kind),
-        "versionInfo": {"agentVersion": VERSION, "agentHash": "localcloud", "dockerVersion": "DockerVersion: 25.0.8"},
+        "versionInfo": {"agentVersion": VERSION, "agentHash": "localcloud", "dockerVersion": "DockerVersion: \
+            25.0.8"},
         "attributes": all,
     })
 }
 
 /// What an instance has to give to tasks.
 fn resources(kind: &InstanceType) -> Vec<Value> {
-    let integer = |name: &str, value: u32| json!({"name": name, "type": "INTEGER", "integerValue": value});
+    let integer =
+        |name: &str, value: u32| json!({"name": name, "type": "INTEGER", "integerValue": value});
     let mut total = vec![
         integer("CPU", kind.vcpus * 1024),
         // The system keeps some: a t2.micro registers with a little under its 1024 MiB.
@@ -97,18 +102,25 @@ fn resources(kind: &InstanceType) -> Vec<Value> {
 /// The parameters of a report of a task's state.
 #[must_use]
 pub fn report(report: &Report<'_>) -> Value {
-    let Report { cluster, task, container, runtime_id, status, since, exit_code, not_started } = report;
-    let mut container = json!({"containerName": container, "runtimeId": runtime_id, "status": status});
+    let Report { cluster, task, container, runtime_id, status, since, exit_code, not_started } =
+        report;
+    let mut container =
+        json!({"containerName": container, "runtimeId": runtime_id, "status": status});
     if let Some(code) = exit_code {
         container["exitCode"] = json!(code);
     }
     if let Some(why) = not_started {
         container["reason"] = json!(why);
     }
-    let mut parameters = json!({"cluster": cluster, "task": task, "status": status, "containers": [container]});
+    let mut parameters =
+        json!({"cluster": cluster, "task": task, "status": status, "containers": [container]});
     if *status == "STOPPED" {
         // `[A]` What a job shows for its attempt's statusReason.
-        let reason = if not_started.is_some() { "Task failed to start" } else { "Essential container in task exited" };
+        let reason = if not_started.is_some() {
+            "Task failed to start"
+        } else {
+            "Essential container in task exited"
+        };
         parameters["reason"] = json!(reason);
         parameters["executionStoppedAt"] = json!(seconds(*since));
     }

@@ -31,14 +31,20 @@ impl Behaviour {
     #[must_use]
     pub fn of(container: &Container) -> Self {
         let variable = |name: &str| {
-            container.environment.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+            container
+                .environment
+                .iter()
+                .rev()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value.as_str())
         };
         let number = |text: &str| text.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
         let on_term = match variable("LOCALCLOUD_ON_TERM") {
             Some("ignore") => OnTerm::Ignore,
-            Some(text) => {
-                text.strip_prefix("exit:").and_then(|code| code.parse().ok()).map_or(OnTerm::Die, OnTerm::Exit)
-            }
+            Some(text) => text
+                .strip_prefix("exit:")
+                .and_then(|code| code.parse().ok())
+                .map_or(OnTerm::Die, OnTerm::Exit),
             None => OnTerm::Die,
         };
         Self {
@@ -55,12 +61,20 @@ impl Behaviour {
     /// Why a host of this architecture, `x86_64` or `arm64`, can't pull its image.
     #[must_use]
     pub fn pull_error(&self, architecture: &str) -> Option<String> {
-        // Docker's name for the platform, and what it says where an image's list has no such one `[A]`.
-        let (own, shown) =
-            if architecture == "arm64" { ("linux/arm64", "linux/arm64/v8") } else { ("linux/amd64", "linux/amd64") };
+        // Docker's name for the platform, and what it says where an image's list has no such one
+        // `[A]`.
+        let (own, shown) = if architecture == "arm64" {
+            ("linux/arm64", "linux/arm64/v8")
+        } else {
+            ("linux/amd64", "linux/amd64")
+        };
         let fits = self.platforms.is_empty() || self.platforms.iter().any(|it| it == own);
-        (!fits)
-            .then(|| format!("CannotPullContainerError: no matching manifest for {shown} in the manifest list entries"))
+        (!fits).then(|| {
+            format!(
+                "CannotPullContainerError: no matching manifest for {shown} in the \
+                              manifest list entries"
+            )
+        })
     }
 }
 
@@ -85,18 +99,29 @@ mod tests {
             family: "f".into(),
             revision: "1".into(),
             command: command.iter().map(|word| (*word).to_owned()).collect(),
-            environment: environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            environment: environment
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
         }
     }
 
     #[test]
     fn the_command_and_the_environment_say_what_a_container_does() {
-        let plain = Behaviour { seconds: 2.0, exit: 0, on_term: OnTerm::Die, platforms: Vec::new() };
+        let plain =
+            Behaviour { seconds: 2.0, exit: 0, on_term: OnTerm::Die, platforms: Vec::new() };
         assert_eq!(Behaviour::of(&container(&[], &[])), plain);
         assert_eq!(Behaviour::of(&container(&["/hello"], &[])), plain);
         assert_eq!(Behaviour::of(&container(&["sleep", "7"], &[])).seconds, 7.0);
-        assert_eq!(Behaviour::of(&container(&["sh", "-c", "/bin/sleep 1.5; echo done"], &[])).seconds, 1.5);
-        let environment = [("LOCALCLOUD_SECONDS", "3"), ("LOCALCLOUD_EXIT", "9"), ("LOCALCLOUD_ON_TERM", "exit:0")];
+        assert_eq!(
+            Behaviour::of(&container(&["sh", "-c", "/bin/sleep 1.5; echo done"], &[])).seconds,
+            1.5
+        );
+        let environment = [
+            ("LOCALCLOUD_SECONDS", "3"),
+            ("LOCALCLOUD_EXIT", "9"),
+            ("LOCALCLOUD_ON_TERM", "exit:0"),
+        ];
         assert_eq!(
             Behaviour::of(&container(&["sleep", "7"], &environment)),
             Behaviour { seconds: 3.0, exit: 9, on_term: OnTerm::Exit(0), ..plain.clone() }
@@ -110,9 +135,14 @@ mod tests {
     fn nothing_of_the_job_reaches_the_shell() {
         let nasty = container(
             &["sleep", "1;touch /tmp/x"],
-            &[("LOCALCLOUD_SECONDS", "$(id)"), ("LOCALCLOUD_EXIT", "`id`"), ("LOCALCLOUD_ON_TERM", "exit:$(id)")],
+            &[
+                ("LOCALCLOUD_SECONDS", "$(id)"),
+                ("LOCALCLOUD_EXIT", "`id`"),
+                ("LOCALCLOUD_ON_TERM", "exit:$(id)"),
+            ],
         );
-        let plain = Behaviour { seconds: 2.0, exit: 0, on_term: OnTerm::Die, platforms: Vec::new() };
+        let plain =
+            Behaviour { seconds: 2.0, exit: 0, on_term: OnTerm::Die, platforms: Vec::new() };
         assert_eq!(Behaviour::of(&nasty), plain);
     }
 
@@ -120,13 +150,17 @@ mod tests {
     #[test]
     fn an_image_for_another_platform_can_not_be_pulled() {
         let error = |platforms: &str, architecture| {
-            Behaviour::of(&container(&[], &[("LOCALCLOUD_PLATFORM", platforms)])).pull_error(architecture)
+            Behaviour::of(&container(&[], &[("LOCALCLOUD_PLATFORM", platforms)]))
+                .pull_error(architecture)
         };
         assert_eq!(error("linux/amd64, linux/arm64", "arm64"), None);
         assert_eq!(error("linux/arm64", "arm64"), None);
         assert_eq!(error("", "x86_64"), None);
         let said = error("linux/arm64", "x86_64").expect("an error");
-        assert!(said.ends_with("no matching manifest for linux/amd64 in the manifest list entries"), "{said}");
+        assert!(
+            said.ends_with("no matching manifest for linux/amd64 in the manifest list entries"),
+            "{said}"
+        );
         assert!(error("linux/amd64", "arm64").is_some_and(|said| said.contains("linux/arm64/v8")));
     }
 }

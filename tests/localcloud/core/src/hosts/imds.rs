@@ -1,7 +1,7 @@
 //! The instance metadata service, version 2 only.
 //!
-//! A token is fetched with PUT and required on each GET, as on an instance whose `HttpTokens` is `required`. What the
-//! tree holds for an instance is in [`tree`].
+//! A token is fetched with PUT and required on each GET, as on an instance whose `HttpTokens` is
+//! `required`. What the tree holds for an instance is in [`tree`].
 
 use std::collections::BTreeMap;
 
@@ -83,8 +83,14 @@ pub(crate) fn operation(request: &Request) -> &str {
     if request.method == "PUT" { "token" } else { &request.path }
 }
 
-/// Answers a request that came to this instance's IMDS, faults apart. The answer carries its own Date.
-pub(crate) fn respond(service: &mut Service<'_>, now: Timestamp, instance: &str, request: &Request) -> Response {
+/// Answers a request that came to this instance's IMDS, faults apart. The answer carries its own
+/// Date.
+pub(crate) fn respond(
+    service: &mut Service<'_>,
+    now: Timestamp,
+    instance: &str,
+    request: &Request,
+) -> Response {
     let response = dated(service, now, SignedDuration::ZERO, instance, request);
     note(service, now, instance, request, response.status);
     response
@@ -115,7 +121,8 @@ pub(crate) fn answer(
         }
         Some(effect) => node_faults::befall(effect, usual),
     };
-    let status = if matches!(answer.way, Way::CutAfter { .. }) { 0 } else { answer.response.status };
+    let status =
+        if matches!(answer.way, Way::CutAfter { .. }) { 0 } else { answer.response.status };
     note(service, now, instance, request, status);
     answer
 }
@@ -179,7 +186,13 @@ fn put(service: &mut Service<'_>, now: Timestamp, instance: &str, request: &Requ
     response
 }
 
-fn get(service: &mut Service<'_>, now: Timestamp, off: SignedDuration, instance: &str, request: &Request) -> Response {
+fn get(
+    service: &mut Service<'_>,
+    now: Timestamp,
+    off: SignedDuration,
+    instance: &str,
+    request: &Request,
+) -> Response {
     let Some(found) = service.ec2.instance(instance) else { return page_of(404) };
     if !service.state.host(instance).admits(now, request.header(TOKEN_HEADER)) {
         return page_of(401);
@@ -196,7 +209,10 @@ fn get(service: &mut Service<'_>, now: Timestamp, off: SignedDuration, instance:
 impl Host {
     /// Whether this token is good; it is used up by that.
     fn admits(&mut self, now: Timestamp, token: Option<&str>) -> bool {
-        let known = self.tokens.iter_mut().find(|known| Some(known.text.as_str()) == token && known.until > now);
+        let known = self
+            .tokens
+            .iter_mut()
+            .find(|known| Some(known.text.as_str()) == token && known.until > now);
         match known {
             None => false,
             Some(Token { uses: Some(0), .. }) => false,
@@ -209,12 +225,19 @@ impl Host {
 }
 
 fn text(content_type: &str, body: Vec<u8>) -> Response {
-    Response { status: 200, headers: vec![("content-type".to_owned(), content_type.to_owned())], body }
+    Response {
+        status: 200,
+        headers: vec![("content-type".to_owned(), content_type.to_owned())],
+        body,
+    }
 }
 
 /// Errors come as a small page.
 fn page_of(status: u16) -> Response {
-    let title = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error");
+    let title = http::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or("Error");
     let body = format!(
         "<?xml version=\"1.0\" encoding=\"iso-8859-1\"?>\n\
          <!DOCTYPE html PUBLIC \"-//W3C//DTD XHTML 1.0 Transitional//EN\" \
@@ -223,7 +246,11 @@ fn page_of(status: u16) -> Response {
          <head>\n  <title>{status} - {title}</title>\n </head>\n \
          <body>\n  <h1>{status} - {title}</h1>\n </body>\n</html>\n"
     );
-    Response { status, headers: vec![("content-type".to_owned(), "text/html".to_owned())], body: body.into_bytes() }
+    Response {
+        status,
+        headers: vec![("content-type".to_owned(), "text/html".to_owned())],
+        body: body.into_bytes(),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What an instance has besides what EC2 knows of it.
 //!
-//! - [`imds`]: its metadata service; [`node_faults`]: faults of that and of its ECS agent's introspection
+//! - [`imds`]: its metadata service; [`node_faults`]: faults of that and of its ECS agent's
+//!   introspection
 //! - [`simulated_hosts`]: light nodes, whose host and agents are a few fields
 //! - [`agent_calls`]: what an ECS agent says to ECS; [`behaviour`]: what a container does
 

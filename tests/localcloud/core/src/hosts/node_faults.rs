@@ -1,8 +1,8 @@
 //! Faults on an instance itself: in its metadata service and in its ECS agent's introspection.
 //!
-//! They belong to the same script as the faults of AWS's calls (`cloud/faults.rs`) and are told from them by their
-//! service. What the stand-in for the ECS agent asks of its metadata service is not befallen: it is the agent under
-//! test that has to cope.
+//! They belong to the same script as the faults of AWS's calls (`cloud/faults.rs`) and are told
+//! from them by their service. What the stand-in for the ECS agent asks of its metadata service is
+//! not befallen: it is the agent under test that has to cope.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -12,14 +12,15 @@ use crate::protocol::Response;
 
 /// One line of the fault script that concerns instances.
 ///
-/// Of the requests that match, `skip` pass, and then `count` are hit; with `secs` instead of a count, all those until so
-/// many seconds after the first that was hit.
+/// Of the requests that match, `skip` pass, and then `count` are hit; with `secs` instead of a
+/// count, all those until so many seconds after the first that was hit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct NodeFault {
     /// What it befalls.
     pub service: Place,
-    /// The path, with `*` at its end for all that begins so, or `token` for the request of a token; left out, any.
+    /// The path, with `*` at its end for all that begins so, or `token` for the request of a token;
+    /// left out, any.
     #[serde(default)]
     pub operation: Option<String>,
     /// Which instance's; left out, every one's.
@@ -52,8 +53,8 @@ pub enum Place {
     Introspection,
 }
 
-/// One instance: by its id, or by its number in the order of launches, from 1, since a fault that meets a boot has to be
-/// there before the instance has an id.
+/// One instance: by its id, or by its number in the order of launches, from 1, since a fault that
+/// meets a boot has to be there before the instance has an id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Which {
@@ -67,7 +68,8 @@ pub enum Which {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum NodeEffect {
-    /// This HTTP status, with the page that IMDS sends with it, or with introspection's empty struct.
+    /// This HTTP status, with the page that IMDS sends with it, or with introspection's empty
+    /// struct.
     Status(u16),
     /// No answer; after so many seconds the connection is cut.
     Hang {
@@ -78,15 +80,16 @@ pub enum NodeEffect {
     Garbage,
     /// The answer's head and half of the body that it announces; then the connection is cut.
     Half,
-    /// Nobody listens; one that is connected is cut off. Without `secs` until the script is emptied.
+    /// Nobody listens; one that is connected is cut off. Without `secs` until the script is
+    /// emptied.
     Refuse,
     /// IMDS: the token is refused (401) after so many requests, whatever its time to live says.
     ShortToken {
         /// How many requests it is good for.
         uses: u32,
     },
-    /// IMDS: all times are off by so many seconds, the answer's Date included. A host sees the same when its own clock
-    /// is off by as much the other way.
+    /// IMDS: all times are off by so many seconds, the answer's Date included. A host sees the same
+    /// when its own clock is off by as much the other way.
     ClockOff {
         /// How many seconds AWS seems to be ahead.
         secs: i32,
@@ -162,14 +165,19 @@ impl NodeFaults {
 
     /// What befalls this request.
     pub(crate) fn take(&mut self, now: Timestamp, asked: Asked<'_>) -> Option<NodeEffect> {
-        let line = self.script.iter_mut().find(|line| line.is_live(now) && line.fault.matches(asked))?;
+        let line =
+            self.script.iter_mut().find(|line| line.is_live(now) && line.fault.matches(asked))?;
         line.hit(now)
     }
 
     /// Whether connections are refused. It is asked for again and again, and counts no request.
     pub(crate) fn refuse(&mut self, now: Timestamp, asked: Asked<'_>) -> bool {
-        let refuses = |line: &&mut Line| line.fault.effect == NodeEffect::Refuse && line.fault.matches(asked);
-        let Some(line) = self.script.iter_mut().filter(|line| line.is_live(now)).find(refuses) else { return false };
+        let refuses =
+            |line: &&mut Line| line.fault.effect == NodeEffect::Refuse && line.fault.matches(asked);
+        let Some(line) = self.script.iter_mut().filter(|line| line.is_live(now)).find(refuses)
+        else {
+            return false;
+        };
         if let (Some(secs), None) = (line.fault.secs, line.until) {
             line.until = Some(now + SignedDuration::from_secs(secs.into()));
         }
@@ -192,8 +200,11 @@ impl Line {
             return None;
         }
         match fault.secs {
-            Some(secs) => drop(self.until.get_or_insert(now + SignedDuration::from_secs(secs.into()))),
-            // A refusal is over when the script is emptied: how often a port is looked at says nothing.
+            Some(secs) => {
+                drop(self.until.get_or_insert(now + SignedDuration::from_secs(secs.into())))
+            }
+            // A refusal is over when the script is emptied: how often a port is looked at says
+            // nothing.
             None if fault.effect == NodeEffect::Refuse => {}
             None => fault.count -= 1,
         }
@@ -208,7 +219,9 @@ impl NodeFault {
             Some(Which::Id(id)) => id == asked.instance,
             Some(Which::Number(number)) => asked.number == Some(*number),
         };
-        which && self.service == asked.place && self.operation.as_deref().is_none_or(|o| covers(o, asked.operation))
+        which
+            && self.service == asked.place
+            && self.operation.as_deref().is_none_or(|o| covers(o, asked.operation))
     }
 }
 
@@ -218,7 +231,10 @@ pub(crate) fn covers(wanted: &str, operation: &str) -> bool {
 }
 
 /// An answer of introspection, as this fault lets it through.
-pub(crate) fn introspected(fault: Option<NodeEffect>, response: impl FnOnce() -> Response) -> NodeAnswer {
+pub(crate) fn introspected(
+    fault: Option<NodeEffect>,
+    response: impl FnOnce() -> Response,
+) -> NodeAnswer {
     match fault {
         None => response().into(),
         Some(NodeEffect::Status(status)) => Response { status, ..json(b"{}".to_vec()) }.into(),
@@ -239,14 +255,19 @@ pub(crate) fn befall(effect: NodeEffect, response: impl FnOnce() -> Response) ->
             Response { status: 200, headers: Vec::new(), body }.into()
         }
         NodeEffect::Half => NodeAnswer { response: response(), way: Way::Half },
-        NodeEffect::Status(_) | NodeEffect::ShortToken { .. } | NodeEffect::ClockOff { .. } | NodeEffect::NullArn => {
-            response().into()
-        }
+        NodeEffect::Status(_)
+        | NodeEffect::ShortToken { .. }
+        | NodeEffect::ClockOff { .. }
+        | NodeEffect::NullArn => response().into(),
     }
 }
 
 fn json(body: Vec<u8>) -> Response {
-    Response { status: 200, headers: vec![("content-type".to_owned(), "application/json".to_owned())], body }
+    Response {
+        status: 200,
+        headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+        body,
+    }
 }
 
 fn without_arn(response: Response) -> Response {
@@ -295,10 +316,12 @@ mod tests {
         assert_eq!(faults.take(at(0), second), None, "once");
     }
 
-    /// Catches: a time that is counted from when the fault was written down, before the instance is there.
+    /// Catches: a time that is counted from when the fault was written down, before the instance is
+    /// there.
     #[test]
     fn a_fault_with_a_time_holds_from_the_first_request_that_it_hits() {
-        let mut faults = script(json!([{"service": "imds", "skip": 1, "secs": 5, "effect": "garbage"}]));
+        let mut faults =
+            script(json!([{"service": "imds", "skip": 1, "secs": 5, "effect": "garbage"}]));
         assert_eq!(faults.take(at(100), imds("x")), None);
         for seconds in [200, 203, 204] {
             assert_eq!(faults.take(at(seconds), imds("x")), Some(NodeEffect::Garbage));
@@ -313,22 +336,32 @@ mod tests {
         assert_eq!([0, 4, 5].map(|seconds| refuse(&mut faults, seconds)), [true, true, false]);
         let mut faults = script(json!([{"service": "imds", "effect": "refuse"}]));
         assert!(refuse(&mut faults, 0));
-        assert_eq!(faults.take(at(1), imds("x")), Some(NodeEffect::Refuse), "who is connected is cut off");
+        assert_eq!(
+            faults.take(at(1), imds("x")),
+            Some(NodeEffect::Refuse),
+            "who is connected is cut off"
+        );
         assert!(refuse(&mut faults, 900));
     }
 
     #[test]
     fn introspection_fails_with_an_empty_struct_or_without_an_arn() {
         let mut faults = NodeFaults::default();
-        for effect in [json!({"status": 500}), json!("null-arn"), json!("half"), json!({"hang": {"secs": 7}})] {
+        for effect in
+            [json!({"status": 500}), json!("null-arn"), json!("half"), json!({"hang": {"secs": 7}})]
+        {
             let fault = json!({"service": "introspection", "operation": "/v1/*", "effect": effect});
             faults.add(serde_json::from_value(fault).expect("a fault"));
         }
-        let real = json(json!({"Cluster": "c", "ContainerInstanceArn": "arn:1"}).to_string().into_bytes());
+        let real =
+            json(json!({"Cluster": "c", "ContainerInstanceArn": "arn:1"}).to_string().into_bytes());
         let asked = Asked { place: Place::Introspection, ..imds("/v1/metadata") };
         let mut ask = || introspected(faults.take(at(0), asked), || real.clone());
         let first = ask();
-        assert_eq!((first.response.status, first.response.body.as_slice()), (500, b"{}".as_slice()));
+        assert_eq!(
+            (first.response.status, first.response.body.as_slice()),
+            (500, b"{}".as_slice())
+        );
         let body: Value = serde_json::from_slice(&ask().response.body).expect("JSON");
         assert_eq!(body, json!({"Cluster": "c", "ContainerInstanceArn": null}));
         assert_eq!(ask(), NodeAnswer { response: real.clone(), way: Way::Half });

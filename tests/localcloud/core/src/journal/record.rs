@@ -34,7 +34,9 @@ impl Call {
     /// Whether the operation, by its name, only looks at things.
     #[must_use]
     pub fn only_reads(&self) -> bool {
-        ["Describe", "Get", "List", "Simulate"].iter().any(|beginning| self.operation.starts_with(beginning))
+        ["Describe", "Get", "List", "Simulate"]
+            .iter()
+            .any(|beginning| self.operation.starts_with(beginning))
     }
 }
 
@@ -52,7 +54,8 @@ pub struct Event {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum What {
-    /// An instance was launched. `launch_time` is what it believes (`pendingTime`), which `block_ends_in` dates back.
+    /// An instance was launched. `launch_time` is what it believes (`pendingTime`), which
+    /// `block_ends_in` dates back.
     Launched {
         /// The instance.
         instance: String,
@@ -60,7 +63,8 @@ pub enum What {
         launch_time: Timestamp,
         /// The spot request or fleet that brought it.
         by: String,
-        /// When AWS itself would take it, where it would: of a capacity block, as it was at the launch.
+        /// When AWS itself would take it, where it would: of a capacity block, as it was at the
+        /// launch.
         ends_at: Option<Timestamp>,
     },
     /// A container instance registered.
@@ -90,8 +94,8 @@ pub enum What {
     Gone {
         /// The instance.
         instance: String,
-        /// `power-off`, `terminated`, `taken-by-aws`, `vanished`; `stopped` when its host powered off and the instance
-        /// is kept, as one is whose shutdown behaviour isn't `terminate`.
+        /// `power-off`, `terminated`, `taken-by-aws`, `vanished`; `stopped` when its host powered
+        /// off and the instance is kept, as one is whose shutdown behaviour isn't `terminate`.
         how: String,
     },
     /// A job's status changed.

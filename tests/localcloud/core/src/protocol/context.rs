@@ -16,7 +16,8 @@ pub(crate) struct Context {
     pub caller: Caller,
     /// The region in the request's credential scope.
     pub region: String,
-    /// Why the caller may not: known beforehand for calls that a service makes with somebody's role.
+    /// Why the caller may not: known beforehand for calls that a service makes with somebody's
+    /// role.
     pub refusal: Option<AwsError>,
 }
 

@@ -24,7 +24,14 @@ impl Ids {
 
     /// A UUID's shape.
     pub(crate) fn uuid(&mut self) -> String {
-        format!("{}-{}-4{}-8{}-{}", self.hex(8), self.hex(4), self.hex(3), self.hex(3), self.hex(12))
+        format!(
+            "{}-{}-4{}-8{}-{}",
+            self.hex(8),
+            self.hex(4),
+            self.hex(3),
+            self.hex(3),
+            self.hex(12)
+        )
     }
 
     /// A request id.

@@ -17,27 +17,30 @@ pub struct Options {
     pub region: String,
     /// Whether spot requests with a duration are granted, as AWS did, or refused, as AWS does.
     pub spot_block: SpotBlock,
-    /// Start blocks this near to their end, by dating the launch back: spot blocks, and instances whose user data tells
-    /// an agent how long their block is. Capacity blocks on offer have begun already, and
-    /// their instances are taken back this soon.
+    /// Start blocks this near to their end, by dating the launch back: spot blocks, and instances
+    /// whose user data tells an agent how long their block is. Capacity blocks on offer have begun
+    /// already, and their instances are taken back this soon.
     pub block_ends_in: Option<SignedDuration>,
     /// Date launches back by so much, where `block_ends_in` doesn't say by how much.
     pub launched_ago: Option<SignedDuration>,
-    /// How soon the first capacity block on offer starts; left out, they all start at 11:30 UTC, as most of AWS's do.
+    /// How soon the first capacity block on offer starts; left out, they all start at 11:30 UTC, as
+    /// most of AWS's do.
     pub capacity_block_starts_in: Option<SignedDuration>,
     /// How long state changes take.
     pub pace: Pace,
-    /// The spot price in dollars per hour of every type; left out, each type has its own in each zone.
+    /// The spot price in dollars per hour of every type; left out, each type has its own in each
+    /// zone.
     pub spot_price: Option<f64>,
     /// How many further spot instances can be had.
     pub spot_capacity: Option<u32>,
     /// Spot requests are accepted, and fail when they are evaluated.
     pub spot_failure: Option<SpotFailure>,
-    /// The account's default of `InstanceMetadataTags`, for instances of whose metadata nothing is said: a spot
-    /// request can't say it. AWS's own default is no.
+    /// The account's default of `InstanceMetadataTags`, for instances of whose metadata nothing is
+    /// said: a spot request can't say it. AWS's own default is no.
     pub instance_metadata_tags: bool,
-    /// How many instances can run at once: `{"c5.large/us-east-1a": 3}`. A key is a type, a zone, and if wanted a
-    /// market (`spot`, `on-demand`), with `*` for any; all that fit count. What no key fits is without limit.
+    /// How many instances can run at once: `{"c5.large/us-east-1a": 3}`. A key is a type, a zone,
+    /// and if wanted a market (`spot`, `on-demand`), with `*` for any; all that fit count. What no
+    /// key fits is without limit.
     pub capacity: BTreeMap<String, u32>,
     /// The account's quota of vCPUs of running on-demand instances.
     pub on_demand_vcpus: Option<u32>,
@@ -73,7 +76,8 @@ pub enum SpotBlock {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Pace {
-    /// A compute environment or a queue, from CREATING to VALID, UPDATING to VALID, DELETING to gone.
+    /// A compute environment or a queue, from CREATING to VALID, UPDATING to VALID, DELETING to
+    /// gone.
     pub batch_ms: u64,
     /// A spot request, from open to active.
     pub spot_ms: u64,

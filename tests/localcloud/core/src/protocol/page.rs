@@ -9,12 +9,17 @@ pub(crate) struct Page<T> {
     pub(crate) next_token: Option<String>,
 }
 
-/// Cuts a page of at most `limit` out of `items`, which stand in the order of their keys. The token is the last key
-/// given, so that an item that comes or goes between two pages neither repeats nor hides another.
+/// Cuts a page of at most `limit` out of `items`, which stand in the order of their keys. The token
+/// is the last key given, so that an item that comes or goes between two pages neither repeats nor
+/// hides another.
 ///
 /// # Errors
 /// When the token is none that this function made.
-pub(crate) fn page<T>(items: Vec<(String, T)>, token: Option<&str>, limit: usize) -> Result<Page<T>, BadToken> {
+pub(crate) fn page<T>(
+    items: Vec<(String, T)>,
+    token: Option<&str>,
+    limit: usize,
+) -> Result<Page<T>, BadToken> {
     let after = match token {
         None | Some("") => None,
         Some(token) => {
@@ -22,7 +27,10 @@ pub(crate) fn page<T>(items: Vec<(String, T)>, token: Option<&str>, limit: usize
             Some(String::from_utf8(bytes).map_err(|_| BadToken)?)
         }
     };
-    let mut rest = items.into_iter().filter(|(key, _)| after.as_ref().is_none_or(|after| key > after)).peekable();
+    let mut rest = items
+        .into_iter()
+        .filter(|(key, _)| after.as_ref().is_none_or(|after| key > after))
+        .peekable();
     let mut items = Vec::new();
     let mut last = String::new();
     while let Some((key, item)) = rest.next_if(|_| items.len() < limit) {

@@ -42,7 +42,8 @@ pub enum Caller {
     Scheduler,
 }
 
-/// Access keys that a node's IMDS gives out begin with this, followed by the instance id in upper case without `i-`.
+/// Access keys that a node's IMDS gives out begin with this, followed by the instance id in upper
+/// case without `i-`.
 pub const NODE_KEY_PREFIX: &str = "ASIANODE";
 
 /// The access key of the calls that schedules make.

@@ -1,5 +1,5 @@
-//! CloudWatch Logs: what the containers of Batch's jobs write. They are stand-ins, so their lines are too: what was
-//! started, what an `echo` says, and the exit code.
+//! CloudWatch Logs: what the containers of Batch's jobs write. They are stand-ins, so their lines
+//! are too: what was started, what an `echo` says, and the exit code.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,10 @@ struct Line {
 impl Logs {
     /// Adds a line to a stream, which comes with its first one.
     pub(crate) fn write(&mut self, now: Timestamp, group: &str, stream: &str, text: String) {
-        self.streams.entry((group.to_owned(), stream.to_owned())).or_default().push(Line { at: now, text });
+        self.streams
+            .entry((group.to_owned(), stream.to_owned()))
+            .or_default()
+            .push(Line { at: now, text });
     }
 }
 
@@ -62,23 +65,31 @@ pub(crate) fn handle(logs: &Logs, context: &Context, request: &Request) -> Handl
     }
 }
 
-/// A page of a stream. Tokens are `f/N` and `b/N` with the index of the next line in that direction; at an end the token
-/// that was given comes back.
+/// A page of a stream. Tokens are `f/N` and `b/N` with the index of the next line in that
+/// direction; at an end the token that was given comes back.
 fn get(logs: &Logs, asked: GetLogEvents) -> Result<Value, AwsError> {
     let group = asked.log_group_name.unwrap_or_default();
     if !logs.streams.keys().any(|(known, _)| *known == group) {
-        return Err(AwsError::new("ResourceNotFoundException", "The specified log group does not exist."));
+        return Err(AwsError::new(
+            "ResourceNotFoundException",
+            "The specified log group does not exist.",
+        ));
     }
     let lines = logs.streams.get(&(group, asked.log_stream_name));
-    let lines =
-        lines.ok_or_else(|| AwsError::new("ResourceNotFoundException", "The specified log stream does not exist."))?;
+    let lines = lines.ok_or_else(|| {
+        AwsError::new("ResourceNotFoundException", "The specified log stream does not exist.")
+    })?;
     let size = asked.limit.unwrap_or(MOST);
     if !(1..=MOST).contains(&size) {
-        return Err(AwsError::new("InvalidParameterException", "limit must be between 1 and 10000"));
+        return Err(AwsError::new(
+            "InvalidParameterException",
+            "limit must be between 1 and 10000",
+        ));
     }
     let in_time = |line: &&Line| {
         let at = line.at.as_millisecond();
-        asked.start_time.is_none_or(|start| at >= start) && asked.end_time.is_none_or(|end| at < end)
+        asked.start_time.is_none_or(|start| at >= start)
+            && asked.end_time.is_none_or(|end| at < end)
     };
     let lines: Vec<&Line> = lines.iter().filter(in_time).collect();
     let (from, to) = match asked.next_token.as_deref().map(token).transpose()? {
@@ -104,7 +115,9 @@ fn token(token: &str) -> Result<(char, usize), AwsError> {
         let direction = direction.chars().next().filter(|it| matches!(it, 'f' | 'b'))?;
         Some((direction, index.parse().ok()?))
     };
-    read(token).ok_or_else(|| AwsError::new("InvalidParameterException", "The specified nextToken is invalid."))
+    read(token).ok_or_else(|| {
+        AwsError::new("InvalidParameterException", "The specified nextToken is invalid.")
+    })
 }
 
 #[cfg(test)]
@@ -113,7 +126,10 @@ mod tests {
 
     fn ask(logs: &Logs, more: Value) -> Result<Value, AwsError> {
         let mut asked = json!({"logGroupName": "g", "logStreamName": "s", "startFromHead": true});
-        asked.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        asked
+            .as_object_mut()
+            .expect("an object")
+            .extend(more.as_object().expect("an object").clone());
         get(logs, serde_json::from_value(asked).expect("a request"))
     }
 
@@ -131,7 +147,10 @@ mod tests {
         let rest = ask(&logs, json!({"nextToken": first["nextForwardToken"]})).expect("a page");
         assert_eq!(rest["events"][0]["message"], "c");
         let end = ask(&logs, json!({"nextToken": rest["nextForwardToken"]})).expect("a page");
-        assert_eq!((&end["events"], &end["nextForwardToken"]), (&json!([]), &rest["nextForwardToken"]));
+        assert_eq!(
+            (&end["events"], &end["nextForwardToken"]),
+            (&json!([]), &rest["nextForwardToken"])
+        );
         logs.write(now, "g", "s", "d".to_owned());
         let more = ask(&logs, json!({"nextToken": end["nextForwardToken"]})).expect("a page");
         assert_eq!(more["events"][0]["message"], "d");

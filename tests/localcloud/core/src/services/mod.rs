@@ -1,8 +1,8 @@
 //! AWS's services, each on its own state.
 //!
-//! A service whose operations need more than that names it in its `Service` struct: the options, the
-//! identifiers, the journal, and what it looks up or does at another service. What EC2's instances
-//! bring about elsewhere goes through the journal: EC2 knows neither ECS nor any host.
+//! A service whose operations need more than that names it in its `Service` struct: the options,
+//! the identifiers, the journal, and what it looks up or does at another service. What EC2's
+//! instances bring about elsewhere goes through the journal: EC2 knows neither ECS nor any host.
 //!
 //! Lowest first: `iam`, `logs`, `s3`; `ec2`; `ecs`; then `batch`, which runs on `ecs`, and
 //! `scheduler`, `pricing`, `ssm` and `sts`, which look into the first.

@@ -1,5 +1,6 @@
-//! The price list: what EC2's instances cost on demand. Its products come as JSON documents inside of JSON, as AWS's
-//! do; of each type there are some that nobody means who asks for Linux, so that a loose filter finds too many.
+//! The price list: what EC2's instances cost on demand. Its products come as JSON documents inside
+//! of JSON, as AWS's do; of each type there are some that nobody means who asks for Linux, so that
+//! a loose filter finds too many.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -48,7 +49,9 @@ pub(crate) fn handle(options: &Options, context: &Context, request: &Request) ->
     };
     let (response, error) = match result {
         Ok(body) => (json::target_response(&context.request_id, &body), None),
-        Err(error) => (json::target_error("pricing", &context.request_id, &error), Some(error.code)),
+        Err(error) => {
+            (json::target_error("pricing", &context.request_id, &error), Some(error.code))
+        }
     };
     Handled {
         operation: action.to_owned(),
@@ -62,20 +65,30 @@ fn get_products(options: &Options, body: &[u8]) -> Result<Value, AwsError> {
     let asked: GetProducts = json::parse(body)?;
     let invalid = |message: String| AwsError::new("InvalidParameterException", message);
     if asked.service_code != "AmazonEC2" {
-        return Err(invalid(format!("Input Parameters are invalid. Unknown service code {}", asked.service_code)));
+        return Err(invalid(format!(
+            "Input Parameters are invalid. Unknown service code {}",
+            asked.service_code
+        )));
     }
     if asked.format_version.as_ref().is_some_and(|version| version != "aws_v1") {
-        return Err(invalid("Input Parameters are invalid. The format version is aws_v1".to_owned()));
+        return Err(invalid(
+            "Input Parameters are invalid. The format version is aws_v1".to_owned(),
+        ));
     }
     let size = asked.max_results.unwrap_or(100);
     if !(1..=100).contains(&size) {
-        return Err(invalid("Input Parameters are invalid. MaxResults is between 1 and 100".to_owned()));
+        return Err(invalid(
+            "Input Parameters are invalid. MaxResults is between 1 and 100".to_owned(),
+        ));
     }
     let start: usize = match &asked.next_token {
         None => 0,
-        Some(token) => token
-            .parse()
-            .map_err(|_| AwsError::new("InvalidNextTokenException", "The pagination token is invalid. Try again."))?,
+        Some(token) => token.parse().map_err(|_| {
+            AwsError::new(
+                "InvalidNextTokenException",
+                "The pagination token is invalid. Try again.",
+            )
+        })?,
     };
     let mut found = Vec::new();
     for product in types(&asked.filters)?.into_iter().flat_map(|it| products(options, it)) {
@@ -95,15 +108,16 @@ fn get_products(options: &Options, body: &[u8]) -> Result<Value, AwsError> {
     Ok(body)
 }
 
-/// The types whose products may pass: those of all types would be documents by the hundred, made for the few that are
-/// asked for.
+/// The types whose products may pass: those of all types would be documents by the hundred, made
+/// for the few that are asked for.
 fn types(filters: &[Filter]) -> Result<Vec<&'static InstanceType>, AwsError> {
     // A filter of no known type is refused whatever it is held against.
     for filter in filters {
         filter.matches("")?;
     }
     let of_type = || filters.iter().filter(|filter| filter.field == "instanceType");
-    let may_pass = |it: &&InstanceType| of_type().all(|filter| filter.matches(it.name).unwrap_or(false));
+    let may_pass =
+        |it: &&InstanceType| of_type().all(|filter| filter.matches(it.name).unwrap_or(false));
     Ok(ec2::types().iter().filter(may_pass).collect())
 }
 
@@ -148,7 +162,13 @@ fn products(options: &Options, it: &InstanceType) -> [Value; 3] {
     ]
 }
 
-fn product(options: &Options, it: &InstanceType, system: &str, status: &str, dollars: f64) -> Value {
+fn product(
+    options: &Options,
+    it: &InstanceType,
+    system: &str,
+    status: &str,
+    dollars: f64,
+) -> Value {
     let sku = sku(&format!("{}/{system}/{status}", it.name));
     let (term, rate) = (format!("{sku}.{HOURLY}"), format!("{sku}.{HOURLY}.{PER_HOUR}"));
     let usage = if status == "Used" { "BoxUsage" } else { "UnusedBox" };
@@ -224,24 +244,42 @@ mod tests {
     use crate::cloud::testing::World;
 
     fn filters(fields: &[(&str, &str)]) -> Value {
-        fields.iter().map(|(field, value)| json!({ "Type": "TERM_MATCH", "Field": field, "Value": value })).collect()
+        fields
+            .iter()
+            .map(|(field, value)| json!({ "Type": "TERM_MATCH", "Field": field, "Value": value }))
+            .collect()
     }
 
     #[test]
     fn one_product_is_left_of_a_type_once_all_is_said() {
         let mut world = World::new();
-        let mut fields = vec![("instanceType", "c5.large"), ("operatingSystem", "Linux"), ("tenancy", "Shared")];
+        let mut fields =
+            vec![("instanceType", "c5.large"), ("operatingSystem", "Linux"), ("tenancy", "Shared")];
         let mut ask = json!({ "ServiceCode": "AmazonEC2", "Filters": filters(&fields) });
         let answer = world.pricing("GetProducts", &ask).expect("products");
-        assert_eq!(answer["PriceList"].as_array().map(Vec::len), Some(2), "also what waits in reservations");
-        fields.extend([("capacitystatus", "Used"), ("preInstalledSw", "NA"), ("regionCode", "us-east-1")]);
+        assert_eq!(
+            answer["PriceList"].as_array().map(Vec::len),
+            Some(2),
+            "also what waits in reservations"
+        );
+        fields.extend([
+            ("capacitystatus", "Used"),
+            ("preInstalledSw", "NA"),
+            ("regionCode", "us-east-1"),
+        ]);
         ask["Filters"] = filters(&fields);
         let answer = world.pricing("GetProducts", &ask).expect("a product");
         assert_eq!(answer["PriceList"].as_array().map(Vec::len), Some(1));
         let text = answer["PriceList"][0].as_str().expect("a document inside of the document");
         let product: Value = serde_json::from_str(text).expect("JSON");
-        let term = product["terms"]["OnDemand"].as_object().and_then(|terms| terms.values().next()).expect("a term");
-        let price = term["priceDimensions"].as_object().and_then(|prices| prices.values().next()).expect("a price");
+        let term = product["terms"]["OnDemand"]
+            .as_object()
+            .and_then(|terms| terms.values().next())
+            .expect("a term");
+        let price = term["priceDimensions"]
+            .as_object()
+            .and_then(|prices| prices.values().next())
+            .expect("a price");
         assert_eq!(price["pricePerUnit"]["USD"], "0.0850000000");
         assert_eq!(price["unit"], "Hrs");
     }
@@ -254,7 +292,10 @@ mod tests {
         let first = world.pricing("GetProducts", &ask).expect("the first page");
         ask["NextToken"] = first["NextToken"].clone();
         let second = world.pricing("GetProducts", &ask).expect("the second page");
-        assert_eq!((second["PriceList"].as_array().map(Vec::len), second.get("NextToken")), (Some(1), None));
+        assert_eq!(
+            (second["PriceList"].as_array().map(Vec::len), second.get("NextToken")),
+            (Some(1), None)
+        );
         for (changed, value, code) in [
             ("ServiceCode", json!("AmazonEC3"), "InvalidParameterException"),
             ("MaxResults", json!(101), "InvalidParameterException"),

@@ -11,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 use crate::protocol::wire;
 use crate::protocol::{AwsError, Caller, Context, Handled, Request, Response};
 
-/// S3's state: what was put, by bucket and key. A bucket is there as soon as something is put into it.
+/// S3's state: what was put, by bucket and key. A bucket is there as soon as something is put into
+/// it.
 #[derive(Default)]
 pub(crate) struct S3 {
     buckets: BTreeMap<String, BTreeMap<String, Object>>,
@@ -24,10 +25,13 @@ struct Object {
 }
 
 pub(crate) fn handle(s3: &mut S3, context: &Context, request: &Request) -> Handled {
-    let path = percent_decode_str(request.path.trim_start_matches('/')).decode_utf8_lossy().into_owned();
+    let path =
+        percent_decode_str(request.path.trim_start_matches('/')).decode_utf8_lossy().into_owned();
     let (bucket, key) = path.split_once('/').unwrap_or((&path, ""));
     let (operation, result) = match request.method.as_str() {
-        _ if bucket.is_empty() || key.is_empty() || !is_plain(request) => ("Unknown", Err(not_implemented())),
+        _ if bucket.is_empty() || key.is_empty() || !is_plain(request) => {
+            ("Unknown", Err(not_implemented()))
+        }
         "GET" => ("GetObject", get(s3, request, bucket, key)),
         "HEAD" => ("HeadObject", get(s3, request, bucket, key)),
         "PUT" => ("PutObject", put(s3, context, request, bucket, key)),
@@ -45,8 +49,9 @@ pub(crate) fn handle(s3: &mut S3, context: &Context, request: &Request) -> Handl
     }
 }
 
-/// Whether a request is about an object's bytes, and not about one of the many things that S3 keeps beside them, such
-/// as `?acl`. SDKs name the operation in `x-id`, and what is signed beforehand carries its signature in `X-Amz-...`.
+/// Whether a request is about an object's bytes, and not about one of the many things that S3 keeps
+/// beside them, such as `?acl`. SDKs name the operation in `x-id`, and what is signed beforehand
+/// carries its signature in `X-Amz-...`.
 fn is_plain(request: &Request) -> bool {
     let plain = |name: &str| name == "x-id" || name.starts_with("X-Amz-");
     let copies = request.header("x-amz-copy-source").is_some();
@@ -67,7 +72,8 @@ fn without_body(mut response: Response) -> Response {
 }
 
 fn not_implemented() -> AwsError {
-    let message = "A header or operation you provided implies functionality that is not implemented.";
+    let message =
+        "A header or operation you provided implies functionality that is not implemented.";
     AwsError::new("NotImplemented", message).with_status(501)
 }
 
@@ -78,13 +84,12 @@ fn etag(bytes: &[u8]) -> String {
 }
 
 fn get(s3: &S3, request: &Request, bucket: &str, key: &str) -> Result<Response, AwsError> {
-    let objects = s3
-        .buckets
-        .get(bucket)
-        .ok_or_else(|| AwsError::new("NoSuchBucket", "The specified bucket does not exist").with_status(404))?;
-    let object = objects
-        .get(key)
-        .ok_or_else(|| AwsError::new("NoSuchKey", "The specified key does not exist.").with_status(404))?;
+    let objects = s3.buckets.get(bucket).ok_or_else(|| {
+        AwsError::new("NoSuchBucket", "The specified bucket does not exist").with_status(404)
+    })?;
+    let object = objects.get(key).ok_or_else(|| {
+        AwsError::new("NoSuchKey", "The specified key does not exist.").with_status(404)
+    })?;
     let mut headers = vec![
         ("content-type".to_owned(), object.content_type.clone()),
         ("etag".to_owned(), etag(&object.bytes)),
@@ -96,39 +101,58 @@ fn get(s3: &S3, request: &Request, bucket: &str, key: &str) -> Result<Response, 
         return Ok(Response { status: 200, headers, body: object.bytes.clone() });
     };
     let body = object.bytes.get(range.clone()).filter(|bytes| !bytes.is_empty());
-    let body =
-        body.ok_or_else(|| AwsError::new("InvalidRange", "The requested range is not satisfiable").with_status(416))?;
-    headers.push(("content-range".to_owned(), format!("bytes {}-{}/{length}", range.start, range.end - 1)));
+    let body = body.ok_or_else(|| {
+        AwsError::new("InvalidRange", "The requested range is not satisfiable").with_status(416)
+    })?;
+    headers.push((
+        "content-range".to_owned(),
+        format!("bytes {}-{}/{length}", range.start, range.end - 1),
+    ));
     Ok(Response { status: 206, headers, body: body.to_vec() })
 }
 
-/// The bytes that a Range header asks for, such as `bytes=0-99`, `bytes=100-` or `bytes=-100`. What isn't one range is
-/// left out of account.
+/// The bytes that a Range header asks for, such as `bytes=0-99`, `bytes=100-` or `bytes=-100`. What
+/// isn't one range is left out of account.
 fn range(text: &str, length: usize) -> Option<Range<usize>> {
     let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
     if first.is_empty() {
         return Some(length.saturating_sub(last.parse().ok()?)..length);
     }
     let first: usize = first.parse().ok()?;
-    let end = if last.is_empty() { length } else { last.parse::<usize>().ok()?.saturating_add(1).min(length) };
+    let end = if last.is_empty() {
+        length
+    } else {
+        last.parse::<usize>().ok()?.saturating_add(1).min(length)
+    };
     Some(first..end)
 }
 
-fn put(s3: &mut S3, context: &Context, request: &Request, bucket: &str, key: &str) -> Result<Response, AwsError> {
+fn put(
+    s3: &mut S3,
+    context: &Context,
+    request: &Request,
+    bucket: &str,
+    key: &str,
+) -> Result<Response, AwsError> {
     if context.caller == Caller::Anonymous {
         return Err(AwsError::new("AccessDenied", "Access Denied").with_status(403));
     }
     let content_type = request.header("content-type").unwrap_or("binary/octet-stream").to_owned();
     let object = Object { bytes: unchunked(request), content_type, modified: context.now };
-    let response = Response { status: 200, headers: vec![("etag".to_owned(), etag(&object.bytes))], body: Vec::new() };
+    let response = Response {
+        status: 200,
+        headers: vec![("etag".to_owned(), etag(&object.bytes))],
+        body: Vec::new(),
+    };
     s3.buckets.entry(bucket.to_owned()).or_default().insert(key.to_owned(), object);
     Ok(response)
 }
 
-/// Clients that sign or sum what they stream send it in chunks, each with its length in hexadecimal digits on a line
-/// before it and perhaps a signature behind a semicolon.
+/// Clients that sign or sum what they stream send it in chunks, each with its length in hexadecimal
+/// digits on a line before it and perhaps a signature behind a semicolon.
 fn unchunked(request: &Request) -> Vec<u8> {
-    let streamed = request.header("x-amz-content-sha256").is_some_and(|value| value.starts_with("STREAMING-"));
+    let streamed =
+        request.header("x-amz-content-sha256").is_some_and(|value| value.starts_with("STREAMING-"));
     if !streamed {
         return request.body.clone();
     }
@@ -151,7 +175,12 @@ mod tests {
     use crate::cloud::testing::{World, signed};
 
     fn request(method: &str, path: &str, body: &[u8]) -> Request {
-        Request { method: method.to_owned(), path: path.to_owned(), body: body.to_vec(), ..Request::default() }
+        Request {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            body: body.to_vec(),
+            ..Request::default()
+        }
     }
 
     #[test]
@@ -164,7 +193,12 @@ mod tests {
         let head = world.send(&request("HEAD", "/artifacts/v1/agent%20x", b""));
         assert!(head.body.is_empty());
         assert!(head.headers.contains(&("content-length".to_owned(), "4".to_owned())));
-        assert!(head.headers.contains(&("last-modified".to_owned(), "Tue, 24 Nov 2026 12:00:00 GMT".to_owned())));
+        assert!(
+            head.headers.contains(&(
+                "last-modified".to_owned(),
+                "Tue, 24 Nov 2026 12:00:00 GMT".to_owned()
+            ))
+        );
     }
 
     #[test]
@@ -182,7 +216,11 @@ mod tests {
             let mut get = request("GET", "/b/k", b"");
             get.headers.push(("range".to_owned(), range.to_owned()));
             let response = world.send(&get);
-            assert_eq!((response.status, response.body.as_slice()), (status, part.as_bytes()), "{range}");
+            assert_eq!(
+                (response.status, response.body.as_slice()),
+                (status, part.as_bytes()),
+                "{range}"
+            );
         }
         let mut get = request("GET", "/b/k", b"");
         get.headers.push(("range".to_owned(), "bytes=10-".to_owned()));
@@ -208,9 +246,13 @@ mod tests {
     #[test]
     fn streamed_chunks_are_put_together() {
         let mut world = World::new();
-        let body = b"4;chunk-signature=0\r\nabcd\r\n2\r\nef\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n";
+        let body =
+            b"4;chunk-signature=0\r\nabcd\r\n2\r\nef\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n";
         let mut put = signed("s3", request("PUT", "/b/k", body));
-        put.headers.push(("x-amz-content-sha256".to_owned(), "STREAMING-UNSIGNED-PAYLOAD-TRAILER".to_owned()));
+        put.headers.push((
+            "x-amz-content-sha256".to_owned(),
+            "STREAMING-UNSIGNED-PAYLOAD-TRAILER".to_owned(),
+        ));
         assert_eq!(world.send(&put).status, 200);
         assert_eq!(world.send(&request("GET", "/b/k", b"")).body, b"abcdef");
     }
@@ -228,7 +270,12 @@ mod tests {
         ] {
             let response = world.send(&request);
             let text = String::from_utf8_lossy(&response.body);
-            assert!(response.status == status && text.contains(code), "{} {}: {text}", request.method, request.path);
+            assert!(
+                response.status == status && text.contains(code),
+                "{} {}: {text}",
+                request.method,
+                request.path
+            );
         }
     }
 }

@@ -1,8 +1,10 @@
-//! EventBridge Scheduler: schedules, the groups they are in, and what they do when their time comes.
+//! EventBridge Scheduler: schedules, the groups they are in, and what they do when their time
+//! comes.
 //!
 //! - `body.rs`: what a schedule is made of, and AWS's checks on it
 //! - `schedules.rs`, `groups.rs`: the operations
-//! - `target.rs`: the calls that a schedule can make; `fire.rs`: when it makes them, and how often it tries
+//! - `target.rs`: the calls that a schedule can make; `fire.rs`: when it makes them, and how often
+//!   it tries
 //!
 //! One-time schedules fire. Recurring ones are kept and given back, and never fire here.
 
@@ -123,10 +125,13 @@ pub(crate) fn handle(service: &mut Service<'_>, context: &Context, request: &Req
     };
     let (response, error) = match result {
         Ok(body) => (json::rest_response(&context.request_id, &body), None),
-        Err(error) => (json::rest_error("scheduler", &context.request_id, &error), Some(error.code)),
+        Err(error) => {
+            (json::rest_error("scheduler", &context.request_id, &error), Some(error.code))
+        }
     };
-    let mut parameters: Value = serde_json::from_slice(body)
-        .unwrap_or_else(|_| query.0.iter().map(|(name, value)| (name.clone(), json!(value))).collect());
+    let mut parameters: Value = serde_json::from_slice(body).unwrap_or_else(|_| {
+        query.0.iter().map(|(name, value)| (name.clone(), json!(value))).collect()
+    });
     if let Value::Object(fields) = &mut parameters {
         fields.insert("Name".to_owned(), json!(name));
     }
@@ -143,7 +148,8 @@ fn invalid(message: impl Into<String>) -> AwsError {
 }
 
 fn not_found(what: &str, name: &str) -> AwsError {
-    AwsError::new("ResourceNotFoundException", format!("{what} {name} does not exist.")).with_status(404)
+    AwsError::new("ResourceNotFoundException", format!("{what} {name} does not exist."))
+        .with_status(404)
 }
 
 fn conflict(what: &str, name: &str) -> AwsError {
@@ -160,7 +166,9 @@ fn check_name(name: &str) -> Result<(), AwsError> {
     } else {
         return Ok(());
     };
-    Err(invalid(format!("1 validation error detected: Value '{name}' at 'name' failed to satisfy constraint: {rule}")))
+    Err(invalid(format!(
+        "1 validation error detected: Value '{name}' at 'name' failed to satisfy constraint: {rule}"
+    )))
 }
 
 /// An answer without the members that it doesn't have.

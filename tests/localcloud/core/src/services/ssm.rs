@@ -22,8 +22,10 @@ struct Parameter {
 
 impl Default for Ssm {
     fn default() -> Self {
-        let named =
-            |(name, image): &(&str, &'static str)| Parameter { name: format!("{PREFIX}{name}/image_id"), value: image };
+        let named = |(name, image): &(&str, &'static str)| Parameter {
+            name: format!("{PREFIX}{name}/image_id"),
+            value: image,
+        };
         Self { parameters: ec2::ECS_IMAGES.iter().map(named).collect() }
     }
 }
@@ -50,7 +52,12 @@ struct GetParametersByPath {
     next_token: Option<String>,
 }
 
-pub(crate) fn handle(ssm: &Ssm, options: &Options, context: &Context, request: &Request) -> Handled {
+pub(crate) fn handle(
+    ssm: &Ssm,
+    options: &Options,
+    context: &Context,
+    request: &Request,
+) -> Handled {
     let action = json::target(request).unwrap_or_default();
     let result = match action {
         "GetParameter" => get(ssm, options, &request.body),
@@ -98,7 +105,8 @@ fn get_several(ssm: &Ssm, options: &Options, body: &[u8]) -> Result<Value, AwsEr
         return Err(AwsError::new("ValidationException", message));
     }
     let all = &ssm.parameters;
-    let invalid: Vec<&String> = names.iter().filter(|name| all.iter().all(|known| known.name != **name)).collect();
+    let invalid: Vec<&String> =
+        names.iter().filter(|name| all.iter().all(|known| known.name != **name)).collect();
     let found = all.iter().filter(|known| names.contains(&known.name));
     let answers: Vec<Value> = found.map(|parameter| answer(options, parameter)).collect();
     Ok(json!({ "Parameters": answers, "InvalidParameters": invalid }))
@@ -107,23 +115,29 @@ fn get_several(ssm: &Ssm, options: &Options, body: &[u8]) -> Result<Value, AwsEr
 fn get_by_path(ssm: &Ssm, options: &Options, body: &[u8]) -> Result<Value, AwsError> {
     let GetParametersByPath { path, recursive, max_results, next_token } = json::parse(body)?;
     if !path.starts_with('/') {
-        let message = "The parameter doesn't meet the parameter name requirements. The parameter name must begin with a forward slash \"/\".";
+        let message = "The parameter doesn't meet the parameter name requirements. The parameter \
+                       name must begin with a forward slash \"/\".";
         return Err(AwsError::new("ValidationException", message));
     }
     let size = max_results.unwrap_or(10);
     if !(1..=10).contains(&size) {
-        return Err(AwsError::new("ValidationException", "maxResults: Member must have value between 1 and 10"));
+        return Err(AwsError::new(
+            "ValidationException",
+            "maxResults: Member must have value between 1 and 10",
+        ));
     }
     let start: usize = match next_token {
         None => 0,
-        Some(token) => {
-            token.parse().map_err(|_| AwsError::new("InvalidNextToken", "The specified token isn't valid."))?
-        }
+        Some(token) => token
+            .parse()
+            .map_err(|_| AwsError::new("InvalidNextToken", "The specified token isn't valid."))?,
     };
     let below = format!("{}/", path.trim_end_matches('/'));
-    let inside = |name: &str| name.strip_prefix(&below).is_some_and(|rest| recursive || !rest.contains('/'));
+    let inside =
+        |name: &str| name.strip_prefix(&below).is_some_and(|rest| recursive || !rest.contains('/'));
     let all: Vec<&Parameter> = ssm.parameters.iter().filter(|known| inside(&known.name)).collect();
-    let page: Vec<Value> = all.iter().skip(start).take(size).map(|parameter| answer(options, parameter)).collect();
+    let page: Vec<Value> =
+        all.iter().skip(start).take(size).map(|parameter| answer(options, parameter)).collect();
     let mut body = json!({ "Parameters": page });
     if all.len() > start + size {
         body["NextToken"] = json!((start + size).to_string());
@@ -160,11 +174,15 @@ mod tests {
     #[test]
     fn a_path_gives_what_is_below_it_in_pages() {
         let mut world = World::new();
-        let mut ask = json!({ "Path": "/aws/service/ecs/optimized-ami", "Recursive": true, "MaxResults": 4 });
+        let mut ask =
+            json!({ "Path": "/aws/service/ecs/optimized-ami", "Recursive": true, "MaxResults": 4 });
         let first = world.ssm("GetParametersByPath", &ask).expect("the first page");
         ask["NextToken"] = first["NextToken"].clone();
         let second = world.ssm("GetParametersByPath", &ask).expect("the second page");
         let count = |page: &serde_json::Value| page["Parameters"].as_array().map(Vec::len);
-        assert_eq!((count(&first), count(&second), second.get("NextToken")), (Some(4), Some(2), None));
+        assert_eq!(
+            (count(&first), count(&second), second.get("NextToken")),
+            (Some(4), Some(2), None)
+        );
     }
 }

@@ -30,7 +30,9 @@ pub(super) async fn supervise(node: Arc<Node>, settings: AgentSettings, imds_por
                 node.set_agent(None);
                 tracing::info!(instance = %node.instance, ?status, "the agent ended");
             }
-            Err(error) => tracing::error!(instance = %node.instance, "the agent can't be started: {error:#}"),
+            Err(error) => {
+                tracing::error!(instance = %node.instance, "the agent can't be started: {error:#}")
+            }
         }
         let _ = tokio::time::timeout(RESTART, phase.wait_for(|phase| !phase.is_up())).await;
     }
@@ -63,8 +65,11 @@ pub(crate) struct AgentSettings {
 }
 
 fn start(node: &Node, settings: &AgentSettings, imds_port: u16) -> anyhow::Result<Leader> {
-    let log =
-        OpenOptions::new().create(true).append(true).open(node.root.join("agent.log")).context("open agent.log")?;
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(node.root.join("agent.log"))
+        .context("open agent.log")?;
     let mut command = Command::new(&settings.program);
     command
         .args(["run", "--root"])
@@ -73,8 +78,8 @@ fn start(node: &Node, settings: &AgentSettings, imds_port: u16) -> anyhow::Resul
         .env_clear()
         .env("PATH", &settings.path)
         .env("AWS_ENDPOINT_URL", &settings.cloud_url)
-        // AWS_EC2_METADATA_DISABLED stays unset, for this program alone: the role's credentials come from the node's
-        // own IMDS, which is on loopback. The region comes from there too.
+        // AWS_EC2_METADATA_DISABLED stays unset, for this program alone: the role's credentials
+        // come from the node's own IMDS, which is on loopback. The region comes from there too.
         .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("http://127.0.0.1:{}/", imds_port))
         .stdout(log.try_clone().context("agent.log for two")?)
         .stderr(log);

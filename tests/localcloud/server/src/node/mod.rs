@@ -1,12 +1,15 @@
-//! A launched instance, the baked way: an ECS image that carries the agent, with the ECS agent installed and not
-//! enabled.
+//! A launched instance, the baked way: an ECS image that carries the agent, with the ECS agent
+//! installed and not enabled.
 //!
-//! 1. [`Node::new`] makes the root folder, as the image ships it, and the settings that belong to the host
-//!    (`etc/spotblock/agent.toml`): how the ECS agent is started and stopped and the host powered off.
-//! 2. [`Node::boot`] serves IMDS on a port of its own and starts the agent, if the image carries it.
-//! 3. The commands in `agent.toml` touch files in `run/localcloud/`; the node looks for them, and starts the stand-in
-//!    for the ECS agent, stops it, or powers off.
-//! 4. A host that powers off gives its agent a second and then ends everything, as does one that EC2 ends.
+//! 1. [`Node::new`] makes the root folder, as the image ships it, and the settings that belong to
+//!    the host (`etc/spotblock/agent.toml`): how the ECS agent is started and stopped and the host
+//!    powered off.
+//! 2. [`Node::boot`] serves IMDS on a port of its own and starts the agent, if the image carries
+//!    it.
+//! 3. The commands in `agent.toml` touch files in `run/localcloud/`; the node looks for them, and
+//!    starts the stand-in for the ECS agent, stops it, or powers off.
+//! 4. A host that powers off gives its agent a second and then ends everything, as does one that
+//!    EC2 ends.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -79,12 +82,15 @@ impl Node {
         let root = dir.join(&instance);
         let port = Port::reserve().context("reserve a port for introspection")?;
         let settings = agent_toml(&root, port.number());
-        for folder in ["etc/ecs", "etc/spotblock", "run/localcloud", "var/lib/ecs/data", "var/lib/spotblock"] {
+        for folder in
+            ["etc/ecs", "etc/spotblock", "run/localcloud", "var/lib/ecs/data", "var/lib/spotblock"]
+        {
             std::fs::create_dir_all(root.join(folder)).with_context(|| format!("make {folder}"))?;
         }
         // The ECS image ships it empty.
         std::fs::write(root.join("etc/ecs/ecs.config"), "").context("write ecs.config")?;
-        std::fs::write(root.join("etc/spotblock/agent.toml"), settings).context("write agent.toml")?;
+        std::fs::write(root.join("etc/spotblock/agent.toml"), settings)
+            .context("write agent.toml")?;
         Ok(Self {
             ecs: EcsAgent::new(&instance, &root, port),
             instance,
@@ -106,13 +112,17 @@ impl Node {
         });
     }
 
-    async fn run(self: &Arc<Self>, cloud: &Arc<SharedCloud>, agent: AgentSettings) -> anyhow::Result<()> {
+    async fn run(
+        self: &Arc<Self>,
+        cloud: &Arc<SharedCloud>,
+        agent: AgentSettings,
+    ) -> anyhow::Result<()> {
         let port = Port::reserve().context("reserve a port for IMDS")?;
         let imds_port = port.number();
         *lock(&self.imds_port) = Some(imds_port);
         self.spawn(serve_imds(Arc::clone(self), Arc::clone(cloud), port));
-        let carries_agent =
-            ec2::instance(&cloud.lock(), &self.instance).is_some_and(|instance| instance.image().carries_agent);
+        let carries_agent = ec2::instance(&cloud.lock(), &self.instance)
+            .is_some_and(|instance| instance.image().carries_agent);
         if carries_agent {
             self.spawn(supervise(Arc::clone(self), agent, imds_port));
         }
@@ -122,7 +132,8 @@ impl Node {
             self.obey(cloud);
             let unit = self.ecs.state().unit();
             if unit != shown {
-                std::fs::write(self.root.join("run/localcloud/ecs-unit"), &unit).context("write ecs-unit")?;
+                std::fs::write(self.root.join("run/localcloud/ecs-unit"), &unit)
+                    .context("write ecs-unit")?;
                 shown = unit;
             }
             let _ = tokio::time::timeout(LOOK, phase.wait_for(|phase| !phase.is_up())).await;
@@ -144,15 +155,16 @@ impl Node {
         self.stop_containers();
     }
 
-    /// The file holds the seconds between SIGTERM and SIGKILL; whoever left it waits until `stopping-containers` is gone
-    /// too.
+    /// The file holds the seconds between SIGTERM and SIGKILL; whoever left it waits until
+    /// `stopping-containers` is gone too.
     fn stop_containers(self: &Arc<Self>) {
         let folder = self.root.join("run/localcloud");
         let under_way = folder.join("stopping-containers");
         if std::fs::rename(folder.join("stop-containers"), &under_way).is_err() {
             return;
         }
-        let seconds = std::fs::read_to_string(&under_way).ok().and_then(|text| text.trim().parse().ok());
+        let seconds =
+            std::fs::read_to_string(&under_way).ok().and_then(|text| text.trim().parse().ok());
         let node = Arc::clone(self);
         self.spawn(async move {
             node.ecs.stop_containers(Duration::from_secs(seconds.unwrap_or_default())).await;
@@ -263,19 +275,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Asks the node to stop the containers within so many seconds, and waits until it has. The folder comes as `$0`.
+/// Asks the node to stop the containers within so many seconds, and waits until it has. The folder
+/// comes as `$0`.
 const STOP_CONTAINERS: &str = "cd \"$0\" && echo \"$1\" >asked && mv asked stop-containers && \
     while [ -e stop-containers ] || [ -e stopping-containers ]; do sleep 0.05; done";
 
 /// The settings of the agent that belong to the host.
 fn agent_toml(root: &Path, introspection_port: u16) -> String {
-    let touch = |what: &str| format!("[\"touch\", {:?}]", root.join("run/localcloud").join(what).to_string_lossy());
+    let touch = |what: &str| {
+        format!("[\"touch\", {:?}]", root.join("run/localcloud").join(what).to_string_lossy())
+    };
     let run = root.join("run/localcloud");
     let show = format!("[\"cat\", {:?}]", run.join("ecs-unit").to_string_lossy());
     let stop = format!("[\"sh\", \"-c\", {STOP_CONTAINERS:?}, {:?}]", run.to_string_lossy());
     format!(
-        "introspection-url = \"http://127.0.0.1:{introspection_port}\"\n\n[commands]\nstart-ecs = {}\nstop-ecs = {}\n\
-         show-ecs = {show}\nstop-containers = {stop}\npower-off = {}\n",
+        "introspection-url = \"http://127.0.0.1:{introspection_port}\"\n\n[commands]\nstart-ecs \
+         = {}\nstop-ecs = {}\nshow-ecs = {show}\nstop-containers = {stop}\npower-off = {}\n",
         touch("start-ecs"),
         touch("stop-ecs"),
         touch("power-off"),
@@ -285,8 +300,11 @@ fn agent_toml(root: &Path, introspection_port: u16) -> String {
 /// Serves IMDS until the host is off.
 async fn serve_imds(node: Arc<Node>, cloud: Arc<SharedCloud>, port: Port) {
     let phase = node.phase();
-    let app = axum::Router::new().fallback(answer_imds).with_state((Arc::clone(&node), Arc::clone(&cloud)));
-    let refuses = || host_ports::refuses(&mut cloud.lock(), clock::now(), Place::Imds, &node.instance);
+    let app = axum::Router::new()
+        .fallback(answer_imds)
+        .with_state((Arc::clone(&node), Arc::clone(&cloud)));
+    let refuses =
+        || host_ports::refuses(&mut cloud.lock(), clock::now(), Place::Imds, &node.instance);
     let wish = || match *phase.borrow() {
         Phase::Off => Wish::Closed,
         Phase::Up | Phase::GoingDown if refuses() => Wish::Refusing,
@@ -297,10 +315,15 @@ async fn serve_imds(node: Arc<Node>, cloud: Arc<SharedCloud>, port: Port) {
     }
 }
 
-async fn answer_imds(State((node, cloud)): State<(Arc<Node>, Arc<SharedCloud>)>, request: HttpRequest) -> HttpResponse {
+async fn answer_imds(
+    State((node, cloud)): State<(Arc<Node>, Arc<SharedCloud>)>,
+    request: HttpRequest,
+) -> HttpResponse {
     match http::take(request).await {
         Ok(request) => {
-            let answer = cloud.act(|cloud| host_ports::faulty_metadata(cloud, clock::now(), &node.instance, &request));
+            let answer = cloud.act(|cloud| {
+                host_ports::faulty_metadata(cloud, clock::now(), &node.instance, &request)
+            });
             http::give_as(answer).await
         }
         Err(error) => (axum::http::StatusCode::BAD_REQUEST, format!("{error:#}\n")).into_response(),

@@ -62,7 +62,10 @@ async fn host_asked(State(server): State<Arc<Server>>, Path(instance): Path<Stri
 }
 
 /// What becomes of a host that is booted elsewhere.
-async fn act_on_host(State(server): State<Arc<Server>>, Path((instance, action)): Path<(String, String)>) -> Response {
+async fn act_on_host(
+    State(server): State<Arc<Server>>,
+    Path((instance, action)): Path<(String, String)>,
+) -> Response {
     let now = clock::now();
     match action.as_str() {
         "power-off" => server.cloud.act(|cloud| ec2::power_off(cloud, now, &instance)),
@@ -162,14 +165,19 @@ async fn act_on_node(
             let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
             match serde_json::from_slice::<Interruption>(body) {
                 Ok(Interruption { action, in_secs }) => {
-                    let taken_at = now.checked_add(SignedDuration::from_secs(in_secs)).unwrap_or(now);
-                    server.cloud.act(|cloud| ec2::interrupt(cloud, now, &instance, &action, taken_at));
+                    let taken_at =
+                        now.checked_add(SignedDuration::from_secs(in_secs)).unwrap_or(now);
+                    server
+                        .cloud
+                        .act(|cloud| ec2::interrupt(cloud, now, &instance, &action, taken_at));
                 }
                 Err(error) => return answer(Err(error.to_string())),
             }
         }
         ("rebalance", _) => server.cloud.act(|cloud| ec2::rebalance(cloud, now, &instance)),
-        _ => return (StatusCode::NOT_FOUND, format!("this node has no {action}\n")).into_response(),
+        _ => {
+            return (StatusCode::NOT_FOUND, format!("this node has no {action}\n")).into_response();
+        }
     }
     answer(Ok(()))
 }
@@ -223,7 +231,12 @@ mod tests {
         ]);
         let read = faults(list.to_string().as_bytes()).expect("faults");
         assert!(matches!(read[..], [AnyFault::Node(_), AnyFault::Call(_), AnyFault::Call(_)]));
-        assert_eq!(faults(br#"{"service": "introspection", "effect": "null-arn"}"#).expect("a fault").len(), 1);
+        assert_eq!(
+            faults(br#"{"service": "introspection", "effect": "null-arn"}"#)
+                .expect("a fault")
+                .len(),
+            1
+        );
         for wrong in [
             json!({"service": "imds", "effect": "throttle"}),
             json!({"service": "ecs", "effect": {"status": 500}}),

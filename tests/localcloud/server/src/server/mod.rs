@@ -1,6 +1,8 @@
-//! The server: one port for all of AWS, with the controls below `/_localcloud/`, and a node for each launched instance.
+//! The server: one port for all of AWS, with the controls below `/_localcloud/`, and a node for
+//! each launched instance.
 //!
-//! Everything runs on one thread. The cloud's lock is held for single calls of the core and never over an await.
+//! Everything runs on one thread. The cloud's lock is held for single calls of the core and never
+//! over an await.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -85,7 +87,9 @@ impl Server {
     fn perform(&self, effect: Effect) {
         match effect {
             Effect::StartNode { instance } if self.hosts.is_none() => self.start_node(instance),
-            Effect::StartNode { instance } => tracing::info!(%instance, "launched: its host is booted elsewhere"),
+            Effect::StartNode { instance } => {
+                tracing::info!(%instance, "launched: its host is booted elsewhere")
+            }
             Effect::EndNode { instance } => {
                 if let Some(node) = self.node(&instance) {
                     node.end();
@@ -116,7 +120,10 @@ impl Server {
                 return;
             }
         };
-        self.nodes.lock().unwrap_or_else(PoisonError::into_inner).insert(instance, Arc::clone(&node));
+        self.nodes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(instance, Arc::clone(&node));
         let agent = AgentSettings {
             program: self.settings.agent.clone(),
             path: self.settings.path.clone(),
@@ -153,10 +160,12 @@ impl Server {
     }
 }
 
-/// Listens at `address`, calls `ready` with the URL, and serves until `stop` is done; then ends all nodes.
+/// Listens at `address`, calls `ready` with the URL, and serves until `stop` is done; then ends all
+/// nodes.
 ///
 /// # Errors
-/// When `address` isn't loopback while nodes are started here, or can't be bound, or the server fails.
+/// When `address` isn't loopback while nodes are started here, or can't be bound, or the server
+/// fails.
 pub async fn serve(
     address: SocketAddr,
     options: Options,
@@ -167,13 +176,16 @@ pub async fn serve(
     let metadata_at = settings.metadata_at;
     let is_safe = address.ip().is_loopback() || metadata_at.is_some();
     ensure!(is_safe, "{address} is not loopback: nodes run whatever a caller asks for");
-    let listener = TcpListener::bind(address).await.with_context(|| format!("listen at {address}"))?;
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("listen at {address}"))?;
     let url = format!("http://{}", listener.local_addr()?);
     let server = Server::new(Cloud::new(options), settings, url.clone());
     let app = control::router().fallback(aws).with_state(Arc::clone(&server));
     let metadata = async {
         match metadata_at {
-            Some(address) => booted_elsewhere::serve_metadata(Arc::clone(&server.cloud), address).await,
+            Some(address) => {
+                booted_elsewhere::serve_metadata(Arc::clone(&server.cloud), address).await
+            }
             None => std::future::pending().await,
         }
     };

@@ -21,13 +21,16 @@ fn about(facts: &Facts<'_>, operation: &str, request: &Request, body: &Value) ->
     let action = format!("batch:{operation}");
     let named = |kind: &str, given: &str| {
         let whole = given.starts_with("arn:");
-        let resource = if whole { given.to_owned() } else { arn(facts, "batch", &format!("{kind}/{given}")) };
+        let resource =
+            if whole { given.to_owned() } else { arn(facts, "batch", &format!("{kind}/{given}")) };
         Ask::new(action.clone(), resource)
     };
     let of = |kind: &str, name: &str| text(body, name).map(|given| named(kind, given));
     let first = match operation {
         "CreateComputeEnvironment" => of("compute-environment", "computeEnvironmentName"),
-        "UpdateComputeEnvironment" | "DeleteComputeEnvironment" => of("compute-environment", "computeEnvironment"),
+        "UpdateComputeEnvironment" | "DeleteComputeEnvironment" => {
+            of("compute-environment", "computeEnvironment")
+        }
         "CreateJobQueue" => of("job-queue", "jobQueueName"),
         "UpdateJobQueue" | "DeleteJobQueue" | "SubmitJob" => of("job-queue", "jobQueue"),
         "RegisterJobDefinition" => of("job-definition", "jobDefinitionName"),
@@ -40,17 +43,19 @@ fn about(facts: &Facts<'_>, operation: &str, request: &Request, body: &Value) ->
         _ => Some(Ask::new(action.clone(), "*")),
     };
     let environments = entries(body, "computeEnvironmentOrder").iter();
-    let environments =
-        environments.filter_map(|it| Some(named("compute-environment", text(it, "computeEnvironment")?)));
+    let environments = environments
+        .filter_map(|it| Some(named("compute-environment", text(it, "computeEnvironment")?)));
     // A job to be has no id yet.
-    let submitted =
-        (operation == "SubmitJob").then(|| [of("job-definition", "jobDefinition"), Some(named("job", "*"))]);
+    let submitted = (operation == "SubmitJob")
+        .then(|| [of("job-definition", "jobDefinition"), Some(named("job", "*"))]);
     first.into_iter().chain(environments).chain(submitted.into_iter().flatten().flatten()).collect()
 }
 
 /// Tags at a creation are asked for on what is created: what is named first, or the job to be.
 fn tagged(operation: &str, body: &Value, asks: &[Ask]) -> Option<Ask> {
-    body.get("tags").and_then(Value::as_object).filter(|tags| !tags.is_empty() && operation != "TagResource")?;
+    body.get("tags")
+        .and_then(Value::as_object)
+        .filter(|tags| !tags.is_empty() && operation != "TagResource")?;
     let made = if operation == "SubmitJob" { asks.last() } else { asks.first() };
     Some(Ask::new("batch:TagResource", made?.resource.clone()))
 }
@@ -59,6 +64,10 @@ fn tagged(operation: &str, body: &Value, asks: &[Ask]) -> Option<Ask> {
 fn passed(body: &Value) -> Vec<Ask> {
     let service = text(body, "serviceRole").map(|role| Ask::pass(role, "batch.amazonaws.com"));
     let container = body.get("containerProperties").unwrap_or(&Value::Null);
-    let of_jobs = ["jobRoleArn", "executionRoleArn"].into_iter().filter_map(|name| text(container, name));
-    service.into_iter().chain(of_jobs.map(|role| Ask::pass(role, "ecs-tasks.amazonaws.com"))).collect()
+    let of_jobs =
+        ["jobRoleArn", "executionRoleArn"].into_iter().filter_map(|name| text(container, name));
+    service
+        .into_iter()
+        .chain(of_jobs.map(|role| Ask::pass(role, "ecs-tasks.amazonaws.com")))
+        .collect()
 }

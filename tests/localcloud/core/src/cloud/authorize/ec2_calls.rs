@@ -20,13 +20,18 @@ pub(super) fn of(facts: &Facts<'_>, operation: &str, parameters: &Value) -> Vec<
         "CreateLaunchTemplate" => made("launch-template"),
         "CreateCapacityReservation" | "PurchaseCapacityBlock" => made("capacity-reservation"),
         "CreateLaunchTemplateVersion" | "DeleteLaunchTemplate" => {
-            let id = facts.ec2.template_asked(parameters).map_or_else(|| "*".to_owned(), |(id, _)| id);
+            let id =
+                facts.ec2.template_asked(parameters).map_or_else(|| "*".to_owned(), |(id, _)| id);
             vec![call.on(operation, "launch-template", &id)]
         }
         "TerminateInstances" | "GetConsoleOutput" => call.each("InstanceId", "instance"),
-        "CancelSpotInstanceRequests" => call.each("SpotInstanceRequestId", "spot-instances-request"),
+        "CancelSpotInstanceRequests" => {
+            call.each("SpotInstanceRequestId", "spot-instances-request")
+        }
         "DeleteFleets" => call.each("FleetId", "fleet"),
-        "CancelCapacityReservation" | "ModifyCapacityReservation" | "PurchaseCapacityBlockExtension" => {
+        "CancelCapacityReservation"
+        | "ModifyCapacityReservation"
+        | "PurchaseCapacityBlockExtension" => {
             call.each("CapacityReservationId", "capacity-reservation")
         }
         "CreateTags" | "DeleteTags" => call.tags(),
@@ -44,16 +49,22 @@ impl Call<'_> {
         format!("arn:aws:ec2:{}:{account}:{kind}/{id}", self.facts.options.region)
     }
 
-    /// The tags that the request gives to what it makes; CreateCapacityReservation writes them in the plural.
+    /// The tags that the request gives to what it makes; CreateCapacityReservation writes them in
+    /// the plural.
     fn specifications(&self) -> &[Value] {
         let names = ["TagSpecification", "TagSpecifications"];
-        names.map(|name| entries(self.parameters, name)).into_iter().find(|it| !it.is_empty()).unwrap_or_default()
+        names
+            .map(|name| entries(self.parameters, name))
+            .into_iter()
+            .find(|it| !it.is_empty())
+            .unwrap_or_default()
     }
 
     /// An action on something that is there.
     pub(super) fn on(&self, action: &str, kind: &str, id: &str) -> Ask {
         let tags = self.facts.ec2.tags_of(id);
-        let ask = Ask::new(format!("ec2:{action}"), self.arn(kind, id)).tagged("aws:ResourceTag", &tags);
+        let ask =
+            Ask::new(format!("ec2:{action}"), self.arn(kind, id)).tagged("aws:ResourceTag", &tags);
         // Capacity reservations know only the key of all services.
         if kind == "capacity-reservation" { ask } else { ask.tagged("ec2:ResourceTag", &tags) }
     }
@@ -81,7 +92,10 @@ impl Call<'_> {
     }
 
     fn each(&self, name: &str, kind: &str) -> Vec<Ask> {
-        texts(self.parameters, name).into_iter().map(|id| self.on(self.operation, kind, id)).collect()
+        texts(self.parameters, name)
+            .into_iter()
+            .map(|id| self.on(self.operation, kind, id))
+            .collect()
     }
 
     /// CreateTags and DeleteTags, on things that are there; of what isn't EC2 says so.
@@ -103,6 +117,8 @@ pub(super) fn tags_for(specifications: &[Value], kind: &str) -> Vec<(String, Str
 }
 
 fn tags(list: &[Value]) -> Vec<(String, String)> {
-    let pair = |tag: &Value| Some((text(tag, "Key")?.to_owned(), text(tag, "Value").unwrap_or_default().to_owned()));
+    let pair = |tag: &Value| {
+        Some((text(tag, "Key")?.to_owned(), text(tag, "Value").unwrap_or_default().to_owned()))
+    };
     list.iter().filter_map(pair).collect()
 }

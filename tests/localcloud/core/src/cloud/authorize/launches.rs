@@ -8,7 +8,8 @@ use crate::services::iam::{self, Ask};
 
 /// RunInstances, whose parameters lie over those of a template.
 pub(super) fn run(call: &Call<'_>, parameters: &Value) -> Vec<Ask> {
-    let template = parameters.get("LaunchTemplate").and_then(|it| call.facts.ec2.template_asked(it));
+    let template =
+        parameters.get("LaunchTemplate").and_then(|it| call.facts.ec2.template_asked(it));
     launched(call, template.as_ref(), &[parameters])
 }
 
@@ -41,13 +42,18 @@ pub(super) fn requested(call: &Call<'_>, parameters: &Value) -> Vec<Ask> {
 /// A launch from a template, and what lies over it.
 fn launched(call: &Call<'_>, template: Option<&(String, Value)>, over: &[&Value]) -> Vec<Ask> {
     const ACTION: &str = "RunInstances";
-    let all: Vec<&Value> = template.map(|(_, data)| data).into_iter().chain(over.iter().copied()).collect();
+    let all: Vec<&Value> =
+        template.map(|(_, data)| data).into_iter().chain(over.iter().copied()).collect();
     let specified = |kind: &str| -> Vec<(String, String)> {
         all.iter().flat_map(|it| tags_for(entries(it, "TagSpecification"), kind)).collect()
     };
-    let mut instance = call.made(ACTION, "instance").tagged("aws:RequestTag", &specified("instance"));
-    instance.keys.extend(profile(call, &all).map(|(arn, _)| ("ec2:InstanceProfile".to_owned(), arn)));
-    let mut asks = vec![instance, call.made(ACTION, "network-interface"), call.made(ACTION, "volume")];
+    let mut instance =
+        call.made(ACTION, "instance").tagged("aws:RequestTag", &specified("instance"));
+    instance
+        .keys
+        .extend(profile(call, &all).map(|(arn, _)| ("ec2:InstanceProfile".to_owned(), arn)));
+    let mut asks =
+        vec![instance, call.made(ACTION, "network-interface"), call.made(ACTION, "volume")];
     asks.extend(template.map(|(id, _)| call.on(ACTION, "launch-template", id)));
     asks.extend(used(call, ACTION, &all));
     asks.extend(passed(call, &all));
@@ -64,7 +70,8 @@ fn used(call: &Call<'_>, action: &str, all: &[&Value]) -> Vec<Ask> {
         ids.map(move |id| call.on(action, kind, id)).collect::<Vec<_>>()
     };
     let reserved = all.iter().filter_map(|it| {
-        let target = it.get("CapacityReservationSpecification")?.get("CapacityReservationTarget")?;
+        let target =
+            it.get("CapacityReservationSpecification")?.get("CapacityReservationTarget")?;
         Some(call.on(action, "capacity-reservation", text(target, "CapacityReservationId")?))
     });
     [

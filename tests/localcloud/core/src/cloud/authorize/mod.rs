@@ -1,9 +1,11 @@
 //! What IAM is asked before a call: which actions, on which resources, with which condition keys.
 //!
-//! By the service authorization reference of each service `[V]`, as far as this project's calls and policies go. What an
-//! operation brings with it counts as well: tags that it sets, roles that it passes on, launches that it makes.
+//! By the service authorization reference of each service `[V]`, as far as this project's calls and
+//! policies go. What an operation brings with it counts as well: tags that it sets, roles that it
+//! passes on, launches that it makes.
 //!
-//! - `ec2_calls.rs`, `launches.rs`: EC2, and what is launched; `batch.rs`: Batch; `services.rs`: the others
+//! - `ec2_calls.rs`, `launches.rs`: EC2, and what is launched; `batch.rs`: Batch; `services.rs`:
+//!   the others
 
 use serde_json::Value;
 
@@ -24,7 +26,8 @@ pub(super) struct Facts<'a> {
     pub(super) ec2: &'a Ec2,
 }
 
-/// What speaks against a call: the policies that users were held to, or those of an instance's role.
+/// What speaks against a call: the policies that users were held to, or those of an instance's
+/// role.
 pub(super) fn refusal(
     facts: &Facts<'_>,
     caller: &Caller,

@@ -23,22 +23,27 @@ pub(super) fn iam(facts: &Facts<'_>, operation: &str, parameters: &Value) -> Vec
     let account = &facts.options.account;
     let path = text(parameters, "Path").unwrap_or("/");
     let role = text(parameters, "RoleName").map(|name| {
-        iam::role_arn(facts.iam, name).unwrap_or_else(|| format!("arn:aws:iam::{account}:role{path}{name}"))
+        iam::role_arn(facts.iam, name)
+            .unwrap_or_else(|| format!("arn:aws:iam::{account}:role{path}{name}"))
     });
     let tagged = !entries(parameters, "Tags").is_empty();
     if let Some(name) = text(parameters, "InstanceProfileName") {
         let known = iam::profile_of(facts.iam, name).map(|(arn, _)| arn);
-        let profile = known.unwrap_or_else(|| format!("arn:aws:iam::{account}:instance-profile{path}{name}"));
+        let profile =
+            known.unwrap_or_else(|| format!("arn:aws:iam::{account}:instance-profile{path}{name}"));
         let beside = match operation {
             "AddRoleToInstanceProfile" => role.map(|role| Ask::pass(role, "ec2.amazonaws.com")),
-            "CreateInstanceProfile" if tagged => Some(Ask::new("iam:TagInstanceProfile", profile.clone())),
+            "CreateInstanceProfile" if tagged => {
+                Some(Ask::new("iam:TagInstanceProfile", profile.clone()))
+            }
             _ => None,
         };
         return std::iter::once(Ask::new(action, profile)).chain(beside).collect();
     }
     let resource = role.or_else(|| text(parameters, "PolicySourceArn").map(str::to_owned));
     let resource = resource.unwrap_or_else(|| "*".to_owned());
-    let tags = (operation == "CreateRole" && tagged).then(|| Ask::new("iam:TagRole", resource.clone()));
+    let tags =
+        (operation == "CreateRole" && tagged).then(|| Ask::new("iam:TagRole", resource.clone()));
     let mut ask = Ask::new(action, resource);
     if let Some(policy) = text(parameters, "PolicyArn") {
         ask = ask.with("iam:PolicyARN", policy);
@@ -66,7 +71,9 @@ pub(super) fn ecs(facts: &Facts<'_>, operation: &str, parameters: &Value) -> Vec
             inside("container-instance", vec![text(parameters, "containerInstance").unwrap_or("*")])
         }
         "PutAttributes" => {
-            let targets = entries(parameters, "attributes").iter().map(|it| text(it, "targetId").unwrap_or("*"));
+            let targets = entries(parameters, "attributes")
+                .iter()
+                .map(|it| text(it, "targetId").unwrap_or("*"));
             inside("container-instance", targets.collect())
         }
         "DescribeTasks" => inside("task", texts(parameters, "tasks")),
@@ -80,19 +87,30 @@ pub(super) fn ecs(facts: &Facts<'_>, operation: &str, parameters: &Value) -> Vec
 }
 
 /// EventBridge Scheduler, whose paths name what a call is about.
-pub(super) fn scheduler(facts: &Facts<'_>, operation: &str, request: &Request, body: &Value) -> Vec<Ask> {
+pub(super) fn scheduler(
+    facts: &Facts<'_>,
+    operation: &str,
+    request: &Request,
+    body: &Value,
+) -> Vec<Ask> {
     let action = format!("scheduler:{operation}");
-    let path = percent_decode_str(request.path.trim_start_matches('/')).decode_utf8_lossy().into_owned();
+    let path =
+        percent_decode_str(request.path.trim_start_matches('/')).decode_utf8_lossy().into_owned();
     let (kind, name) = path.split_once('/').unwrap_or((&path, ""));
     let resource = match (kind, name) {
         (_, "") => "*".to_owned(),
         ("schedule-groups", name) => arn(facts, "scheduler", &format!("schedule-group/{name}")),
         ("tags", arn) => arn.to_owned(),
         (_, name) => {
-            let in_query = form_urlencoded::parse(request.query.as_bytes()).find(|(key, _)| key == "groupName");
+            let in_query = form_urlencoded::parse(request.query.as_bytes())
+                .find(|(key, _)| key == "groupName");
             let group = in_query.map(|(_, value)| value.into_owned());
             let group = group.or_else(|| text(body, "GroupName").map(str::to_owned));
-            arn(facts, "scheduler", &format!("schedule/{}/{name}", group.as_deref().unwrap_or("default")))
+            arn(
+                facts,
+                "scheduler",
+                &format!("schedule/{}/{name}", group.as_deref().unwrap_or("default")),
+            )
         }
     };
     let role = body.get("Target").and_then(|target| text(target, "RoleArn"));
@@ -108,7 +126,10 @@ pub(super) fn ssm(facts: &Facts<'_>, operation: &str, body: &Value) -> Vec<Ask> 
     let name = text(body, "Name").unwrap_or("*");
     let path = name.trim_start_matches('/');
     let account = if name.starts_with("/aws/") { "" } else { facts.options.account.as_str() };
-    vec![Ask::new(action, format!("arn:aws:ssm:{}:{account}:parameter/{path}", facts.options.region))]
+    vec![Ask::new(
+        action,
+        format!("arn:aws:ssm:{}:{account}:parameter/{path}", facts.options.region),
+    )]
 }
 
 /// CloudWatch Logs.

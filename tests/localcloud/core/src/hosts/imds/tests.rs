@@ -22,9 +22,7 @@ impl Instance {
     fn launched_in(mut world: World) -> Self {
         world.query(
             "ec2",
-            "Action=RequestSpotInstances&BlockDurationMinutes=60&LaunchSpecification.ImageId=ami-a7a242da\
-             &LaunchSpecification.InstanceType=t2.micro&LaunchSpecification.IamInstanceProfile.Name=ecsInstanceRole\
-             &LaunchSpecification.UserData=%2F%2F4%3D",
+            "Action=RequestSpotInstances&BlockDurationMinutes=60&LaunchSpecification.ImageId=ami-a7a242da&LaunchSpecification.InstanceType=t2.micro&LaunchSpecification.IamInstanceProfile.Name=ecsInstanceRole&LaunchSpecification.UserData=%2F%2F4%3D",
         );
         world.wait_ms(2_000);
         let answer = world.query("ec2", "Action=DescribeInstances");
@@ -36,8 +34,14 @@ impl Instance {
     }
 
     fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) -> Response {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let request = Request { method: method.to_owned(), path: path.to_owned(), headers, ..Request::default() };
+        let headers =
+            headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let request = Request {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            headers,
+            ..Request::default()
+        };
         host_ports::metadata(&mut self.world.cloud, self.world.now, &self.id, &request)
     }
 
@@ -63,18 +67,29 @@ impl Instance {
     /// A GET with the token, as the fault script lets it.
     fn answered(&mut self, path: &str) -> NodeAnswer {
         let headers = vec![(TOKEN_HEADER.to_owned(), self.token.clone())];
-        let request = Request { method: "GET".to_owned(), path: path.to_owned(), headers, ..Request::default() };
+        let request = Request {
+            method: "GET".to_owned(),
+            path: path.to_owned(),
+            headers,
+            ..Request::default()
+        };
         host_ports::faulty_metadata(&mut self.world.cloud, self.world.now, &self.id, &request)
     }
 }
 
-/// Catches: a fault that is served and not written down, or one without the Date that the real service always sends.
+/// Catches: a fault that is served and not written down, or one without the Date that the real
+/// service always sends.
 #[test]
 fn faults_befall_the_agents_requests_and_are_recorded() {
     let mut host = Instance::launched();
     let path = "/latest/meta-data/instance-id";
-    for effect in [json!({"status": 503}), json!("garbage"), json!("half"), json!({"hang": {"secs": 3}})] {
-        befallen(&mut host, json!({"service": "imds", "operation": path, "node": 1, "effect": effect}));
+    for effect in
+        [json!({"status": 503}), json!("garbage"), json!("half"), json!({"hang": {"secs": 3}})]
+    {
+        befallen(
+            &mut host,
+            json!({"service": "imds", "operation": path, "node": 1, "effect": effect}),
+        );
     }
     let first = host.answered(path);
     assert_eq!((first.response.status, first.way), (503, Way::Whole));
@@ -84,18 +99,31 @@ fn faults_befall_the_agents_requests_and_are_recorded() {
     assert_eq!((half.way, half.response.body), (Way::Half, host.id.clone().into_bytes()));
     assert_eq!(host.answered(path).way, Way::CutAfter { secs: 3 });
     assert_eq!(host.answered(path).response.body, host.id.clone().into_bytes());
-    let statuses: Vec<u16> =
-        host_ports::asked(&host.world.cloud, &host.id).iter().rev().map(|asked| asked.status).collect();
+    let statuses: Vec<u16> = host_ports::asked(&host.world.cloud, &host.id)
+        .iter()
+        .rev()
+        .map(|asked| asked.status)
+        .collect();
     assert_eq!(statuses[..5], [200, 0, 200, 200, 503]);
 }
 
 #[test]
 fn a_token_can_be_good_for_a_few_requests_only() {
     let mut host = Instance::launched();
-    befallen(&mut host, json!({"service": "imds", "operation": "token", "effect": {"short-token": {"uses": 2}}}));
+    befallen(
+        &mut host,
+        json!({"service": "imds", "operation": "token", "effect": {"short-token": {"uses": 2}}}),
+    );
     let headers = vec![(TTL_HEADER.to_owned(), "60".to_owned())];
-    let put = Request { method: "PUT".into(), path: "/latest/api/token".into(), headers, ..Request::default() };
-    let token = host_ports::faulty_metadata(&mut host.world.cloud, host.world.now, &host.id, &put).response.body;
+    let put = Request {
+        method: "PUT".into(),
+        path: "/latest/api/token".into(),
+        headers,
+        ..Request::default()
+    };
+    let token = host_ports::faulty_metadata(&mut host.world.cloud, host.world.now, &host.id, &put)
+        .response
+        .body;
     let old = std::mem::replace(&mut host.token, String::from_utf8(token).expect("a token"));
     assert_eq!([(); 4].map(|()| host.get("/latest/user-data").0), [200, 200, 401, 401]);
     host.token = old;
@@ -109,10 +137,16 @@ fn a_clock_that_is_off_is_off_in_all_that_is_told() {
     let path = "/latest/dynamic/instance-identity/document";
     let launched = |body: &[u8]| {
         let document: Value = serde_json::from_slice(body).expect("JSON");
-        document["pendingTime"].as_str().and_then(|time| time.parse::<Timestamp>().ok()).expect("a time")
+        document["pendingTime"]
+            .as_str()
+            .and_then(|time| time.parse::<Timestamp>().ok())
+            .expect("a time")
     };
     let right = launched(&host.answered(path).response.body);
-    befallen(&mut host, json!({"service": "imds", "count": 9, "effect": {"clock-off": {"secs": -7200}}}));
+    befallen(
+        &mut host,
+        json!({"service": "imds", "count": 9, "effect": {"clock-off": {"secs": -7200}}}),
+    );
     let off = host.answered(path).response;
     assert_eq!(launched(&off.body), right - SignedDuration::from_hours(2));
     let date = off.headers.iter().find(|(name, _)| name == "date").expect("a Date");
@@ -173,8 +207,14 @@ fn a_token_is_good_on_its_own_instance_alone() {
         headers: vec![(TOKEN_HEADER.to_owned(), token)],
         ..Request::default()
     };
-    assert_eq!(host_ports::metadata(&mut other.world.cloud, other.world.now, &other.id, &request).status, 401);
-    assert_eq!(host_ports::metadata(&mut other.world.cloud, other.world.now, &id, &request).status, 200);
+    assert_eq!(
+        host_ports::metadata(&mut other.world.cloud, other.world.now, &other.id, &request).status,
+        401
+    );
+    assert_eq!(
+        host_ports::metadata(&mut other.world.cloud, other.world.now, &id, &request).status,
+        200
+    );
 }
 
 #[test]
@@ -187,7 +227,9 @@ fn the_identity_document_tells_the_launch_time_and_each_answer_the_date() {
     assert_eq!(document["availabilityZone"], "us-east-1a");
     assert_eq!(document["version"], "2017-09-30");
     let response = host.ask("GET", "/latest/meta-data/", &[]);
-    assert!(response.headers.contains(&("date".to_owned(), "Tue, 24 Nov 2026 12:00:02 GMT".to_owned())));
+    assert!(
+        response.headers.contains(&("date".to_owned(), "Tue, 24 Nov 2026 12:00:02 GMT".to_owned()))
+    );
 }
 
 #[test]
@@ -195,10 +237,17 @@ fn user_data_comes_back_byte_for_byte_and_missing_leaves_are_404() {
     let mut host = Instance::launched();
     let token = host.token.clone();
     assert_eq!(host.ask("GET", "/latest/user-data", &[(TOKEN_HEADER, &token)]).body, b"\xff\xfe");
-    for path in ["spot/instance-action", "spot/termination-time", "events/recommendations/rebalance", "tags/instance/x"]
-    {
+    for path in [
+        "spot/instance-action",
+        "spot/termination-time",
+        "events/recommendations/rebalance",
+        "tags/instance/x",
+    ] {
         let (status, text) = host.get(&format!("/latest/meta-data/{path}"));
-        assert!(status == 404 && text.contains("<title>404 - Not Found</title>"), "{path}: {status} {text}");
+        assert!(
+            status == 404 && text.contains("<title>404 - Not Found</title>"),
+            "{path}: {status} {text}"
+        );
     }
     assert_eq!(host.get("/latest/meta-data/events/maintenance/scheduled"), (200, "[]".to_owned()));
 }
@@ -221,9 +270,14 @@ fn directories_list_what_is_in_them() {
 fn the_roles_credentials_are_recognised_as_the_instances() {
     let mut host = Instance::launched();
     let credentials = host.json("/latest/meta-data/iam/security-credentials/ecsInstanceRole");
-    assert_eq!((&credentials["Code"], &credentials["Expiration"]), (&json!("Success"), &json!("2026-11-24T18:00:02Z")));
+    assert_eq!(
+        (&credentials["Code"], &credentials["Expiration"]),
+        (&json!("Success"), &json!("2026-11-24T18:00:02Z"))
+    );
     let key = credentials["AccessKeyId"].as_str().expect("a key");
-    let scope = format!("Credential={key}/20261124/us-east-1/sts/aws4_request, SignedHeaders=host, Signature=0");
+    let scope = format!(
+        "Credential={key}/20261124/us-east-1/sts/aws4_request, SignedHeaders=host, Signature=0"
+    );
     let request = Request {
         method: "POST".to_owned(),
         headers: vec![("authorization".to_owned(), format!("AWS4-HMAC-SHA256 {scope}"))],
@@ -242,12 +296,25 @@ fn signals_and_tags_appear_when_they_are_given() {
     let mut host = Instance::launched_in(world);
     let (now, id) = (host.world.now, host.id.clone());
     ec2::rebalance(&mut host.world.cloud, now, &id);
-    ec2::interrupt(&mut host.world.cloud, now, &id, "terminate", now + SignedDuration::from_secs(120));
-    host.world
-        .query("ec2", &format!("Action=CreateTags&ResourceId.1={id}&Tag.1.Key=spotblock%3Ablock&Tag.1.Value=sb-1"));
+    ec2::interrupt(
+        &mut host.world.cloud,
+        now,
+        &id,
+        "terminate",
+        now + SignedDuration::from_secs(120),
+    );
+    host.world.query(
+        "ec2",
+        &format!(
+            "Action=CreateTags&ResourceId.1={id}&Tag.1.Key=spotblock%3Ablock&Tag.1.Value=sb-1"
+        ),
+    );
     let action = host.json("/latest/meta-data/spot/instance-action");
     assert_eq!(action, json!({"action": "terminate", "time": "2026-11-24T12:02:02Z"}));
     let rebalance = host.json("/latest/meta-data/events/recommendations/rebalance");
     assert_eq!(rebalance, json!({"noticeTime": "2026-11-24T12:00:02Z"}));
-    assert_eq!(host.get("/latest/meta-data/tags/instance/spotblock:block"), (200, "sb-1".to_owned()));
+    assert_eq!(
+        host.get("/latest/meta-data/tags/instance/spotblock:block"),
+        (200, "sb-1".to_owned())
+    );
 }

@@ -1,4 +1,5 @@
-//! What IMDS holds for an instance: leaves by their paths, and directories as lists of what is in them.
+//! What IMDS holds for an instance: leaves by their paths, and directories as lists of what is in
+//! them.
 
 use std::collections::BTreeSet;
 
@@ -36,7 +37,12 @@ pub(super) enum Found {
 }
 
 /// Looks a path up, version included; directories may be asked for with and without a slash.
-pub(super) fn look_up(service: &Service<'_>, instance: &Instance, times: Times, path: &str) -> Option<Found> {
+pub(super) fn look_up(
+    service: &Service<'_>,
+    instance: &Instance,
+    times: Times,
+    path: &str,
+) -> Option<Found> {
     let path = path.trim_start_matches('/');
     let (version, rest) = path.split_once('/').unwrap_or((path, ""));
     if path.is_empty() {
@@ -73,14 +79,18 @@ fn listing(leaves: &[(String, String)], directory: &str, instance: &Instance) ->
     }
     let entries: Vec<String> = entries.into_iter().collect();
     // At the top IMDS leaves the slashes out.
-    let text = if directory.is_empty() { entries.join("\n").replace('/', "") } else { entries.join("\n") };
+    let text =
+        if directory.is_empty() { entries.join("\n").replace('/', "") } else { entries.join("\n") };
     (!entries.is_empty()).then_some(text)
 }
 
 /// Everything but user data, by path below the version.
 fn leaves(service: &Service<'_>, instance: &Instance, times: Times) -> Vec<(String, String)> {
     let mut leaves: Vec<(String, String)> = Vec::new();
-    leaves.push(("dynamic/instance-identity/document".to_owned(), identity(service, instance, times)));
+    leaves.push((
+        "dynamic/instance-identity/document".to_owned(),
+        identity(service, instance, times),
+    ));
     let mut add = |name: &str, text: String| leaves.push((format!("meta-data/{name}"), text));
     for (name, text) in plain(service, instance) {
         add(name, text);
@@ -165,7 +175,10 @@ fn signals(instance: &Instance, times: Times) -> Vec<(&'static str, String)> {
         }
     }
     if let Some(since) = instance.rebalance {
-        signals.push(("events/recommendations/rebalance", json!({ "noticeTime": times.told(since) }).to_string()));
+        signals.push((
+            "events/recommendations/rebalance",
+            json!({ "noticeTime": times.told(since) }).to_string(),
+        ));
     }
     signals
 }
@@ -192,7 +205,8 @@ fn identity(service: &Service<'_>, instance: &Instance, times: Times) -> String 
     format!("{document:#}")
 }
 
-/// Keys that the cloud recognises as this instance's, as good as AWS's for whoever only signs with them.
+/// Keys that the cloud recognises as this instance's, as good as AWS's for whoever only signs with
+/// them.
 fn credentials(instance: &Instance, times: Times) -> String {
     let id = instance.id.trim_start_matches("i-").to_uppercase();
     let document = json!({

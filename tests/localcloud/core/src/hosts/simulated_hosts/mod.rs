@@ -1,11 +1,12 @@
-//! Light nodes: instances whose host, agent and ECS agent are a few fields and no process, so that a block can have a
-//! thousand. Beyond `light-nodes-above` living instances the next ones are of this kind.
+//! Light nodes: instances whose host, agent and ECS agent are a few fields and no process, so that
+//! a block can have a thousand. Beyond `light-nodes-above` living instances the next ones are of
+//! this kind.
 //!
-//! A light node does what ECS and EC2 would see of a real one, by the same calls with its role's credentials: it
-//! registers, runs tasks for as long as they say ([`Behaviour`]), reports them, drains, stops what still runs, powers
-//! off; `node.rs` says when. It has no metadata service and no files, writes no notices for its jobs, and what it can
-//! know of DRAINING, an interruption, a rebalance recommendation or a moved end it sees in the cloud's state, without a
-//! call.
+//! A light node does what ECS and EC2 would see of a real one, by the same calls with its role's
+//! credentials: it registers, runs tasks for as long as they say ([`Behaviour`]), reports them,
+//! drains, stops what still runs, powers off; `node.rs` says when. It has no metadata service and
+//! no files, writes no notices for its jobs, and what it can know of DRAINING, an interruption, a
+//! rebalance recommendation or a moved end it sees in the cloud's state, without a call.
 //!
 //! [`Behaviour`]: super::behaviour::Behaviour
 
@@ -94,10 +95,15 @@ impl SimulatedHosts {
                 Effect::StartNode { .. } => {}
                 Effect::EndNode { instance } => self.tell(&instance, Node::end),
                 Effect::RunTask { instance, task, container } => {
-                    let architecture = ec2.instance(&instance).map_or("", |found| found.image().architecture);
-                    self.tell(&instance, |node| node.run_task(now, &task, &container, architecture));
+                    let architecture =
+                        ec2.instance(&instance).map_or("", |found| found.image().architecture);
+                    self.tell(&instance, |node| {
+                        node.run_task(now, &task, &container, architecture)
+                    });
                 }
-                Effect::StopTask { instance, task } => self.tell(&instance, |node| node.stop_task(now, &task)),
+                Effect::StopTask { instance, task } => {
+                    self.tell(&instance, |node| node.stop_task(now, &task))
+                }
             }
         }
         if self.nodes.is_empty() {
@@ -139,7 +145,8 @@ fn outside(ec2: &Ec2, ecs: &Ecs) -> BTreeMap<String, Outside> {
     let draining = ecs.draining_instances();
     let tags = ec2.all_tags();
     let seen = ec2.instances().iter().filter(|it| it.alive()).filter_map(|it| {
-        let moved = tags.get(&it.id).filter(|_| it.shows_tags()).and_then(|tags| tags.get(tag::END));
+        let moved =
+            tags.get(&it.id).filter(|_| it.shows_tags()).and_then(|tags| tags.get(tag::END));
         let outside = Outside {
             draining: draining.contains(&it.id),
             taken_at: it.notice.as_ref().map(|notice| notice.taken_at),
@@ -166,7 +173,10 @@ pub(crate) fn registration(
         "imageId": instance.image().id,
     });
     let end = end.to_string();
-    let attributes =
-        [(attribute::BLOCK, block), (attribute::END, &end), (attribute::AGENT_VERSION, env!("CARGO_PKG_VERSION"))];
+    let attributes = [
+        (attribute::BLOCK, block),
+        (attribute::END, &end),
+        (attribute::AGENT_VERSION, env!("CARGO_PKG_VERSION")),
+    ];
     agent_calls::registration(&document, cluster, instance.instance_type(), attributes)
 }

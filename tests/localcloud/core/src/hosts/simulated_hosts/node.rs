@@ -1,5 +1,5 @@
-//! One light node: when it registers, drains, stops its tasks and leaves, and what becomes of its tasks. It decides; what
-//! it wants done it gives as a [`Wish`], one at a time.
+//! One light node: when it registers, drains, stops its tasks and leaves, and what becomes of its
+//! tasks. It decides; what it wants done it gives as a [`Wish`], one at a time.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -148,7 +148,13 @@ impl Task {
         self.state != State::Stopped
     }
 
-    fn becomes(&mut self, state: State, status: &'static str, since: Timestamp, exit_code: Option<i32>) {
+    fn becomes(
+        &mut self,
+        state: State,
+        status: &'static str,
+        since: Timestamp,
+        exit_code: Option<i32>,
+    ) {
         self.state = state;
         self.reports.push_back(Report { status, since, exit_code, not_started: None, again: None });
     }
@@ -162,7 +168,9 @@ impl Task {
     }
 
     fn reports_at(&self, report_ms: u64) -> Option<Timestamp> {
-        self.reports.front().map(|report| report.again.unwrap_or_else(|| plus(report.since, millis(report_ms))))
+        self.reports
+            .front()
+            .map(|report| report.again.unwrap_or_else(|| plus(report.since, millis(report_ms))))
     }
 
     /// SIGTERM. One that has not begun ends without a code.
@@ -190,7 +198,8 @@ impl Task {
             return None;
         }
         if begins {
-            let runs = SignedDuration::try_from_secs_f64(self.behaviour.seconds).unwrap_or(SignedDuration::MAX);
+            let runs = SignedDuration::try_from_secs_f64(self.behaviour.seconds)
+                .unwrap_or(SignedDuration::MAX);
             self.ends = Some((plus(at, runs), Some(self.behaviour.exit.into())));
             self.becomes(State::Running, "RUNNING", at, None);
             return Some(Wish::Process { task: arn.to_owned(), exit_code: None });
@@ -231,7 +240,12 @@ impl Node {
 
     pub(crate) fn info(&self, instance: &str) -> Info {
         let containers = if self.is_up() { self.living() } else { 0 };
-        Info { instance: instance.to_owned(), up: self.is_up(), registered: self.member.is_some(), containers }
+        Info {
+            instance: instance.to_owned(),
+            up: self.is_up(),
+            registered: self.member.is_some(),
+            containers,
+        }
     }
 
     fn living(&self) -> usize {
@@ -244,7 +258,13 @@ impl Node {
     }
 
     /// Takes a task on a host of this architecture.
-    pub(crate) fn run_task(&mut self, now: Timestamp, arn: &str, container: &Container, architecture: &str) {
+    pub(crate) fn run_task(
+        &mut self,
+        now: Timestamp,
+        arn: &str,
+        container: &Container,
+        architecture: &str,
+    ) {
         let behaviour = Behaviour::of(container);
         let mut task = Task {
             container: container.name.clone(),
@@ -280,7 +300,9 @@ impl Node {
                 new = moved;
             }
         }
-        if let Some(taken_at) = outside.taken_at.filter(|taken_at| *taken_at < new.end || now < new.stop_at) {
+        if let Some(taken_at) =
+            outside.taken_at.filter(|taken_at| *taken_at < new.end || now < new.stop_at)
+        {
             new = new.interrupted(now, taken_at);
         }
         let drains = outside.rebalance && config.options.on_rebalance == OnRebalance::Drain;
@@ -297,7 +319,11 @@ impl Node {
     pub(crate) fn due(&self, report_ms: u64) -> Option<Timestamp> {
         let timeline = self.timeline.filter(|_| self.is_up())?;
         let of_task = |task: &Task| {
-            let stop = if task.stop_asked { None } else { Some(task.asks_stop.unwrap_or(timeline.stop_at)) };
+            let stop = if task.stop_asked {
+                None
+            } else {
+                Some(task.asks_stop.unwrap_or(timeline.stop_at))
+            };
             let stop = stop.filter(|_| task.lives());
             [task.changes_at(), task.reports_at(report_ms), stop].into_iter().flatten().min()
         };
@@ -319,7 +345,11 @@ impl Node {
         let idle = self.config.as_ref().and_then(|config| config.options.release_when_idle_secs);
         let idle = idle.filter(|_| self.is_empty());
         let idle = idle.map(|secs| plus(self.idle_since, SignedDuration::from_secs(secs.into())));
-        [Some(timeline.drain_at), self.notices_at, idle].into_iter().flatten().min().unwrap_or(timeline.drain_at)
+        [Some(timeline.drain_at), self.notices_at, idle]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(timeline.drain_at)
     }
 
     /// Nothing lives, and ECS knows it.
@@ -339,7 +369,9 @@ impl Node {
             let block = self.config.as_ref()?.block.clone();
             return Some(Wish::Register { cluster, block, end: timeline.end });
         }
-        if let Some((arn, task)) = self.tasks.iter_mut().find(|(_, it)| it.changes_at().is_some_and(|at| at <= now)) {
+        if let Some((arn, task)) =
+            self.tasks.iter_mut().find(|(_, it)| it.changes_at().is_some_and(|at| at <= now))
+        {
             return task.change(arn);
         }
         if let Some((arn, task)) =

@@ -37,8 +37,7 @@ fn joined(config: &NodeConfig, count: usize) -> (World, Vec<String>) {
     let data: String = form_urlencoded::byte_serialize(data.as_bytes()).collect();
     let image = ECS_IMAGES[0].1;
     let form = format!(
-        "Action=RunInstances&MinCount={count}&MaxCount={count}&ImageId={image}&InstanceType=t2.micro&UserData={data}\
-         &SubnetId=subnet-c8d30ae4&InstanceInitiatedShutdownBehavior=terminate"
+        "Action=RunInstances&MinCount={count}&MaxCount={count}&ImageId={image}&InstanceType=t2.micro&UserData={data}&SubnetId=subnet-c8d30ae4&InstanceInitiatedShutdownBehavior=terminate"
     );
     let xml = world.query("ec2", &form);
     let ids: Vec<String> = all(&xml, "instanceId").into_iter().map(str::to_owned).collect();
@@ -63,7 +62,8 @@ fn state(world: &World, id: &str) -> State {
 }
 
 fn member(world: &mut World) -> String {
-    let list = world.call("ecs", "ListContainerInstances", json!({"cluster": "c"})).expect("a list");
+    let list =
+        world.call("ecs", "ListContainerInstances", json!({"cluster": "c"})).expect("a list");
     list["containerInstanceArns"][0].as_str().expect("one").to_owned()
 }
 
@@ -78,7 +78,10 @@ fn task_with(world: &mut World, seconds: u32, environment: &[(&str, &str)]) -> S
         family: "f".into(),
         revision: "1".into(),
         command: vec!["sleep".into(), seconds.to_string()],
-        environment: environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        environment: environment
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect(),
     };
     let new = ecs::NewTask {
         container_instance: member,
@@ -100,19 +103,29 @@ fn shown(world: &mut World, arn: &str) -> Value {
 #[test]
 fn a_light_node_joins_with_its_blocks_attributes_at_a_moment_of_its_own() {
     let (mut world, ids) = joined(&config(), 3);
-    let of = |event: &crate::journal::Event| matches!(event.what, What::Joined { .. }).then_some(event.at);
-    let moments: std::collections::BTreeSet<_> = world.cloud.events().iter().filter_map(of).collect();
+    let of = |event: &crate::journal::Event| {
+        matches!(event.what, What::Joined { .. }).then_some(event.at)
+    };
+    let moments: std::collections::BTreeSet<_> =
+        world.cloud.events().iter().filter_map(of).collect();
     assert_eq!(moments.len(), 3, "not all at once");
     let member = member(&mut world);
     let asked = json!({"cluster": "c", "containerInstances": [member]});
-    let it = world.call("ecs", "DescribeContainerInstances", asked).expect("one")["containerInstances"][0].clone();
+    let it =
+        world.call("ecs", "DescribeContainerInstances", asked).expect("one")["containerInstances"]
+            [0]
+        .clone();
     assert_eq!((&it["status"], &it["agentConnected"]), (&json!("ACTIVE"), &json!(true)));
     for attribute in ["spotblock.block", "spotblock.end", "ecs.instance-type"] {
         assert!(it["attributes"].to_string().contains(attribute), "{attribute}: {it}");
     }
     let registered = |call: &&crate::journal::Call| call.operation == "RegisterContainerInstance";
-    let callers: Vec<&Caller> = world.cloud.calls().iter().filter(registered).map(|call| &call.caller).collect();
-    assert!(ids.iter().all(|id| callers.contains(&&Caller::Instance(id.clone()))), "with their own credentials");
+    let callers: Vec<&Caller> =
+        world.cloud.calls().iter().filter(registered).map(|call| &call.caller).collect();
+    assert!(
+        ids.iter().all(|id| callers.contains(&&Caller::Instance(id.clone()))),
+        "with their own credentials"
+    );
 }
 
 #[test]
@@ -122,10 +135,14 @@ fn it_runs_a_task_for_as_long_as_the_task_says_and_reports_it() {
     assert_eq!(shown(&mut world, &arn)["lastStatus"], "RUNNING");
     world.pass(7_000);
     let it = shown(&mut world, &arn);
-    assert_eq!((&it["lastStatus"], &it["containers"][0]["exitCode"]), (&json!("STOPPED"), &json!(0)));
+    assert_eq!(
+        (&it["lastStatus"], &it["containers"][0]["exitCode"]),
+        (&json!("STOPPED"), &json!(0))
+    );
 }
 
-/// Catches: moments of its own instead of the contract's, a task killed without the reason that retry rules look for.
+/// Catches: moments of its own instead of the contract's, a task killed without the reason that
+/// retry rules look for.
 #[test]
 fn it_drains_stops_and_leaves_when_its_block_says() {
     let (mut world, ids) = joined(&config(), 1);
@@ -140,9 +157,15 @@ fn it_drains_stops_and_leaves_when_its_block_says() {
     world.pass(3_000);
     let it = shown(&mut world, &arn);
     assert_eq!(it["lastStatus"], "STOPPED");
-    assert_eq!(it["stoppedReason"], format!("Host EC2 (instance {}) leaves: the block ends", ids[0]));
+    assert_eq!(
+        it["stoppedReason"],
+        format!("Host EC2 (instance {}) leaves: the block ends", ids[0])
+    );
     assert_eq!(it["containers"][0]["exitCode"], 143);
-    assert!(!ec2::instance(&world.cloud, &ids[0]).expect("one").alive(), "nothing keeps it any longer");
+    assert!(
+        !ec2::instance(&world.cloud, &ids[0]).expect("one").alive(),
+        "nothing keeps it any longer"
+    );
 }
 
 #[test]
@@ -164,7 +187,10 @@ fn a_terminated_or_powered_off_node_is_gone_with_its_tasks() {
     world.pass(5_000);
     assert_eq!(ids.iter().map(|id| state(&world, id)).collect::<Vec<_>>(), [State::Terminated; 2]);
     assert!(ec2::light_nodes(&world.cloud).iter().all(|node| !node.up));
-    assert!(ids.iter().all(|id| statuses(&world, id).last().is_some_and(|(status, _)| status == "INACTIVE")));
+    assert!(
+        ids.iter()
+            .all(|id| statuses(&world, id).last().is_some_and(|(status, _)| status == "INACTIVE"))
+    );
 }
 
 /// Catches: a failed registration that is never tried again.
@@ -196,11 +222,18 @@ fn a_task_whose_image_is_for_another_platform_fails_to_start() {
     let (mut world, _) = joined(&config(), 1);
     let task = task_with(&mut world, 60, &[("LOCALCLOUD_PLATFORM", "linux/arm64")]);
     world.pass(5_000);
-    let answer = world.call("ecs", "DescribeTasks", json!({"cluster": "c", "tasks": [task]})).expect("a task");
+    let answer = world
+        .call("ecs", "DescribeTasks", json!({"cluster": "c", "tasks": [task]}))
+        .expect("a task");
     let task = &answer["tasks"][0];
-    assert_eq!((&task["lastStatus"], &task["stopCode"]), (&json!("STOPPED"), &json!("TaskFailedToStart")), "{task}");
+    assert_eq!(
+        (&task["lastStatus"], &task["stopCode"]),
+        (&json!("STOPPED"), &json!("TaskFailedToStart")),
+        "{task}"
+    );
     assert_eq!(task["stoppedReason"], "Task failed to start");
     let container = &task["containers"][0];
-    let said = "CannotPullContainerError: no matching manifest for linux/amd64 in the manifest list entries";
+    let said = "CannotPullContainerError: no matching manifest for linux/amd64 in the manifest \
+                list entries";
     assert_eq!((&container["reason"], &container["exitCode"]), (&json!(said), &json!(null)));
 }

@@ -11,13 +11,15 @@ pub(crate) fn target(request: &Request) -> Option<&str> {
     request.header("x-amz-target")?.rsplit_once('.').map(|(_, operation)| operation)
 }
 
-/// Reads a body; an empty one counts as `{}`, as REST JSON clients send none when there is nothing to say.
+/// Reads a body; an empty one counts as `{}`, as REST JSON clients send none when there is nothing
+/// to say.
 ///
 /// # Errors
 /// `SerializationException` when it is not the JSON that the operation takes.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, AwsError> {
     let body = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(|error| AwsError::new("SerializationException", error.to_string()))
+    serde_json::from_slice(body)
+        .map_err(|error| AwsError::new("SerializationException", error.to_string()))
 }
 
 /// A JSON 1.1 answer.
@@ -81,7 +83,8 @@ mod tests {
 
     #[test]
     fn the_target_header_names_the_operation() {
-        let header = ("x-amz-target".to_owned(), "AmazonEC2ContainerServiceV20141113.ListTasks".to_owned());
+        let header =
+            ("x-amz-target".to_owned(), "AmazonEC2ContainerServiceV20141113.ListTasks".to_owned());
         let request = Request { headers: vec![header], ..Request::default() };
         assert_eq!(target(&request), Some("ListTasks"));
         assert_eq!(target(&Request::default()), None);
@@ -100,7 +103,11 @@ mod tests {
         let response = target_error("ecs", "r-1", &error());
         assert_eq!(response.status, 400);
         assert_eq!(response.body, br#"{"__type":"ClientException","message":"no such thing"}"#);
-        assert!(response.headers.contains(&("x-amzn-errortype".to_owned(), "ClientException".to_owned())));
+        assert!(
+            response
+                .headers
+                .contains(&("x-amzn-errortype".to_owned(), "ClientException".to_owned()))
+        );
         assert!(response.headers.contains(&("x-amzn-requestid".to_owned(), "r-1".to_owned())));
     }
 
@@ -109,11 +116,18 @@ mod tests {
         let response = rest_error("batch", "r-1", &error().with_status(404));
         assert_eq!(response.status, 404);
         assert_eq!(response.body, br#"{"message":"no such thing"}"#);
-        assert!(response.headers.contains(&("x-amzn-errortype".to_owned(), "ClientException".to_owned())));
+        assert!(
+            response
+                .headers
+                .contains(&("x-amzn-errortype".to_owned(), "ClientException".to_owned()))
+        );
     }
 
     #[test]
     fn the_text_of_an_error_is_spelled_as_in_the_services_model() {
-        assert_eq!(rest_error("scheduler", "r-1", &error()).body, br#"{"Message":"no such thing"}"#);
+        assert_eq!(
+            rest_error("scheduler", "r-1", &error()).body,
+            br#"{"Message":"no such thing"}"#
+        );
     }
 }

@@ -18,7 +18,9 @@ pub(crate) fn error(service: &str, context: &Context, error: &AwsError) -> Respo
         "ec2" => xml::ec2_error(&context.request_id, error),
         "iam" | "sts" => xml::query_error(service, &context.request_id, error),
         "batch" | "scheduler" => json::rest_error(service, &context.request_id, error),
-        "ecs" | "logs" | "ssm" | "pricing" => json::target_error(service, &context.request_id, error),
+        "ecs" | "logs" | "ssm" | "pricing" => {
+            json::target_error(service, &context.request_id, error)
+        }
         _ => xml::s3_error(&context.request_id, error),
     }
 }

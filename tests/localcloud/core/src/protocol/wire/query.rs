@@ -1,4 +1,5 @@
-//! Form bodies of EC2, IAM and STS: flat keys such as `Filter.1.Value.2` or `Tags.member.1.Key`, as nested JSON.
+//! Form bodies of EC2, IAM and STS: flat keys such as `Filter.1.Value.2` or `Tags.member.1.Key`, as
+//! nested JSON.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -51,7 +52,8 @@ impl Query {
 }
 
 fn insert(branch: &mut Vec<(String, Node)>, key: &str, text: String) -> Result<(), AwsError> {
-    let malformed = || AwsError::new("MalformedQueryString", format!("The query string is malformed at {key}"));
+    let malformed =
+        || AwsError::new("MalformedQueryString", format!("The query string is malformed at {key}"));
     let (name, rest) = key.split_once('.').map_or((key, None), |(name, rest)| (name, Some(rest)));
     let at = branch.iter().position(|(known, _)| known == name);
     match (rest, at) {
@@ -70,7 +72,8 @@ fn insert(branch: &mut Vec<(String, Node)>, key: &str, text: String) -> Result<(
     Ok(())
 }
 
-/// A branch whose names are all numbers is a list, and so is one with nothing but `member` (IAM) that holds a list.
+/// A branch whose names are all numbers is a list, and so is one with nothing but `member` (IAM)
+/// that holds a list.
 fn nest(node: Node) -> Value {
     let mut below = match node {
         Node::Leaf(text) => return Value::String(text),
@@ -88,30 +91,42 @@ fn nest(node: Node) -> Value {
                 numbers.into_iter().zip(below.into_iter().map(|(_, node)| node)).collect();
             Value::Array(ordered.into_values().map(nest).collect())
         }
-        _ => Value::Object(below.into_iter().map(|(name, node)| (name, nest(node))).collect::<Map<_, _>>()),
+        _ => Value::Object(
+            below.into_iter().map(|(name, node)| (name, nest(node))).collect::<Map<_, _>>(),
+        ),
     }
 }
 
 /// Reads an operation's parameters into its struct.
 ///
 /// # Errors
-/// `UnknownParameter` and `MissingParameter` as EC2 gives them; `InvalidParameterValue` for what can't be read.
+/// `UnknownParameter` and `MissingParameter` as EC2 gives them; `InvalidParameterValue` for what
+/// can't be read.
 pub(crate) fn parse<T: DeserializeOwned>(parameters: Value) -> Result<T, AwsError> {
     serde_json::from_value(parameters).map_err(|error| {
         let text = error.to_string();
         // serde has no other way to tell the two apart than the beginning of its message.
-        let named = |beginning: &str| text.strip_prefix(beginning)?.split_once('`').map(|(name, _)| name.to_owned());
+        let named = |beginning: &str| {
+            text.strip_prefix(beginning)?.split_once('`').map(|(name, _)| name.to_owned())
+        };
         if let Some(name) = named("unknown field `") {
-            return AwsError::new("UnknownParameter", format!("The parameter {name} is not recognized"));
+            return AwsError::new(
+                "UnknownParameter",
+                format!("The parameter {name} is not recognized"),
+            );
         }
         if let Some(name) = named("missing field `") {
-            return AwsError::new("MissingParameter", format!("The request must contain the parameter {name}"));
+            return AwsError::new(
+                "MissingParameter",
+                format!("The request must contain the parameter {name}"),
+            );
         }
         AwsError::new("InvalidParameterValue", text)
     })
 }
 
-/// Takes one parameter out, before the rest is read into a struct that refuses what it doesn't know.
+/// Takes one parameter out, before the rest is read into a struct that refuses what it doesn't
+/// know.
 pub(crate) fn take(parameters: &mut Value, name: &str) -> Option<Value> {
     parameters.as_object_mut()?.shift_remove(name)
 }
@@ -133,7 +148,9 @@ pub(crate) fn take_flag(parameters: &mut Value, name: &str) -> Result<bool, AwsE
         None => Ok(false),
         Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => Ok(true),
         Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => Ok(false),
-        Some(other) => Err(AwsError::new("InvalidParameterValue", format!("Invalid value {other} for {name}"))),
+        Some(other) => {
+            Err(AwsError::new("InvalidParameterValue", format!("Invalid value {other} for {name}")))
+        }
     }
 }
 
@@ -160,7 +177,8 @@ pub(crate) fn handle(
     Handled { operation: query.action, parameters: query.parameters, response, error }
 }
 
-/// Reads a number or a truth value out of its text; for `#[serde(default, deserialize_with = "...")]`.
+/// Reads a number or a truth value out of its text; for `#[serde(default, deserialize_with =
+/// "...")]`.
 ///
 /// # Errors
 /// When the text is something else.
@@ -185,23 +203,27 @@ mod tests {
 
     #[test]
     fn numbered_keys_are_lists_in_the_order_of_their_numbers() {
-        let body = "Action=DescribeTags&Version=2016-11-15&Filter.2.Name=key&Filter.1.Name=resource-id\
-                    &Filter.1.Value.2=i-b&Filter.1.Value.10=i-c&Filter.1.Value.1=i-a&MaxResults=5";
+        let body = "Action=DescribeTags&Version=2016-11-15&Filter.2.Name=key&Filter.1.Name=resource-id&Filter.1.Value.2=i-b&Filter.1.Value.10=i-c&Filter.1.Value.1=i-a&MaxResults=5";
         let query = read(body).expect("a form");
         assert_eq!(query.action, "DescribeTags");
-        let filters = json!([{"Name": "resource-id", "Value": ["i-a", "i-b", "i-c"]}, {"Name": "key"}]);
+        let filters =
+            json!([{"Name": "resource-id", "Value": ["i-a", "i-b", "i-c"]}, {"Name": "key"}]);
         assert_eq!(query.parameters, json!({"Filter": filters, "MaxResults": "5"}));
     }
 
     #[test]
     fn iam_lists_are_below_member() {
-        let query = read("Action=CreateRole&Tags.member.1.Key=a&Tags.member.1.Value=b%20c").expect("a form");
+        let query = read("Action=CreateRole&Tags.member.1.Key=a&Tags.member.1.Value=b%20c")
+            .expect("a form");
         assert_eq!(query.parameters, json!({"Tags": [{"Key": "a", "Value": "b c"}]}));
     }
 
     #[test]
     fn a_get_carries_its_form_in_the_query_string() {
-        let request = Request { query: "Action=GetCallerIdentity&X-Amz-Date=1".to_owned(), ..Request::default() };
+        let request = Request {
+            query: "Action=GetCallerIdentity&X-Amz-Date=1".to_owned(),
+            ..Request::default()
+        };
         let query = Query::read(&request).expect("a form");
         assert_eq!((query.action.as_str(), query.parameters), ("GetCallerIdentity", json!({})));
     }

@@ -1,7 +1,8 @@
 //! XML answers of EC2, IAM, STS and S3.
 //!
-//! An answer is a [`Value`] in the order of its elements: an object's entries are elements, a list is an element that
-//! holds one `item` (EC2) or `member` (IAM, STS) for each entry, and `null` is no element at all.
+//! An answer is a [`Value`] in the order of its elements: an object's entries are elements, a list
+//! is an element that holds one `item` (EC2) or `member` (IAM, STS) for each entry, and `null` is
+//! no element at all.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -24,12 +25,22 @@ pub(crate) fn ec2_response(request_id: &str, operation: &str, body: Value) -> Re
 #[must_use]
 pub(crate) fn ec2_error(request_id: &str, error: &AwsError) -> Response {
     let error_body = json!({ "Error": { "Code": error.code, "Message": error.message } });
-    document(error.status, request_id, "Response", &json!({ "Errors": error_body, "RequestID": request_id }))
+    document(
+        error.status,
+        request_id,
+        "Response",
+        &json!({ "Errors": error_body, "RequestID": request_id }),
+    )
 }
 
 /// An answer of IAM or STS. Operations that give nothing back have no result element.
 #[must_use]
-pub(crate) fn query_response(service: &str, request_id: &str, operation: &str, body: Value) -> Response {
+pub(crate) fn query_response(
+    service: &str,
+    request_id: &str,
+    operation: &str,
+    body: Value,
+) -> Response {
     let mut root = object([("@xmlns", json!(query_namespace(service)))]);
     if !body.is_null() {
         root.insert(format!("{operation}Result"), elements(body, "member"));
@@ -70,22 +81,28 @@ fn object<const N: usize>(entries: [(&str, Value); N]) -> Map<String, Value> {
     entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// Brings lists below an element of their own and leaves out what is null. An empty list stays as an empty element,
-/// as AWS has it. The few lists whose entries have a name of their own are written as `{"#name": [...]}`.
+/// Brings lists below an element of their own and leaves out what is null. An empty list stays as
+/// an empty element, as AWS has it. The few lists whose entries have a name of their own are
+/// written as `{"#name": [...]}`.
 fn elements(value: Value, entry: &str) -> Value {
     match value {
         Value::Array(list) => {
             let list: Vec<Value> = list.into_iter().map(|value| elements(value, entry)).collect();
             // Moved, where `json!` would copy all that is below once for each level.
-            if list.is_empty() { Value::String(String::new()) } else { object([(entry, list.into())]).into() }
+            if list.is_empty() {
+                Value::String(String::new())
+            } else {
+                object([(entry, list.into())]).into()
+            }
         }
         Value::Object(fields) => fields
             .into_iter()
             .filter(|(_, value)| !value.is_null())
             .map(|(name, value)| match (name.strip_prefix('#'), value) {
-                (Some(name), Value::Array(list)) => {
-                    (name.to_owned(), list.into_iter().map(|value| elements(value, entry)).collect())
-                }
+                (Some(name), Value::Array(list)) => (
+                    name.to_owned(),
+                    list.into_iter().map(|value| elements(value, entry)).collect(),
+                ),
                 (_, value) => (name, elements(value, entry)),
             })
             .collect::<Map<_, _>>()
@@ -96,8 +113,10 @@ fn elements(value: Value, entry: &str) -> Value {
 
 fn document(status: u16, request_id: &str, root: &str, body: &Value) -> Response {
     let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned();
-    let written = quick_xml::se::Serializer::with_root(&mut text, Some(root)).and_then(|to| body.serialize(to));
-    // Every element name is this program's own, and every text can be escaped: what fails here is a fault of its own.
+    let written = quick_xml::se::Serializer::with_root(&mut text, Some(root))
+        .and_then(|to| body.serialize(to));
+    // Every element name is this program's own, and every text can be escaped: what fails here is a
+    // fault of its own.
     let (status, text) = match written {
         Ok(_) => (status, text),
         Err(error) => (500, format!("<Response>{error}</Response>")),
@@ -127,10 +146,8 @@ mod tests {
             "own": {"#groupId": ["g", "h"]}});
         assert_eq!(
             text(&ec2_response("r-1", "DescribeThings", body)),
-            "<DescribeThingsResponse xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\"><requestId>r-1</requestId>\
-             <set><item><a>1</a></item><item><a>&lt;&amp;</a></item></set>\
-             <plain><item>x</item><item>y</item></plain><empty/><yes>true</yes>\
-             <own><groupId>g</groupId><groupId>h</groupId></own></DescribeThingsResponse>"
+            "<DescribeThingsResponse \
+             xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\"><requestId>r-1</requestId><set><item><a>1</a></item><item><a>&lt;&amp;</a></item></set><plain><item>x</item><item>y</item></plain><empty/><yes>true</yes><own><groupId>g</groupId><groupId>h</groupId></own></DescribeThingsResponse>"
         );
     }
 
@@ -138,18 +155,22 @@ mod tests {
     fn iam_answers_have_a_result_and_metadata() {
         let namespace = "xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"";
         assert_eq!(
-            text(&query_response("iam", "r-1", "ListThings", json!({"Names": ["a"], "IsTruncated": false}))),
+            text(&query_response(
+                "iam",
+                "r-1",
+                "ListThings",
+                json!({"Names": ["a"], "IsTruncated": false})
+            )),
             format!(
-                "<ListThingsResponse {namespace}><ListThingsResult><Names><member>a</member></Names>\
-                 <IsTruncated>false</IsTruncated></ListThingsResult><ResponseMetadata><RequestId>r-1</RequestId>\
-                 </ResponseMetadata></ListThingsResponse>"
+                "<ListThingsResponse \
+                 {namespace}><ListThingsResult><Names><member>a</member></Names><IsTruncated>false</IsTruncated></ListThingsResult><ResponseMetadata><RequestId>r-1</RequestId></ResponseMetadata></ListThingsResponse>"
             )
         );
         assert_eq!(
             text(&query_response("iam", "r-1", "DeleteThing", Value::Null)),
             format!(
-                "<DeleteThingResponse {namespace}><ResponseMetadata><RequestId>r-1</RequestId></ResponseMetadata>\
-                 </DeleteThingResponse>"
+                "<DeleteThingResponse \
+                 {namespace}><ResponseMetadata><RequestId>r-1</RequestId></ResponseMetadata></DeleteThingResponse>"
             )
         );
     }
@@ -161,11 +182,12 @@ mod tests {
         assert_eq!(ec2.status, 404);
         assert_eq!(
             text(&ec2),
-            "<Response><Errors><Error><Code>NoSuchThing</Code><Message>it's &lt;gone&gt;</Message></Error></Errors>\
-             <RequestID>r-1</RequestID></Response>"
+            "<Response><Errors><Error><Code>NoSuchThing</Code><Message>it's \
+             &lt;gone&gt;</Message></Error></Errors><RequestID>r-1</RequestID></Response>"
         );
         assert!(
-            text(&query_error("iam", "r-1", &error)).contains("<Error><Type>Sender</Type><Code>NoSuchThing</Code>")
+            text(&query_error("iam", "r-1", &error))
+                .contains("<Error><Type>Sender</Type><Code>NoSuchThing</Code>")
         );
         assert!(text(&s3_error("r-1", &error)).starts_with("<Error><Code>NoSuchThing</Code>"));
     }

@@ -11,12 +11,21 @@ const CPU_SHARES: f64 = 1024.0;
 const MIN_MEMORY: u64 = 4;
 
 /// What Batch shows of a container even when the definition says nothing about it.
-const LISTS: [&str; 7] =
-    ["command", "volumes", "environment", "mountPoints", "ulimits", "resourceRequirements", "secrets"];
+const LISTS: [&str; 7] = [
+    "command",
+    "volumes",
+    "environment",
+    "mountPoints",
+    "ulimits",
+    "resourceRequirements",
+    "secrets",
+];
 
 /// Holds the properties of a definition against Batch's rules, and fills in what Batch shows.
 pub(super) fn check(properties: &Value) -> Result<Value, String> {
-    let Some(given) = properties.as_object() else { return Err("containerProperties must be provided".to_owned()) };
+    let Some(given) = properties.as_object() else {
+        return Err("containerProperties must be provided".to_owned());
+    };
     if given.get("image").and_then(Value::as_str).is_none_or(str::is_empty) {
         return Err("containerProperties.image must not be empty".to_owned());
     }
@@ -29,7 +38,8 @@ pub(super) fn check(properties: &Value) -> Result<Value, String> {
     Ok(shown)
 }
 
-/// The properties under the overrides of a job: what is given replaces, variables and requirements one by one.
+/// The properties under the overrides of a job: what is given replaces, variables and requirements
+/// one by one.
 pub(super) fn overridden(properties: &Value, overrides: Option<&Value>) -> Value {
     let mut merged = properties.clone();
     let Some(overrides) = overrides.and_then(Value::as_object) else { return merged };
@@ -43,7 +53,11 @@ pub(super) fn overridden(properties: &Value, overrides: Option<&Value>) -> Value
     // An overridden requirement also stands for its deprecated form.
     for (old, kind) in [("vcpus", "VCPU"), ("memory", "MEMORY")] {
         let deprecated = merged.get(old).is_some() && overrides.get(old).is_none();
-        let required = merged["resourceRequirements"].as_array().into_iter().flatten().any(|r| r["type"] == kind);
+        let required = merged["resourceRequirements"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|r| r["type"] == kind);
         if let (true, true, Some(merged)) = (deprecated, required, merged.as_object_mut()) {
             merged.remove(old);
         }
@@ -60,42 +74,68 @@ fn merge_list(target: &mut Value, changes: &Value, key: &str) {
     *target = Value::Array(items);
 }
 
-/// The resources that the container takes: by `resourceRequirements`, else by the deprecated members.
+/// The resources that the container takes: by `resourceRequirements`, else by the deprecated
+/// members.
 pub(super) fn resources(properties: &Value) -> Result<Resources, String> {
     let required = |kind: &str| {
         let items = properties["resourceRequirements"].as_array().into_iter().flatten();
-        items.filter(|item| item["type"] == kind).find_map(|item| item["value"].as_str()).map(str::to_owned)
+        items
+            .filter(|item| item["type"] == kind)
+            .find_map(|item| item["value"].as_str())
+            .map(str::to_owned)
     };
     let deprecated = |key: &str| properties[key].as_u64().map(|value| value.to_string());
     for item in properties["resourceRequirements"].as_array().into_iter().flatten() {
         if !matches!(item["type"].as_str(), Some("VCPU" | "MEMORY" | "GPU")) {
-            return Err(format!("resourceRequirements type {} is not one of [GPU, VCPU, MEMORY]", item["type"]));
+            return Err(format!(
+                "resourceRequirements type {} is not one of [GPU, VCPU, MEMORY]",
+                item["type"]
+            ));
         }
     }
     let vcpus = required("VCPU").or_else(|| deprecated("vcpus"));
     let memory = required("MEMORY").or_else(|| deprecated("memory"));
-    let vcpus = vcpus.ok_or("Container vcpus must be provided: resourceRequirements of type VCPU")?;
-    let memory = memory.ok_or("Container memory must be provided: resourceRequirements of type MEMORY")?;
+    let vcpus =
+        vcpus.ok_or("Container vcpus must be provided: resourceRequirements of type VCPU")?;
+    let memory =
+        memory.ok_or("Container memory must be provided: resourceRequirements of type MEMORY")?;
     // On EC2 vCPUs are whole numbers; fractions are for Fargate.
-    let vcpus: u32 = vcpus.parse().ok().filter(|n| *n >= 1).ok_or(format!("Container vcpus {vcpus} is invalid"))?;
-    let memory: u64 =
-        memory.parse().ok().filter(|n| *n >= MIN_MEMORY).ok_or(format!("Container memory {memory} is invalid"))?;
+    let vcpus: u32 = vcpus
+        .parse()
+        .ok()
+        .filter(|n| *n >= 1)
+        .ok_or(format!("Container vcpus {vcpus} is invalid"))?;
+    let memory: u64 = memory
+        .parse()
+        .ok()
+        .filter(|n| *n >= MIN_MEMORY)
+        .ok_or(format!("Container memory {memory} is invalid"))?;
     let gpus = match required("GPU") {
         None => 0,
-        Some(gpus) => gpus.parse().ok().filter(|n| *n >= 1).ok_or(format!("Container GPUs {gpus} is invalid"))?,
+        Some(gpus) => gpus
+            .parse()
+            .ok()
+            .filter(|n| *n >= 1)
+            .ok_or(format!("Container GPUs {gpus} is invalid"))?,
     };
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole vCPUs of a u32")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole vCPUs of a u32"
+    )]
     let cpu = (f64::from(vcpus) * CPU_SHARES) as u64;
     Ok(Resources { cpu, memory, gpus })
 }
 
-/// The command with `Ref::name` replaced by the job's parameters; one without a parameter stays as it is.
+/// The command with `Ref::name` replaced by the job's parameters; one without a parameter stays as
+/// it is.
 pub(super) fn command(properties: &Value, parameters: &Map<String, Value>) -> Vec<String> {
     let words = properties["command"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let replaced = words.map(|word| match word.strip_prefix("Ref::").and_then(|name| parameters.get(name)) {
-        Some(Value::String(value)) => value.clone(),
-        _ => word.to_owned(),
-    });
+    let replaced =
+        words.map(|word| match word.strip_prefix("Ref::").and_then(|name| parameters.get(name)) {
+            Some(Value::String(value)) => value.clone(),
+            _ => word.to_owned(),
+        });
     replaced.collect()
 }
 
@@ -137,7 +177,8 @@ mod tests {
             assert!(error.contains(part), "{error}");
         }
         let deprecated = json!({"image": "busybox", "vcpus": 2, "memory": 512});
-        let resources = resources(&check(&deprecated).expect("the deprecated members")).expect("the same");
+        let resources =
+            resources(&check(&deprecated).expect("the deprecated members")).expect("the same");
         assert_eq!(resources, Resources { cpu: 2048, memory: 512, gpus: 0 });
     }
 
@@ -151,7 +192,10 @@ mod tests {
         let merged = overridden(&properties(), Some(&overrides));
         assert_eq!(command(&merged, &Map::new()), ["true"]);
         assert_eq!(environment(&merged), [("A".into(), "1".into()), ("B".into(), "3".into())]);
-        assert_eq!(resources(&merged).expect("complete"), Resources { cpu: 1024, memory: 512, gpus: 1 });
+        assert_eq!(
+            resources(&merged).expect("complete"),
+            Resources { cpu: 1024, memory: 512, gpus: 1 }
+        );
     }
 
     #[test]

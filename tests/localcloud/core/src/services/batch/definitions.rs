@@ -69,22 +69,38 @@ impl Timeout {
     }
 }
 
-pub(super) fn register(service: &mut Service<'_>, context: &Context, register: Register) -> Result<Value, AwsError> {
+pub(super) fn register(
+    service: &mut Service<'_>,
+    context: &Context,
+    register: Register,
+) -> Result<Value, AwsError> {
     let name = register.job_definition_name;
     if !is_name(&name) {
-        return Err(refused(context, "jobDefinitionName should match valid pattern [A-Za-z0-9][A-Za-z0-9_-]*"));
+        return Err(refused(
+            context,
+            "jobDefinitionName should match valid pattern [A-Za-z0-9][A-Za-z0-9_-]*",
+        ));
     }
     if register.r#type != "container" {
-        return Err(refused(context, "the local cloud's Batch knows job definitions of type container alone"));
+        return Err(refused(
+            context,
+            "the local cloud's Batch knows job definitions of type container alone",
+        ));
     }
     if register.platform_capabilities.iter().any(|capability| capability != "EC2") {
         return Err(refused(context, "the local cloud's Batch has no platform but EC2"));
     }
-    let properties = container::check(&register.container_properties).map_err(|text| refused(context, text))?;
+    let properties =
+        container::check(&register.container_properties).map_err(|text| refused(context, text))?;
     if let Some(strategy) = &register.retry_strategy {
         strategy.check().map_err(|text| refused(context, text))?;
     }
-    let timeout = register.timeout.as_ref().map(Timeout::check).transpose().map_err(|text| refused(context, text))?;
+    let timeout = register
+        .timeout
+        .as_ref()
+        .map(Timeout::check)
+        .transpose()
+        .map_err(|text| refused(context, text))?;
     let revisions = service.state.definitions.get(&name).map_or(0, Vec::len);
     let revision = u32::try_from(revisions).unwrap_or(u32::MAX).saturating_add(1);
     let definition = Definition {
@@ -105,13 +121,15 @@ pub(super) fn register(service: &mut Service<'_>, context: &Context, register: R
     Ok(answer)
 }
 
-/// The definition that `name`, `name:revision` or an ARN means; without a revision the latest active one.
+/// The definition that `name`, `name:revision` or an ARN means; without a revision the latest
+/// active one.
 pub(super) fn find<'a>(service: &'a Service<'_>, reference: &str) -> Option<&'a Definition> {
     let (name, revision) = split(reference);
     let mut revisions = service.state.definitions.get(name)?.iter().rev();
     match revision {
         None => revisions.find(|definition| definition.active),
-        Some(revision) => revisions.find(|definition| definition.active && definition.revision.to_string() == revision),
+        Some(revision) => revisions
+            .find(|definition| definition.active && definition.revision.to_string() == revision),
     }
 }
 
@@ -135,7 +153,8 @@ pub(super) fn describe(service: &Service<'_>, describe: &Describe) -> Result<Val
     let wanted = |definition: &&Definition| {
         let by_reference = listed.is_none_or(|references| {
             references.iter().map(|reference| split(reference)).any(|(name, revision)| {
-                name == definition.name && revision.is_none_or(|revision| revision == definition.revision.to_string())
+                name == definition.name
+                    && revision.is_none_or(|revision| revision == definition.revision.to_string())
             })
         });
         by_reference
@@ -144,10 +163,19 @@ pub(super) fn describe(service: &Service<'_>, describe: &Describe) -> Result<Val
     };
     let definitions = service.state.definitions.values().flatten().filter(wanted);
     let views = definitions
-        .map(|definition| (format!("{}:{:08}", definition.name, definition.revision), view::definition(definition)))
+        .map(|definition| {
+            (
+                format!("{}:{:08}", definition.name, definition.revision),
+                view::definition(definition),
+            )
+        })
         .collect();
-    let page = page(views, describe.next_token.as_deref(), describe.max_results.unwrap_or(100).clamp(1, 100))
-        .map_err(|_| client("Invalid nextToken"))?;
+    let page = page(
+        views,
+        describe.next_token.as_deref(),
+        describe.max_results.unwrap_or(100).clamp(1, 100),
+    )
+    .map_err(|_| client("Invalid nextToken"))?;
     Ok(view::with_token(json!({"jobDefinitions": page.items}), page.next_token))
 }
 
@@ -158,7 +186,10 @@ pub(super) struct Deregister {
 }
 
 /// A revision becomes INACTIVE. One that isn't there is no error.
-pub(super) fn deregister(service: &mut Service<'_>, deregister: &Deregister) -> Result<Value, AwsError> {
+pub(super) fn deregister(
+    service: &mut Service<'_>,
+    deregister: &Deregister,
+) -> Result<Value, AwsError> {
     let (name, Some(revision)) = split(&deregister.job_definition) else {
         return Err(client("jobDefinition must be an ARN or name:revision"));
     };

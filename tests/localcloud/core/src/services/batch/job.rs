@@ -22,8 +22,15 @@ pub(super) enum JobStatus {
 }
 
 impl JobStatus {
-    pub(super) const ALL: [Self; 7] =
-        [Self::Submitted, Self::Pending, Self::Runnable, Self::Starting, Self::Running, Self::Succeeded, Self::Failed];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Submitted,
+        Self::Pending,
+        Self::Runnable,
+        Self::Starting,
+        Self::Running,
+        Self::Succeeded,
+        Self::Failed,
+    ];
 
     pub(super) fn as_str(self) -> &'static str {
         match self {
@@ -134,7 +141,8 @@ pub(super) struct Attempt {
     pub(super) stopped_at: Timestamp,
 }
 
-/// Gives a job a status and writes it down. What belongs to an attempt is told of the one under way, else of the last.
+/// Gives a job a status and writes it down. What belongs to an attempt is told of the one under
+/// way, else of the last.
 pub(super) fn set_status(
     service: &mut Service<'_>,
     now: Timestamp,
@@ -157,7 +165,11 @@ pub(super) fn set_status(
             Some(task) => Some(task.instance.clone()),
             None => over.and_then(|attempt| attempt.instance.clone()),
         },
-        exit_code: if running.is_some() { None } else { over.and_then(|attempt| attempt.exit_code) },
+        exit_code: if running.is_some() {
+            None
+        } else {
+            over.and_then(|attempt| attempt.exit_code)
+        },
         reason: reason.or_else(|| match running {
             Some(_) => None,
             None => over.and_then(|attempt| attempt.status_reason.clone()),

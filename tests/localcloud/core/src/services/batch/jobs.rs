@@ -18,7 +18,8 @@ pub(super) fn describe(service: &Service<'_>, describe: &Describe) -> Result<Val
     if describe.jobs.len() > 100 {
         return Err(client("Error executing request, Exception : jobs can have at most 100 ids"));
     }
-    let jobs = describe.jobs.iter().filter_map(|reference| service.state.jobs.get(name_of(reference)));
+    let jobs =
+        describe.jobs.iter().filter_map(|reference| service.state.jobs.get(name_of(reference)));
     Ok(json!({"jobs": jobs.map(|job| view::job(service, job)).collect::<Vec<_>>()}))
 }
 
@@ -48,7 +49,9 @@ impl Filter {
         let text = match self.name.as_str() {
             "JOB_NAME" => job.name.as_str(),
             "JOB_DEFINITION" => job.family.0.as_str(),
-            other => return Err(client(format!("the local cloud's Batch knows no filter {other}"))),
+            other => {
+                return Err(client(format!("the local cloud's Batch knows no filter {other}")));
+            }
         };
         Ok(self.values.iter().any(|value| match value.strip_suffix('*') {
             Some(start) => text.starts_with(start),
@@ -57,7 +60,8 @@ impl Filter {
     }
 }
 
-/// Lists a queue's jobs of one status, RUNNING if none is given, or an array's children; with a filter, of any status.
+/// Lists a queue's jobs of one status, RUNNING if none is given, or an array's children; with a
+/// filter, of any status.
 pub(super) fn list(service: &Service<'_>, list: &List) -> Result<Value, AwsError> {
     let given = [&list.job_queue, &list.array_job_id, &list.multi_node_job_id];
     if given.iter().filter(|one| one.is_some()).count() != 1 {
@@ -83,8 +87,9 @@ pub(super) fn list(service: &Service<'_>, list: &List) -> Result<Value, AwsError
         }
     }
     found.sort_by(|a, b| a.0.cmp(&b.0));
-    let page = page(found, list.next_token.as_deref(), list.max_results.unwrap_or(100).clamp(1, 100))
-        .map_err(|_| client("Invalid nextToken"))?;
+    let page =
+        page(found, list.next_token.as_deref(), list.max_results.unwrap_or(100).clamp(1, 100))
+            .map_err(|_| client("Invalid nextToken"))?;
     Ok(view::with_token(json!({"jobSummaryList": page.items}), page.next_token))
 }
 
@@ -99,8 +104,12 @@ fn key(job: &Job) -> String {
 impl List {
     fn is_about(&self, job: &Job) -> bool {
         match (&self.job_queue, &self.array_job_id) {
-            (Some(queue), _) => job.queue == name_of(queue) && !matches!(job.array, Array::Child { .. }),
-            (_, Some(array)) => matches!(&job.array, Array::Child { parent, .. } if parent == array),
+            (Some(queue), _) => {
+                job.queue == name_of(queue) && !matches!(job.array, Array::Child { .. })
+            }
+            (_, Some(array)) => {
+                matches!(&job.array, Array::Child { parent, .. } if parent == array)
+            }
             _ => false,
         }
     }
@@ -123,15 +132,21 @@ impl End {
         if !service.state.jobs.contains_key(id) {
             return Err(refused(context, format_args!("Job {id} does not exist")));
         }
-        let of_array = |job: &&Job| matches!(&job.array, Array::Child { parent, .. } if parent == id);
+        let of_array =
+            |job: &&Job| matches!(&job.array, Array::Child { parent, .. } if parent == id);
         let meant = service.state.jobs.values().filter(|job| job.id == id || of_array(job));
-        let meant = meant.filter(|job| !matches!(job.array, Array::Parent { .. }) && !job.status.is_over());
+        let meant =
+            meant.filter(|job| !matches!(job.array, Array::Parent { .. }) && !job.status.is_over());
         Ok(meant.map(|job| job.id.clone()).collect())
     }
 }
 
 /// Ends jobs that have not been started; others are left alone.
-pub(super) fn cancel(service: &mut Service<'_>, context: &Context, end: &End) -> Result<Value, AwsError> {
+pub(super) fn cancel(
+    service: &mut Service<'_>,
+    context: &Context,
+    end: &End,
+) -> Result<Value, AwsError> {
     for id in end.targets(service, context)? {
         if service.state.jobs[&id].status < JobStatus::Starting {
             scheduler::fail(service, context.now, &id, end.reason.clone());
@@ -141,7 +156,11 @@ pub(super) fn cancel(service: &mut Service<'_>, context: &Context, end: &End) ->
 }
 
 /// Ends jobs wherever they are. They become FAILED, and are not tried again.
-pub(super) fn terminate(service: &mut Service<'_>, context: &Context, end: &End) -> Result<Value, AwsError> {
+pub(super) fn terminate(
+    service: &mut Service<'_>,
+    context: &Context,
+    end: &End,
+) -> Result<Value, AwsError> {
     for id in end.targets(service, context)? {
         scheduler::doom(service, context.now, &id, Doom::Terminated(end.reason.clone()));
     }

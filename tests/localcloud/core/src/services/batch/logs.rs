@@ -1,4 +1,5 @@
-//! What a job's container writes to CloudWatch Logs: a stand-in for the output of a command that is never run.
+//! What a job's container writes to CloudWatch Logs: a stand-in for the output of a command that is
+//! never run.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -11,12 +12,20 @@ const GROUP: &str = "/aws/batch/job";
 
 /// The group that a job's lines go to, if they go to CloudWatch Logs.
 fn group(job: &Job) -> Option<String> {
-    let Some(configuration) = job.properties.get("logConfiguration") else { return Some(GROUP.to_owned()) };
+    let Some(configuration) = job.properties.get("logConfiguration") else {
+        return Some(GROUP.to_owned());
+    };
     (configuration["logDriver"] == "awslogs")
         .then(|| configuration["options"]["awslogs-group"].as_str().unwrap_or(GROUP).to_owned())
 }
 
-fn write(service: &mut Service<'_>, at: Timestamp, job: &str, task: &str, lines: impl IntoIterator<Item = String>) {
+fn write(
+    service: &mut Service<'_>,
+    at: Timestamp,
+    job: &str,
+    task: &str,
+    lines: impl IntoIterator<Item = String>,
+) {
     let Some(job) = service.state.jobs.get(job) else { return };
     let Some(group) = group(job) else { return };
     let stream = view::log_stream(job, task);
@@ -37,7 +46,13 @@ pub(super) fn began(service: &mut Service<'_>, at: Timestamp, job: &str, task: &
 }
 
 /// The container ended.
-pub(super) fn ended(service: &mut Service<'_>, at: Timestamp, job: &str, task: &str, exit_code: Option<i32>) {
+pub(super) fn ended(
+    service: &mut Service<'_>,
+    at: Timestamp,
+    job: &str,
+    task: &str,
+    exit_code: Option<i32>,
+) {
     let line = exit_code.map(|code| format!("localcloud: ended with exit code {code}"));
     write(service, at, job, task, line);
 }

@@ -37,7 +37,8 @@ mod view;
 
 pub(crate) use scheduler::{advance, next_due};
 
-/// Batch at work: its state, and what it shares with the other services, uses of them or looks up there.
+/// Batch at work: its state, and what it shares with the other services, uses of them or looks up
+/// there.
 pub(crate) struct Service<'a> {
     pub(crate) options: &'a Options,
     pub(crate) ids: &'a mut Ids,
@@ -51,7 +52,12 @@ pub(crate) struct Service<'a> {
 impl Service<'_> {
     /// ECS, on which Batch runs its jobs.
     fn ecs(&mut self) -> ecs::Service<'_> {
-        ecs::Service { options: self.options, ids: self.ids, journal: self.journal, state: self.ecs }
+        ecs::Service {
+            options: self.options,
+            ids: self.ids,
+            journal: self.journal,
+            state: self.ecs,
+        }
     }
 }
 
@@ -126,10 +132,13 @@ pub(crate) fn handle(service: &mut Service<'_>, context: &Context, request: &Req
         None => wire::json::parse::<Value>(&request.body),
     };
     let recorded = parameters.as_ref().cloned().unwrap_or_default();
-    let result = parameters.and_then(|parameters| dispatch(service, context, &operation, parameters));
+    let result =
+        parameters.and_then(|parameters| dispatch(service, context, &operation, parameters));
     let (response, error) = match result {
         Ok(answer) => (wire::json::rest_response(&context.request_id, &answer), None),
-        Err(error) => (wire::json::rest_error("batch", &context.request_id, &error), Some(error.code)),
+        Err(error) => {
+            (wire::json::rest_error("batch", &context.request_id, &error), Some(error.code))
+        }
     };
     Handled { operation, parameters: recorded, response, error }
 }
@@ -163,7 +172,12 @@ pub(crate) fn operation(request: &Request) -> String {
     known.map_or_else(|| request.path.clone(), |name| (*name).to_owned())
 }
 
-fn dispatch(service: &mut Service<'_>, context: &Context, operation: &str, p: Value) -> Result<Value, AwsError> {
+fn dispatch(
+    service: &mut Service<'_>,
+    context: &Context,
+    operation: &str,
+    p: Value,
+) -> Result<Value, AwsError> {
     match operation {
         "CreateComputeEnvironment" => environments::create(service, context, read(p)?),
         "UpdateComputeEnvironment" => environments::update(service, context, read(p)?),
@@ -194,7 +208,8 @@ fn dispatch(service: &mut Service<'_>, context: &Context, operation: &str, p: Va
 
 /// An operation's parameters out of its JSON.
 fn read<T: DeserializeOwned>(parameters: Value) -> Result<T, AwsError> {
-    serde_json::from_value(parameters).map_err(|error| client(format!("Error executing request, Exception : {error}")))
+    serde_json::from_value(parameters)
+        .map_err(|error| client(format!("Error executing request, Exception : {error}")))
 }
 
 /// Batch's error for whatever the caller did wrong.
@@ -204,13 +219,18 @@ fn client(message: impl Into<String>) -> AwsError {
 
 /// The form in which Batch wraps most of its validation errors.
 fn refused(context: &Context, text: impl std::fmt::Display) -> AwsError {
-    client(format!("Error executing request, Exception : {text}, RequestId: {}", context.request_id))
+    client(format!(
+        "Error executing request, Exception : {text}, RequestId: {}",
+        context.request_id
+    ))
 }
 
 /// Batch's rule for names: 1 to 128 letters, digits, `-` and `_`, the first a letter or digit.
 fn is_name(name: &str) -> bool {
     let starts = name.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric());
-    starts && name.len() <= 128 && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    starts
+        && name.len() <= 128
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
 /// The last part of an ARN, or the name itself.
@@ -228,7 +248,9 @@ fn enabled(context: &Context, state: Option<&str>) -> Result<bool, AwsError> {
     match state {
         None | Some("ENABLED") => Ok(true),
         Some("DISABLED") => Ok(false),
-        Some(other) => Err(refused(context, format_args!("state {other} is not one of [ENABLED, DISABLED]"))),
+        Some(other) => {
+            Err(refused(context, format_args!("state {other} is not one of [ENABLED, DISABLED]")))
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Change, Service, Status, Tags, arn, client, enabled, is_name, name_of, refused, settled, view};
+use super::{
+    Change, Service, Status, Tags, arn, client, enabled, is_name, name_of, refused, settled, view,
+};
 use crate::protocol::options::later;
 use crate::protocol::page::page;
 use crate::protocol::{AwsError, Context};
@@ -36,7 +38,10 @@ impl Order {
     }
 
     pub(super) fn view(&self) -> Value {
-        self.0.iter().map(|(order, arn)| json!({"order": order, "computeEnvironment": arn})).collect()
+        self.0
+            .iter()
+            .map(|(order, arn)| json!({"order": order, "computeEnvironment": arn}))
+            .collect()
     }
 }
 
@@ -59,10 +64,17 @@ pub(super) struct Create {
     tags: Tags,
 }
 
-pub(super) fn create(service: &mut Service<'_>, context: &Context, create: Create) -> Result<Value, AwsError> {
+pub(super) fn create(
+    service: &mut Service<'_>,
+    context: &Context,
+    create: Create,
+) -> Result<Value, AwsError> {
     let name = create.job_queue_name;
     if !is_name(&name) {
-        return Err(refused(context, "jobQueueName should match valid pattern [A-Za-z0-9][A-Za-z0-9_-]*"));
+        return Err(refused(
+            context,
+            "jobQueueName should match valid pattern [A-Za-z0-9][A-Za-z0-9_-]*",
+        ));
     }
     check_priority(context, create.priority)?;
     if service.state.queues.contains_key(&name) {
@@ -71,7 +83,10 @@ pub(super) fn create(service: &mut Service<'_>, context: &Context, create: Creat
     let queue = Queue {
         arn: arn(service, "job-queue", &name),
         enabled: enabled(context, create.state.as_deref())?,
-        status: Status::Changing(Change::Creating, later(context.now, service.options.pace.batch_ms)),
+        status: Status::Changing(
+            Change::Creating,
+            later(context.now, service.options.pace.batch_ms),
+        ),
         priority: create.priority,
         order: order(service, context, create.compute_environment_order)?,
         tags: create.tags,
@@ -87,16 +102,29 @@ fn check_priority(context: &Context, priority: i32) -> Result<(), AwsError> {
 }
 
 /// The environments of a queue: one to three, each VALID, each with a number of its own.
-fn order(service: &Service<'_>, context: &Context, mut items: Vec<OrderItem>) -> Result<Order, AwsError> {
+fn order(
+    service: &Service<'_>,
+    context: &Context,
+    mut items: Vec<OrderItem>,
+) -> Result<Order, AwsError> {
     if items.is_empty() {
-        return Err(refused(context, "computeEnvironmentOrder must have at least one compute environment"));
+        return Err(refused(
+            context,
+            "computeEnvironmentOrder must have at least one compute environment",
+        ));
     }
     if items.len() > MAX_ENVIRONMENTS {
-        return Err(refused(context, "computeEnvironmentOrder can have at most 3 compute environments"));
+        return Err(refused(
+            context,
+            "computeEnvironmentOrder can have at most 3 compute environments",
+        ));
     }
     items.sort_by_key(|item| item.order);
     if items.windows(2).any(|pair| pair[0].order == pair[1].order) {
-        return Err(refused(context, "computeEnvironmentOrder has two compute environments of the same order"));
+        return Err(refused(
+            context,
+            "computeEnvironmentOrder has two compute environments of the same order",
+        ));
     }
     let mut environments = Vec::new();
     for item in items {
@@ -123,10 +151,15 @@ pub(super) struct Update {
     compute_environment_order: Option<Vec<OrderItem>>,
 }
 
-pub(super) fn update(service: &mut Service<'_>, context: &Context, update: Update) -> Result<Value, AwsError> {
+pub(super) fn update(
+    service: &mut Service<'_>,
+    context: &Context,
+    update: Update,
+) -> Result<Value, AwsError> {
     let due = later(context.now, service.options.pace.batch_ms);
     settled(&find(service, context, &update.job_queue)?.status, "update")?;
-    let order = update.compute_environment_order.map(|items| order(service, context, items)).transpose()?;
+    let order =
+        update.compute_environment_order.map(|items| order(service, context, items)).transpose()?;
     if let Some(priority) = update.priority {
         check_priority(context, priority)?;
     }
@@ -142,7 +175,11 @@ pub(super) fn update(service: &mut Service<'_>, context: &Context, update: Updat
     Ok(json!({"jobQueueName": queue.name, "jobQueueArn": queue.arn}))
 }
 
-fn find<'a>(service: &'a mut Service<'_>, context: &Context, reference: &str) -> Result<&'a mut Queue, AwsError> {
+fn find<'a>(
+    service: &'a mut Service<'_>,
+    context: &Context,
+    reference: &str,
+) -> Result<&'a mut Queue, AwsError> {
     let queue = service.state.queues.get_mut(name_of(reference));
     queue.ok_or_else(|| refused(context, format_args!("{reference} does not exist")))
 }
@@ -165,8 +202,12 @@ pub(super) fn describe(service: &Service<'_>, describe: &Describe) -> Result<Val
     let wanted = |name: &str| names.as_ref().is_none_or(|names| names.contains(&name));
     let queues = service.state.queues.values().filter(|queue| wanted(&queue.name));
     let views = queues.map(|queue| (queue.name.clone(), view::queue(queue))).collect();
-    let page = page(views, describe.next_token.as_deref(), describe.max_results.unwrap_or(100).clamp(1, 100))
-        .map_err(|_| client("Invalid nextToken"))?;
+    let page = page(
+        views,
+        describe.next_token.as_deref(),
+        describe.max_results.unwrap_or(100).clamp(1, 100),
+    )
+    .map_err(|_| client("Invalid nextToken"))?;
     Ok(view::with_token(json!({"jobQueues": page.items}), page.next_token))
 }
 
@@ -176,8 +217,13 @@ pub(super) struct Delete {
     job_queue: String,
 }
 
-/// Only a disabled queue can be deleted; its jobs end with it. Deleting what isn't there is no error.
-pub(super) fn delete(service: &mut Service<'_>, context: &Context, delete: &Delete) -> Result<Value, AwsError> {
+/// Only a disabled queue can be deleted; its jobs end with it. Deleting what isn't there is no
+/// error.
+pub(super) fn delete(
+    service: &mut Service<'_>,
+    context: &Context,
+    delete: &Delete,
+) -> Result<Value, AwsError> {
     let due = later(context.now, service.options.pace.batch_ms);
     let Ok(queue) = find(service, context, &delete.job_queue) else { return Ok(json!({})) };
     if matches!(queue.status, Status::Changing(Change::Deleting, _)) {
@@ -191,10 +237,16 @@ pub(super) fn delete(service: &mut Service<'_>, context: &Context, delete: &Dele
     Ok(json!({}))
 }
 
-/// Ends the changes that are due. A queue that is being deleted first ends its jobs, and goes when they have ended.
+/// Ends the changes that are due. A queue that is being deleted first ends its jobs, and goes when
+/// they have ended.
 pub(super) fn advance(service: &mut Service<'_>, now: jiff::Timestamp) {
-    let due = service.state.queues.values().filter(|queue| queue.status.due().is_some_and(|due| due <= now));
-    let due: Vec<(String, Status)> = due.map(|queue| (queue.name.clone(), queue.status.clone())).collect();
+    let due = service
+        .state
+        .queues
+        .values()
+        .filter(|queue| queue.status.due().is_some_and(|due| due <= now));
+    let due: Vec<(String, Status)> =
+        due.map(|queue| (queue.name.clone(), queue.status.clone())).collect();
     for (name, status) in due {
         if matches!(status, Status::Changing(Change::Deleting, _)) {
             if super::scheduler::end_jobs_of(service, now, &name) {
@@ -209,7 +261,8 @@ pub(super) fn advance(service: &mut Service<'_>, now: jiff::Timestamp) {
     }
 }
 
-/// A queue whose change ends while one of its environments can't be used is INVALID; what Batch says then is `[A]`.
+/// A queue whose change ends while one of its environments can't be used is INVALID; what Batch
+/// says then is `[A]`.
 fn settled_status(service: &Service<'_>, name: &str) -> Status {
     let Some(queue) = service.state.queues.get(name) else { return Status::Valid };
     let usable = |arn: &&str| {
@@ -217,7 +270,9 @@ fn settled_status(service: &Service<'_>, name: &str) -> Status {
         environment.is_some_and(|it| !matches!(it.status, Status::Invalid(_)))
     };
     match queue.order.arns().find(|arn| !usable(arn)) {
-        Some(arn) => Status::Invalid(format!("CLIENT_ERROR - Compute environment {arn} is not valid")),
+        Some(arn) => {
+            Status::Invalid(format!("CLIENT_ERROR - Compute environment {arn} is not valid"))
+        }
         None => Status::Valid,
     }
 }

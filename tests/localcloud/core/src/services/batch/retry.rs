@@ -58,7 +58,10 @@ impl Strategy {
     /// What it breaks.
     pub(super) fn check(&self) -> Result<(), String> {
         if !(1..=MAX_ATTEMPTS).contains(&self.attempts) {
-            return Err(format!("retryStrategy attempts {} must be between 1 and {MAX_ATTEMPTS}", self.attempts));
+            return Err(format!(
+                "retryStrategy attempts {} must be between 1 and {MAX_ATTEMPTS}",
+                self.attempts
+            ));
         }
         if self.evaluate_on_exit.len() > MAX_RULES {
             return Err(format!("evaluateOnExit can have at most {MAX_RULES} conditions"));
@@ -66,8 +69,8 @@ impl Strategy {
         self.evaluate_on_exit.iter().try_for_each(Rule::check)
     }
 
-    /// Whether a job that has made `made` attempts is tried again after this outcome. The first rule that matches
-    /// decides; where none does, it is.
+    /// Whether a job that has made `made` attempts is tried again after this outcome. The first
+    /// rule that matches decides; where none does, it is.
     pub(super) fn retries(&self, made: u32, outcome: Outcome<'_>) -> bool {
         let rule = self.evaluate_on_exit.iter().find(|rule| rule.matches(outcome));
         made < self.attempts && rule.is_none_or(|rule| rule.action.eq_ignore_ascii_case("RETRY"))
@@ -77,13 +80,20 @@ impl Strategy {
 impl Rule {
     fn check(&self) -> Result<(), String> {
         if !["RETRY", "EXIT"].iter().any(|action| action.eq_ignore_ascii_case(&self.action)) {
-            return Err(format!("evaluateOnExit action {} is not one of [RETRY, EXIT]", self.action));
+            return Err(format!(
+                "evaluateOnExit action {} is not one of [RETRY, EXIT]",
+                self.action
+            ));
         }
-        let in_text = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == ':' || c.is_whitespace();
-        for (name, pattern) in [("onStatusReason", &self.on_status_reason), ("onReason", &self.on_reason)] {
+        let in_text =
+            |c: char| c.is_ascii_alphanumeric() || c == '.' || c == ':' || c.is_whitespace();
+        for (name, pattern) in
+            [("onStatusReason", &self.on_status_reason), ("onReason", &self.on_reason)]
+        {
             if pattern.as_deref().is_some_and(|pattern| !is_pattern(pattern, in_text)) {
                 return Err(format!(
-                    "evaluateOnExit {name} may hold letters, digits, periods, colons, white space and one trailing *"
+                    "evaluateOnExit {name} may hold letters, digits, periods, colons, white \
+                     space and one trailing *"
                 ));
             }
         }
@@ -96,7 +106,8 @@ impl Rule {
 
     fn matches(&self, outcome: Outcome<'_>) -> bool {
         let code = outcome.exit_code.map(|code| code.to_string());
-        // [A] A missing text is an empty one: AWS's own example ends its rules with `onReason: *` to catch the rest.
+        // [A] A missing text is an empty one: AWS's own example ends its rules with `onReason: *`
+        // to catch the rest.
         let conditions = [
             (&self.on_status_reason, Some(outcome.status_reason.unwrap_or_default())),
             (&self.on_reason, Some(outcome.reason.unwrap_or_default())),
@@ -130,14 +141,18 @@ mod tests {
     use super::*;
 
     fn strategy(rules: Value) -> Strategy {
-        serde_json::from_value(json!({"attempts": 3, "evaluateOnExit": rules})).expect("a strategy")
+        serde_json::from_value(json!({"attempts": 3, "evaluateOnExit": rules})).expect(
+            "a \
+            strategy",
+        )
     }
 
     fn outcome(status_reason: &str, exit_code: Option<i32>) -> Outcome<'_> {
         Outcome { status_reason: Some(status_reason), reason: None, exit_code }
     }
 
-    /// The four rules that this project gives its job definitions, against the ways in which an attempt ends.
+    /// The four rules that this project gives its job definitions, against the ways in which an
+    /// attempt ends.
     #[test]
     fn the_projects_rules_retry_hosts_and_sigterm_and_what_a_crash_cut_and_nothing_else() {
         let strategy = strategy(json!([
@@ -187,7 +202,9 @@ mod tests {
 
     #[test]
     fn without_a_strategy_there_is_one_attempt() {
-        assert!(!Strategy::default().retries(1, outcome("Host EC2 (instance i-1) terminated.", None)));
+        assert!(
+            !Strategy::default().retries(1, outcome("Host EC2 (instance i-1) terminated.", None))
+        );
     }
 
     #[test]
@@ -199,7 +216,11 @@ mod tests {
             json!([{"onExitCode": "14x", "action": "RETRY"}]),
             json!([{"onExitCode": "", "action": "RETRY"}]),
             json!([{"onExitCode": "1", "action": "AGAIN"}]),
-            json!((0..6).map(|n| json!({"onExitCode": n.to_string(), "action": "EXIT"})).collect::<Vec<_>>()),
+            json!(
+                (0..6)
+                    .map(|n| json!({"onExitCode": n.to_string(), "action": "EXIT"}))
+                    .collect::<Vec<_>>()
+            ),
         ];
         for rules in bad {
             strategy(rules.clone()).check().expect_err(&rules.to_string());

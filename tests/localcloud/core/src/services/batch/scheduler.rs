@@ -37,12 +37,20 @@ pub(crate) fn advance(service: &mut Service<'_>, now: Timestamp) {
 
 /// The next moment at which something is due.
 pub(crate) fn next_due(batch: &Batch, options: &Options, now: Timestamp) -> Option<Timestamp> {
-    let environments = batch.environments.values().filter_map(|environment| environment.status.due());
+    let environments =
+        batch.environments.values().filter_map(|environment| environment.status.due());
     let queues = batch.queues.values().filter_map(|queue| queue.status.due());
-    let placings = batch.jobs.values().filter_map(|job| job.placing.as_ref()).map(|placing| placing.due);
+    let placings =
+        batch.jobs.values().filter_map(|job| job.placing.as_ref()).map(|placing| placing.due);
     let timeouts = batch.jobs.values().filter_map(timeout_at);
     let submitted = batch.jobs.values().filter_map(|job| submitted_until(options, job));
-    environments.chain(queues).chain(placings).chain(timeouts).chain(submitted).filter(|due| *due > now).min()
+    environments
+        .chain(queues)
+        .chain(placings)
+        .chain(timeouts)
+        .chain(submitted)
+        .filter(|due| *due > now)
+        .min()
 }
 
 /// The ids of the jobs of which this is true, oldest first.
@@ -70,7 +78,9 @@ fn submitted_until(options: &Options, job: &Job) -> Option<Timestamp> {
 
 /// SUBMITTED to PENDING to RUNNABLE. An array's parent stays PENDING until its children are over.
 fn make_runnable(service: &mut Service<'_>, now: Timestamp) {
-    for id in ids(service, |job| submitted_until(service.options, job).is_some_and(|due| due <= now)) {
+    for id in
+        ids(service, |job| submitted_until(service.options, job).is_some_and(|due| due <= now))
+    {
         set_status(service, now, &id, JobStatus::Pending, None);
     }
     for id in ids(service, |job| job.status == JobStatus::Pending && !is_parent(job)) {
@@ -84,16 +94,18 @@ fn make_runnable(service: &mut Service<'_>, now: Timestamp) {
     }
 }
 
-/// Decides where RUNNABLE jobs go: by the priority of their queue, then by age, to the first instance with room. The
-/// task is made `pace.placement_ms` later.
+/// Decides where RUNNABLE jobs go: by the priority of their queue, then by age, to the first
+/// instance with room. The task is made `pace.placement_ms` later.
 fn place(service: &mut Service<'_>, now: Timestamp) {
-    let mut waiting = ids(service, |job| job.status == JobStatus::Runnable && job.placing.is_none());
+    let mut waiting =
+        ids(service, |job| job.status == JobStatus::Runnable && job.placing.is_none());
     waiting.sort_by_key(|id| {
         let queue = service.state.queues.get(&service.state.jobs[id].queue);
         std::cmp::Reverse(queue.map_or(0, |queue| queue.priority))
     });
     for id in waiting {
-        if let Some((container_instance, environment)) = room_for(service, &service.state.jobs[&id]) {
+        if let Some((container_instance, environment)) = room_for(service, &service.state.jobs[&id])
+        {
             let due = later(now, service.options.pace.placement_ms);
             if let Some(job) = service.state.jobs.get_mut(&id) {
                 job.placing = Some(Placing { container_instance, environment, due });
@@ -127,11 +139,14 @@ fn room_for(service: &Service<'_>, job: &Job) -> Option<(String, String)> {
 /// What decisions without a task yet will take of an instance.
 fn promised(service: &Service<'_>, container_instance: &str) -> Resources {
     let jobs = service.state.jobs.values();
-    let placing = jobs.filter(|job| job.placing.as_ref().is_some_and(|p| p.container_instance == container_instance));
+    let placing = jobs.filter(|job| {
+        job.placing.as_ref().is_some_and(|p| p.container_instance == container_instance)
+    });
     placing.fold(Resources::default(), |sum, job| sum.plus(job.resources))
 }
 
-/// Makes the tasks of decisions that are due. An instance that takes no tasks any more sends its job back to wait.
+/// Makes the tasks of decisions that are due. An instance that takes no tasks any more sends its
+/// job back to wait.
 fn start_placed(service: &mut Service<'_>, now: Timestamp) {
     for id in ids(service, |job| job.placing.as_ref().is_some_and(|placing| placing.due <= now)) {
         let Some(job) = service.state.jobs.get_mut(&id) else { continue };
@@ -176,7 +191,9 @@ fn container_of(job: &Job, environment: &str) -> Container {
 fn follow_tasks(service: &mut Service<'_>, now: Timestamp) {
     for id in ids(service, |job| job.task.is_some()) {
         let job = &service.state.jobs[&id];
-        let Some(task) = job.task.as_deref().and_then(|task| service.ecs.task(task)) else { continue };
+        let Some(task) = job.task.as_deref().and_then(|task| service.ecs.task(task)) else {
+            continue;
+        };
         match task.last {
             LastStatus::Running if job.status == JobStatus::Starting => {
                 let (started_at, arn) = (task.started_at, task.arn.clone());
@@ -226,7 +243,8 @@ fn end_attempt(service: &mut Service<'_>, now: Timestamp, id: &str) {
         (None, _) => JobStatus::Failed,
     };
     job.stopped_at = status.is_over().then_some(attempt.stopped_at);
-    let (stopped_at, arn, exit_code) = (attempt.stopped_at, attempt.task.clone(), attempt.exit_code);
+    let (stopped_at, arn, exit_code) =
+        (attempt.stopped_at, attempt.task.clone(), attempt.exit_code);
     job.attempts.push(attempt);
     logs::ended(service, stopped_at, id, &arn, exit_code);
     set_status(service, now, id, status, status_reason);
@@ -280,8 +298,10 @@ pub(super) fn end_jobs_of(service: &mut Service<'_>, now: Timestamp, queue: &str
 /// An array is over when its children are: FAILED when one of them is.
 fn sum_up_arrays(service: &mut Service<'_>, now: Timestamp) {
     for id in ids(service, |job| is_parent(job) && !job.status.is_over()) {
-        let is_child = |job: &&Job| matches!(&job.array, Array::Child { parent, .. } if *parent == id);
-        let children: Vec<JobStatus> = service.state.jobs.values().filter(is_child).map(|job| job.status).collect();
+        let is_child =
+            |job: &&Job| matches!(&job.array, Array::Child { parent, .. } if *parent == id);
+        let children: Vec<JobStatus> =
+            service.state.jobs.values().filter(is_child).map(|job| job.status).collect();
         if !children.iter().all(|status| status.is_over()) {
             continue;
         }

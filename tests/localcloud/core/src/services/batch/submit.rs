@@ -44,13 +44,22 @@ struct Dependency {
     r#type: Option<String>,
 }
 
-pub(super) fn submit(service: &mut Service<'_>, context: &Context, submit: Submit) -> Result<Value, AwsError> {
+pub(super) fn submit(
+    service: &mut Service<'_>,
+    context: &Context,
+    submit: Submit,
+) -> Result<Value, AwsError> {
     if !is_name(&submit.job_name) {
-        return Err(refused(context, "jobName should match valid pattern [A-Za-z0-9][A-Za-z0-9_-]* of at most 128"));
+        return Err(refused(
+            context,
+            "jobName should match valid pattern [A-Za-z0-9][A-Za-z0-9_-]* of at most 128",
+        ));
     }
     let queue = queue(service, context, &submit.job_queue)?;
     let definition = definitions::find(service, &submit.job_definition)
-        .ok_or_else(|| refused(context, format_args!("Job definition {} not found", submit.job_definition)))?
+        .ok_or_else(|| {
+            refused(context, format_args!("Job definition {} not found", submit.job_definition))
+        })?
         .clone();
     let size = submit.array_properties.as_ref().and_then(|array| array.size);
     if size.is_some_and(|size| !(2..=10_000).contains(&size)) {
@@ -68,7 +77,8 @@ pub(super) fn submit(service: &mut Service<'_>, context: &Context, submit: Submi
 /// The name of a queue that takes jobs.
 fn queue(service: &Service<'_>, context: &Context, reference: &str) -> Result<String, AwsError> {
     let queue = service.state.queues.get(name_of(reference));
-    let queue = queue.ok_or_else(|| refused(context, format_args!("JobQueue {reference} not found")))?;
+    let queue =
+        queue.ok_or_else(|| refused(context, format_args!("JobQueue {reference} not found")))?;
     if !queue.enabled || matches!(queue.status, Status::Changing(super::Change::Deleting, _)) {
         return Err(refused(context, format_args!("JobQueue {reference} is disabled")));
     }
@@ -88,8 +98,10 @@ fn job(
     if let Some(strategy) = &submit.retry_strategy {
         strategy.check().map_err(refuse)?;
     }
-    let timeout = submit.timeout.as_ref().map(Timeout::check).transpose().map_err(refuse)?.flatten();
-    let mut properties = container::overridden(&definition.properties, submit.container_overrides.as_ref());
+    let timeout =
+        submit.timeout.as_ref().map(Timeout::check).transpose().map_err(refuse)?.flatten();
+    let mut properties =
+        container::overridden(&definition.properties, submit.container_overrides.as_ref());
     let resources = container::resources(&properties).map_err(refuse)?;
     let mut parameters = definition.parameters.clone();
     parameters.extend(submit.parameters);
@@ -128,14 +140,24 @@ fn job(
 }
 
 /// The jobs to wait for. The kinds of dependency between arrays are not simulated, and so refused.
-fn dependencies(service: &Service<'_>, context: &Context, given: &[Dependency]) -> Result<Vec<String>, AwsError> {
+fn dependencies(
+    service: &Service<'_>,
+    context: &Context,
+    given: &[Dependency],
+) -> Result<Vec<String>, AwsError> {
     if given.len() > MAX_DEPENDENCIES {
-        return Err(refused(context, format_args!("dependsOn can have at most {MAX_DEPENDENCIES} jobs")));
+        return Err(refused(
+            context,
+            format_args!("dependsOn can have at most {MAX_DEPENDENCIES} jobs"),
+        ));
     }
     let mut ids = Vec::new();
     for dependency in given {
         if let Some(kind) = &dependency.r#type {
-            return Err(refused(context, format_args!("the local cloud's Batch has no dependencies of type {kind}")));
+            return Err(refused(
+                context,
+                format_args!("the local cloud's Batch has no dependencies of type {kind}"),
+            ));
         }
         let id = dependency.job_id.clone().unwrap_or_default();
         if !service.state.jobs.contains_key(&id) {

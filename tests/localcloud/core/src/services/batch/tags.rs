@@ -24,7 +24,10 @@ pub(super) fn parameters(request: &Request) -> Option<Value> {
         "POST" => serde_json::from_slice(&request.body).unwrap_or_else(|_| json!({})),
         "DELETE" => {
             let pairs = form_urlencoded::parse(request.query.as_bytes());
-            let keys: Vec<_> = pairs.filter(|(name, _)| name == "tagKeys").map(|(_, key)| key.into_owned()).collect();
+            let keys: Vec<_> = pairs
+                .filter(|(name, _)| name == "tagKeys")
+                .map(|(_, key)| key.into_owned())
+                .collect();
             json!({"tagKeys": keys})
         }
         _ => json!({}),
@@ -74,10 +77,14 @@ fn of<'a>(service: &'a mut Service<'_>, arn: &str) -> Result<&'a mut Tags, AwsEr
     let name = name_of(arn);
     let kind = arn.split(':').nth(5).and_then(|rest| rest.split('/').next()).unwrap_or_default();
     let tags = match kind {
-        "compute-environment" => service.state.environments.get_mut(name).map(|environment| &mut environment.tags),
+        "compute-environment" => {
+            service.state.environments.get_mut(name).map(|environment| &mut environment.tags)
+        }
         "job-queue" => service.state.queues.get_mut(name).map(|queue| &mut queue.tags),
         "job" => service.state.jobs.get_mut(name).map(|job| &mut job.tags),
-        "job-definition" => definitions::by_arn(service, arn).map(|definition| &mut definition.tags),
+        "job-definition" => {
+            definitions::by_arn(service, arn).map(|definition| &mut definition.tags)
+        }
         _ => None,
     };
     tags.ok_or_else(|| client(format!("Resource {arn} does not exist")))

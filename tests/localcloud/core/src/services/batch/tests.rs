@@ -16,7 +16,8 @@ fn ready() -> (World, String) {
     world.pass(1000);
     batch(&mut world, "RegisterJobDefinition", definition()).expect("a definition");
     let answer = batch(&mut world, "DescribeComputeEnvironments", json!({})).expect("environments");
-    let cluster = answer["computeEnvironments"][0]["ecsClusterArn"].as_str().expect("a cluster").to_owned();
+    let cluster =
+        answer["computeEnvironments"][0]["ecsClusterArn"].as_str().expect("a cluster").to_owned();
     (world, cluster)
 }
 
@@ -113,7 +114,8 @@ fn a_job_goes_through_all_states_to_success() {
     assert!(job["stoppedAt"].as_i64() >= job["startedAt"].as_i64());
 }
 
-/// Catches: a local cloud in which DRAINING and a placement never cross, so that no agent is tested on it.
+/// Catches: a local cloud in which DRAINING and a placement never cross, so that no agent is tested
+/// on it.
 #[test]
 fn a_task_placed_before_draining_reaches_the_host_after_it() {
     let (mut world, cluster) = ready();
@@ -157,7 +159,8 @@ fn jobs_take_turns_where_there_is_room_for_two() {
 fn gpus_and_memory_are_counted_too() {
     let (mut world, cluster) = ready();
     world.register("i-1", &cluster);
-    let gpu = json!({"containerOverrides": {"resourceRequirements": [{"type": "GPU", "value": "1"}]}});
+    let gpu =
+        json!({"containerOverrides": {"resourceRequirements": [{"type": "GPU", "value": "1"}]}});
     let big = json!({"containerOverrides": {"resourceRequirements": [{"type": "MEMORY", "value": "1900"}]}});
     submit(&mut world, gpu.clone());
     submit(&mut world, gpu);
@@ -172,7 +175,9 @@ fn a_stopped_job_is_tried_again_with_the_reason_in_its_attempt() {
     let id = submit(&mut world, json!({}));
     let task = run(&mut world, &cluster);
     let reason = "Host EC2 (instance i-1) leaves: its block ends";
-    world.call("ecs", "StopTask", json!({"cluster": cluster, "task": task, "reason": reason})).expect("a stop");
+    world
+        .call("ecs", "StopTask", json!({"cluster": cluster, "task": task, "reason": reason}))
+        .expect("a stop");
     let effects = world.pass(300);
     assert!(matches!(&effects[..], [Effect::StopTask { .. }]), "{effects:?}");
     world.report(&cluster, &task, "STOPPED", Some(143));
@@ -194,7 +199,9 @@ fn exit_0_after_a_stop_is_success() {
     world.register("i-1", &cluster);
     let id = submit(&mut world, json!({}));
     let task = run(&mut world, &cluster);
-    world.call("ecs", "StopTask", json!({"cluster": cluster, "task": task, "reason": "x"})).expect("a stop");
+    world
+        .call("ecs", "StopTask", json!({"cluster": cluster, "task": task, "reason": "x"}))
+        .expect("a stop");
     world.report(&cluster, &task, "STOPPED", Some(0));
     assert_eq!(status(&mut world, &id), "SUCCEEDED");
 }
@@ -224,11 +231,16 @@ fn a_timeout_and_a_termination_are_final() {
     let late_task = run(&mut world, &cluster);
     let ended = submit(&mut world, json!({}));
     let ended_task = run(&mut world, &cluster);
-    batch(&mut world, "TerminateJob", json!({"jobId": ended, "reason": "Host EC2 like"})).expect("an end");
+    batch(&mut world, "TerminateJob", json!({"jobId": ended, "reason": "Host EC2 like"}))
+        .expect("an end");
     world.pass(58_000);
     assert_eq!(status(&mut world, &late), "RUNNING");
     let stops = world.pass(3000);
-    assert!(stops.iter().any(|effect| matches!(effect, Effect::StopTask { task, .. } if *task == late_task)));
+    assert!(
+        stops
+            .iter()
+            .any(|effect| matches!(effect, Effect::StopTask { task, .. } if *task == late_task))
+    );
     world.report(&cluster, &late_task, "STOPPED", Some(143));
     world.report(&cluster, &ended_task, "STOPPED", Some(0));
     let late = job(&mut world, &late);
@@ -237,7 +249,10 @@ fn a_timeout_and_a_termination_are_final() {
         (&json!("FAILED"), &json!("Job attempt duration exceeded timeout"))
     );
     let ended = job(&mut world, &ended);
-    assert_eq!((&ended["status"], &ended["statusReason"]), (&json!("FAILED"), &json!("Host EC2 like")));
+    assert_eq!(
+        (&ended["status"], &ended["statusReason"]),
+        (&json!("FAILED"), &json!("Host EC2 like"))
+    );
 }
 
 #[test]
@@ -287,16 +302,23 @@ fn things_are_deleted_in_batchs_order() {
     let delete_queue = || json!({"jobQueue": "queue"});
     let delete_environment = || json!({"computeEnvironment": "env"});
     refused(batch(&mut world, "DeleteJobQueue", delete_queue()), "must be DISABLED");
-    refused(batch(&mut world, "DeleteComputeEnvironment", delete_environment()), "must be DISABLED");
+    refused(
+        batch(&mut world, "DeleteComputeEnvironment", delete_environment()),
+        "must be DISABLED",
+    );
     let disable = json!({"computeEnvironment": "env", "state": "DISABLED"});
     batch(&mut world, "UpdateComputeEnvironment", disable).expect("a change");
-    refused(batch(&mut world, "DeleteComputeEnvironment", delete_environment()), "resource is being modified");
+    refused(
+        batch(&mut world, "DeleteComputeEnvironment", delete_environment()),
+        "resource is being modified",
+    );
     world.pass(1000);
     refused(
         batch(&mut world, "DeleteComputeEnvironment", delete_environment()),
         "found existing JobQueue relationship",
     );
-    batch(&mut world, "UpdateJobQueue", json!({"jobQueue": "queue", "state": "DISABLED"})).expect("a change");
+    batch(&mut world, "UpdateJobQueue", json!({"jobQueue": "queue", "state": "DISABLED"}))
+        .expect("a change");
     refused(batch(&mut world, "DeleteJobQueue", delete_queue()), "resource is being modified");
     world.pass(1000);
     batch(&mut world, "DeleteJobQueue", delete_queue()).expect("a deletion");
@@ -308,7 +330,10 @@ fn things_are_deleted_in_batchs_order() {
     batch(&mut world, "DeleteComputeEnvironment", delete_environment()).expect("a deletion");
     world.pass(1000);
     let left = batch(&mut world, "DescribeComputeEnvironments", json!({})).expect("environments");
-    assert_eq!(left["computeEnvironments"][0]["status"], "INVALID", "an instance is still in its cluster");
+    assert_eq!(
+        left["computeEnvironments"][0]["status"], "INVALID",
+        "an instance is still in its cluster"
+    );
     let deregister = json!({"cluster": cluster, "containerInstance": instance});
     world.call("ecs", "DeregisterContainerInstance", deregister).expect("a deregistration");
     batch(&mut world, "DeleteComputeEnvironment", delete_environment()).expect("a deletion");
@@ -326,24 +351,57 @@ fn what_batch_refuses_is_refused() {
         parameters
     };
     let job = || json!({"jobName": "job", "jobQueue": "queue", "jobDefinition": "def"});
-    let other_environment = || json!({"computeEnvironmentName": "other", "type": "UNMANAGED", "serviceRole": ROLE});
+    let other_environment =
+        || json!({"computeEnvironmentName": "other", "type": "UNMANAGED", "serviceRole": ROLE});
     let other_queue = || json!({"jobQueueName": "other", "priority": 1, "computeEnvironmentOrder": [{"order": 1, "computeEnvironment": "env"}]});
     let cases = [
         ("CreateComputeEnvironment", environment(), "Object already exists"),
-        ("CreateComputeEnvironment", with(other_environment, "serviceRole", json!(null)), "ServiceRole is required"),
-        ("CreateComputeEnvironment", with(other_environment, "serviceRole", json!("BatchServiceRole")), "ARN"),
-        ("CreateComputeEnvironment", with(other_environment, "computeEnvironmentName", json!("a b")), "pattern"),
-        ("CreateComputeEnvironment", with(other_environment, "computeResources", json!({})), "computeResources"),
+        (
+            "CreateComputeEnvironment",
+            with(other_environment, "serviceRole", json!(null)),
+            "ServiceRole is required",
+        ),
+        (
+            "CreateComputeEnvironment",
+            with(other_environment, "serviceRole", json!("BatchServiceRole")),
+            "ARN",
+        ),
+        (
+            "CreateComputeEnvironment",
+            with(other_environment, "computeEnvironmentName", json!("a b")),
+            "pattern",
+        ),
+        (
+            "CreateComputeEnvironment",
+            with(other_environment, "computeResources", json!({})),
+            "computeResources",
+        ),
         ("CreateJobQueue", queue(), "Object already exists"),
         ("CreateJobQueue", with(other_queue, "computeEnvironmentOrder", json!([])), "at least one"),
         (
             "CreateJobQueue",
-            with(other_queue, "computeEnvironmentOrder", json!([{"order": 1, "computeEnvironment": "no"}])),
+            with(
+                other_queue,
+                "computeEnvironmentOrder",
+                json!([{"order": 1, "computeEnvironment": "no"}]),
+            ),
             "does not exist",
         ),
-        ("RegisterJobDefinition", with(definition, "timeout", json!({"attemptDurationSeconds": 59})), "at least 60"),
-        ("RegisterJobDefinition", with(definition, "retryStrategy", json!({"attempts": 11})), "between 1 and 10"),
-        ("RegisterJobDefinition", with(definition, "containerProperties", json!({"image": ""})), "image"),
+        (
+            "RegisterJobDefinition",
+            with(definition, "timeout", json!({"attemptDurationSeconds": 59})),
+            "at least 60",
+        ),
+        (
+            "RegisterJobDefinition",
+            with(definition, "retryStrategy", json!({"attempts": 11})),
+            "between 1 and 10",
+        ),
+        (
+            "RegisterJobDefinition",
+            with(definition, "containerProperties", json!({"image": ""})),
+            "image",
+        ),
         ("SubmitJob", with(job, "jobName", json!("a job")), "jobName"),
         ("SubmitJob", with(job, "jobName", json!("x".repeat(129))), "jobName"),
         ("SubmitJob", with(job, "jobQueue", json!("no")), "not found"),
@@ -362,7 +420,8 @@ fn what_batch_refuses_is_refused() {
 fn a_queue_needs_a_valid_environment() {
     let mut world = World::new();
     batch(&mut world, "CreateComputeEnvironment", environment()).expect("an environment");
-    let (_, message) = batch(&mut world, "CreateJobQueue", queue()).expect_err("it is still CREATING");
+    let (_, message) =
+        batch(&mut world, "CreateJobQueue", queue()).expect_err("it is still CREATING");
     assert!(message.contains("is not valid"), "{message}");
 }
 
@@ -383,9 +442,12 @@ fn revisions_count_up_and_a_deregistered_one_takes_no_jobs() {
     let (mut world, _) = ready();
     let second = batch(&mut world, "RegisterJobDefinition", definition()).expect("a revision");
     assert_eq!(second["revision"], 2);
-    batch(&mut world, "DeregisterJobDefinition", json!({"jobDefinition": "def:2"})).expect("a deregistration");
+    batch(&mut world, "DeregisterJobDefinition", json!({"jobDefinition": "def:2"}))
+        .expect("a deregistration");
     let id = submit(&mut world, json!({}));
-    assert!(job(&mut world, &id)["jobDefinition"].as_str().is_some_and(|arn| arn.ends_with("def:1")));
+    assert!(
+        job(&mut world, &id)["jobDefinition"].as_str().is_some_and(|arn| arn.ends_with("def:1"))
+    );
     let active = json!({"jobDefinitionName": "def", "status": "ACTIVE"});
     let active = batch(&mut world, "DescribeJobDefinitions", active).expect("definitions");
     assert_eq!(active["jobDefinitions"].as_array().map(Vec::len), Some(1));
@@ -404,9 +466,14 @@ fn a_queue_that_changes_while_an_environment_of_it_is_invalid_becomes_invalid() 
         (answer["jobQueues"][0]["status"].clone(), answer["jobQueues"][0]["statusReason"].clone())
     };
     assert_eq!(status(&mut world).0, "VALID", "nobody looks at a queue that doesn't change");
-    world.call("batch", "UpdateJobQueue", json!({"jobQueue": "queue", "priority": 2})).expect("it is taken");
+    world
+        .call("batch", "UpdateJobQueue", json!({"jobQueue": "queue", "priority": 2}))
+        .expect("it is taken");
     world.wait_ms(1_000);
     let (status, reason) = status(&mut world);
     assert_eq!(status, "INVALID");
-    assert!(reason.as_str().is_some_and(|it| it.ends_with("compute-environment/env is not valid")), "{reason}");
+    assert!(
+        reason.as_str().is_some_and(|it| it.ends_with("compute-environment/env is not valid")),
+        "{reason}"
+    );
 }

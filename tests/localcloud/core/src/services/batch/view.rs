@@ -198,7 +198,8 @@ fn array(service: &Service<'_>, job: &Job) -> Option<Value> {
             let mut summary = json!({});
             for status in JobStatus::ALL {
                 let children = service.state.jobs.values().filter(is_child);
-                summary[status.as_str()] = json!(children.filter(|child| child.status == status).count());
+                summary[status.as_str()] =
+                    json!(children.filter(|child| child.status == status).count());
             }
             Some(json!({"size": size, "statusSummary": summary}))
         }
@@ -218,7 +219,10 @@ pub(super) fn job_summary(service: &Service<'_>, job: &Job) -> Value {
     let container = last.map(|attempt| {
         with(
             json!({}),
-            [("exitCode", attempt.exit_code.map(Value::from)), ("reason", attempt.reason.clone().map(Value::from))],
+            [
+                ("exitCode", attempt.exit_code.map(Value::from)),
+                ("reason", attempt.reason.clone().map(Value::from)),
+            ],
         )
     });
     with(

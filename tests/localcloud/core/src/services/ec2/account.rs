@@ -87,10 +87,17 @@ pub(super) static SUBNETS: [Subnet; 11] = [
 ];
 
 pub(super) static ROUTE_TABLES: [RouteTable; 4] = [
-    RouteTable { everywhere: Some("igw-5d1b9c0e"), main: true, ..route_table("rtb-0e1f2a3b", VPC, &[]) },
+    RouteTable {
+        everywhere: Some("igw-5d1b9c0e"),
+        main: true,
+        ..route_table("rtb-0e1f2a3b", VPC, &[])
+    },
     // No way out at all, as in a VPC that was just made.
     RouteTable { main: true, ..route_table("rtb-1f2a3b4c", OTHER_VPC, &[]) },
-    RouteTable { everywhere: Some("nat-0a9b8c7d6e5f41230"), ..route_table("rtb-2a3b4c5d", VPC, &["subnet-a4f7d93a"]) },
+    RouteTable {
+        everywhere: Some("nat-0a9b8c7d6e5f41230"),
+        ..route_table("rtb-2a3b4c5d", VPC, &["subnet-a4f7d93a"])
+    },
     // Its NAT gateway was deleted.
     RouteTable {
         everywhere: Some("nat-0b8c7d6e5f4a32101"),
@@ -99,7 +106,11 @@ pub(super) static ROUTE_TABLES: [RouteTable; 4] = [
     },
 ];
 
-const fn route_table(id: &'static str, vpc: &'static str, subnets: &'static [&'static str]) -> RouteTable {
+const fn route_table(
+    id: &'static str,
+    vpc: &'static str,
+    subnets: &'static [&'static str],
+) -> RouteTable {
     RouteTable { id, vpc, main: false, subnets, everywhere: None, blackhole: false }
 }
 
@@ -140,17 +151,47 @@ pub(super) static IMAGES: [Image; 8] = [
         "x86_64",
         "2026-11-01T00:00:00.000Z",
     ),
-    image(ECS_IMAGES[2].1, "al2023-ami-ecs-hvm-2023.0.20261101-kernel-6.1-arm64", "arm64", "2026-11-01T00:00:00.000Z"),
-    image(ECS_IMAGES[3].1, "amzn2-ami-ecs-hvm-2.0.20261101-x86_64-ebs", "x86_64", "2026-11-01T00:00:00.000Z"),
-    image(ECS_IMAGES[4].1, "amzn2-ami-ecs-gpu-hvm-2.0.20261101-x86_64-ebs", "x86_64", "2026-11-01T00:00:00.000Z"),
-    image(ECS_IMAGES[5].1, "amzn2-ami-ecs-hvm-2.0.20261101-arm64-ebs", "arm64", "2026-11-01T00:00:00.000Z"),
+    image(
+        ECS_IMAGES[2].1,
+        "al2023-ami-ecs-hvm-2023.0.20261101-kernel-6.1-arm64",
+        "arm64",
+        "2026-11-01T00:00:00.000Z",
+    ),
+    image(
+        ECS_IMAGES[3].1,
+        "amzn2-ami-ecs-hvm-2.0.20261101-x86_64-ebs",
+        "x86_64",
+        "2026-11-01T00:00:00.000Z",
+    ),
+    image(
+        ECS_IMAGES[4].1,
+        "amzn2-ami-ecs-gpu-hvm-2.0.20261101-x86_64-ebs",
+        "x86_64",
+        "2026-11-01T00:00:00.000Z",
+    ),
+    image(
+        ECS_IMAGES[5].1,
+        "amzn2-ami-ecs-hvm-2.0.20261101-arm64-ebs",
+        "arm64",
+        "2026-11-01T00:00:00.000Z",
+    ),
     Image {
         carries_agent: false,
-        ..image("ami-000a9e4700000f00d", "plain-without-agent", "x86_64", "2026-11-01T00:00:00.000Z")
+        ..image(
+            "ami-000a9e4700000f00d",
+            "plain-without-agent",
+            "x86_64",
+            "2026-11-01T00:00:00.000Z",
+        )
     },
 ];
 
-const fn image(id: &'static str, name: &'static str, architecture: &'static str, created: &'static str) -> Image {
+const fn image(
+    id: &'static str,
+    name: &'static str,
+    architecture: &'static str,
+    created: &'static str,
+) -> Image {
     Image { id, name, architecture, carries_agent: true, created }
 }
 
@@ -191,7 +232,8 @@ impl Image {
             "architecture": self.architecture,
             "imageType": "machine",
             "name": self.name,
-            "description": if self.carries_agent { "ECS image that carries spotblock-agent" } else { "no agent" },
+            "description": if self.carries_agent { "ECS image that carries spotblock-agent" } else { "no \
+                agent" },
             "rootDeviceType": "ebs",
             "rootDeviceName": "/dev/xvda",
             "blockDeviceMapping": [{

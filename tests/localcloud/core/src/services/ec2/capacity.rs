@@ -1,4 +1,5 @@
-//! How many instances can still be had: AWS's capacity by type, zone and market, and the account's quotas.
+//! How many instances can still be had: AWS's capacity by type, zone and market, and the account's
+//! quotas.
 
 use super::instance::Market;
 use super::launch::LaunchSpec;
@@ -37,7 +38,8 @@ impl Claims {
             let fits = |kind: &InstanceType, letter: char, market: Market| {
                 key_fits(key, kind.name, &format!("{}{letter}", options.region), market)
             };
-            fits(instance_type, zone, market).then(|| total.saturating_sub(self.count(service, fits, |_| 1)))
+            fits(instance_type, zone, market)
+                .then(|| total.saturating_sub(self.count(service, fits, |_| 1)))
         });
         // The option counts what can be had from now on, and is counted down by each launch.
         let further = options.spot_capacity.filter(|_| market == Market::Spot).map(|left| {
@@ -48,7 +50,12 @@ impl Claims {
     }
 
     /// How many more the account's quota allows; `None` is any number.
-    pub(super) fn allowed(&self, service: &Service<'_>, instance_type: &InstanceType, market: Market) -> Option<u32> {
+    pub(super) fn allowed(
+        &self,
+        service: &Service<'_>,
+        instance_type: &InstanceType,
+        market: Market,
+    ) -> Option<u32> {
         let quota = match market {
             Market::OnDemand => service.options.on_demand_vcpus?,
             Market::Spot => service.options.spot_vcpus?,
@@ -81,7 +88,8 @@ impl Claims {
         market: Market,
         wanted: u32,
     ) -> (u32, Option<Shortage>) {
-        let free = self.free(service, spec.instance_type, spec.subnet.zone, market).unwrap_or(u32::MAX);
+        let free =
+            self.free(service, spec.instance_type, spec.subnet.zone, market).unwrap_or(u32::MAX);
         let allowed = self.allowed(service, spec.instance_type, market).unwrap_or(u32::MAX);
         let shortage = if allowed < wanted && allowed <= free {
             Some(Shortage::Quota)
@@ -97,7 +105,8 @@ impl Claims {
 /// The refusal of a type that its zone doesn't have; its code differs from call to call.
 pub(super) fn not_offered(code: &str, service: &Service<'_>, spec: &LaunchSpec) -> AwsError {
     let message = format!(
-        "Your requested instance type ({}) is not supported in your requested Availability Zone ({}{}).",
+        "Your requested instance type ({}) is not supported in your requested Availability Zone \
+         ({}{}).",
         spec.instance_type.name, service.options.region, spec.subnet.zone
     );
     AwsError::new(code, message)
@@ -118,8 +127,14 @@ pub(super) fn take_spot(service: &mut Service<'_>, count: u32) {
 }
 
 impl Shortage {
-    /// AWS's error for it. When a single launch runs into it, AWS answers a missing capacity with status 500.
-    pub(super) fn error(self, service: &Service<'_>, spec: &LaunchSpec, market: Market) -> AwsError {
+    /// AWS's error for it. When a single launch runs into it, AWS answers a missing capacity with
+    /// status 500.
+    pub(super) fn error(
+        self,
+        service: &Service<'_>,
+        spec: &LaunchSpec,
+        market: Market,
+    ) -> AwsError {
         self.error_at(service, spec.instance_type, spec.subnet.zone, market)
     }
 
@@ -141,9 +156,10 @@ impl Shortage {
                 AwsError::new(
                     "VcpuLimitExceeded",
                     format!(
-                        "You have requested more vCPU capacity than your current vCPU limit of {limit} allows for the \
-                         instance bucket that the specified instance type belongs to. Please visit \
-                         http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit."
+                        "You have requested more vCPU capacity than your current vCPU limit of \
+                         {limit} allows for the instance bucket that the specified instance type \
+                         belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request \
+                         to request an adjustment to this limit."
                     ),
                 )
             }
@@ -157,10 +173,10 @@ impl Shortage {
                 AwsError::new(
                     "InsufficientInstanceCapacity",
                     format!(
-                        "We currently do not have sufficient {name} capacity in the Availability Zone you requested \
-                         ({zone}). Our system will be working on provisioning additional capacity. You can currently \
-                         get {name} capacity by not specifying an Availability Zone in your request or choosing \
-                         another one."
+                        "We currently do not have sufficient {name} capacity in the Availability \
+                         Zone you requested ({zone}). Our system will be working on provisioning \
+                         additional capacity. You can currently get {name} capacity by not \
+                         specifying an Availability Zone in your request or choosing another one."
                     ),
                 )
                 .with_status(500)

@@ -1,5 +1,6 @@
-//! Capacity blocks: offered for a day or longer, paid at once, used through a reservation, and taken back half an hour
-//! before they end. The purchases have no client token: what is asked for twice is bought twice.
+//! Capacity blocks: offered for a day or longer, paid at once, used through a reservation, and
+//! taken back half an hour before they end. The purchases have no client token: what is asked for
+//! twice is bought twice.
 //!
 //! UltraServers, which are taken back a whole hour before, are not on offer here.
 
@@ -68,7 +69,8 @@ fn missing(name: &str) -> AwsError {
 impl Offering {
     /// What has to be paid, in dollars: here what the instances cost on demand.
     fn fee(&self) -> String {
-        let dollars = prices::on_demand(self.instance_type) * f64::from(self.count) * f64::from(self.hours);
+        let dollars =
+            prices::on_demand(self.instance_type) * f64::from(self.count) * f64::from(self.hours);
         format!("{dollars:.4}")
     }
 
@@ -91,7 +93,14 @@ impl Offering {
     /// The same thing as another one, but for its id.
     fn same(&self, other: &Self) -> bool {
         (self.instance_type, self.zone, self.count, self.start, self.hours, &self.extends)
-            == (other.instance_type, other.zone, other.count, other.start, other.hours, &other.extends)
+            == (
+                other.instance_type,
+                other.zone,
+                other.count,
+                other.start,
+                other.hours,
+                &other.extends,
+            )
     }
 }
 
@@ -107,10 +116,18 @@ fn offer(service: &mut Service<'_>, mut offering: Offering) -> Offering {
 
 /// Takes an offering that is bought off the list.
 fn take(service: &mut Service<'_>, id: &str, extends: Option<&str>) -> Result<Offering, AwsError> {
-    let at = service.state.offerings.iter().position(|it| it.id == id && it.extends.as_deref() == extends);
+    let at = service
+        .state
+        .offerings
+        .iter()
+        .position(|it| it.id == id && it.extends.as_deref() == extends);
     // The code is [A].
-    let not_found =
-        || AwsError::new("InvalidCapacityBlockOfferingId.NotFound", format!("The offering ID '{id}' does not exist"));
+    let not_found = || {
+        AwsError::new(
+            "InvalidCapacityBlockOfferingId.NotFound",
+            format!("The offering ID '{id}' does not exist"),
+        )
+    };
     Ok(service.state.offerings.remove(at.ok_or_else(not_found)?))
 }
 
@@ -124,10 +141,17 @@ struct Purchase {
 }
 
 /// PurchaseCapacityBlock: paid a while later, and there from its start on.
-pub(super) fn purchase(service: &mut Service<'_>, context: &Context, parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn purchase(
+    service: &mut Service<'_>,
+    context: &Context,
+    parameters: Value,
+) -> Result<Value, AwsError> {
     let request: Purchase = query::parse(parameters)?;
     if request.instance_platform != "Linux/UNIX" {
-        return Err(invalid(format!("The local cloud has no instances of the platform {}", request.instance_platform)));
+        return Err(invalid(format!(
+            "The local cloud has no instances of the platform {}",
+            request.instance_platform
+        )));
     }
     tags::check_kinds(&request.tag_specification, &["capacity-reservation", "capacity-block"])?;
     let of_reservation = tags::of_kind(&request.tag_specification, "capacity-reservation")?;
@@ -165,10 +189,15 @@ fn block_answer(service: &Service<'_>, reservation: &Reservation) -> Value {
 }
 
 /// DescribeCapacityBlocks.
-pub(super) fn describe(service: &mut Service<'_>, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn describe(
+    service: &mut Service<'_>,
+    _: &Context,
+    mut parameters: Value,
+) -> Result<Value, AwsError> {
     let ids = query::take_list(&mut parameters, "CapacityBlockId")?;
     let selection = Selection::read(parameters)?;
-    let blocks = || service.state.reservations.iter().filter_map(|it| Some((it, it.block.as_ref()?)));
+    let blocks =
+        || service.state.reservations.iter().filter_map(|it| Some((it, it.block.as_ref()?)));
     if let Some(unknown) = ids.iter().find(|id| !blocks().any(|(_, block)| block.id == **id)) {
         let message = format!("The capacity block ID '{unknown}' does not exist");
         return Err(AwsError::new("InvalidCapacityBlockId.NotFound", message));

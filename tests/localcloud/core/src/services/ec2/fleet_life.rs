@@ -1,4 +1,5 @@
-//! Where a fleet's instances are launched: its pools, the order in which they are used, and what each of them refuses.
+//! Where a fleet's instances are launched: its pools, the order in which they are used, and what
+//! each of them refuses.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -14,8 +15,8 @@ use super::tags::Tags;
 use super::{Service, prices};
 use crate::protocol::AwsError;
 
-/// How many pools a fleet tries of those that refuse; the others fail without being tried. Seen by those who measured
-/// it (an instant fleet over six pools that were all priced too low).
+/// How many pools a fleet tries of those that refuse; the others fail without being tried. Seen by
+/// those who measured it (an instant fleet over six pools that were all priced too low).
 const TRIED: usize = 3;
 
 /// One way to launch.
@@ -59,7 +60,8 @@ pub(super) fn fulfill(
     rules: &Rules,
     target: u32,
 ) -> Outcome {
-    let (shares, errors) = Planner { service, market, pools, rules, claims: Claims::default() }.plan(target);
+    let (shares, errors) =
+        Planner { service, market, pools, rules, claims: Claims::default() }.plan(target);
     let mut outcome = Outcome { launched: Vec::new(), errors };
     for Share { pool, count } in shares {
         let Ok(spec) = &pools[pool].spec else { continue };
@@ -100,7 +102,13 @@ fn launch(
             service.state.tags.insert(request.clone(), pool.request_tags.clone());
         }
         let price = pool.max_price.clone();
-        service.state.spot.push(SpotRequest::of_launch(request, now, Arc::clone(spec), price, instance.clone()));
+        service.state.spot.push(SpotRequest::of_launch(
+            request,
+            now,
+            Arc::clone(spec),
+            price,
+            instance.clone(),
+        ));
     }
     instance
 }
@@ -123,7 +131,8 @@ impl Planner<'_> {
         let even = (target / f64::from(u32::try_from(across).unwrap_or(u32::MAX))).ceil();
         let (mut shares, mut errors) = (Vec::new(), Vec::new());
         let mut left = target;
-        // First evenly over as many pools as the strategy says, then whatever is missing from whoever has it.
+        // First evenly over as many pools as the strategy says, then whatever is missing from
+        // whoever has it.
         for (pools, most) in [(across, even), (usize::MAX, target)] {
             let mut used = 0;
             for pool in &order {
@@ -145,19 +154,26 @@ impl Planner<'_> {
             shares.clear();
         }
         for (_, error) in errors.iter_mut().skip(TRIED) {
-            let message = "Unable to fulfill capacity due to your request configuration. Please adjust your request \
-                           and try again.";
+            let message = "Unable to fulfill capacity due to your request configuration. Please \
+                           adjust your request and try again.";
             *error = AwsError::new("UnfulfillableCapacity", message);
         }
         (shares, errors)
     }
 
     /// Takes from a pool up to `wanted` units; gives how many that came to.
-    fn take(&mut self, pool: usize, wanted: f64, shares: &mut Vec<Share>, errors: &mut Vec<(usize, AwsError)>) -> f64 {
+    fn take(
+        &mut self,
+        pool: usize,
+        wanted: f64,
+        shares: &mut Vec<Share>,
+        errors: &mut Vec<(usize, AwsError)>,
+    ) -> f64 {
         let Pool { spec: Ok(spec), weight, .. } = &self.pools[pool] else { return 0.0 };
         let count = whole((wanted / weight).ceil());
         let affordable = self.affordable(shares, pool);
-        let (granted, shortage) = self.claims.grant(self.service, spec, self.market, count.min(affordable));
+        let (granted, shortage) =
+            self.claims.grant(self.service, spec, self.market, count.min(affordable));
         if let Some(shortage) = shortage {
             errors.push((pool, shortage.error(self.service, spec, self.market)));
         } else if affordable < count {
@@ -179,7 +195,8 @@ impl Planner<'_> {
     /// How many more instances of this pool the highest total price allows.
     fn affordable(&self, shares: &[Share], pool: usize) -> u32 {
         let Some(limit) = self.rules.max_total_price else { return u32::MAX };
-        let spent: f64 = shares.iter().map(|share| f64::from(share.count) * self.price(share.pool)).sum();
+        let spent: f64 =
+            shares.iter().map(|share| f64::from(share.count) * self.price(share.pool)).sum();
         whole(((limit - spent).max(0.0) / self.price(pool) + 1e-9).floor())
     }
 
@@ -192,13 +209,16 @@ impl Planner<'_> {
         }
     }
 
-    /// The pools in the order in which they are used. Of a fleet that keeps to one type or zone, only those of the
-    /// best pool's: that AWS would go on to another type or zone is not documented, so nobody should count on it [A].
+    /// The pools in the order in which they are used. Of a fleet that keeps to one type or zone,
+    /// only those of the best pool's: that AWS would go on to another type or zone is not
+    /// documented, so nobody should count on it [A].
     fn candidates(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.pools.len()).collect();
         order.sort_by(|one, other| self.compare(*one, *other));
         let best = order.iter().find_map(|pool| self.pools[*pool].spec.as_ref().ok());
-        let (Some(best), true) = (best, self.rules.single_type || self.rules.single_zone) else { return order };
+        let (Some(best), true) = (best, self.rules.single_type || self.rules.single_zone) else {
+            return order;
+        };
         order.retain(|pool| {
             self.pools[*pool].spec.as_ref().map_or(true, |spec| {
                 (!self.rules.single_type || spec.instance_type == best.instance_type)
@@ -219,7 +239,9 @@ impl Planner<'_> {
             Strategy::CapacityOptimized => by_room(),
             Strategy::CapacityOptimizedPrioritized => by_room().then_with(by_priority),
             // Room counts only where there is none.
-            Strategy::PriceCapacityOptimized => (self.room(one) == 0).cmp(&(self.room(other) == 0)).then_with(by_price),
+            Strategy::PriceCapacityOptimized => {
+                (self.room(one) == 0).cmp(&(self.room(other) == 0)).then_with(by_price)
+            }
         }
     }
 
@@ -229,7 +251,8 @@ impl Planner<'_> {
 
     fn room(&self, pool: usize) -> u32 {
         let Ok(spec) = &self.pools[pool].spec else { return 0 };
-        let free = self.claims.free(self.service, spec.instance_type, spec.subnet.zone, self.market);
+        let free =
+            self.claims.free(self.service, spec.instance_type, spec.subnet.zone, self.market);
         free.unwrap_or(u32::MAX)
     }
 
@@ -237,7 +260,9 @@ impl Planner<'_> {
     fn price(&self, pool: usize) -> f64 {
         match &self.pools[pool].spec {
             Err(_) => f64::INFINITY,
-            Ok(spec) if self.market == Market::Spot => prices::spot(self.service, spec.instance_type, spec.subnet.zone),
+            Ok(spec) if self.market == Market::Spot => {
+                prices::spot(self.service, spec.instance_type, spec.subnet.zone)
+            }
             Ok(spec) => prices::on_demand(spec.instance_type),
         }
     }
@@ -254,10 +279,12 @@ impl Planner<'_> {
             Ok(spec) => spec,
         };
         let price = self.price(pool);
-        let too_low = max_price.as_ref().filter(|max| self.market == Market::Spot && max.dollars < price);
+        let too_low =
+            max_price.as_ref().filter(|max| self.market == Market::Spot && max.dollars < price);
         if let Some(max) = too_low {
             let message = format!(
-                "Your Spot request price of {} is lower than the minimum required Spot request fulfillment price of {price}.",
+                "Your Spot request price of {} is lower than the minimum required Spot request \
+                 fulfillment price of {price}.",
                 max.text
             );
             return Some(AwsError::new("SpotMaxPriceTooLow", message));

@@ -1,4 +1,5 @@
-//! What CreateFleet takes, and AWS's checks on it. Codes marked [A] are taken to be AWS's; no source gives them.
+//! What CreateFleet takes, and AWS's checks on it. Codes marked [A] are taken to be AWS's; no
+//! source gives them.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -156,10 +157,13 @@ impl Parameters {
         match self.r#type.as_deref() {
             Some("instant") => {}
             None | Some("maintain" | "request") => {
-                let message = "The local cloud has fleets of type instant only; AWS's default is maintain";
+                let message =
+                    "The local cloud has fleets of type instant only; AWS's default is maintain";
                 return Err(AwsError::new("UnsupportedOperation", message));
             }
-            Some(other) => return Err(invalid(format!("Value ({other}) for parameter Type is invalid."))),
+            Some(other) => {
+                return Err(invalid(format!("Value ({other}) for parameter Type is invalid.")));
+            }
         }
         self.check_other_types()?;
         if self.launch_template_configs.is_empty() {
@@ -174,14 +178,20 @@ impl Parameters {
         if weighted > 0 && weighted < overrides().count() {
             return Err(invalid("WeightedCapacity has to be given for every override or for none"));
         }
-        tags::check_kinds(&self.tag_specification, &["fleet", "instance", "volume", "spot-instances-request"])
+        tags::check_kinds(
+            &self.tag_specification,
+            &["fleet", "instance", "volume", "spot-instances-request"],
+        )
     }
 
     /// Parameters that AWS takes for fleets of the other types only.
     fn check_other_types(&self) -> Result<(), AwsError> {
         let given = [
             (self.excess_capacity_termination_policy.is_some(), "ExcessCapacityTerminationPolicy"),
-            (self.terminate_instances_with_expiration == Some(true), "TerminateInstancesWithExpiration"),
+            (
+                self.terminate_instances_with_expiration == Some(true),
+                "TerminateInstancesWithExpiration",
+            ),
             (self.replace_unhealthy_instances == Some(true), "ReplaceUnhealthyInstances"),
             (self.valid_from.is_some(), "ValidFrom"),
             (self.valid_until.is_some(), "ValidUntil"),
@@ -200,13 +210,16 @@ impl Parameters {
         let target = target.ok_or_else(|| missing("TargetCapacitySpecification"))?;
         let total = target.total_target_capacity.ok_or_else(|| missing("TotalTargetCapacity"))?;
         if target.target_capacity_unit_type.as_deref().is_some_and(|unit| unit != "units") {
-            return Err(invalid("TargetCapacityUnitType is supported with InstanceRequirements only"));
+            return Err(invalid(
+                "TargetCapacityUnitType is supported with InstanceRequirements only",
+            ));
         }
         let default = match target.default_target_capacity_type.as_deref() {
             None | Some("on-demand") => Market::OnDemand,
             Some("spot") => Market::Spot,
             Some(other) => {
-                let message = format!("The local cloud has no fleets of DefaultTargetCapacityType {other}");
+                let message =
+                    format!("The local cloud has no fleets of DefaultTargetCapacityType {other}");
                 return Err(AwsError::new("UnsupportedOperation", message));
             }
         };
@@ -218,8 +231,15 @@ impl Parameters {
             )));
         }
         let rest = total - named;
-        let part = |named: Option<u32>, market| named.unwrap_or_default() + if default == market { rest } else { 0 };
-        Ok(Target { total, on_demand: part(on_demand, Market::OnDemand), spot: part(spot, Market::Spot), default })
+        let part = |named: Option<u32>, market| {
+            named.unwrap_or_default() + if default == market { rest } else { 0 }
+        };
+        Ok(Target {
+            total,
+            on_demand: part(on_demand, Market::OnDemand),
+            spot: part(spot, Market::Spot),
+            default,
+        })
     }
 
     /// The rules for spot and for on-demand instances.
@@ -260,11 +280,14 @@ impl Config {
         }
         for way in &self.overrides {
             if way.instance_requirements.is_some() {
-                let message = "The local cloud has no InstanceRequirements; name the types with InstanceType";
+                let message = "The local cloud has no InstanceRequirements; name the types with \
+                     InstanceType";
                 return Err(AwsError::new("UnsupportedOperation", message));
             }
             if way.subnet_id.as_ref().is_some_and(|ids| ids.contains(',')) {
-                return Err(invalid("A fleet of type instant can have only one subnet ID in each override."));
+                return Err(invalid(
+                    "A fleet of type instant can have only one subnet ID in each override.",
+                ));
             }
             if way.weighted_capacity.is_some_and(|weight| !(weight.is_finite() && weight > 0.0)) {
                 return Err(invalid("WeightedCapacity has to be more than 0"));
@@ -292,13 +315,18 @@ impl SpotOptions {
             Some("price-capacity-optimized") => Strategy::PriceCapacityOptimized,
             Some(other) => return Err(unknown_strategy("SpotOptions", other)),
         };
-        if self.instance_interruption_behavior.as_deref().is_some_and(|behavior| behavior != "terminate") {
-            let message =
-                "SpotOptions.InstanceInterruptionBehavior must be null or \"terminate\" for given fleet type.";
+        if self
+            .instance_interruption_behavior
+            .as_deref()
+            .is_some_and(|behavior| behavior != "terminate")
+        {
+            let message = "SpotOptions.InstanceInterruptionBehavior must be null or \
+                           \"terminate\" for given fleet type.";
             return Err(invalid(message));
         }
         if self.instance_pools_to_use_count.is_some() && strategy != Strategy::LowestPrice {
-            let message = "InstancePoolsToUseCount is supported with the allocation strategy lowest-price only";
+            let message = "InstancePoolsToUseCount is supported with the allocation strategy \
+                           lowest-price only";
             return Err(AwsError::new("InvalidParameterCombination", message));
         }
         Rules {
@@ -337,13 +365,16 @@ impl Rules {
     fn checked(self, of: &str) -> Result<Self, AwsError> {
         let Some(min) = self.min else { return Ok(self) };
         if !(1..=1000).contains(&min) {
-            return Err(invalid(format!("Value ({min}) for parameter {of}.MinTargetCapacity is invalid.")));
+            return Err(invalid(format!(
+                "Value ({min}) for parameter {of}.MinTargetCapacity is invalid."
+            )));
         }
         if self.single_type || self.single_zone {
             return Ok(self);
         }
         let message = format!(
-            "{of}.MinTargetCapacity can be specified only with SingleInstanceType or SingleAvailabilityZone set to true"
+            "{of}.MinTargetCapacity can be specified only with SingleInstanceType or \
+             SingleAvailabilityZone set to true"
         );
         Err(AwsError::new("InvalidParameterCombination", message))
     }

@@ -1,5 +1,5 @@
-//! Fleets of type instant: the operations. What is asked for is in `fleet_request.rs`, what is launched where in
-//! `fleet_life.rs`.
+//! Fleets of type instant: the operations. What is asked for is in `fleet_request.rs`, what is
+//! launched where in `fleet_life.rs`.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -59,13 +59,18 @@ struct Way {
 }
 
 /// CreateFleet, of type instant: when it answers, all is launched that will be.
-pub(super) fn create(service: &mut Service<'_>, context: &Context, parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn create(
+    service: &mut Service<'_>,
+    context: &Context,
+    parameters: Value,
+) -> Result<Value, AwsError> {
     let request: Parameters = query::parse(parameters.clone())?;
     if let Some(known) = known(service, &request) {
         if known.requested == parameters {
             return Ok(known.created_answer());
         }
-        let message = "The request uses the same client token as a previous, but non-identical request.";
+        let message =
+            "The request uses the same client token as a previous, but non-identical request.";
         return Err(AwsError::new("IdempotentParameterMismatch", message));
     }
     request.check()?;
@@ -83,13 +88,15 @@ pub(super) fn create(service: &mut Service<'_>, context: &Context, parameters: V
         parameters: request,
         target,
     };
-    for (market, units, rules) in
-        [(Market::OnDemand, target.on_demand, on_demand_rules), (Market::Spot, target.spot, spot_rules)]
-    {
+    for (market, units, rules) in [
+        (Market::OnDemand, target.on_demand, on_demand_rules),
+        (Market::Spot, target.spot, spot_rules),
+    ] {
         // Even for nothing, so that what can't be found is refused before anything is launched.
         let (ways, pools) = fleet.pools(service, context, market)?;
         if units > 0 {
-            let outcome = fleet_life::fulfill(service, context.now, &fleet.id, market, &pools, &rules, units);
+            let outcome =
+                fleet_life::fulfill(service, context.now, &fleet.id, market, &pools, &rules, units);
             fleet.note(market, &ways, &pools, outcome);
         }
     }
@@ -119,15 +126,26 @@ impl Fleet {
         for (config, Config { launch_template_specification: named, overrides }) in
             self.parameters.launch_template_configs.iter().enumerate()
         {
-            let which = Which { id: named.launch_template_id.clone(), name: named.launch_template_name.clone() };
-            let (template, version) = templates::to_launch(service, context, &which, named.version.as_deref())?;
+            let which = Which {
+                id: named.launch_template_id.clone(),
+                name: named.launch_template_name.clone(),
+            };
+            let (template, version) =
+                templates::to_launch(service, context, &which, named.version.as_deref())?;
             let launch = Launch::read(template.versions[version - 1].requested.clone())?;
             self.templates.push(template.id.clone());
             let none = [Override::default()];
             let listed = if overrides.is_empty() { &none[..] } else { overrides };
             for (number, over) in listed.iter().enumerate() {
                 ways.push(Way { config, over: (!overrides.is_empty()).then_some(number) });
-                pools.push(self.pool(service, context.now, market, (&template.id, version), launch.clone(), over)?);
+                pools.push(self.pool(
+                    service,
+                    context.now,
+                    market,
+                    (&template.id, version),
+                    launch.clone(),
+                    over,
+                )?);
             }
         }
         Ok((ways, pools))
@@ -142,8 +160,10 @@ impl Fleet {
         mut launch: Launch,
         over: &Override,
     ) -> Result<Pool, AwsError> {
-        let mut own =
-            [tags::of_kind(&launch.tags, "instance")?, tags::of_kind(&launch.tags, "spot-instances-request")?];
+        let mut own = [
+            tags::of_kind(&launch.tags, "instance")?,
+            tags::of_kind(&launch.tags, "spot-instances-request")?,
+        ];
         // The fleet's tags and the template's come together.
         for (kind, tags) in ["instance", "spot-instances-request"].iter().zip(&mut own) {
             tags.extend(tags::of_kind(&self.parameters.tag_specification, kind)?);
@@ -160,14 +180,15 @@ impl Fleet {
         );
         let refused = if market != Market::Spot && !request_tags.is_empty() {
             Some(
-                "You cannot specify tags for Spot instances requests if there are no Spot instances requests being \
-                 created by the request.",
+                "You cannot specify tags for Spot instances requests if there are no Spot \
+                 instances requests being created by the request.",
             )
         } else if launch.market.is_some() {
             // The code and the wording are [A].
             Some("A launch template with InstanceMarketOptions can't be used in a fleet")
         } else if launch.reservation().is_some() {
-            // That CreateFleet takes no such template is known from ParallelCluster; code and wording are [A].
+            // That CreateFleet takes no such template is known from ParallelCluster; code and
+            // wording are [A].
             Some("A launch template with a CapacityReservationId can't be used in a fleet")
         } else {
             None
@@ -203,7 +224,10 @@ impl Fleet {
     }
 
     fn template(&self, config: usize) -> Value {
-        let version = self.parameters.launch_template_configs[config].launch_template_specification.version.as_deref();
+        let version = self.parameters.launch_template_configs[config]
+            .launch_template_specification
+            .version
+            .as_deref();
         json!({ "launchTemplateId": self.templates[config], "version": version })
     }
 
@@ -248,7 +272,9 @@ impl Fleet {
     }
 
     fn state(&self, service: &Service<'_>) -> &'static str {
-        let lives = |id: &String| service.state.instance(id).is_some_and(|it| it.state != State::Terminated);
+        let lives = |id: &String| {
+            service.state.instance(id).is_some_and(|it| it.state != State::Terminated)
+        };
         match self.deleted {
             false => "active",
             true if self.instances().any(lives) => "deleted_terminating",
@@ -257,7 +283,8 @@ impl Fleet {
     }
 
     fn fulfilled(&self, market: Option<Market>) -> f64 {
-        let groups = self.groups.iter().filter(|group| market.is_none_or(|market| market == group.market));
+        let groups =
+            self.groups.iter().filter(|group| market.is_none_or(|market| market == group.market));
         groups.map(|group| group.weight * group.instances.iter().map(|_| 1.0).sum::<f64>()).sum()
     }
 
@@ -302,7 +329,9 @@ impl Fleet {
             "activity-status" => one("fulfilled"),
             "excess-capacity-termination-policy" | "replace-unhealthy-instances" => one("false"),
             // The filter's values have hyphens where the answer's have not.
-            "fleet-state" => Some(vec![self.state(service).to_owned(), self.state(service).replace('_', "-")]),
+            "fleet-state" => {
+                Some(vec![self.state(service).to_owned(), self.state(service).replace('_', "-")])
+            }
             "type" => one("instant"),
             _ => None,
         }
@@ -311,14 +340,23 @@ impl Fleet {
 
 fn find<'a>(service: &'a Service<'_>, id: &str) -> Result<&'a Fleet, AwsError> {
     if !id.starts_with("fleet-") {
-        return Err(AwsError::new("InvalidFleetId.Malformed", format!("The fleet ID '{id}' is malformed")));
+        return Err(AwsError::new(
+            "InvalidFleetId.Malformed",
+            format!("The fleet ID '{id}' is malformed"),
+        ));
     }
     let found = service.state.fleets.iter().find(|fleet| fleet.id == id);
-    found.ok_or_else(|| AwsError::new("InvalidFleetId.NotFound", format!("The fleet ID '{id}' does not exist")))
+    found.ok_or_else(|| {
+        AwsError::new("InvalidFleetId.NotFound", format!("The fleet ID '{id}' does not exist"))
+    })
 }
 
 /// DescribeFleets. Fleets of type instant are shown only to who asks by their ids.
-pub(super) fn describe(service: &mut Service<'_>, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn describe(
+    service: &mut Service<'_>,
+    _: &Context,
+    mut parameters: Value,
+) -> Result<Value, AwsError> {
     let ids = query::take_list(&mut parameters, "FleetId")?;
     let selection = Selection::read(parameters)?;
     for id in &ids {
@@ -326,7 +364,9 @@ pub(super) fn describe(service: &mut Service<'_>, _: &Context, mut parameters: V
     }
     let mut found = Vec::new();
     for fleet in service.state.fleets.iter().filter(|fleet| ids.contains(&fleet.id)) {
-        if selection.accepts(service.state.tags.get(&fleet.id), |name| fleet.field(service, name))? {
+        if selection
+            .accepts(service.state.tags.get(&fleet.id), |name| fleet.field(service, name))?
+        {
             found.push(fleet.answer(service));
         }
     }
@@ -334,7 +374,8 @@ pub(super) fn describe(service: &mut Service<'_>, _: &Context, mut parameters: V
     Ok(json!({ "fleetSet": page, "nextToken": next }))
 }
 
-/// DescribeFleetInstances, which AWS has for fleets of the other types only; its code for an instant one is [A].
+/// DescribeFleetInstances, which AWS has for fleets of the other types only; its code for an
+/// instant one is [A].
 pub(super) fn describe_instances(
     service: &mut Service<'_>,
     _: &Context,
@@ -342,20 +383,28 @@ pub(super) fn describe_instances(
 ) -> Result<Value, AwsError> {
     let id = query::take(&mut parameters, "FleetId").map(query::parse::<String>).transpose()?;
     Selection::read(parameters)?;
-    let id = id.ok_or_else(|| AwsError::new("MissingParameter", "The request must contain the parameter FleetId"))?;
+    let id = id.ok_or_else(|| {
+        AwsError::new("MissingParameter", "The request must contain the parameter FleetId")
+    })?;
     let fleet = find(service, &id)?;
     let message = format!(
-        "DescribeFleetInstances does not support fleets of type instant, such as {}. Use DescribeFleets.",
+        "DescribeFleetInstances does not support fleets of type instant, such as {}. Use \
+         DescribeFleets.",
         fleet.id
     );
     Err(AwsError::new("UnsupportedOperation", message))
 }
 
 /// DeleteFleets. Instant fleets take their instances with them.
-pub(super) fn delete(service: &mut Service<'_>, context: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn delete(
+    service: &mut Service<'_>,
+    context: &Context,
+    mut parameters: Value,
+) -> Result<Value, AwsError> {
     let ids = query::take_list(&mut parameters, "FleetId")?;
-    let missing =
-        |name: &str| AwsError::new("MissingParameter", format!("The request must contain the parameter {name}"));
+    let missing = |name: &str| {
+        AwsError::new("MissingParameter", format!("The request must contain the parameter {name}"))
+    };
     if ids.is_empty() {
         return Err(missing("FleetId"));
     }
@@ -367,7 +416,9 @@ pub(super) fn delete(service: &mut Service<'_>, context: &Context, mut parameter
     let known = ids.iter().filter(|id| find(service, id).is_ok()).count();
     if known > MAX_DELETED {
         // The code is [A].
-        let message = format!("Up to {MAX_DELETED} fleets of type instant can be deleted in a single request.");
+        let message = format!(
+            "Up to {MAX_DELETED} fleets of type instant can be deleted in a single request."
+        );
         return Err(AwsError::new("InvalidParameterValue", message));
     }
     if known > 0 && !terminate {
@@ -381,7 +432,8 @@ pub(super) fn delete(service: &mut Service<'_>, context: &Context, mut parameter
                 done.push(json!({ "fleetId": id, "currentFleetState": after, "previousFleetState": before }));
             }
             Err((code, message)) => {
-                failed.push(json!({ "fleetId": id, "error": { "code": code, "message": message } }));
+                failed
+                    .push(json!({ "fleetId": id, "error": { "code": code, "message": message } }));
             }
         }
     }
@@ -402,7 +454,8 @@ fn delete_one(
         return Err(("fleetNotInDeletableState", format!("The fleet '{id}' is deleted already")));
     }
     let before = fleet.state(service);
-    let living = |id: &&String| service.state.instance(id).is_some_and(|it| it.state != State::Terminated);
+    let living =
+        |id: &&String| service.state.instance(id).is_some_and(|it| it.state != State::Terminated);
     let living: Vec<String> = fleet.instances().filter(living).cloned().collect();
     if living.len() > MAX_TERMINATED {
         let message = format!("The fleet '{id}' has more than {MAX_TERMINATED} instances");

@@ -1,5 +1,5 @@
-//! One instance and its life: pending, running, shutting-down, terminated, forgotten after an hour. One that powers
-//! itself off and isn't told to terminate by that is stopped instead, and stays.
+//! One instance and its life: pending, running, shutting-down, terminated, forgotten after an hour.
+//! One that powers itself off and isn't told to terminate by that is stopped instead, and stays.
 
 use std::sync::Arc;
 
@@ -65,10 +65,12 @@ impl Market {
 pub(super) struct Order {
     pub(super) spec: Arc<LaunchSpec>,
     pub(super) market: Market,
-    /// What brings it, for the record of events: a spot request, a fleet, or a RunInstances call's reservation.
+    /// What brings it, for the record of events: a spot request, a fleet, or a RunInstances call's
+    /// reservation.
     pub(super) by: String,
     pub(super) spot_request: Option<String>,
-    /// The reservation (`r-...`) of the instances that one call launches; left out, it has one of its own.
+    /// The reservation (`r-...`) of the instances that one call launches; left out, it has one of
+    /// its own.
     pub(super) reservation: Option<String>,
     /// When it is a spot block: how long that is.
     pub(super) block: Option<SignedDuration>,
@@ -120,7 +122,8 @@ pub struct Instance {
     pub id: String,
     /// Where it is in its life.
     pub state: State,
-    /// What AWS says of its launch: `pendingTime` and LaunchTime, in whole seconds. `block_ends_in` dates it back.
+    /// What AWS says of its launch: `pendingTime` and LaunchTime, in whole seconds. `block_ends_in`
+    /// dates it back.
     pub launch_time: Timestamp,
     /// Its address in its subnet.
     pub private_ip: String,
@@ -269,7 +272,8 @@ impl Instance {
         self.spec.metadata.tags
     }
 
-    /// A one-time spot instance that shuts itself down is terminated, whatever it was launched with.
+    /// A one-time spot instance that shuts itself down is terminated, whatever it was launched
+    /// with.
     fn stops_when_powered_off(&self) -> bool {
         self.market == Market::OnDemand && self.spec.shutdown == Shutdown::Stop
     }
@@ -281,7 +285,8 @@ impl Instance {
             return Some((ended + MEMORY, Change::Forget));
         }
         let taken = self.notice.as_ref().map(|notice| (notice.taken_at, Change::Take));
-        let announced = self.block_end.filter(|_| taken.is_none()).map(|at| (at, Change::AnnounceBlockEnd));
+        let announced =
+            self.block_end.filter(|_| taken.is_none()).map(|at| (at, Change::AnnounceBlockEnd));
         let ends = [taken, announced].into_iter().flatten().filter(|_| self.alive());
         self.due.map(|at| (at, Change::Settle)).into_iter().chain(ends).min_by_key(|(at, _)| *at)
     }
@@ -321,7 +326,10 @@ pub(super) fn launch(service: &mut Service<'_>, now: Timestamp, order: Order) ->
         spec,
     });
     let ends_at = taken_back.or_else(|| block_end.map(|end| end + NOTICE));
-    service.journal.event(Event { at: now, what: What::Launched { instance: id.clone(), launch_time, by, ends_at } });
+    service.journal.event(Event {
+        at: now,
+        what: What::Launched { instance: id.clone(), launch_time, by, ends_at },
+    });
     service.journal.effect(now, Effect::StartNode { instance: id.clone() });
     id
 }
@@ -332,7 +340,8 @@ fn next_is_simulated(service: &Service<'_>) -> bool {
     u32::try_from(alive).unwrap_or(u32::MAX) >= service.options.light_nodes_above
 }
 
-/// How long the block is of which the agent on an instance is told: AWS knows nothing of it, where it doesn't end it.
+/// How long the block is of which the agent on an instance is told: AWS knows nothing of it, where
+/// it doesn't end it.
 fn told_length(spec: &LaunchSpec) -> Option<SignedDuration> {
     let text = std::str::from_utf8(spec.user_data.as_deref()?).ok()?;
     match node_contract::user_data::extract(text).ok()?.end {
@@ -341,7 +350,8 @@ fn told_length(spec: &LaunchSpec) -> Option<SignedDuration> {
     }
 }
 
-/// Whole seconds, as AWS gives them: everybody computes the same end from it. Options can date a block back.
+/// Whole seconds, as AWS gives them: everybody computes the same end from it. Options can date a
+/// block back.
 fn launch_time(service: &Service<'_>, now: Timestamp, block: Option<SignedDuration>) -> Timestamp {
     let dated_back = match (block, service.options.block_ends_in) {
         (Some(length), Some(ends_in)) => now + ends_in - length,
@@ -388,17 +398,28 @@ pub(super) fn apply(service: &mut Service<'_>, at: Timestamp, index: usize, chan
 }
 
 /// Tells a living instance that it is taken. An earlier notice stays when it is the nearer one.
-pub(super) fn announce(service: &mut Service<'_>, now: Timestamp, id: &str, action: &str, taken_at: Timestamp) {
+pub(super) fn announce(
+    service: &mut Service<'_>,
+    now: Timestamp,
+    id: &str,
+    action: &str,
+    taken_at: Timestamp,
+) {
     let Some(instance) = service.state.instance_mut(id) else { return };
-    if !instance.alive() || instance.notice.as_ref().is_some_and(|notice| notice.taken_at <= taken_at) {
+    if !instance.alive()
+        || instance.notice.as_ref().is_some_and(|notice| notice.taken_at <= taken_at)
+    {
         return;
     }
     instance.notice = Some(Notice { action: action.to_owned(), taken_at });
-    service.journal.event(Event { at: now, what: What::InterruptionNotice { instance: id.to_owned(), taken_at } });
+    service.journal.event(Event {
+        at: now,
+        what: What::InterruptionNotice { instance: id.to_owned(), taken_at },
+    });
 }
 
-/// Ends an instance. Its host is dead from this moment, although the state goes through shutting-down or stopping: the
-/// local cloud gives a host that is ended from outside no time.
+/// Ends an instance. Its host is dead from this moment, although the state goes through
+/// shutting-down or stopping: the local cloud gives a host that is ended from outside no time.
 pub(super) fn end(service: &mut Service<'_>, now: Timestamp, id: &str, how: How) {
     let due = now + pace(service);
     let Some(instance) = service.state.instance_mut(id) else { return };
@@ -414,7 +435,10 @@ pub(super) fn end(service: &mut Service<'_>, now: Timestamp, id: &str, how: How)
     instance.due = Some(due);
     instance.ended = Some((now, how));
     let what = if stops { "stopped" } else { how.event() };
-    service.journal.event(Event { at: now, what: What::Gone { instance: id.to_owned(), how: what.to_owned() } });
+    service.journal.event(Event {
+        at: now,
+        what: What::Gone { instance: id.to_owned(), how: what.to_owned() },
+    });
     if alive {
         service.journal.effect(now, Effect::EndNode { instance: id.to_owned() });
         spot::instance_ended(service, now, id, how);

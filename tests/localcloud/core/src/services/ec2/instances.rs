@@ -13,7 +13,8 @@ pub(super) fn check_ids(service: &Service<'_>, ids: &[String]) -> Result<(), Aws
     if let Some(id) = ids.iter().find(|id| !id.starts_with("i-")) {
         return Err(AwsError::new("InvalidInstanceID.Malformed", format!("Invalid id: \"{id}\"")));
     }
-    let unknown: Vec<&str> = ids.iter().filter(|id| service.state.instance(id).is_none()).map(String::as_str).collect();
+    let unknown: Vec<&str> =
+        ids.iter().filter(|id| service.state.instance(id).is_none()).map(String::as_str).collect();
     if unknown.is_empty() { Ok(()) } else { Err(not_found(&unknown)) }
 }
 
@@ -39,13 +40,19 @@ fn selected<'a>(
     }
     check_ids(service, ids)?;
     let hidden = |instance: &&Instance| instance.shown_from > context.now;
-    if let Some(young) = service.state.instances.iter().filter(hidden).find(|it| ids.contains(&it.id)) {
+    if let Some(young) =
+        service.state.instances.iter().filter(hidden).find(|it| ids.contains(&it.id))
+    {
         return Err(not_found(&[young.id.as_str()]));
     }
     let mut found = Vec::new();
     for instance in service.state.instances.iter().filter(|instance| !hidden(instance)) {
         let wanted = (ids.is_empty() || ids.contains(&instance.id)) && passes(instance);
-        if wanted && selection.accepts(service.state.tags.get(&instance.id), |name| field(service, instance, name))? {
+        if wanted
+            && selection.accepts(service.state.tags.get(&instance.id), |name| {
+                field(service, instance, name)
+            })?
+        {
             found.push(instance);
         }
     }
@@ -58,7 +65,11 @@ fn public(private: String) -> String {
 }
 
 /// DescribeInstances.
-pub(super) fn describe(service: &mut Service<'_>, context: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn describe(
+    service: &mut Service<'_>,
+    context: &Context,
+    mut parameters: Value,
+) -> Result<Value, AwsError> {
     let ids = query::take_list(&mut parameters, "InstanceId")?;
     let selection = Selection::read(parameters)?;
     let (page, next) = selected(service, context, &ids, &selection, |_| true)?;
@@ -84,8 +95,9 @@ pub(super) fn describe_status(
     let ids = query::take_list(&mut parameters, "InstanceId")?;
     let all = query::take_flag(&mut parameters, "IncludeAllInstances")?;
     let selection = Selection::read(parameters)?;
-    let (page, next) =
-        selected(service, context, &ids, &selection, |instance| all || instance.state == State::Running)?;
+    let (page, next) = selected(service, context, &ids, &selection, |instance| {
+        all || instance.state == State::Running
+    })?;
     let statuses: Vec<Value> = page
         .into_iter()
         .map(|instance| {
@@ -120,7 +132,10 @@ pub(super) fn terminate(
     }
     Selection::read(parameters)?;
     if ids.is_empty() {
-        return Err(AwsError::new("MissingParameter", "The request must contain the parameter InstanceId"));
+        return Err(AwsError::new(
+            "MissingParameter",
+            "The request must contain the parameter InstanceId",
+        ));
     }
     check_ids(service, &ids)?;
     ids.sort();
@@ -165,18 +180,31 @@ fn field(service: &Service<'_>, instance: &Instance, name: &str) -> Option<Vec<S
         "key-name" => Some(spec.key.iter().cloned().collect()),
         "subnet-id" | "network-interface.subnet-id" => one(spec.subnet.id),
         "vpc-id" | "network-interface.vpc-id" => one(spec.subnet.vpc),
-        "instance.group-id" | "group-id" => Some(spec.groups.iter().map(|group| group.id.to_owned()).collect()),
-        "instance.group-name" | "group-name" => Some(spec.groups.iter().map(|g| g.name.to_owned()).collect()),
-        "iam-instance-profile.arn" => Some(spec.profile.iter().map(|profile| profile.arn.clone()).collect()),
-        "iam-instance-profile.id" => Some(spec.profile.iter().map(|profile| profile.id.clone()).collect()),
-        "iam-instance-profile.name" => Some(spec.profile.iter().map(|profile| profile.name.clone()).collect()),
+        "instance.group-id" | "group-id" => {
+            Some(spec.groups.iter().map(|group| group.id.to_owned()).collect())
+        }
+        "instance.group-name" | "group-name" => {
+            Some(spec.groups.iter().map(|g| g.name.to_owned()).collect())
+        }
+        "iam-instance-profile.arn" => {
+            Some(spec.profile.iter().map(|profile| profile.arn.clone()).collect())
+        }
+        "iam-instance-profile.id" => {
+            Some(spec.profile.iter().map(|profile| profile.id.clone()).collect())
+        }
+        "iam-instance-profile.name" => {
+            Some(spec.profile.iter().map(|profile| profile.name.clone()).collect())
+        }
         "private-ip-address" => one(&instance.private_ip),
         "private-dns-name" => one(&instance.private_dns()),
         "launch-time" => one(&time(instance.launch_time)),
         "reservation-id" => one(&instance.reservation),
-        "capacity-reservation-id" => {
-            Some(reservations::of_instance(service, &instance.id).into_iter().map(str::to_owned).collect())
-        }
+        "capacity-reservation-id" => Some(
+            reservations::of_instance(service, &instance.id)
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
+        ),
         "owner-id" => one(&service.options.account),
         "architecture" => one(spec.image.architecture),
         _ => None,
@@ -189,12 +217,16 @@ fn reason(instance: &Instance) -> Option<(String, &'static str, &'static str)> {
     let initiated = || format!("User initiated ({})", at.strftime("%Y-%m-%d %H:%M:%S GMT"));
     Some(match how {
         How::Terminated => (initiated(), "Client.UserInitiatedShutdown", "User initiated shutdown"),
-        How::PowerOff => (String::new(), "Client.InstanceInitiatedShutdown", "Instance initiated shutdown"),
+        How::PowerOff => {
+            (String::new(), "Client.InstanceInitiatedShutdown", "Instance initiated shutdown")
+        }
         // Nothing says how AWS shows it [A].
         How::Taken { .. } if instance.market == Market::CapacityBlock => {
             (String::new(), "Server.CapacityBlockExpired", "The capacity block has expired")
         }
-        How::Taken { .. } => (String::new(), "Server.SpotInstanceTermination", "Spot instance termination"),
+        How::Taken { .. } => {
+            (String::new(), "Server.SpotInstanceTermination", "Spot instance termination")
+        }
         How::Vanished => (String::new(), "Server.InternalError", "Internal error"),
     })
 }

@@ -135,9 +135,15 @@ pub(super) struct Metadata {
 }
 
 impl Metadata {
-    /// What an instance gets of whose metadata nothing was said: the account's defaults, and those of ECS's images.
+    /// What an instance gets of whose metadata nothing was said: the account's defaults, and those
+    /// of ECS's images.
     pub(super) fn default_of(service: &Service<'_>) -> Self {
-        Self { enabled: true, token_required: true, hop_limit: 2, tags: service.options.instance_metadata_tags }
+        Self {
+            enabled: true,
+            token_required: true,
+            hop_limit: 2,
+            tags: service.options.instance_metadata_tags,
+        }
     }
 
     pub(super) fn answer(&self) -> Value {
@@ -157,7 +163,8 @@ fn invalid(message: impl Into<String>) -> AwsError {
 }
 
 impl LaunchParameters {
-    /// Lays over what a fleet says about one way to launch. A subnet goes to the network interface where there is one.
+    /// Lays over what a fleet says about one way to launch. A subnet goes to the network interface
+    /// where there is one.
     pub(super) fn override_with(
         &mut self,
         image: Option<&String>,
@@ -191,20 +198,27 @@ impl LaunchParameters {
             None
         };
         let Some(what) = what else { return Ok(()) };
-        let message =
-            format!("Network interfaces and an instance-level {what} may not be specified on the same request");
+        let message = format!(
+            "Network interfaces and an instance-level {what} may not be specified on the same \
+             request"
+        );
         Err(AwsError::new("InvalidParameterCombination", message))
     }
 
     /// Holds the parameters against the account and AWS's rules.
-    pub(super) fn resolve(self, service: &Service<'_>, now: Timestamp) -> Result<LaunchSpec, AwsError> {
+    pub(super) fn resolve(
+        self,
+        service: &Service<'_>,
+        now: Timestamp,
+    ) -> Result<LaunchSpec, AwsError> {
         self.check_interfaces()?;
         let image = self.image()?;
         let instance_type = self.instance_type()?;
         if image.architecture != instance_type.architecture {
             return Err(invalid(format!(
-                "The architecture '{}' of the specified instance type does not match the architecture '{}' of the \
-                 specified AMI. Specify an instance type and an AMI that have matching architectures, and try again.",
+                "The architecture '{}' of the specified instance type does not match the \
+                 architecture '{}' of the specified AMI. Specify an instance type and an AMI \
+                 that have matching architectures, and try again.",
                 instance_type.architecture, image.architecture
             )));
         }
@@ -225,20 +239,25 @@ impl LaunchParameters {
 
     fn image(&self) -> Result<&'static Image, AwsError> {
         let Some(id) = &self.image_id else {
-            return Err(AwsError::new("MissingParameter", "The request must contain the parameter ImageId"));
+            return Err(AwsError::new(
+                "MissingParameter",
+                "The request must contain the parameter ImageId",
+            ));
         };
         if !id.starts_with("ami-") {
             let message = format!("Invalid id: \"{id}\" (expecting \"ami-...\")");
             return Err(AwsError::new("InvalidAMIID.Malformed", message));
         }
-        account::image_by_id(id)
-            .ok_or_else(|| AwsError::new("InvalidAMIID.NotFound", format!("The image id '[{id}]' does not exist")))
+        account::image_by_id(id).ok_or_else(|| {
+            AwsError::new("InvalidAMIID.NotFound", format!("The image id '[{id}]' does not exist"))
+        })
     }
 
     /// m1.small is what EC2 takes when nothing is said; it is gone from the local cloud.
     fn instance_type(&self) -> Result<&'static InstanceType, AwsError> {
         let name = self.instance_type.as_deref().unwrap_or("m1.small");
-        types::find(name).ok_or_else(|| invalid(format!("Invalid value '{name}' for InstanceType.")))
+        types::find(name)
+            .ok_or_else(|| invalid(format!("Invalid value '{name}' for InstanceType.")))
     }
 
     /// The subnet can stand with its network interface instead.
@@ -247,21 +266,28 @@ impl LaunchParameters {
     }
 
     fn subnet(&self, region: &str) -> Result<&'static Subnet, AwsError> {
-        let zone = match self.placement.availability_zone.as_deref().filter(|zone| !zone.is_empty()) {
+        let zone = match self.placement.availability_zone.as_deref().filter(|zone| !zone.is_empty())
+        {
             None => None,
             Some(name) => Some(zone_letter(name, region)?),
         };
         let Some(id) = self.subnet_id() else {
             let zone = zone.unwrap_or(account::ZONES[0]);
-            return account::default_subnet(zone)
-                .ok_or_else(|| AwsError::new("MissingInput", format!("No default subnet in {region}{zone}")));
+            return account::default_subnet(zone).ok_or_else(|| {
+                AwsError::new("MissingInput", format!("No default subnet in {region}{zone}"))
+            });
         };
-        let subnet = account::subnet_by_id(id)
-            .ok_or_else(|| AwsError::new("InvalidSubnetID.NotFound", format!("The subnet ID '{id}' does not exist")))?;
+        let subnet = account::subnet_by_id(id).ok_or_else(|| {
+            AwsError::new(
+                "InvalidSubnetID.NotFound",
+                format!("The subnet ID '{id}' does not exist"),
+            )
+        })?;
         match zone {
             // The code is AWS's; the wording is ours [A].
             Some(zone) if zone != subnet.zone => Err(invalid(format!(
-                "The availability zone '{region}{zone}' does not match that of the subnet '{id}', '{region}{}'",
+                "The availability zone '{region}{zone}' does not match that of the subnet \
+                 '{id}', '{region}{}'",
                 subnet.zone
             ))),
             _ => Ok(subnet),
@@ -273,16 +299,23 @@ impl LaunchParameters {
             let message = "The parameter groupName cannot be used with the parameter subnet";
             return Err(AwsError::new("InvalidParameterCombination", message));
         }
-        let of_interface = self.network_interface.first().map(|interface| interface.security_group_id.as_slice());
+        let of_interface =
+            self.network_interface.first().map(|interface| interface.security_group_id.as_slice());
         let ids = self.security_group_id.iter().chain(of_interface.unwrap_or_default());
         let not_found = |group: &str| {
-            AwsError::new("InvalidGroup.NotFound", format!("The security group '{group}' does not exist"))
+            AwsError::new(
+                "InvalidGroup.NotFound",
+                format!("The security group '{group}' does not exist"),
+            )
         };
         let mut groups = Vec::new();
         for id in ids {
             let group = account::group_by_id(id).ok_or_else(|| not_found(id))?;
             if group.vpc != subnet.vpc {
-                let message = format!("Security group {id} and subnet {} belong to different networks.", subnet.id);
+                let message = format!(
+                    "Security group {id} and subnet {} belong to different networks.",
+                    subnet.id
+                );
                 return Err(AwsError::new("InvalidParameter", message));
             }
             groups.push(group);
@@ -299,40 +332,52 @@ impl LaunchParameters {
     fn key(&self) -> Result<Option<String>, AwsError> {
         match &self.key_name {
             Some(name) if !account::KEY_PAIRS.iter().any(|key| key.name == name) => {
-                Err(AwsError::new("InvalidKeyPair.NotFound", format!("The key pair '{name}' does not exist")))
+                Err(AwsError::new(
+                    "InvalidKeyPair.NotFound",
+                    format!("The key pair '{name}' does not exist"),
+                ))
             }
             name => Ok(name.clone()),
         }
     }
 
-    fn profile(&self, service: &Service<'_>, now: Timestamp) -> Result<Option<iam::UsableProfile>, AwsError> {
+    fn profile(
+        &self,
+        service: &Service<'_>,
+        now: Timestamp,
+    ) -> Result<Option<iam::UsableProfile>, AwsError> {
         let ProfileParameter { arn, name } = &self.iam_instance_profile;
         let (wanted, parameter, kind) = match (arn, name) {
             (None, None) => return Ok(None),
             (Some(_), Some(_)) => {
-                let message = "The parameter 'iamInstanceProfile.name' may not be used in combination with \
-                               'iamInstanceProfile.arn'";
+                let message = "The parameter 'iamInstanceProfile.name' may not be used in \
+                               combination with 'iamInstanceProfile.arn'";
                 return Err(AwsError::new("InvalidParameterCombination", message));
             }
             (Some(arn), None) => (arn, "arn", "ARN"),
             (None, Some(name)) => (name, "name", "name"),
         };
-        let profile = iam::usable_profile(service.iam, service.options, wanted, now).ok_or_else(|| {
-            invalid(format!(
-                "Value ({wanted}) for parameter iamInstanceProfile.{parameter} is invalid. Invalid IAM Instance Profile {kind}"
-            ))
-        })?;
+        let profile =
+            iam::usable_profile(service.iam, service.options, wanted, now).ok_or_else(|| {
+                invalid(format!(
+                    "Value ({wanted}) for parameter iamInstanceProfile.{parameter} is invalid. \
+                 Invalid IAM Instance Profile {kind}"
+                ))
+            })?;
         if profile.role.is_none() {
-            return Err(invalid(format!("IAM Instance Profile \"{}\" has no associated IAM Roles", profile.arn)));
+            return Err(invalid(format!(
+                "IAM Instance Profile \"{}\" has no associated IAM Roles",
+                profile.arn
+            )));
         }
         Ok(Some(profile))
     }
 
     fn user_data(&self) -> Result<Option<Vec<u8>>, AwsError> {
         let Some(text) = &self.user_data else { return Ok(None) };
-        let bytes = BASE64
-            .decode(text)
-            .map_err(|_| AwsError::new("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data"))?;
+        let bytes = BASE64.decode(text).map_err(|_| {
+            AwsError::new("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data")
+        })?;
         if bytes.len() > MAX_USER_DATA {
             return Err(invalid(format!("User data is limited to {MAX_USER_DATA} bytes")));
         }
@@ -350,7 +395,8 @@ fn zone_letter(name: &str, region: &str) -> Result<char, AwsError> {
 }
 
 impl LaunchSpec {
-    /// The specification as DescribeSpotInstanceRequests gives it back, user data left out as AWS does.
+    /// The specification as DescribeSpotInstanceRequests gives it back, user data left out as AWS
+    /// does.
     pub(super) fn answer(&self) -> Value {
         let LaunchParameters { placement, iam_instance_profile: profile, .. } = &self.parameters;
         json!({

@@ -4,8 +4,10 @@
 //! - `launch.rs`: launch parameters and AWS's checks on them
 //! - `spot.rs`, `spot_life.rs`: spot requests, and what becomes of them
 //! - `instance.rs`: an instance's life; `instances.rs`: the operations on them
-//! - `templates.rs`, `versions.rs`, `template_launch.rs`: launch templates, and what a launch from one comes to
-//! - `fleets.rs`, `fleet_request.rs`, `fleet_life.rs`: fleets: the operations, what is asked for, where it is launched
+//! - `templates.rs`, `versions.rs`, `template_launch.rs`: launch templates, and what a launch from
+//!   one comes to
+//! - `fleets.rs`, `fleet_request.rs`, `fleet_life.rs`: fleets: the operations, what is asked for,
+//!   where it is launched
 //! - `run.rs`: RunInstances; `reservations.rs`, `capacity_blocks.rs`: capacity that is held for it
 //! - `types.rs`, `prices.rs`, `capacity.rs`: the types on offer, what they cost, how many are left;
 //!   `offers.rs`: the operations that tell of types and prices
@@ -125,7 +127,8 @@ impl Ec2 {
         tags::resource_type(self, id).ok()
     }
 
-    /// The id of the launch template that parameters name, and the data of the version that they name, or of the first.
+    /// The id of the launch template that parameters name, and the data of the version that they
+    /// name, or of the first.
     pub(crate) fn template_asked(&self, parameters: &Value) -> Option<(String, Value)> {
         templates::asked(self, parameters)
     }
@@ -148,7 +151,9 @@ impl Ec2 {
 }
 
 pub(crate) fn handle(service: &mut Service<'_>, context: &Context, request: &Request) -> Handled {
-    query::handle("ec2", context, request, |action, parameters| operation(service, context, action, parameters))
+    query::handle("ec2", context, request, |action, parameters| {
+        operation(service, context, action, parameters)
+    })
 }
 
 type Operation = fn(&mut Service<'_>, &Context, Value) -> Result<Value, AwsError>;
@@ -234,11 +239,14 @@ enum Thing {
 
 fn next(ec2: &Ec2) -> Option<(Timestamp, Thing)> {
     let instances = ec2.instances.iter().enumerate();
-    let instances = instances.filter_map(|(i, it)| it.next().map(|(at, change)| (at, Thing::Instance(i, change))));
+    let instances = instances
+        .filter_map(|(i, it)| it.next().map(|(at, change)| (at, Thing::Instance(i, change))));
     let requests = ec2.spot.iter().enumerate();
-    let requests = requests.filter_map(|(i, it)| it.next().map(|(at, change)| (at, Thing::Request(i, change))));
+    let requests = requests
+        .filter_map(|(i, it)| it.next().map(|(at, change)| (at, Thing::Request(i, change))));
     let reserved = ec2.reservations.iter().enumerate();
-    let reserved = reserved.filter_map(|(i, it)| it.next().map(|(at, change)| (at, Thing::Reservation(i, change))));
+    let reserved = reserved
+        .filter_map(|(i, it)| it.next().map(|(at, change)| (at, Thing::Reservation(i, change))));
     instances.chain(requests).chain(reserved).min_by_key(|(at, _)| *at)
 }
 
@@ -262,9 +270,15 @@ pub(crate) fn vanish(service: &mut Service<'_>, now: Timestamp, id: &str) {
     instance::end(service, now, id, instance::How::Vanished);
 }
 
-/// AWS announces that it takes the instance at `taken_at`; `action` is `terminate`, `stop` or `hibernate`, all of
-/// which end the host here.
-pub(crate) fn interrupt(service: &mut Service<'_>, now: Timestamp, id: &str, action: &str, taken_at: Timestamp) {
+/// AWS announces that it takes the instance at `taken_at`; `action` is `terminate`, `stop` or
+/// `hibernate`, all of which end the host here.
+pub(crate) fn interrupt(
+    service: &mut Service<'_>,
+    now: Timestamp,
+    id: &str,
+    action: &str,
+    taken_at: Timestamp,
+) {
     // AWS takes only spot instances back.
     if !service.state.instance(id).is_some_and(|instance| instance.market == Market::Spot) {
         return;

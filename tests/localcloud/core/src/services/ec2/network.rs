@@ -1,4 +1,5 @@
-//! What an account has to launch into: networks, groups, keys, images and zones. What is on offer is in `offers.rs`.
+//! What an account has to launch into: networks, groups, keys, images and zones. What is on offer
+//! is in `offers.rs`.
 
 use std::ops::RangeInclusive;
 
@@ -13,7 +14,8 @@ use crate::protocol::{AwsError, Context};
 /// The account that owns Amazon's ECS images.
 const AMAZON: &str = "591542846629";
 
-/// One thing of the account: how it is asked for, how it is answered, and what filters are held against.
+/// One thing of the account: how it is asked for, how it is answered, and what filters are held
+/// against.
 pub(super) struct Row {
     pub(super) id: String,
     pub(super) name: String,
@@ -31,7 +33,12 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    fn ids(parameters: &mut Value, parameter: &str, code: &'static str, what: &'static str) -> Result<Self, AwsError> {
+    fn ids(
+        parameters: &mut Value,
+        parameter: &str,
+        code: &'static str,
+        what: &'static str,
+    ) -> Result<Self, AwsError> {
         Ok(Self { ids: query::take_list(parameters, parameter)?, names: Vec::new(), code, what })
     }
 
@@ -51,7 +58,10 @@ impl Wanted {
         let missing_name = self.names.iter().find(|name| rows.iter().all(|row| row.name != **name));
         match missing_id.or(missing_name) {
             None => Ok(()),
-            Some(missing) => Err(AwsError::new(self.code, format!("The {} '{missing}' does not exist", self.what))),
+            Some(missing) => Err(AwsError::new(
+                self.code,
+                format!("The {} '{missing}' does not exist", self.what),
+            )),
         }
     }
 }
@@ -83,7 +93,11 @@ pub(super) fn list(
 }
 
 /// DescribeVpcs.
-pub(super) fn vpcs(service: &mut Service<'_>, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn vpcs(
+    service: &mut Service<'_>,
+    _: &Context,
+    mut parameters: Value,
+) -> Result<Value, AwsError> {
     let wanted = Wanted::ids(&mut parameters, "VpcId", "InvalidVpcID.NotFound", "vpc ID")?;
     let row = |vpc: &account::Vpc| Row {
         id: vpc.id.to_owned(),
@@ -111,7 +125,11 @@ pub(super) fn vpcs(service: &mut Service<'_>, _: &Context, mut parameters: Value
 }
 
 /// DescribeSubnets.
-pub(super) fn subnets(service: &mut Service<'_>, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn subnets(
+    service: &mut Service<'_>,
+    _: &Context,
+    mut parameters: Value,
+) -> Result<Value, AwsError> {
     let wanted = Wanted::ids(&mut parameters, "SubnetId", "InvalidSubnetID.NotFound", "subnet ID")?;
     let rows = SUBNETS.iter().map(|subnet| subnet_row(service, subnet)).collect();
     list(service, &wanted, parameters, LIMITS, "subnetSet", rows)
@@ -120,7 +138,12 @@ pub(super) fn subnets(service: &mut Service<'_>, _: &Context, mut parameters: Va
 fn subnet_row(service: &Service<'_>, subnet: &Subnet) -> Row {
     let zone = format!("{}{}", service.options.region, subnet.zone);
     let cidr = format!("{}.0/24", subnet.network);
-    let used = service.state.instances.iter().filter(|it| it.alive() && it.spec.subnet.id == subnet.id).count();
+    let used = service
+        .state
+        .instances
+        .iter()
+        .filter(|it| it.alive() && it.spec.subnet.id == subnet.id)
+        .count();
     Row {
         id: subnet.id.to_owned(),
         name: String::new(),
@@ -167,14 +190,16 @@ pub(super) fn security_groups(
     _: &Context,
     mut parameters: Value,
 ) -> Result<Value, AwsError> {
-    let wanted = Wanted::ids(&mut parameters, "GroupId", "InvalidGroup.NotFound", "security group")?
-        .or_names(&mut parameters, "GroupName")?;
+    let wanted =
+        Wanted::ids(&mut parameters, "GroupId", "InvalidGroup.NotFound", "security group")?
+            .or_names(&mut parameters, "GroupName")?;
     let rows = account::GROUPS.iter().map(|group| group_row(service, group)).collect();
     list(service, &wanted, parameters, LIMITS, "securityGroupInfo", rows)
 }
 
 fn group_row(service: &Service<'_>, group: &Group) -> Row {
-    let anywhere = json!([{ "ipProtocol": "-1", "groups": [], "ipRanges": [{ "cidrIp": "0.0.0.0/0" }] }]);
+    let anywhere =
+        json!([{ "ipProtocol": "-1", "groups": [], "ipRanges": [{ "cidrIp": "0.0.0.0/0" }] }]);
     Row {
         id: group.id.to_owned(),
         name: group.name.to_owned(),
@@ -198,7 +223,11 @@ fn group_row(service: &Service<'_>, group: &Group) -> Row {
 }
 
 /// DescribeKeyPairs.
-pub(super) fn key_pairs(service: &mut Service<'_>, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn key_pairs(
+    service: &mut Service<'_>,
+    _: &Context,
+    mut parameters: Value,
+) -> Result<Value, AwsError> {
     let wanted = Wanted::ids(&mut parameters, "KeyPairId", "InvalidKeyPair.NotFound", "key pair")?
         .or_names(&mut parameters, "KeyName")?;
     query::take_flag(&mut parameters, "IncludePublicKey")?;
@@ -218,7 +247,11 @@ pub(super) fn key_pairs(service: &mut Service<'_>, _: &Context, mut parameters: 
 }
 
 /// DescribeImages.
-pub(super) fn images(service: &mut Service<'_>, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn images(
+    service: &mut Service<'_>,
+    _: &Context,
+    mut parameters: Value,
+) -> Result<Value, AwsError> {
     let wanted = Wanted::ids(&mut parameters, "ImageId", "InvalidAMIID.NotFound", "image id")?;
     let owners = query::take_list(&mut parameters, "Owner")?;
     for ignored in ["ExecutableBy", "IncludeDeprecated", "IncludeDisabled"] {
@@ -268,8 +301,9 @@ pub(super) fn availability_zones(
     _: &Context,
     mut parameters: Value,
 ) -> Result<Value, AwsError> {
-    let wanted = Wanted::ids(&mut parameters, "ZoneId", "InvalidParameterValue", "availability zone")?
-        .or_names(&mut parameters, "ZoneName")?;
+    let wanted =
+        Wanted::ids(&mut parameters, "ZoneId", "InvalidParameterValue", "availability zone")?
+            .or_names(&mut parameters, "ZoneName")?;
     query::take_flag(&mut parameters, "AllAvailabilityZones")?;
     let region = &service.options.region;
     let row = |letter: &char| {
@@ -298,7 +332,14 @@ pub(super) fn availability_zones(
             ],
         }
     };
-    let answer = list(service, &wanted, parameters, LIMITS, "availabilityZoneInfo", ZONES.iter().map(row).collect());
+    let answer = list(
+        service,
+        &wanted,
+        parameters,
+        LIMITS,
+        "availabilityZoneInfo",
+        ZONES.iter().map(row).collect(),
+    );
     // This operation has no pages.
     answer.map(|mut answer| {
         query::take(&mut answer, "nextToken");

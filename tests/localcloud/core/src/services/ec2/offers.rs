@@ -1,4 +1,5 @@
-//! What is on offer: the operations that tell of instance types, where they are, and what they cost on the spot market.
+//! What is on offer: the operations that tell of instance types, where they are, and what they cost
+//! on the spot market.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -18,11 +19,17 @@ const HISTORY: i64 = 7;
 const PRODUCTS: [&str; 2] = ["Linux/UNIX", "Linux/UNIX (Amazon VPC)"];
 
 /// DescribeInstanceTypes. Its pages have at most 100.
-pub(super) fn instance_types(service: &mut Service<'_>, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn instance_types(
+    service: &mut Service<'_>,
+    _: &Context,
+    mut parameters: Value,
+) -> Result<Value, AwsError> {
     let wanted = query::take_list(&mut parameters, "InstanceType")?;
-    let unknown: Vec<&str> = wanted.iter().map(String::as_str).filter(|name| types::find(name).is_none()).collect();
+    let unknown: Vec<&str> =
+        wanted.iter().map(String::as_str).filter(|name| types::find(name).is_none()).collect();
     if !unknown.is_empty() {
-        let message = format!("The following supplied instance types do not exist: [{}]", unknown.join(", "));
+        let message =
+            format!("The following supplied instance types do not exist: [{}]", unknown.join(", "));
         return Err(AwsError::new("InvalidInstanceType", message));
     }
     let wanted = Wanted { ids: wanted, ..Wanted::default() };
@@ -41,7 +48,8 @@ pub(super) fn instance_type_offerings(
     _: &Context,
     mut parameters: Value,
 ) -> Result<Value, AwsError> {
-    let kind: Option<String> = query::take(&mut parameters, "LocationType").map(query::parse).transpose()?;
+    let kind: Option<String> =
+        query::take(&mut parameters, "LocationType").map(query::parse).transpose()?;
     let kind = kind.unwrap_or_else(|| "region".to_owned());
     let region = &service.options.region;
     // Where a type is, by the names of that kind.
@@ -89,12 +97,21 @@ struct Asked {
 impl Asked {
     /// Takes its parameters out of those of the request.
     fn take(parameters: &mut Value) -> Result<Self, AwsError> {
-        let names =
-            ["InstanceType", "ProductDescription", "AvailabilityZone", "AvailabilityZoneId", "StartTime", "EndTime"];
-        let own = names.iter().filter_map(|name| Some(((*name).to_owned(), query::take(parameters, name)?)));
+        let names = [
+            "InstanceType",
+            "ProductDescription",
+            "AvailabilityZone",
+            "AvailabilityZoneId",
+            "StartTime",
+            "EndTime",
+        ];
+        let own = names
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), query::take(parameters, name)?)));
         let asked: Self = query::parse(Value::Object(own.collect()))?;
         if asked.availability_zone.is_some() && asked.availability_zone_id.is_some() {
-            let message = "Either AvailabilityZone or AvailabilityZoneId can be specified, but not both";
+            let message =
+                "Either AvailabilityZone or AvailabilityZoneId can be specified, but not both";
             return Err(AwsError::new("InvalidParameterCombination", message));
         }
         Ok(asked)
@@ -116,12 +133,13 @@ impl Asked {
 
     /// Whether it asks for a price that held from `from` to `until`.
     fn wants_time(&self, from: Timestamp, until: Timestamp) -> bool {
-        self.start_time.is_none_or(|start| start < until) && self.end_time.is_none_or(|end| from <= end)
+        self.start_time.is_none_or(|start| start < until)
+            && self.end_time.is_none_or(|end| from <= end)
     }
 }
 
-/// DescribeSpotPriceHistory, the latest first: who asks from now on gets each pool's price of today, with the time
-/// since when it holds, which is before the time asked for.
+/// DescribeSpotPriceHistory, the latest first: who asks from now on gets each pool's price of
+/// today, with the time since when it holds, which is before the time asked for.
 pub(super) fn spot_price_history(
     service: &mut Service<'_>,
     context: &Context,
@@ -140,8 +158,9 @@ pub(super) fn spot_price_history(
             continue;
         }
         for instance_type in TYPES.iter().filter(|it| asked.wants_type(it.name)) {
-            let zones =
-                ZONES.iter().filter(|zone| instance_type.is_offered(**zone) && asked.wants_zone(region, **zone));
+            let zones = ZONES.iter().filter(|zone| {
+                instance_type.is_offered(**zone) && asked.wants_zone(region, **zone)
+            });
             rows.extend(zones.map(|letter| price_row(service, instance_type, *letter, from, ago)));
         }
     }
@@ -149,7 +168,13 @@ pub(super) fn spot_price_history(
     list(service, &Wanted::default(), parameters, 1..=1000, "spotPriceHistorySet", rows)
 }
 
-fn price_row(service: &Service<'_>, instance_type: &InstanceType, letter: char, from: Timestamp, days_ago: i64) -> Row {
+fn price_row(
+    service: &Service<'_>,
+    instance_type: &InstanceType,
+    letter: char,
+    from: Timestamp,
+    days_ago: i64,
+) -> Row {
     let zone = format!("{}{letter}", service.options.region);
     let price = prices::dollars(prices::spot_before(service, instance_type, letter, days_ago));
     let since = time(from);

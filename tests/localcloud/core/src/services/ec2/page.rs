@@ -43,8 +43,8 @@ impl Selection {
         query::parse(parameters)
     }
 
-    /// Whether an item passes all filters. `field` gives an item's values for a filter's name, or `None` when the
-    /// operation has no such filter; those for tags are answered here.
+    /// Whether an item passes all filters. `field` gives an item's values for a filter's name, or
+    /// `None` when the operation has no such filter; those for tags are answered here.
     pub(super) fn accepts(
         &self,
         tags: Option<&Tags>,
@@ -52,16 +52,30 @@ impl Selection {
     ) -> Result<bool, AwsError> {
         for filter in &self.filter {
             let values = match (filter.name.as_str(), tags) {
-                ("tag-key", tags) => Some(tags.into_iter().flatten().map(|(key, _)| key.clone()).collect()),
+                ("tag-key", tags) => {
+                    Some(tags.into_iter().flatten().map(|(key, _)| key.clone()).collect())
+                }
                 (name, tags) => match name.strip_prefix("tag:") {
-                    Some(key) => Some(tags.and_then(|tags| tags.get(key)).cloned().into_iter().collect::<Vec<_>>()),
+                    Some(key) => Some(
+                        tags.and_then(|tags| tags.get(key))
+                            .cloned()
+                            .into_iter()
+                            .collect::<Vec<_>>(),
+                    ),
                     None => field(name),
                 },
             };
             let values = values.ok_or_else(|| {
-                AwsError::new("InvalidParameterValue", format!("The filter '{}' is invalid", filter.name))
+                AwsError::new(
+                    "InvalidParameterValue",
+                    format!("The filter '{}' is invalid", filter.name),
+                )
             })?;
-            if !filter.value.iter().any(|pattern| values.iter().any(|value| matches(pattern, value))) {
+            if !filter
+                .value
+                .iter()
+                .any(|pattern| values.iter().any(|value| matches(pattern, value)))
+            {
                 return Ok(false);
             }
         }
@@ -77,10 +91,14 @@ impl Selection {
         if let Some(wanted) = self.max_results
             && !limits.contains(&wanted)
         {
-            let (relation, bound) =
-                if wanted < *limits.start() { ("greater", limits.start()) } else { ("less", limits.end()) };
+            let (relation, bound) = if wanted < *limits.start() {
+                ("greater", limits.start())
+            } else {
+                ("less", limits.end())
+            };
             let message = format!(
-                "Value ( {wanted} ) for parameter maxResults is invalid. Expecting a value {relation} than or equal to {bound}."
+                "Value ( {wanted} ) for parameter maxResults is invalid. Expecting a value \
+                 {relation} than or equal to {bound}."
             );
             return Err(AwsError::new("InvalidParameterValue", message));
         }
@@ -110,7 +128,10 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
         None => text.is_empty(),
         Some('*') => {
             let rest = &pattern[1..];
-            text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| matches(rest, &text[at..]))
+            text.char_indices()
+                .map(|(at, _)| at)
+                .chain([text.len()])
+                .any(|at| matches(rest, &text[at..]))
         }
         Some(wanted) => {
             let mut rest = text.chars();
@@ -160,8 +181,13 @@ mod tests {
 
     #[test]
     fn patterns_are_ec2s() {
-        let cases =
-            [("a*c", "abbc", true), ("a*c", "ab", false), ("a?c", "abc", true), ("", "", true), ("*", "", true)];
+        let cases = [
+            ("a*c", "abbc", true),
+            ("a*c", "ab", false),
+            ("a?c", "abc", true),
+            ("", "", true),
+            ("*", "", true),
+        ];
         for (pattern, text, expected) in cases {
             assert_eq!(matches(pattern, text), expected, "{pattern} on {text}");
         }
@@ -170,20 +196,32 @@ mod tests {
     #[test]
     fn filters_are_joined_by_and_their_values_by_or() {
         let tags: Tags = [("name".to_owned(), "a".to_owned())].into();
-        let selection = |filters: Value| Selection::read(serde_json::json!({ "Filter": filters })).expect("filters");
+        let selection = |filters: Value| {
+            Selection::read(serde_json::json!({ "Filter": filters })).expect("filters")
+        };
         let field = |name: &str| (name == "state").then(|| vec!["open".to_owned()]);
         let cases = [
             (
                 serde_json::json!([{"Name": "state", "Value": ["open", "active"]}, {"Name": "tag:name", "Value": ["a"]}]),
                 true,
             ),
-            (serde_json::json!([{"Name": "state", "Value": ["active"]}, {"Name": "tag:name", "Value": ["a"]}]), false),
+            (
+                serde_json::json!([{"Name": "state", "Value": ["active"]}, {"Name": "tag:name", "Value": ["a"]}]),
+                false,
+            ),
             (serde_json::json!([{"Name": "tag-key", "Value": ["other"]}]), false),
         ];
         for (filters, expected) in cases {
-            assert_eq!(selection(filters.clone()).accepts(Some(&tags), field), Ok(expected), "{filters}");
+            assert_eq!(
+                selection(filters.clone()).accepts(Some(&tags), field),
+                Ok(expected),
+                "{filters}"
+            );
         }
         let unknown = selection(serde_json::json!([{"Name": "colour", "Value": ["red"]}]));
-        assert_eq!(unknown.accepts(None, field).expect_err("unknown").code, "InvalidParameterValue");
+        assert_eq!(
+            unknown.accepts(None, field).expect_err("unknown").code,
+            "InvalidParameterValue"
+        );
     }
 }

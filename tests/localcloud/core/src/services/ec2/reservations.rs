@@ -1,5 +1,6 @@
-//! Capacity reservations: capacity that is held, whoever runs in it. Capacity blocks are reservations of another kind;
-//! what is theirs alone is in `capacity_blocks.rs`; the calls that change reservations are in `reservations/change.rs`.
+//! Capacity reservations: capacity that is held, whoever runs in it. Capacity blocks are
+//! reservations of another kind; what is theirs alone is in `capacity_blocks.rs`; the calls that
+//! change reservations are in `reservations/change.rs`.
 
 use std::collections::BTreeSet;
 
@@ -93,23 +94,33 @@ pub(super) fn instance_type(name: &str) -> Result<&'static InstanceType, AwsErro
 }
 
 /// The zone doesn't have the type.
-pub(super) fn unsupported(service: &Service<'_>, instance_type: &InstanceType, zone: char) -> AwsError {
+pub(super) fn unsupported(
+    service: &Service<'_>,
+    instance_type: &InstanceType,
+    zone: char,
+) -> AwsError {
     let message = format!(
-        "Your requested instance type ({}) is not supported in your requested Availability Zone ({}{zone}).",
+        "Your requested instance type ({}) is not supported in your requested Availability Zone \
+         ({}{zone}).",
         instance_type.name, service.options.region
     );
     AwsError::new("Unsupported", message)
 }
 
 /// DescribeCapacityReservations.
-pub(super) fn describe(service: &mut Service<'_>, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn describe(
+    service: &mut Service<'_>,
+    _: &Context,
+    mut parameters: Value,
+) -> Result<Value, AwsError> {
     let ids = query::take_list(&mut parameters, "CapacityReservationId")?;
     let selection = Selection::read(parameters)?;
     for id in &ids {
         find(service, id)?;
     }
     let mut found = Vec::new();
-    for it in service.state.reservations.iter().filter(|it| ids.is_empty() || ids.contains(&it.id)) {
+    for it in service.state.reservations.iter().filter(|it| ids.is_empty() || ids.contains(&it.id))
+    {
         if selection.accepts(service.state.tags.get(&it.id), |name| it.field(service, name))? {
             found.push(it.answer(service));
         }
@@ -135,7 +146,9 @@ pub(super) fn find_mut<'a>(service: &'a mut Service<'_>, id: &str) -> Option<&'a
 }
 
 /// What reservations hold beyond the instances that run in them: type, zone, market, how many.
-pub(super) fn held(service: &Service<'_>) -> impl Iterator<Item = (&'static InstanceType, char, Market, u32)> {
+pub(super) fn held(
+    service: &Service<'_>,
+) -> impl Iterator<Item = (&'static InstanceType, char, Market, u32)> {
     service.state.reservations.iter().filter(|it| !it.state.is_over()).map(|it| {
         let market = if it.block.is_some() { Market::CapacityBlock } else { Market::OnDemand };
         (it.instance_type, it.zone, market, it.available(service))
@@ -144,11 +157,16 @@ pub(super) fn held(service: &Service<'_>) -> impl Iterator<Item = (&'static Inst
 
 /// The reservation that an instance runs in.
 pub(super) fn of_instance<'a>(service: &'a Service<'_>, instance: &str) -> Option<&'a str> {
-    service.state.reservations.iter().find(|it| it.instances.contains(instance)).map(|it| it.id.as_str())
+    service
+        .state
+        .reservations
+        .iter()
+        .find(|it| it.instances.contains(instance))
+        .map(|it| it.id.as_str())
 }
 
-/// How many instances can be launched into the targeted reservation, which has to fit. ReservationCapacityExceeded is
-/// AWS's code for one that is full; the others' codes are [A].
+/// How many instances can be launched into the targeted reservation, which has to fit.
+/// ReservationCapacityExceeded is AWS's code for one that is full; the others' codes are [A].
 pub(super) fn room(
     service: &Service<'_>,
     id: &str,
@@ -160,20 +178,22 @@ pub(super) fn room(
     let region = &service.options.region;
     if found.block.is_some() != (market == Market::CapacityBlock) {
         return Err(invalid(format!(
-            "The market type does not go with the capacity reservation '{id}': capacity-block is for capacity blocks, \
-             and they are launched into with nothing else"
+            "The market type does not go with the capacity reservation '{id}': capacity-block is \
+             for capacity blocks, and they are launched into with nothing else"
         )));
     }
     if (found.instance_type, found.zone) != (spec.instance_type, spec.subnet.zone) {
         return Err(invalid(format!(
-            "The capacity reservation '{id}' is for {} in {region}{}, and not for {} in {region}{}",
+            "The capacity reservation '{id}' is for {} in {region}{}, and not for {} in \
+             {region}{}",
             found.instance_type.name, found.zone, spec.instance_type.name, spec.subnet.zone
         )));
     }
     let reclaimed = found.reclaim_at().is_some_and(|at| at <= now);
     if found.state != State::Active || reclaimed {
         let state = if reclaimed { "about to end" } else { found.state.name() };
-        let message = format!("The capacity reservation '{id}' can't be launched into: it is {state}");
+        let message =
+            format!("The capacity reservation '{id}' can't be launched into: it is {state}");
         return Err(AwsError::new("InvalidCapacityReservationState", message));
     }
     Ok(found.available(service))
@@ -187,7 +207,13 @@ pub(super) fn open_for(service: &Service<'_>, spec: &LaunchSpec) -> Vec<(String,
             && it.block.is_none()
             && (it.instance_type, it.zone) == (spec.instance_type, spec.subnet.zone)
     };
-    service.state.reservations.iter().filter(fits).map(|it| (it.id.clone(), it.available(service))).collect()
+    service
+        .state
+        .reservations
+        .iter()
+        .filter(fits)
+        .map(|it| (it.id.clone(), it.available(service)))
+        .collect()
 }
 
 impl Reservation {
@@ -212,9 +238,13 @@ impl Reservation {
             return None;
         }
         let settle = self.due.map(|at| (at, Change::Settle));
-        let reclaim = self.reclaim_at().filter(|_| !self.instances.is_empty()).map(|at| (at, Change::Reclaim));
+        let reclaim = self
+            .reclaim_at()
+            .filter(|_| !self.instances.is_empty())
+            .map(|at| (at, Change::Reclaim));
         let expire = self.end.map(|at| (at, Change::Expire));
-        let extend = self.block.as_ref().and_then(|block| block.paid_at()).map(|at| (at, Change::Extend));
+        let extend =
+            self.block.as_ref().and_then(|block| block.paid_at()).map(|at| (at, Change::Extend));
         // What is paid first is listed first: at the same moment it counts.
         [extend, settle, reclaim, expire].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
@@ -259,7 +289,9 @@ impl Reservation {
             "end-date" => Some(self.end.map(time).into_iter().collect()),
             "end-date-type" => one(if self.end.is_some() { "limited" } else { "unlimited" }),
             "instance-match-criteria" => one(if self.targeted { "targeted" } else { "open" }),
-            "reservation-type" => one(if self.block.is_some() { "capacity-block" } else { "default" }),
+            "reservation-type" => {
+                one(if self.block.is_some() { "capacity-block" } else { "default" })
+            }
             _ => None,
         }
     }

@@ -9,7 +9,11 @@ use crate::protocol::wire::query;
 use crate::protocol::{AwsError, Context};
 
 /// DescribeRouteTables.
-pub(super) fn describe(service: &mut Service<'_>, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn describe(
+    service: &mut Service<'_>,
+    _: &Context,
+    mut parameters: Value,
+) -> Result<Value, AwsError> {
     let wanted = Wanted {
         ids: query::take_list(&mut parameters, "RouteTableId")?,
         names: Vec::new(),
@@ -42,7 +46,8 @@ fn row(service: &Service<'_>, table: &RouteTable) -> Row {
         }
         it
     };
-    let subnets = table.subnets.iter().enumerate().map(|(n, subnet)| association(n + 1, Some(subnet)));
+    let subnets =
+        table.subnets.iter().enumerate().map(|(n, subnet)| association(n + 1, Some(subnet)));
     let main = table.main.then(|| association(0, None));
     let mut fields = vec![
         ("route-table-id", table.id.to_owned()),
@@ -52,7 +57,14 @@ fn row(service: &Service<'_>, table: &RouteTable) -> Row {
     ];
     // A table without any is still one that can be filtered by it.
     let none = table.subnets.is_empty().then_some("");
-    fields.extend(table.subnets.iter().copied().chain(none).map(|it| ("association.subnet-id", it.to_owned())));
+    fields.extend(
+        table
+            .subnets
+            .iter()
+            .copied()
+            .chain(none)
+            .map(|it| ("association.subnet-id", it.to_owned())),
+    );
     Row {
         id: table.id.to_owned(),
         name: String::new(),

@@ -59,7 +59,11 @@ struct Run {
 }
 
 /// RunInstances.
-pub(super) fn run(service: &mut Service<'_>, context: &Context, parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn run(
+    service: &mut Service<'_>,
+    context: &Context,
+    parameters: Value,
+) -> Result<Value, AwsError> {
     let mut rest = parameters.clone();
     let own = Own::take(&mut rest)?;
     if let Some(token) = &own.client_token
@@ -68,7 +72,8 @@ pub(super) fn run(service: &mut Service<'_>, context: &Context, parameters: Valu
         if known.parameters == parameters {
             return Ok(answer(service, &known.reservation, &known.instances));
         }
-        let message = "The request uses the same client token as a previous, but non-identical request.";
+        let message =
+            "The request uses the same client token as a previous, but non-identical request.";
         return Err(AwsError::new("IdempotentParameterMismatch", message));
     }
     let (min, max) = own.counts()?;
@@ -90,8 +95,11 @@ pub(super) fn run(service: &mut Service<'_>, context: &Context, parameters: Valu
 }
 
 fn answer(service: &Service<'_>, reservation: &str, instances: &[String]) -> Value {
-    let instances: Vec<Value> =
-        instances.iter().filter_map(|id| service.state.instance(id)).map(|instance| instance.answer(service)).collect();
+    let instances: Vec<Value> = instances
+        .iter()
+        .filter_map(|id| service.state.instance(id))
+        .map(|instance| instance.answer(service))
+        .collect();
     json!({
         "reservationId": reservation,
         "ownerId": service.options.account,
@@ -103,8 +111,10 @@ fn answer(service: &Service<'_>, reservation: &str, instances: &[String]) -> Val
 impl Own {
     fn take(parameters: &mut Value) -> Result<Self, AwsError> {
         let names = ["MinCount", "MaxCount", "ClientToken", "LaunchTemplate"];
-        let own: Map<String, Value> =
-            names.iter().filter_map(|name| Some(((*name).to_owned(), query::take(parameters, name)?))).collect();
+        let own: Map<String, Value> = names
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), query::take(parameters, name)?)))
+            .collect();
         query::parse(Value::Object(own))
     }
 
@@ -114,15 +124,16 @@ impl Own {
             (min, max) => {
                 let (min, max) = (min.unwrap_or_default(), max.unwrap_or_default());
                 let message = format!(
-                    "Value ({min}) for parameter minCount is invalid. Expecting a value of at least 1 and at most maxCount, {max}."
+                    "Value ({min}) for parameter minCount is invalid. Expecting a value of at \
+                     least 1 and at most maxCount, {max}."
                 );
                 Err(AwsError::new("InvalidParameterValue", message))
             }
         }
     }
 
-    /// The request's parameters laid over the template's, and the template's id and version. What is given in both counts as the
-    /// request says, tags too.
+    /// The request's parameters laid over the template's, and the template's id and version. What
+    /// is given in both counts as the request says, tags too.
     fn over_template(
         &self,
         service: &Service<'_>,
@@ -130,8 +141,12 @@ impl Own {
         request: Value,
     ) -> Result<(Value, Option<(String, usize)>), AwsError> {
         let Some(named) = &self.launch_template else { return Ok((request, None)) };
-        let which = Which { id: named.launch_template_id.clone(), name: named.launch_template_name.clone() };
-        let (template, version) = templates::to_launch(service, context, &which, named.version.as_deref())?;
+        let which = Which {
+            id: named.launch_template_id.clone(),
+            name: named.launch_template_name.clone(),
+        };
+        let (template, version) =
+            templates::to_launch(service, context, &which, named.version.as_deref())?;
         let mut data = template.versions[version - 1].requested.clone();
         if let (Value::Object(data), Value::Object(request)) = (&mut data, request) {
             data.extend(request);
@@ -152,7 +167,10 @@ impl Run {
             .and_then(Value::as_str)
             .map(str::to_owned);
         let launch = Launch::read(data)?;
-        tags::check_kinds(&launch.tags, &["instance", "volume", "network-interface", "spot-instances-request"])?;
+        tags::check_kinds(
+            &launch.tags,
+            &["instance", "volume", "network-interface", "spot-instances-request"],
+        )?;
         let mut tags = tags::of_kind(&launch.tags, "instance")?;
         let request_tags = tags::of_kind(&launch.tags, "spot-instances-request")?;
         if let Some((template, version)) = template {
@@ -180,7 +198,8 @@ impl Run {
             let room = reservations::room(service, target, spec, self.market, now)?;
             if room < min {
                 let message = format!(
-                    "The requested reservation {target} does not have sufficient compatible and available capacity for this request."
+                    "The requested reservation {target} does not have sufficient compatible and \
+                     available capacity for this request."
                 );
                 return Err(AwsError::new("ReservationCapacityExceeded", message));
             }
@@ -200,7 +219,9 @@ impl Run {
         let (granted, shortage) = Claims::default().grant(service, spec, self.market, left);
         places.push((None, granted));
         match shortage {
-            Some(shortage) if max - left + granted < min => Err(shortage.error(service, spec, self.market)),
+            Some(shortage) if max - left + granted < min => {
+                Err(shortage.error(service, spec, self.market))
+            }
             _ => Ok(places),
         }
     }
@@ -211,7 +232,8 @@ impl Run {
             Some(max) if max.dollars < price => Err(AwsError::new(
                 "SpotMaxPriceTooLow",
                 format!(
-                    "Your Spot request price of {} is lower than the minimum required Spot request fulfillment price of {price}.",
+                    "Your Spot request price of {} is lower than the minimum required Spot \
+                     request fulfillment price of {price}.",
                     max.text
                 ),
             )),
@@ -219,7 +241,13 @@ impl Run {
         }
     }
 
-    fn launch(&self, service: &mut Service<'_>, now: Timestamp, reservation: &str, place: Option<&str>) -> String {
+    fn launch(
+        &self,
+        service: &mut Service<'_>,
+        now: Timestamp,
+        reservation: &str,
+        place: Option<&str>,
+    ) -> String {
         let request = (self.market == Market::Spot).then(|| format!("sir-{}", service.ids.hex(8)));
         let order = Order {
             spec: Arc::clone(&self.spec),
@@ -238,7 +266,13 @@ impl Run {
                 service.state.tags.insert(request.clone(), self.request_tags.clone());
             }
             let (spec, price) = (Arc::clone(&self.spec), self.price.clone());
-            service.state.spot.push(SpotRequest::of_launch(request, now, spec, price, instance.clone()));
+            service.state.spot.push(SpotRequest::of_launch(
+                request,
+                now,
+                spec,
+                price,
+                instance.clone(),
+            ));
         }
         if let Some(place) = place.and_then(|id| reservations::find_mut(service, id)) {
             place.instances.insert(instance.clone());
@@ -259,36 +293,49 @@ fn market(parameters: Option<&MarketParameters>) -> Result<(Market, Option<Price
                 return Err(AwsError::new("InvalidParameterValue", message));
             }
             if options.spot_instance_type.as_deref().is_some_and(|kind| kind != "one-time") {
-                let message = "The local cloud's RunInstances launches one-time spot instances only";
+                let message =
+                    "The local cloud's RunInstances launches one-time spot instances only";
                 return Err(AwsError::new("UnsupportedOperation", message));
             }
             Ok((Market::Spot, options.max_price.as_deref().map(spot::price).transpose()?))
         }
         other => {
-            let message = format!("Value ({}) for parameter MarketType is invalid.", other.unwrap_or_default());
+            let message = format!(
+                "Value ({}) for parameter MarketType is invalid.",
+                other.unwrap_or_default()
+            );
             Err(AwsError::new("InvalidParameterValue", message))
         }
     }
 }
 
 /// What goes together of market, target and preference; the codes are [A].
-fn check_target(market: Market, target: Option<&str>, preference: Option<&str>) -> Result<(), AwsError> {
+fn check_target(
+    market: Market,
+    target: Option<&str>,
+    preference: Option<&str>,
+) -> Result<(), AwsError> {
     let combination = |message: &str| Err(AwsError::new("InvalidParameterCombination", message));
     match (market, target, preference) {
         (_, _, Some(other)) if !["open", "none", "capacity-reservations-only"].contains(&other) => {
-            let message = format!("Value ({other}) for parameter CapacityReservationPreference is invalid.");
+            let message =
+                format!("Value ({other}) for parameter CapacityReservationPreference is invalid.");
             Err(AwsError::new("InvalidParameterValue", message))
         }
-        (_, Some(_), Some("open" | "none")) => {
-            combination("CapacityReservationPreference and CapacityReservationTarget exclude each other")
+        (_, Some(_), Some("open" | "none")) => combination(
+            "CapacityReservationPreference and CapacityReservationTarget exclude each other",
+        ),
+        (_, None, Some("capacity-reservations-only")) => combination(
+            "The local cloud's CapacityReservationPreference capacity-reservations-only needs a \
+             target",
+        ),
+        (Market::Spot, Some(_), _) => {
+            combination("Spot instances can't be launched into a capacity reservation")
         }
-        (_, None, Some("capacity-reservations-only")) => {
-            combination("The local cloud's CapacityReservationPreference capacity-reservations-only needs a target")
-        }
-        (Market::Spot, Some(_), _) => combination("Spot instances can't be launched into a capacity reservation"),
-        (Market::CapacityBlock, None, _) => {
-            combination("MarketType capacity-block needs the capacity block's reservation as CapacityReservationTarget")
-        }
+        (Market::CapacityBlock, None, _) => combination(
+            "MarketType capacity-block needs the capacity block's reservation as \
+             CapacityReservationTarget",
+        ),
         _ => Ok(()),
     }
 }

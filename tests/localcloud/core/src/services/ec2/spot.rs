@@ -1,4 +1,5 @@
-//! Spot requests: the operations on them, and AWS's checks. What becomes of a request is in `spot_life.rs`.
+//! Spot requests: the operations on them, and AWS's checks. What becomes of a request is in
+//! `spot_life.rs`.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -113,10 +114,16 @@ fn invalid(message: impl Into<String>) -> AwsError {
 }
 
 /// RequestSpotInstances.
-pub(super) fn request(service: &mut Service<'_>, context: &Context, parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn request(
+    service: &mut Service<'_>,
+    context: &Context,
+    parameters: Value,
+) -> Result<Value, AwsError> {
     let request: Parameters = query::parse(parameters.clone())?;
     if let Some(ids) = answered_before(service, &request, &parameters)? {
-        return Ok(json!({ "spotInstanceRequestSet": answers(service, |spot| ids.contains(&spot.id)) }));
+        return Ok(
+            json!({ "spotInstanceRequestSet": answers(service, |spot| ids.contains(&spot.id)) }),
+        );
     }
     let ids = create(service, context.now, request, parameters)?;
     Ok(json!({ "spotInstanceRequestSet": answers(service, |spot| ids.contains(&spot.id)) }))
@@ -130,8 +137,8 @@ fn answered_before(
 ) -> Result<Option<Vec<String>>, AwsError> {
     let Some(token) = &request.client_token else { return Ok(None) };
     if token.is_empty() || token.chars().count() > MAX_TOKEN || !token.is_ascii() {
-        let message =
-            "The specified client token is not valid. Token length should be between 1 and 64 ASCII characters.";
+        let message = "The specified client token is not valid. Token length should be between 1 \
+                       and 64 ASCII characters.";
         return Err(AwsError::new("InvalidClientToken", message));
     }
     match service.state.spot_tokens.iter().find(|known| known.token == *token) {
@@ -155,13 +162,17 @@ fn create(
     let persistent = match request.r#type.as_deref() {
         None | Some("one-time") => false,
         Some("persistent") => true,
-        Some(other) => return Err(invalid(format!("Value ({other}) for parameter type is invalid."))),
+        Some(other) => {
+            return Err(invalid(format!("Value ({other}) for parameter type is invalid.")));
+        }
     };
     let interruption = interruption_behavior(&request, persistent)?;
     check_times(&request, now)?;
     let count = request.instance_count.unwrap_or(1);
     if count == 0 {
-        return Err(invalid("Value (0) for parameter instanceCount is invalid. Expecting a value greater than 0."));
+        return Err(invalid(
+            "Value (0) for parameter instanceCount is invalid. Expecting a value greater than 0.",
+        ));
     }
     let tags = tags::of_specifications(&request.tag_specification, "spot-instances-request")?;
     let spec = Arc::new(request.launch_specification.resolve(service, now)?);
@@ -200,7 +211,8 @@ fn create(
     Ok(ids)
 }
 
-/// What AWS refuses at once: more than the account's quota, open requests counted, and types that a zone doesn't have.
+/// What AWS refuses at once: more than the account's quota, open requests counted, and types that a
+/// zone doesn't have.
 fn check_room(service: &Service<'_>, spec: &LaunchSpec, count: u32) -> Result<(), AwsError> {
     if !spec.instance_type.is_offered(spec.subnet.zone) {
         return Err(capacity::not_offered("Unsupported", service, spec));
@@ -216,16 +228,20 @@ fn check_room(service: &Service<'_>, spec: &LaunchSpec, count: u32) -> Result<()
     }
 }
 
-/// The rules of a request with a duration. What AWS answered when it broke one is known by its code; but for the
-/// refusal of today, the wording is ours [A].
-fn check_block(service: &Service<'_>, request: &Parameters) -> Result<Option<SignedDuration>, AwsError> {
+/// The rules of a request with a duration. What AWS answered when it broke one is known by its
+/// code; but for the refusal of today, the wording is ours [A].
+fn check_block(
+    service: &Service<'_>,
+    request: &Parameters,
+) -> Result<Option<SignedDuration>, AwsError> {
     let Some(minutes) = request.block_duration_minutes else { return Ok(None) };
     if service.options.spot_block == SpotBlock::Refuse {
         return Err(invalid("BlockDurationMinutes is not a valid parameter"));
     }
     if !(60..=360).contains(&minutes) || minutes % 60 != 0 {
         return Err(invalid(format!(
-            "Value ({minutes}) for parameter blockDurationMinutes is invalid. Valid values are 60, 120, 180, 240, 300 and 360."
+            "Value ({minutes}) for parameter blockDurationMinutes is invalid. Valid values are \
+             60, 120, 180, 240, 300 and 360."
         )));
     }
     let excluded = [
@@ -233,11 +249,17 @@ fn check_block(service: &Service<'_>, request: &Parameters) -> Result<Option<Sig
         (request.launch_group.is_some(), "launchGroup"),
     ];
     if let Some((_, name)) = excluded.iter().find(|(given, _)| *given) {
-        let message = format!("The parameter {name} cannot be used with the parameter blockDurationMinutes");
+        let message =
+            format!("The parameter {name} cannot be used with the parameter blockDurationMinutes");
         return Err(AwsError::new("InvalidParameterCombination", message));
     }
-    if request.instance_interruption_behavior.as_deref().is_some_and(|behavior| behavior != "terminate") {
-        let message = "Only terminate can be the instance interruption behavior of a request with blockDurationMinutes";
+    if request
+        .instance_interruption_behavior
+        .as_deref()
+        .is_some_and(|behavior| behavior != "terminate")
+    {
+        let message = "Only terminate can be the instance interruption behavior of a request \
+                       with blockDurationMinutes";
         return Err(AwsError::new("InvalidParameterCombination", message));
     }
     Ok(Some(SignedDuration::from_mins(minutes)))
@@ -248,7 +270,10 @@ pub(super) fn price(text: &str) -> Result<Price, AwsError> {
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let dollars = text.parse::<f64>().ok().filter(|dollars| plain && *dollars > 0.0);
     dollars.map(|dollars| Price { text: text.to_owned(), dollars }).ok_or_else(|| {
-        invalid(format!("Value ({text}) for parameter price is invalid. \"{text}\" is an invalid spot instance price"))
+        invalid(format!(
+            "Value ({text}) for parameter price is invalid. \"{text}\" is an invalid \
+                         spot instance price"
+        ))
     })
 }
 
@@ -260,7 +285,9 @@ fn interruption_behavior(request: &Parameters, persistent: bool) -> Result<Strin
             "InvalidParameterCombination",
             format!("The instance interruption behavior {other} is only for persistent requests"),
         )),
-        Some(other) => Err(invalid(format!("Value ({other}) for parameter instanceInterruptionBehavior is invalid."))),
+        Some(other) => Err(invalid(format!(
+            "Value ({other}) for parameter instanceInterruptionBehavior is invalid."
+        ))),
     }
 }
 
@@ -272,20 +299,31 @@ fn check_times(request: &Parameters, now: Timestamp) -> Result<(), AwsError> {
     if let (Some(from), Some(until)) = (request.valid_from, request.valid_until)
         && from >= until
     {
-        return Err(AwsError::new("InvalidTimeRange", "The validUntil time must be later than the validFrom time."));
+        return Err(AwsError::new(
+            "InvalidTimeRange",
+            "The validUntil time must be later than the validFrom time.",
+        ));
     }
     Ok(())
 }
 
 /// DescribeSpotInstanceRequests.
-pub(super) fn describe(service: &mut Service<'_>, context: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn describe(
+    service: &mut Service<'_>,
+    context: &Context,
+    mut parameters: Value,
+) -> Result<Value, AwsError> {
     let ids = query::take_list(&mut parameters, "SpotInstanceRequestId")?;
     let selection = Selection::read(parameters)?;
     check_ids(service, &ids, Some(context.now))?;
     let mut found = Vec::new();
     for spot in &service.state.spot {
-        let wanted = (ids.is_empty() || ids.contains(&spot.id)) && visible(service, spot, context.now);
-        if wanted && selection.accepts(service.state.tags.get(&spot.id), |name| field(service, spot, name))? {
+        let wanted =
+            (ids.is_empty() || ids.contains(&spot.id)) && visible(service, spot, context.now);
+        if wanted
+            && selection
+                .accepts(service.state.tags.get(&spot.id), |name| field(service, spot, name))?
+        {
             found.push(spot.answer(service));
         }
     }
@@ -334,7 +372,9 @@ fn field(service: &Service<'_>, spot: &SpotRequest, name: &str) -> Option<Vec<St
         "launch.image-id" => one(spot.spec.image.id),
         "launch.instance-type" => one(spot.spec.instance_type.name),
         "launch.key-name" => Some(spot.spec.key.iter().cloned().collect()),
-        "launch.group-id" => Some(spot.spec.groups.iter().map(|group| group.id.to_owned()).collect()),
+        "launch.group-id" => {
+            Some(spot.spec.groups.iter().map(|group| group.id.to_owned()).collect())
+        }
         "network-interface.subnet-id" => one(spot.spec.subnet.id),
         "launched-availability-zone" => Some(spot.instance.iter().map(|_| zone()).collect()),
         _ => None,
@@ -342,8 +382,13 @@ fn field(service: &Service<'_>, spot: &SpotRequest, name: &str) -> Option<Vec<St
 }
 
 /// CancelSpotInstanceRequests. It doesn't end what the requests brought.
-pub(super) fn cancel(service: &mut Service<'_>, context: &Context, mut parameters: Value) -> Result<Value, AwsError> {
-    let ids: HashSet<String> = query::take_list(&mut parameters, "SpotInstanceRequestId")?.into_iter().collect();
+pub(super) fn cancel(
+    service: &mut Service<'_>,
+    context: &Context,
+    mut parameters: Value,
+) -> Result<Value, AwsError> {
+    let ids: HashSet<String> =
+        query::take_list(&mut parameters, "SpotInstanceRequestId")?.into_iter().collect();
     let Selection { .. } = Selection::read(parameters)?;
     if ids.is_empty() {
         let message = "The request must contain the parameter SpotInstanceRequestId";
@@ -364,7 +409,8 @@ fn answers(service: &Service<'_>, wanted: impl Fn(&SpotRequest) -> bool) -> Vec<
 }
 
 impl SpotRequest {
-    /// The request that a launch from a fleet or by RunInstances makes: one-time, and fulfilled at once.
+    /// The request that a launch from a fleet or by RunInstances makes: one-time, and fulfilled at
+    /// once.
     pub(super) fn of_launch(
         id: String,
         now: Timestamp,
@@ -397,10 +443,10 @@ impl SpotRequest {
         let zone = format!("{}{}", options.region, self.spec.subnet.zone);
         let spot_price = prices::spot(service, self.spec.instance_type, self.spec.subnet.zone);
         // Without a price of their own, requests pay up to the on-demand price.
-        let price = self
-            .price
-            .as_ref()
-            .map_or_else(|| dollars(prices::on_demand(self.spec.instance_type)), |price| price.text.clone());
+        let price = self.price.as_ref().map_or_else(
+            || dollars(prices::on_demand(self.spec.instance_type)),
+            |price| price.text.clone(),
+        );
         json!({
             "spotInstanceRequestId": self.id,
             "spotPrice": price,

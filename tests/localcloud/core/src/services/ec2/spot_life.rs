@@ -1,5 +1,6 @@
-//! What becomes of a spot request: evaluated, held, fulfilled, cancelled, expired, and what it shows of its
-//! instance's end. AWS's status codes, with their messages in its words or near them [A].
+//! What becomes of a spot request: evaluated, held, fulfilled, cancelled, expired, and what it
+//! shows of its instance's end. AWS's status codes, with their messages in its words or near them
+//! [A].
 
 use std::sync::Arc;
 
@@ -61,27 +62,44 @@ impl Status {
             Self::PriceTooLow => {
                 let price = price.unwrap_or_default();
                 return format!(
-                    "Your Spot request price of {price} is lower than the minimum required Spot request fulfillment price of {spot_price}."
+                    "Your Spot request price of {price} is lower than the minimum required Spot \
+                     request fulfillment price of {spot_price}."
                 );
             }
-            Self::NotScheduledYet => "Your Spot request will not be evaluated until the date that you specified.",
-            Self::PendingEvaluation => "Your Spot request has been submitted for review, and is pending evaluation.",
-            Self::CapacityNotAvailable => "There is no Spot capacity available that matches your request.",
+            Self::NotScheduledYet => {
+                "Your Spot request will not be evaluated until the date that you specified."
+            }
+            Self::PendingEvaluation => {
+                "Your Spot request has been submitted for review, and is pending evaluation."
+            }
+            Self::CapacityNotAvailable => {
+                "There is no Spot capacity available that matches your request."
+            }
             Self::PendingFulfillment => "Your Spot request is pending fulfillment.",
             Self::Fulfilled => "Your Spot request is fulfilled.",
             Self::MarkedForTermination => "Your Spot Instance is marked for termination.",
             Self::ScheduleExpired => {
-                "Your Spot request expired because it was not fulfilled before the date that you specified."
+                "Your Spot request expired because it was not fulfilled before the date that you \
+                 specified."
             }
             Self::BadParameters => "Your Spot request failed due to bad parameters.",
             Self::SystemError => "Your Spot request failed due to a system error.",
-            Self::LimitExceeded => "Your Spot request failed because your account's Spot limit is exceeded.",
-            Self::CanceledBeforeFulfillment => "Your Spot request is canceled before it was fulfilled.",
-            Self::CanceledAndInstanceRunning => "Your Spot request is canceled, but your instance is still running.",
+            Self::LimitExceeded => {
+                "Your Spot request failed because your account's Spot limit is exceeded."
+            }
+            Self::CanceledBeforeFulfillment => {
+                "Your Spot request is canceled before it was fulfilled."
+            }
+            Self::CanceledAndInstanceRunning => {
+                "Your Spot request is canceled, but your instance is still running."
+            }
             Self::TerminatedByUser => "Your Spot Instance was terminated by you.",
-            Self::TerminatedBySchedule => "Your Spot Instance was terminated at the end of its scheduled duration.",
+            Self::TerminatedBySchedule => {
+                "Your Spot Instance was terminated at the end of its scheduled duration."
+            }
             Self::TerminatedNoCapacity => {
-                "Your Spot Instance was terminated because there is no longer enough Spot capacity."
+                "Your Spot Instance was terminated because there is no longer enough Spot \
+                 capacity."
             }
             Self::TerminatedByService => "Your Spot Instance was terminated by the service.",
         };
@@ -151,7 +169,8 @@ impl SpotRequest {
     }
 
     fn holds(&self) -> bool {
-        self.state == State::Open && matches!(self.status, Status::PriceTooLow | Status::CapacityNotAvailable)
+        self.state == State::Open
+            && matches!(self.status, Status::PriceTooLow | Status::CapacityNotAvailable)
     }
 }
 
@@ -179,7 +198,9 @@ fn obstacle(service: &Service<'_>, spot: &SpotRequest) -> Option<Status> {
     let spot_price = prices::spot(service, instance_type, zone);
     if spot.price.as_ref().is_some_and(|price| price.dollars < spot_price) {
         Some(Status::PriceTooLow)
-    } else if capacity::Claims::default().free(service, instance_type, zone, Market::Spot) == Some(0) {
+    } else if capacity::Claims::default().free(service, instance_type, zone, Market::Spot)
+        == Some(0)
+    {
         Some(Status::CapacityNotAvailable)
     } else {
         None
@@ -232,7 +253,8 @@ fn fulfill(service: &mut Service<'_>, now: Timestamp, index: usize) {
     service.state.spot[index].instance = Some(instance);
 }
 
-/// Looks again at requests that wait for a price or for capacity, since both can change at any time.
+/// Looks again at requests that wait for a price or for capacity, since both can change at any
+/// time.
 pub(super) fn retry_holding(service: &mut Service<'_>, now: Timestamp) {
     for index in 0..service.state.spot.len() {
         if service.state.spot[index].holds() {
@@ -244,7 +266,9 @@ pub(super) fn retry_holding(service: &mut Service<'_>, now: Timestamp) {
 /// The request of this instance shows that AWS is about to end it.
 pub(super) fn marked_for_termination(service: &mut Service<'_>, now: Timestamp, instance: &str) {
     let alive = service.state.instance(instance).is_some_and(instance::Instance::alive);
-    if let Some(spot) = of_instance(service, instance).filter(|spot| alive && spot.state == State::Active) {
+    if let Some(spot) =
+        of_instance(service, instance).filter(|spot| alive && spot.state == State::Active)
+    {
         spot.set(Status::MarkedForTermination, now);
     }
 }

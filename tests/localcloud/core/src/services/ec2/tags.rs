@@ -34,13 +34,19 @@ pub(super) struct TagSpecification {
 }
 
 /// The tags of the specifications, all of which have to be for `resource_type`.
-pub(super) fn of_specifications(specifications: &[TagSpecification], resource_type: &str) -> Result<Tags, AwsError> {
+pub(super) fn of_specifications(
+    specifications: &[TagSpecification],
+    resource_type: &str,
+) -> Result<Tags, AwsError> {
     check_kinds(specifications, &[resource_type])?;
     of_kind(specifications, resource_type)
 }
 
 /// The tags of those specifications that are for `resource_type`; what is for others is left alone.
-pub(super) fn of_kind(specifications: &[TagSpecification], resource_type: &str) -> Result<Tags, AwsError> {
+pub(super) fn of_kind(
+    specifications: &[TagSpecification],
+    resource_type: &str,
+) -> Result<Tags, AwsError> {
     let mut tags = Tags::new();
     for specification in specifications.iter().filter(|it| it.resource_type == resource_type) {
         merge(&mut tags, &specification.tag)?;
@@ -49,11 +55,16 @@ pub(super) fn of_kind(specifications: &[TagSpecification], resource_type: &str) 
 }
 
 /// Refuses specifications for other types of resources than these.
-pub(super) fn check_kinds(specifications: &[TagSpecification], allowed: &[&str]) -> Result<(), AwsError> {
+pub(super) fn check_kinds(
+    specifications: &[TagSpecification],
+    allowed: &[&str],
+) -> Result<(), AwsError> {
     match specifications.iter().find(|it| !allowed.contains(&it.resource_type.as_str())) {
         None => Ok(()),
         Some(TagSpecification { resource_type, .. }) => {
-            let message = format!("'{resource_type}' is not a valid taggable resource type for this operation.");
+            let message = format!(
+                "'{resource_type}' is not a valid taggable resource type for this operation."
+            );
             Err(AwsError::new("InvalidParameterValue", message))
         }
     }
@@ -81,7 +92,8 @@ fn merge(tags: &mut Tags, added: &[Tag]) -> Result<(), AwsError> {
     }
     // AWS's own don't count.
     if tags.keys().filter(|key| !is_reserved(key)).count() > MAX_TAGS {
-        let message = format!("The maximum number of Tags for a resource has been reached: {MAX_TAGS}");
+        let message =
+            format!("The maximum number of Tags for a resource has been reached: {MAX_TAGS}");
         return Err(AwsError::new("TagLimitExceeded", message));
     }
     Ok(())
@@ -105,10 +117,17 @@ struct TagsRequest {
     tag: Vec<Tag>,
 }
 
-pub(super) fn create(service: &mut Service<'_>, _: &Context, parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn create(
+    service: &mut Service<'_>,
+    _: &Context,
+    parameters: Value,
+) -> Result<Value, AwsError> {
     let request: TagsRequest = query::parse(parameters)?;
     if request.tag.is_empty() {
-        return Err(AwsError::new("MissingParameter", "The request must contain the parameter tag"));
+        return Err(AwsError::new(
+            "MissingParameter",
+            "The request must contain the parameter tag",
+        ));
     }
     let mut tagged = Vec::new();
     for id in &request.resource_id {
@@ -121,13 +140,20 @@ pub(super) fn create(service: &mut Service<'_>, _: &Context, parameters: Value) 
     Ok(json!({ "return": true }))
 }
 
-pub(super) fn delete(service: &mut Service<'_>, _: &Context, parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn delete(
+    service: &mut Service<'_>,
+    _: &Context,
+    parameters: Value,
+) -> Result<Value, AwsError> {
     let request: TagsRequest = query::parse(parameters)?;
     for id in &request.resource_id {
         resource_type(service.state, id)?;
     }
     if let Some(reserved) = request.tag.iter().find(|tag| is_reserved(&tag.key)) {
-        let message = format!("Tag keys starting with 'aws:' are reserved for internal use: {}", reserved.key);
+        let message = format!(
+            "Tag keys starting with 'aws:' are reserved for internal use: {}",
+            reserved.key
+        );
         return Err(AwsError::new("InvalidParameterValue", message));
     }
     for id in &request.resource_id {
@@ -136,13 +162,19 @@ pub(super) fn delete(service: &mut Service<'_>, _: &Context, parameters: Value) 
             tags.retain(|key, _| is_reserved(key));
         }
         tags.retain(|key, value| {
-            !request.tag.iter().any(|tag| tag.key == *key && tag.value.as_ref().is_none_or(|wanted| wanted == value))
+            !request.tag.iter().any(|tag| {
+                tag.key == *key && tag.value.as_ref().is_none_or(|wanted| wanted == value)
+            })
         });
     }
     Ok(json!({ "return": true }))
 }
 
-pub(super) fn describe(service: &mut Service<'_>, _: &Context, parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn describe(
+    service: &mut Service<'_>,
+    _: &Context,
+    parameters: Value,
+) -> Result<Value, AwsError> {
     let selection = Selection::read(parameters)?;
     let mut found = Vec::new();
     for (id, tags) in &service.state.tags {
@@ -157,7 +189,9 @@ pub(super) fn describe(service: &mut Service<'_>, _: &Context, parameters: Value
             };
             let own = [(key.clone(), value.clone())].into();
             if selection.accepts(Some(&own), field)? {
-                found.push(json!({ "resourceId": id, "resourceType": kind, "key": key, "value": value }));
+                found.push(
+                    json!({ "resourceId": id, "resourceType": kind, "key": key, "value": value }),
+                );
             }
         }
     }
@@ -168,7 +202,9 @@ pub(super) fn describe(service: &mut Service<'_>, _: &Context, parameters: Value
 /// The type of a resource that exists, or the error that AWS gives for one that doesn't.
 pub(super) fn resource_type(ec2: &Ec2, id: &str) -> Result<&'static str, AwsError> {
     let (exists, kind, code, what) = match id.split_once('-').map_or("", |(prefix, _)| prefix) {
-        "i" => (ec2.instance(id).is_some(), "instance", "InvalidInstanceID.NotFound", "instance ID"),
+        "i" => {
+            (ec2.instance(id).is_some(), "instance", "InvalidInstanceID.NotFound", "instance ID")
+        }
         "sir" => (
             ec2.spot.iter().any(|request| request.id == id),
             "spot-instances-request",
@@ -181,7 +217,12 @@ pub(super) fn resource_type(ec2: &Ec2, id: &str) -> Result<&'static str, AwsErro
             "InvalidLaunchTemplateId.NotFound",
             "launch template ID",
         ),
-        "fleet" => (ec2.fleets.iter().any(|it| it.id == id), "fleet", "InvalidFleetId.NotFound", "fleet ID"),
+        "fleet" => (
+            ec2.fleets.iter().any(|it| it.id == id),
+            "fleet",
+            "InvalidFleetId.NotFound",
+            "fleet ID",
+        ),
         "cr" => (
             ec2.reservations.iter().any(|it| it.id == id),
             "capacity-reservation",
@@ -194,11 +235,24 @@ pub(super) fn resource_type(ec2: &Ec2, id: &str) -> Result<&'static str, AwsErro
             "InvalidCapacityBlockId.NotFound",
             "capacity block ID",
         ),
-        "subnet" => (account::subnet_by_id(id).is_some(), "subnet", "InvalidSubnetID.NotFound", "subnet ID"),
-        "vpc" => (account::VPCS.iter().any(|vpc| vpc.id == id), "vpc", "InvalidVpcID.NotFound", "vpc ID"),
-        "sg" => (account::group_by_id(id).is_some(), "security-group", "InvalidGroup.NotFound", "security group"),
+        "subnet" => {
+            (account::subnet_by_id(id).is_some(), "subnet", "InvalidSubnetID.NotFound", "subnet ID")
+        }
+        "vpc" => {
+            (account::VPCS.iter().any(|vpc| vpc.id == id), "vpc", "InvalidVpcID.NotFound", "vpc ID")
+        }
+        "sg" => (
+            account::group_by_id(id).is_some(),
+            "security-group",
+            "InvalidGroup.NotFound",
+            "security group",
+        ),
         "ami" => (account::image_by_id(id).is_some(), "image", "InvalidAMIID.NotFound", "image id"),
         _ => return Err(AwsError::new("InvalidID", format!("The ID '{id}' is not valid"))),
     };
-    if exists { Ok(kind) } else { Err(AwsError::new(code, format!("The {what} '{id}' does not exist"))) }
+    if exists {
+        Ok(kind)
+    } else {
+        Err(AwsError::new(code, format!("The {what} '{id}' does not exist")))
+    }
 }

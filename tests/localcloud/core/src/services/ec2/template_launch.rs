@@ -1,4 +1,5 @@
-//! What a launch from a template comes to. RunInstances takes the same parameters as a template's data holds.
+//! What a launch from a template comes to. RunInstances takes the same parameters as a template's
+//! data holds.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -65,27 +66,40 @@ pub(super) struct SpotParameters {
 }
 
 impl Launch {
-    /// Reads a template's data, or what is left of RunInstances' parameters once its own are taken out.
+    /// Reads a template's data, or what is left of RunInstances' parameters once its own are taken
+    /// out.
     pub(super) fn read(mut data: Value) -> Result<Self, AwsError> {
         for name in WITHOUT_EFFECT {
             query::take(&mut data, name);
         }
-        let metadata =
-            query::take(&mut data, "MetadataOptions").map_or_else(|| Ok(Default::default()), query::parse)?;
-        let shutdown = query::take(&mut data, "InstanceInitiatedShutdownBehavior").map(query::parse).transpose()?;
-        let tags = query::take(&mut data, "TagSpecification").map_or_else(|| Ok(Vec::new()), query::parse)?;
-        let market = query::take(&mut data, "InstanceMarketOptions").map(query::parse).transpose()?;
+        let metadata = query::take(&mut data, "MetadataOptions")
+            .map_or_else(|| Ok(Default::default()), query::parse)?;
+        let shutdown = query::take(&mut data, "InstanceInitiatedShutdownBehavior")
+            .map(query::parse)
+            .transpose()?;
+        let tags = query::take(&mut data, "TagSpecification")
+            .map_or_else(|| Ok(Vec::new()), query::parse)?;
+        let market =
+            query::take(&mut data, "InstanceMarketOptions").map(query::parse).transpose()?;
         let reservation = query::take(&mut data, "CapacityReservationSpecification");
         Ok(Self { parameters: query::parse(data)?, metadata, shutdown, tags, market, reservation })
     }
 
     /// The id of the capacity reservation that it is to be launched into.
     pub(super) fn reservation(&self) -> Option<&str> {
-        self.reservation.as_ref()?.get("CapacityReservationTarget")?.get("CapacityReservationId")?.as_str()
+        self.reservation
+            .as_ref()?
+            .get("CapacityReservationTarget")?
+            .get("CapacityReservationId")?
+            .as_str()
     }
 
     /// Holds the launch against the account and AWS's rules.
-    pub(super) fn resolve(self, service: &Service<'_>, now: Timestamp) -> Result<LaunchSpec, AwsError> {
+    pub(super) fn resolve(
+        self,
+        service: &Service<'_>,
+        now: Timestamp,
+    ) -> Result<LaunchSpec, AwsError> {
         let metadata = self.metadata.resolve(service)?;
         let shutdown = match self.shutdown.as_deref() {
             None | Some("stop") => Shutdown::Stop,
@@ -101,12 +115,15 @@ impl Launch {
 
 impl MetadataParameters {
     fn resolve(self, service: &Service<'_>) -> Result<Metadata, AwsError> {
-        let flag = |text: Option<String>, yes: &str, no: &str, name: &str, otherwise: bool| match text.as_deref() {
-            None => Ok(otherwise),
-            Some(text) if text == yes => Ok(true),
-            Some(text) if text == no => Ok(false),
-            Some(other) => Err(invalid(other, name)),
-        };
+        let flag =
+            |text: Option<String>, yes: &str, no: &str, name: &str, otherwise: bool| match text
+                .as_deref()
+            {
+                None => Ok(otherwise),
+                Some(text) if text == yes => Ok(true),
+                Some(text) if text == no => Ok(false),
+                Some(other) => Err(invalid(other, name)),
+            };
         let default = Metadata::default_of(service);
         flag(self.http_protocol_ipv6, "enabled", "disabled", "HttpProtocolIpv6", false)?;
         let hop_limit = self.http_put_response_hop_limit.unwrap_or(default.hop_limit);
@@ -114,14 +131,35 @@ impl MetadataParameters {
             return Err(invalid(&hop_limit.to_string(), "HttpPutResponseHopLimit"));
         }
         Ok(Metadata {
-            enabled: flag(self.http_endpoint, "enabled", "disabled", "HttpEndpoint", default.enabled)?,
-            token_required: flag(self.http_tokens, "required", "optional", "HttpTokens", default.token_required)?,
+            enabled: flag(
+                self.http_endpoint,
+                "enabled",
+                "disabled",
+                "HttpEndpoint",
+                default.enabled,
+            )?,
+            token_required: flag(
+                self.http_tokens,
+                "required",
+                "optional",
+                "HttpTokens",
+                default.token_required,
+            )?,
             hop_limit,
-            tags: flag(self.instance_metadata_tags, "enabled", "disabled", "InstanceMetadataTags", default.tags)?,
+            tags: flag(
+                self.instance_metadata_tags,
+                "enabled",
+                "disabled",
+                "InstanceMetadataTags",
+                default.tags,
+            )?,
         })
     }
 }
 
 fn invalid(value: &str, name: &str) -> AwsError {
-    AwsError::new("InvalidParameterValue", format!("Value ({value}) for parameter {name} is invalid."))
+    AwsError::new(
+        "InvalidParameterValue",
+        format!("Value ({value}) for parameter {name} is invalid."),
+    )
 }

@@ -1,5 +1,5 @@
-//! Launch templates. What one holds is kept whole and given back (`versions.rs`); what is launched from one is in
-//! `template_launch.rs`.
+//! Launch templates. What one holds is kept whole and given back (`versions.rs`); what is launched
+//! from one is in `template_launch.rs`.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -34,16 +34,24 @@ struct Create {
 }
 
 /// CreateLaunchTemplate: a create-if-absent, for a name belongs to one template.
-pub(super) fn create(service: &mut Service<'_>, context: &Context, parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn create(
+    service: &mut Service<'_>,
+    context: &Context,
+    parameters: Value,
+) -> Result<Value, AwsError> {
     let request: Create = query::parse(parameters.clone())?;
     if let Some(token) = &request.client_token
-        && let Some(known) =
-            service.state.templates.iter().find(|it| it.token.as_ref().is_some_and(|(t, _)| t == token))
+        && let Some(known) = service
+            .state
+            .templates
+            .iter()
+            .find(|it| it.token.as_ref().is_some_and(|(t, _)| t == token))
     {
         if known.token.as_ref().is_some_and(|(_, before)| *before == parameters) {
             return Ok(json!({ "launchTemplate": known.answer(service) }));
         }
-        let message = "The request uses the same client token as a previous, but non-identical request.";
+        let message =
+            "The request uses the same client token as a previous, but non-identical request.";
         return Err(AwsError::new("IdempotentParameterMismatch", message));
     }
     check_name(&request.launch_template_name)?;
@@ -51,7 +59,8 @@ pub(super) fn create(service: &mut Service<'_>, context: &Context, parameters: V
         let message = "The request must contain the parameter LaunchTemplateData";
         return Err(AwsError::new("MissingParameter", message));
     }
-    if service.state.templates.iter().any(|template| template.name == request.launch_template_name) {
+    if service.state.templates.iter().any(|template| template.name == request.launch_template_name)
+    {
         return Err(AwsError::new(
             "InvalidLaunchTemplateName.AlreadyExistsException",
             "Launch template name already in use.",
@@ -62,7 +71,12 @@ pub(super) fn create(service: &mut Service<'_>, context: &Context, parameters: V
         id: service.ids.resource("lt"),
         name: request.launch_template_name,
         created: context.now,
-        versions: vec![Version::new(context.now, request.version_description, request.launch_template_data, None)],
+        versions: vec![Version::new(
+            context.now,
+            request.version_description,
+            request.launch_template_data,
+            None,
+        )],
         token: request.client_token.map(|token| (token, parameters)),
     };
     if !tags.is_empty() {
@@ -78,17 +92,18 @@ fn check_name(name: &str) -> Result<(), AwsError> {
     if (3..=128).contains(&name.len()) && name.chars().all(allowed) {
         return Ok(());
     }
-    let message = "Launch template names must be between 3 and 128 characters, and may contain letters, numbers, and \
-                   the following characters: - ( ) . / _";
+    let message = "Launch template names must be between 3 and 128 characters, and may contain \
+                   letters, numbers, and the following characters: - ( ) . / _";
     Err(AwsError::new("InvalidLaunchTemplateName.MalformedException", message))
 }
 
-/// Requests and answers write the same things under other names: a request's `TagSpecification.1` is an answer's
-/// `tagSpecificationSet`. The exceptions are those of EC2's API model.
+/// Requests and answers write the same things under other names: a request's `TagSpecification.1`
+/// is an answer's `tagSpecificationSet`. The exceptions are those of EC2's API model.
 pub(super) fn answer_form(value: Value) -> Value {
     match value {
         Value::Object(fields) => {
-            let of_interface = fields.contains_key("DeviceIndex") || fields.contains_key("AssociatePublicIpAddress");
+            let of_interface = fields.contains_key("DeviceIndex")
+                || fields.contains_key("AssociatePublicIpAddress");
             fields
                 .into_iter()
                 .map(|(name, value)| answer_field(&name, value, of_interface))
@@ -118,7 +133,11 @@ fn decapitalized(name: &str) -> String {
 }
 
 /// DescribeLaunchTemplates.
-pub(super) fn describe(service: &mut Service<'_>, context: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn describe(
+    service: &mut Service<'_>,
+    context: &Context,
+    mut parameters: Value,
+) -> Result<Value, AwsError> {
     let ids = query::take_list(&mut parameters, "LaunchTemplateId")?;
     let names = query::take_list(&mut parameters, "LaunchTemplateName")?;
     let selection = Selection::read(parameters)?;
@@ -134,7 +153,8 @@ pub(super) fn describe(service: &mut Service<'_>, context: &Context, mut paramet
         let wanted = all || ids.contains(&template.id) || names.contains(&template.name);
         if wanted
             && template.is_shown(service, context.now)
-            && selection.accepts(service.state.tags.get(&template.id), |name| template.field(name))?
+            && selection
+                .accepts(service.state.tags.get(&template.id), |name| template.field(name))?
         {
             found.push(template.answer(service));
         }
@@ -144,7 +164,11 @@ pub(super) fn describe(service: &mut Service<'_>, context: &Context, mut paramet
 }
 
 /// DeleteLaunchTemplate.
-pub(super) fn delete(service: &mut Service<'_>, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
+pub(super) fn delete(
+    service: &mut Service<'_>,
+    _: &Context,
+    mut parameters: Value,
+) -> Result<Value, AwsError> {
     let which = Which::take(&mut parameters)?;
     Selection::read(parameters)?;
     let template = which.find(service.state)?;
@@ -191,12 +215,13 @@ impl Which {
     pub(super) fn find<'a>(&self, ec2: &'a Ec2) -> Result<&'a LaunchTemplate, AwsError> {
         match (&self.id, &self.name) {
             (None, None) => {
-                let message = "Either a launch template ID or a launch template name must be specified in the request.";
+                let message = "Either a launch template ID or a launch template name must be \
+                               specified in the request.";
                 Err(AwsError::new("MissingParameter", message))
             }
             (Some(_), Some(_)) => {
-                let message =
-                    "Only one of launch template ID and launch template name can be specified in the request.";
+                let message = "Only one of launch template ID and launch template name can be \
+                               specified in the request.";
                 Err(AwsError::new("InvalidParameterCombination", message))
             }
             (id, name) => find(ec2, id.as_deref(), name.as_deref()),
@@ -204,16 +229,25 @@ impl Which {
     }
 }
 
-fn find<'a>(ec2: &'a Ec2, id: Option<&str>, name: Option<&str>) -> Result<&'a LaunchTemplate, AwsError> {
-    let matches = |it: &&LaunchTemplate| id.is_none_or(|id| id == it.id) && name.is_none_or(|name| name == it.name);
+fn find<'a>(
+    ec2: &'a Ec2,
+    id: Option<&str>,
+    name: Option<&str>,
+) -> Result<&'a LaunchTemplate, AwsError> {
+    let matches = |it: &&LaunchTemplate| {
+        id.is_none_or(|id| id == it.id) && name.is_none_or(|name| name == it.name)
+    };
     ec2.templates.iter().find(matches).ok_or_else(|| not_found(id))
 }
 
-/// The id of the template that parameters name, and the data of the version that they name, or of the first.
+/// The id of the template that parameters name, and the data of the version that they name, or of
+/// the first.
 pub(super) fn asked(ec2: &Ec2, parameters: &Value) -> Option<(String, Value)> {
     let text = |name: &str| parameters.get(name).and_then(Value::as_str);
-    let which =
-        Which { id: text("LaunchTemplateId").map(str::to_owned), name: text("LaunchTemplateName").map(str::to_owned) };
+    let which = Which {
+        id: text("LaunchTemplateId").map(str::to_owned),
+        name: text("LaunchTemplateName").map(str::to_owned),
+    };
     let template = which.find(ec2).ok()?;
     let number: usize = text("Version").and_then(|version| version.parse().ok()).unwrap_or(1);
     let version = template.versions.get(number.checked_sub(1)?)?;

@@ -37,7 +37,8 @@ const EXAMPLE: &[(&str, &str)] = &[
 /// The example with some parameters changed or added, or left out when their value is empty.
 fn example(changes: &[(&str, &str)]) -> String {
     let mut form = "Action=RequestSpotInstances&Version=2016-11-15".to_owned();
-    let kept = EXAMPLE.iter().filter(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
+    let kept =
+        EXAMPLE.iter().filter(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
     for (name, value) in kept.chain(changes).filter(|(_, value)| !value.is_empty()) {
         let value: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
         write!(form, "&{name}={value}").expect("a string");
@@ -131,35 +132,55 @@ fn wrong_requests_are_refused_with_aws_codes() {
         (vec![("ClientToken".into(), "ü")], "InvalidClientToken"),
         (vec![("Colour".into(), "red")], "UnknownParameter"),
         (vec![(spec("UserData"), "not base64!")], "InvalidUserData.Malformed"),
-        (vec![(spec("UserData"), &long)], "InvalidParameterValue: User data is limited to 16384 bytes"),
+        (
+            vec![(spec("UserData"), &long)],
+            "InvalidParameterValue: User data is limited to 16384 bytes",
+        ),
         (vec![(spec("ImageId"), "")], "MissingParameter"),
         (vec![(spec("ImageId"), "ami-00000000")], "InvalidAMIID.NotFound"),
         (vec![(spec("ImageId"), "image")], "InvalidAMIID.Malformed"),
         (vec![(spec("InstanceType"), "t2.gigantic")], "InvalidParameterValue"),
-        (vec![(spec("InstanceType"), "m6g.large")], "InvalidParameterValue: The architecture 'arm64'"),
+        (
+            vec![(spec("InstanceType"), "m6g.large")],
+            "InvalidParameterValue: The architecture 'arm64'",
+        ),
         (vec![(spec("SubnetId"), "subnet-00000000")], "InvalidSubnetID.NotFound"),
-        (vec![(spec("SubnetId"), "subnet-71c4a607")], "InvalidParameter: Security group sg-55964223 and subnet"),
+        (
+            vec![(spec("SubnetId"), "subnet-71c4a607")],
+            "InvalidParameter: Security group sg-55964223 and subnet",
+        ),
         (vec![(spec("SecurityGroupId.1"), "sg-00000000")], "InvalidGroup.NotFound"),
         (vec![(spec("SecurityGroup.1"), "batch-block")], "InvalidParameterCombination"),
         (vec![(spec("KeyName"), "nobody")], "InvalidKeyPair.NotFound"),
         (vec![(spec("Placement.AvailabilityZone"), "us-east-1a")], "InvalidParameterValue"),
-        (vec![(spec("Placement.AvailabilityZone"), "us-east-1z")], "InvalidParameterValue: Invalid availability zone"),
         (
-            vec![(spec("IamInstanceProfile.Name"), "nobody")],
-            "InvalidParameterValue: Value (nobody) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name",
+            vec![(spec("Placement.AvailabilityZone"), "us-east-1z")],
+            "InvalidParameterValue: Invalid availability zone",
         ),
         (
-            vec![("TagSpecification.1.ResourceType".into(), "instance"), ("TagSpecification.1.Tag.1.Key".into(), "a")],
+            vec![(spec("IamInstanceProfile.Name"), "nobody")],
+            "InvalidParameterValue: Value (nobody) for parameter iamInstanceProfile.name is \
+             invalid. Invalid IAM Instance Profile name",
+        ),
+        (
+            vec![
+                ("TagSpecification.1.ResourceType".into(), "instance"),
+                ("TagSpecification.1.Tag.1.Key".into(), "a"),
+            ],
             "InvalidParameterValue: 'instance' is not a valid taggable resource type",
         ),
     ];
     let mut world = World::new();
     for (changes, expected) in &cases {
-        let changes: Vec<(&str, &str)> = changes.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let changes: Vec<(&str, &str)> =
+            changes.iter().map(|(name, value)| (name.as_str(), *value)).collect();
         let error = world.try_query("ec2", &example(&changes)).expect_err(expected);
         assert!(error.starts_with(&format!("400 {expected}")), "{changes:?}: {error}");
     }
-    assert!(contains(&world.query("ec2", "Action=DescribeSpotInstanceRequests"), "<spotInstanceRequestSet/>"));
+    assert!(contains(
+        &world.query("ec2", "Action=DescribeSpotInstanceRequests"),
+        "<spotInstanceRequestSet/>"
+    ));
     world.query("ec2", &example(&[("LaunchSpecification.UserData", &longest)]));
 }
 
@@ -198,7 +219,10 @@ fn a_count_of_three_is_three_requests_with_the_same_tags() {
     let answer = world.query("ec2", &format!("Action=DescribeSpotInstanceRequests&{filter}"));
     assert_eq!(all(&answer, "instanceId").len(), 3);
     let instances = world.query("ec2", &format!("Action=DescribeInstances&{filter}"));
-    assert!(contains(&instances, "<reservationSet/>"), "instances don't inherit the request's tags");
+    assert!(
+        contains(&instances, "<reservationSet/>"),
+        "instances don't inherit the request's tags"
+    );
 }
 
 #[test]
@@ -206,7 +230,10 @@ fn price_and_capacity_hold_a_request_until_they_allow_it() {
     let mut world = World::with(Options { spot_capacity: Some(1), ..Options::default() });
     let cheap = request(&mut world, &[("SpotPrice", "0.001")]);
     world.wait_ms(60_000);
-    assert!(contains(&describe(&mut world, &cheap), "<state>open</state><status><code>price-too-low</code>"));
+    assert!(contains(
+        &describe(&mut world, &cheap),
+        "<state>open</state><status><code>price-too-low</code>"
+    ));
     launched(&mut world, &[]);
     let late = request(&mut world, &[]);
     world.wait_ms(60_000);
@@ -235,12 +262,18 @@ fn a_request_that_isnt_fulfilled_in_time_expires_by_the_second() {
 
 #[test]
 fn a_request_fails_at_its_evaluation_when_told_to() {
-    let mut world = World::with(Options { spot_failure: Some(SpotFailure::BadParameters), ..Options::default() });
+    let mut world = World::with(Options {
+        spot_failure: Some(SpotFailure::BadParameters),
+        ..Options::default()
+    });
     let id = request(&mut world, &[]);
     world.wait_ms(350);
     assert!(contains(&describe(&mut world, &id), "<state>open</state>"));
     world.wait_ms(60_000);
-    assert!(contains(&describe(&mut world, &id), "<state>failed</state><status><code>bad-parameters</code>"));
+    assert!(contains(
+        &describe(&mut world, &id),
+        "<state>failed</state><status><code>bad-parameters</code>"
+    ));
     world.cloud.options.spot_failure = None;
     world.wait_ms(60_000);
     assert!(contains(&describe(&mut world, &id), "<state>failed</state>"));
@@ -250,14 +283,18 @@ fn a_request_fails_at_its_evaluation_when_told_to() {
 fn cancelling_ends_an_open_request_and_leaves_an_instance_alone() {
     let mut world = World::new();
     let open = request(&mut world, &[]);
-    let cancel = |id: &str| format!("Action=CancelSpotInstanceRequests&SpotInstanceRequestId.1={id}");
+    let cancel =
+        |id: &str| format!("Action=CancelSpotInstanceRequests&SpotInstanceRequestId.1={id}");
     assert!(contains(&world.query("ec2", &cancel(&open)), "<state>cancelled</state>"));
     world.wait_ms(60_000);
     assert!(contains(&describe(&mut world, &open), "<code>canceled-before-fulfillment</code>"));
     let (active, id) = launched(&mut world, &[]);
     world.query("ec2", &cancel(&active));
     world.wait_ms(60_000);
-    assert!(contains(&describe(&mut world, &active), "<code>request-canceled-and-instance-running</code>"));
+    assert!(contains(
+        &describe(&mut world, &active),
+        "<code>request-canceled-and-instance-running</code>"
+    ));
     assert_eq!(instance(&world.cloud, &id).map(|it| it.state), Some(State::Running));
 }
 
@@ -289,9 +326,15 @@ fn a_block_that_nobody_ends_is_taken_two_minutes_after_its_end() {
     assert!(world.cloud.take_effects().contains(&Effect::EndNode { instance: id.clone() }));
     world.wait_ms(1_000);
     let answer = describe(&mut world, &request);
-    assert!(contains(&answer, "<state>closed</state><status><code>instance-terminated-by-schedule</code>"));
+    assert!(contains(
+        &answer,
+        "<state>closed</state><status><code>instance-terminated-by-schedule</code>"
+    ));
     let answer = world.query("ec2", &format!("Action=DescribeInstances&InstanceId.1={id}"));
-    assert!(contains(&answer, "<name>terminated</name>") && contains(&answer, "Server.SpotInstanceTermination"));
+    assert!(
+        contains(&answer, "<name>terminated</name>")
+            && contains(&answer, "Server.SpotInstanceTermination")
+    );
 }
 
 /// Catches: things that are due together happening at the time of the call instead of their own.
@@ -301,7 +344,12 @@ fn a_long_pause_changes_nothing_about_when_things_happened() {
     request(&mut world, &[]);
     let before = world.now;
     world.wait_ms(3 * 3_600_000);
-    let gone = world.cloud.events().iter().find(|event| matches!(event.what, What::Gone { .. })).expect("gone");
+    let gone = world
+        .cloud
+        .events()
+        .iter()
+        .find(|event| matches!(event.what, What::Gone { .. }))
+        .expect("gone");
     let since = gone.at.duration_since(before);
     assert_eq!(since.as_mins(), 62, "{since:?}");
 }
@@ -312,7 +360,9 @@ fn block_ends_in_dates_the_launch_back() {
     let mut world = World::with(Options { block_ends_in: Some(ends_in), ..Options::default() });
     let (_, id) = launched(&mut world, &[]);
     let launch_time = instance(&world.cloud, &id).expect("it").launch_time;
-    let Some(What::Launched { ends_at, .. }) = world.cloud.events().first().map(|event| event.what.clone()) else {
+    let Some(What::Launched { ends_at, .. }) =
+        world.cloud.events().first().map(|event| event.what.clone())
+    else {
         panic!("no launch")
     };
     let end = launch_time + SignedDuration::from_mins(60);
@@ -325,8 +375,16 @@ fn block_ends_in_dates_the_launch_back() {
 fn each_end_of_an_instance_closes_its_request() {
     type End = fn(&mut World, &str);
     let cases: [(End, &str, &str); 3] = [
-        (|world, id| ec2::power_off(&mut world.cloud, world.now, id), "power-off", "instance-terminated-by-user"),
-        (|world, id| ec2::vanish(&mut world.cloud, world.now, id), "vanished", "instance-terminated-by-service"),
+        (
+            |world, id| ec2::power_off(&mut world.cloud, world.now, id),
+            "power-off",
+            "instance-terminated-by-user",
+        ),
+        (
+            |world, id| ec2::vanish(&mut world.cloud, world.now, id),
+            "vanished",
+            "instance-terminated-by-service",
+        ),
         (
             |world, id| {
                 let taken_at = world.now + SignedDuration::from_secs(5);
@@ -345,7 +403,10 @@ fn each_end_of_an_instance_closes_its_request() {
         assert!(contains(&describe(&mut world, &request), &format!("<code>{code}</code>")));
         // A second end of the same instance is no event.
         ec2::power_off(&mut world.cloud, world.now, &id);
-        assert_eq!(happened(&world).iter().filter(|what| *what != "launched" && *what != "notice").count(), 1);
+        assert_eq!(
+            happened(&world).iter().filter(|what| *what != "launched" && *what != "notice").count(),
+            1
+        );
     }
 }
 
@@ -353,16 +414,29 @@ fn each_end_of_an_instance_closes_its_request() {
 fn one_unknown_id_and_none_is_terminated() {
     let mut world = World::new();
     let (_, id) = launched(&mut world, &[]);
-    let both = format!("Action=TerminateInstances&InstanceId.1={id}&InstanceId.2=i-0123456789abcdef0");
+    let both =
+        format!("Action=TerminateInstances&InstanceId.1={id}&InstanceId.2=i-0123456789abcdef0");
     let error = world.try_query("ec2", &both).expect_err("one is unknown");
-    assert_eq!(error, "400 InvalidInstanceID.NotFound: The instance ID 'i-0123456789abcdef0' does not exist");
+    assert_eq!(
+        error,
+        "400 InvalidInstanceID.NotFound: The instance ID 'i-0123456789abcdef0' does not exist"
+    );
     assert!(instance(&world.cloud, &id).is_some_and(super::Instance::alive));
     let answer = world.query("ec2", &format!("Action=TerminateInstances&InstanceId.1={id}"));
-    assert!(contains(&answer, "<previousState><code>16</code><name>running</name></previousState>"));
-    assert!(contains(&answer, "<currentState><code>32</code><name>shutting-down</name></currentState>"));
+    assert!(contains(
+        &answer,
+        "<previousState><code>16</code><name>running</name></previousState>"
+    ));
+    assert!(contains(
+        &answer,
+        "<currentState><code>32</code><name>shutting-down</name></currentState>"
+    ));
     world.wait_ms(1_000);
     let again = world.query("ec2", &format!("Action=TerminateInstances&InstanceId.1={id}"));
-    assert!(contains(&again, "<previousState><code>48</code><name>terminated</name></previousState>"));
+    assert!(contains(
+        &again,
+        "<previousState><code>48</code><name>terminated</name></previousState>"
+    ));
     world.wait_ms(3_600_000);
     let error = world.try_query("ec2", &format!("Action=DescribeInstances&InstanceId.1={id}"));
     assert!(error.expect_err("forgotten after an hour").contains("InvalidInstanceID.NotFound"));
@@ -374,14 +448,14 @@ fn instances_are_filtered_by_state_and_status_shows_running_ones() {
     let (_, ended) = launched(&mut world, &[]);
     let (_, running) = launched(&mut world, &[]);
     world.query("ec2", &format!("Action=TerminateInstances&InstanceId.1={ended}"));
-    let filter =
-        "Action=DescribeInstances&Filter.1.Name=instance-state-name&Filter.1.Value.1=pending&Filter.1.Value.2=running";
+    let filter = "Action=DescribeInstances&Filter.1.Name=instance-state-name&Filter.1.Value.1=pending&Filter.1.Value.2=running";
     assert_eq!(all(&world.query("ec2", filter), "instanceId"), [running.as_str()]);
     let status = world.query("ec2", "Action=DescribeInstanceStatus");
     assert_eq!(all(&status, "instanceId"), [running.as_str()]);
     let status = world.query("ec2", "Action=DescribeInstanceStatus&IncludeAllInstances=true");
     assert_eq!(all(&status, "instanceId").len(), 2);
-    let error = world.try_query("ec2", &format!("Action=DescribeInstances&InstanceId.1={running}&MaxResults=5"));
+    let error = world
+        .try_query("ec2", &format!("Action=DescribeInstances&InstanceId.1={running}&MaxResults=5"));
     assert!(error.expect_err("ids and a page").contains("InvalidParameterCombination"));
 }
 

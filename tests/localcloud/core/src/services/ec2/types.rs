@@ -1,4 +1,5 @@
-//! The instance types on offer: sizes as EC2's pages of instance types give them, prices near those of us-east-1.
+//! The instance types on offer: sizes as EC2's pages of instance types give them, prices near those
+//! of us-east-1.
 
 use std::sync::LazyLock;
 
@@ -61,7 +62,15 @@ const WITH_BLOCKS: &[&str] = &["on-demand", "spot", "capacity-block"];
 const NEWER: &str = "abcdf";
 
 const fn family(name: &'static str, architecture: &'static str, network: &'static str) -> Family {
-    Family { name, architecture, network, zones: NEWER, usage_classes: USUAL, current: true, accelerator: None }
+    Family {
+        name,
+        architecture,
+        network,
+        zones: NEWER,
+        usage_classes: USUAL,
+        current: true,
+        accelerator: None,
+    }
 }
 
 const fn of_nvidia(name: &'static str, memory_gib: u32) -> Option<Accelerator> {
@@ -158,15 +167,25 @@ fn general() -> Vec<InstanceType> {
 }
 
 fn accelerated() -> Vec<InstanceType> {
-    let gpus = |name, network, accelerator| Family { accelerator, ..family(name, "x86_64", network) };
+    let gpus =
+        |name, network, accelerator| Family { accelerator, ..family(name, "x86_64", network) };
     let of_blocks = |family: Family, zones| Family { usage_classes: WITH_BLOCKS, zones, ..family };
-    let trainium = Some(Accelerator { name: "Trainium", manufacturer: "AWS", memory_mib: 32 * 1024, gpu: false });
+    let trainium = Some(Accelerator {
+        name: "Trainium",
+        manufacturer: "AWS",
+        memory_mib: 32 * 1024,
+        gpu: false,
+    });
     let p2 = Family { current: false, zones: "bcde", ..gpus("p2", "High", of_nvidia("K80", 12)) };
     let families: [(Family, &[Size]); 8] = [
         (p2, &[("xlarge", 4, 61, 0.9, 1)]),
         (
             Family { zones: "bcdf", ..gpus("p3", "Up to 10 Gigabit", of_nvidia("V100", 16)) },
-            &[("2xlarge", 8, 61, 3.06, 1), ("8xlarge", 32, 244, 12.24, 4), ("16xlarge", 64, 488, 24.48, 8)],
+            &[
+                ("2xlarge", 8, 61, 3.06, 1),
+                ("8xlarge", 32, 244, 12.24, 4),
+                ("16xlarge", 64, 488, 24.48, 8),
+            ],
         ),
         (
             gpus("g4dn", "Up to 25 Gigabit", of_nvidia("T4", 16)),
@@ -193,7 +212,11 @@ fn accelerated() -> Vec<InstanceType> {
         ),
         (
             gpus("g6", "Up to 10 Gigabit", of_nvidia("L4", 24)),
-            &[("xlarge", 4, 16, 0.8048, 1), ("2xlarge", 8, 32, 0.9776, 1), ("4xlarge", 16, 64, 1.3232, 1)],
+            &[
+                ("xlarge", 4, 16, 0.8048, 1),
+                ("2xlarge", 8, 32, 0.9776, 1),
+                ("4xlarge", 16, 64, 1.3232, 1),
+            ],
         ),
         (
             of_blocks(gpus("p4d", "4x 100 Gigabit", of_nvidia("A100", 40)), "abcd"),
@@ -208,7 +231,10 @@ fn accelerated() -> Vec<InstanceType> {
             &[("2xlarge", 8, 32, 1.343_75, 1), ("32xlarge", 128, 512, 21.5, 16)],
         ),
     ];
-    families.iter().flat_map(|(family, sizes)| sizes.iter().map(|size| family.of_size(*size))).collect()
+    families
+        .iter()
+        .flat_map(|(family, sizes)| sizes.iter().map(|size| family.of_size(*size)))
+        .collect()
 }
 
 impl Family {
@@ -279,7 +305,10 @@ impl InstanceType {
             ("current-generation", self.current.to_string()),
             ("free-tier-eligible", self.name.ends_with(".micro").to_string()),
             ("bare-metal", "false".to_owned()),
-            ("burstable-performance-supported", (self.name.starts_with('t') && self.accelerator.is_none()).to_string()),
+            (
+                "burstable-performance-supported",
+                (self.name.starts_with('t') && self.accelerator.is_none()).to_string(),
+            ),
             ("processor-info.supported-architecture", self.architecture.to_owned()),
             ("supported-root-device-type", "ebs".to_owned()),
             ("supported-virtualization-type", "hvm".to_owned()),
@@ -287,7 +316,9 @@ impl InstanceType {
             ("memory-info.size-in-mib", self.memory_mib.to_string()),
             ("network-info.network-performance", self.network.to_owned()),
         ];
-        fields.extend(self.usage_classes.iter().map(|class| ("supported-usage-class", (*class).to_owned())));
+        fields.extend(
+            self.usage_classes.iter().map(|class| ("supported-usage-class", (*class).to_owned())),
+        );
         fields
     }
 }

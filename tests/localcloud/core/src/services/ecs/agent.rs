@@ -26,8 +26,13 @@ pub(super) struct Register {
     tags: Vec<Tag>,
 }
 
-/// Registers an instance, or again one that is known by its ARN; that one keeps its status and its attributes.
-pub(super) fn register(service: &mut Service<'_>, context: &Context, register: Register) -> Result<Value, AwsError> {
+/// Registers an instance, or again one that is known by its ARN; that one keeps its status and its
+/// attributes.
+pub(super) fn register(
+    service: &mut Service<'_>,
+    context: &Context,
+    register: Register,
+) -> Result<Value, AwsError> {
     let cluster = service.state.cluster(register.cluster.as_deref())?.name.clone();
     for attribute in &register.attributes {
         attribute.check()?;
@@ -42,21 +47,33 @@ pub(super) fn register(service: &mut Service<'_>, context: &Context, register: R
 fn again(service: &mut Service<'_>, cluster: &str, arn: &str) -> Result<String, AwsError> {
     let known = service.state.instances.get_mut(arn);
     let known = known.filter(|i| i.cluster == cluster && i.status != Status::Inactive);
-    let known = known.ok_or_else(|| invalid("The referenced container instance was not found or is INACTIVE."))?;
+    let known = known.ok_or_else(|| {
+        invalid("The referenced container instance was not found or is INACTIVE.")
+    })?;
     known.connected = true;
     known.version += 1;
     Ok(arn.to_owned())
 }
 
-fn anew(service: &mut Service<'_>, context: &Context, cluster: String, register: Register) -> Result<String, AwsError> {
+fn anew(
+    service: &mut Service<'_>,
+    context: &Context,
+    cluster: String,
+    register: Register,
+) -> Result<String, AwsError> {
     let document: Value = register
         .instance_identity_document
         .as_deref()
         .and_then(|document| serde_json::from_str(document).ok())
         .ok_or_else(|| invalid("Instance identity document is not valid."))?;
-    let instance = document["instanceId"].as_str().ok_or_else(|| invalid("The document names no instance."))?;
+    let instance = document["instanceId"]
+        .as_str()
+        .ok_or_else(|| invalid("The document names no instance."))?;
     let (region, account) = (&service.options.region, &service.options.account);
-    let arn = format!("arn:aws:ecs:{region}:{account}:container-instance/{cluster}/{}", service.ids.hex(32));
+    let arn = format!(
+        "arn:aws:ecs:{region}:{account}:container-instance/{cluster}/{}",
+        service.ids.hex(32)
+    );
     let registered = ContainerInstance {
         arn: arn.clone(),
         cluster: cluster.clone(),
@@ -71,8 +88,12 @@ fn anew(service: &mut Service<'_>, context: &Context, cluster: String, register:
         version: 1,
     };
     service.state.instances.insert(arn.clone(), registered);
-    service.state.tags.insert(arn.clone(), register.tags.into_iter().map(|tag| (tag.key, tag.value)).collect());
-    let what = What::Joined { instance: instance.to_owned(), container_instance: arn.clone(), cluster };
+    service
+        .state
+        .tags
+        .insert(arn.clone(), register.tags.into_iter().map(|tag| (tag.key, tag.value)).collect());
+    let what =
+        What::Joined { instance: instance.to_owned(), container_instance: arn.clone(), cluster };
     service.journal.event(Event { at: context.now, what });
     Ok(arn)
 }
@@ -80,7 +101,9 @@ fn anew(service: &mut Service<'_>, context: &Context, cluster: String, register:
 /// CPU, MEMORY and GPU out of the resources of a registration.
 fn capacity(resources: &[Value]) -> Resources {
     let named = |name: &str| resources.iter().find(|resource| resource["name"] == name);
-    let integer = |name: &str| named(name).and_then(|resource| resource["integerValue"].as_u64()).unwrap_or_default();
+    let integer = |name: &str| {
+        named(name).and_then(|resource| resource["integerValue"].as_u64()).unwrap_or_default()
+    };
     let gpus = named("GPU").and_then(|gpu| gpu["stringSetValue"].as_array()).map_or(0, Vec::len);
     Resources { cpu: integer("CPU"), memory: integer("MEMORY"), gpus: gpus as u64 }
 }
@@ -106,7 +129,11 @@ struct ContainerChange {
 }
 
 /// A task's state as its host knows it. States only go forward; an old report changes nothing.
-pub(super) fn submit_task(service: &mut Service<'_>, context: &Context, submit: SubmitTask) -> Result<Value, AwsError> {
+pub(super) fn submit_task(
+    service: &mut Service<'_>,
+    context: &Context,
+    submit: SubmitTask,
+) -> Result<Value, AwsError> {
     let cluster = service.state.cluster(submit.cluster.as_deref())?.name.clone();
     let status = match submit.status.as_str() {
         "PENDING" => LastStatus::Pending,
@@ -114,13 +141,15 @@ pub(super) fn submit_task(service: &mut Service<'_>, context: &Context, submit: 
         "STOPPED" => LastStatus::Stopped,
         other => return Err(invalid(format!("{other} is no status of a task"))),
     };
-    let arn =
-        tasks::resolve(service, &cluster, &submit.task).ok_or_else(|| invalid("The referenced task was not found."))?;
+    let arn = tasks::resolve(service, &cluster, &submit.task)
+        .ok_or_else(|| invalid("The referenced task was not found."))?;
     let Some(task) = service.state.tasks.get_mut(&arn) else { return Ok(acknowledged()) };
     if status <= task.last {
         return Ok(acknowledged());
     }
-    for container in submit.containers.into_iter().filter(|c| c.container_name == task.container.name) {
+    for container in
+        submit.containers.into_iter().filter(|c| c.container_name == task.container.name)
+    {
         task.exit_code = container.exit_code.or(task.exit_code);
         task.container_reason = container.reason.or_else(|| task.container_reason.take());
         task.runtime_id = container.runtime_id.or_else(|| task.runtime_id.take());
@@ -134,11 +163,13 @@ pub(super) fn submit_task(service: &mut Service<'_>, context: &Context, submit: 
         task.wanted = false;
         task.stopped_at = Some(context.now);
         if task.stopped_reason.is_none() {
-            task.stopped_reason =
-                Some(submit.reason.unwrap_or_else(|| "Essential container in task exited".to_owned()));
+            task.stopped_reason = Some(
+                submit.reason.unwrap_or_else(|| "Essential container in task exited".to_owned()),
+            );
             // A job may be over before anybody has said that it runs.
             let began = task.started_at.is_some() || task.exit_code.is_some();
-            task.stop_code = Some(if began { "EssentialContainerExited" } else { "TaskFailedToStart" });
+            task.stop_code =
+                Some(if began { "EssentialContainerExited" } else { "TaskFailedToStart" });
         }
     }
     Ok(acknowledged())
@@ -162,9 +193,11 @@ pub(super) fn submit_container(
 ) -> Result<Value, AwsError> {
     let cluster = service.state.cluster(submit.cluster.as_deref())?.name.clone();
     let reference = submit.task.unwrap_or_default();
-    let arn =
-        tasks::resolve(service, &cluster, &reference).ok_or_else(|| invalid("The referenced task was not found."))?;
-    if let Some(task) = service.state.tasks.get_mut(&arn).filter(|task| task.last != LastStatus::Stopped) {
+    let arn = tasks::resolve(service, &cluster, &reference)
+        .ok_or_else(|| invalid("The referenced task was not found."))?;
+    if let Some(task) =
+        service.state.tasks.get_mut(&arn).filter(|task| task.last != LastStatus::Stopped)
+    {
         task.exit_code = submit.exit_code.or(task.exit_code);
         task.container_reason = submit.reason.or_else(|| task.container_reason.take());
         task.runtime_id = submit.runtime_id.or_else(|| task.runtime_id.take());

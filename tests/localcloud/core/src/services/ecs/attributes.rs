@@ -30,7 +30,9 @@ impl Attribute {
             return Err(invalid(format!("The attribute name {:?} is invalid", self.name)));
         }
         match &self.value {
-            Some(value) if value.is_empty() || value.len() > 128 || !value.chars().all(in_value) => {
+            Some(value)
+                if value.is_empty() || value.len() > 128 || !value.chars().all(in_value) =>
+            {
                 Err(invalid(format!("The value {value:?} of attribute {} is invalid", self.name)))
             }
             _ => Ok(()),
@@ -61,15 +63,23 @@ pub(super) fn put(service: &mut Service<'_>, put: Put) -> Result<Value, AwsError
     for attribute in &put.attributes {
         attribute.check()?;
         let target = attribute.target_id.as_deref().unwrap_or_default();
-        if !target.starts_with("arn:") && attribute.target_type.as_deref() != Some("container-instance") {
-            return Err(invalid("The target type is required for a target that is given by its short id."));
+        if !target.starts_with("arn:")
+            && attribute.target_type.as_deref() != Some("container-instance")
+        {
+            return Err(invalid(
+                "The target type is required for a target that is given by its short id.",
+            ));
         }
         let arn = resolve(service.state, &cluster, target);
         let arn = arn.filter(|arn| service.state.instances[arn].status != Status::Inactive);
-        let gone = || AwsError::new("TargetNotFoundException", format!("The target {target} was not found."));
+        let gone = || {
+            AwsError::new("TargetNotFoundException", format!("The target {target} was not found."))
+        };
         targets.push(arn.ok_or_else(gone)?);
     }
-    let changed = targets.iter().filter_map(|arn| Some((arn.clone(), service.state.instances.get(arn)?.clone())));
+    let changed = targets
+        .iter()
+        .filter_map(|arn| Some((arn.clone(), service.state.instances.get(arn)?.clone())));
     let mut changed: BTreeMap<_, _> = changed.collect();
     for (attribute, arn) in put.attributes.iter().zip(&targets) {
         let Some(registered) = changed.get_mut(arn) else { continue };
@@ -77,7 +87,10 @@ pub(super) fn put(service: &mut Service<'_>, put: Put) -> Result<Value, AwsError
         registered.attributes.push(attribute.view());
         registered.version += 1;
         if registered.attributes.len() > MOST {
-            return Err(AwsError::new("AttributeLimitExceededException", "Attribute limit exceeded."));
+            return Err(AwsError::new(
+                "AttributeLimitExceededException",
+                "Attribute limit exceeded.",
+            ));
         }
     }
     service.state.instances.append(&mut changed);

@@ -20,22 +20,36 @@ pub(super) struct Create {
 }
 
 /// Creating one that exists gives the one that exists.
-pub(super) fn create(service: &mut Service<'_>, _: &Context, create: Create) -> Result<Value, AwsError> {
+pub(super) fn create(
+    service: &mut Service<'_>,
+    _: &Context,
+    create: Create,
+) -> Result<Value, AwsError> {
     let name = create.cluster_name.unwrap_or_else(|| "default".to_owned());
     let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if name.is_empty() || name.len() > 255 || !name.chars().all(valid) {
-        return Err(invalid("Cluster name can only contain alphanumeric characters, hyphens and underscores"));
+        return Err(invalid(
+            "Cluster name can only contain alphanumeric characters, hyphens and underscores",
+        ));
     }
     let arn = create_cluster(service, &name);
     if !create.tags.is_empty() {
-        service.state.tags.entry(arn).or_default().extend(create.tags.into_iter().map(|tag| (tag.key, tag.value)));
+        service
+            .state
+            .tags
+            .entry(arn)
+            .or_default()
+            .extend(create.tags.into_iter().map(|tag| (tag.key, tag.value)));
     }
     Ok(json!({"cluster": view::cluster(service.state, service.state.cluster(Some(&name))?)}))
 }
 
 /// Makes a cluster of this name, unless there is one, and gives its ARN.
 pub(crate) fn create_cluster(service: &mut Service<'_>, name: &str) -> String {
-    let arn = format!("arn:aws:ecs:{}:{}:cluster/{name}", service.options.region, service.options.account);
+    let arn = format!(
+        "arn:aws:ecs:{}:{}:cluster/{name}",
+        service.options.region, service.options.account
+    );
     let cluster = Cluster { name: name.to_owned(), arn: arn.clone(), active: true };
     let known = service.state.clusters.entry(name.to_owned()).or_insert(cluster);
     known.active = true;
@@ -48,7 +62,10 @@ pub(super) struct Describe {
 }
 
 pub(super) fn describe(service: &Service<'_>, describe: Describe) -> Result<Value, AwsError> {
-    let names = describe.clusters.filter(|names| !names.is_empty()).unwrap_or_else(|| vec!["default".to_owned()]);
+    let names = describe
+        .clusters
+        .filter(|names| !names.is_empty())
+        .unwrap_or_else(|| vec!["default".to_owned()]);
     if names.len() > PAGE {
         return Err(invalid("Clusters cannot be more than 100."));
     }
@@ -63,7 +80,12 @@ pub(super) fn describe(service: &Service<'_>, describe: Describe) -> Result<Valu
 }
 
 fn cluster_arn(service: &Service<'_>, name: &str) -> String {
-    format!("arn:aws:ecs:{}:{}:cluster/{}", service.options.region, service.options.account, name_of(name))
+    format!(
+        "arn:aws:ecs:{}:{}:cluster/{}",
+        service.options.region,
+        service.options.account,
+        name_of(name)
+    )
 }
 
 #[derive(Deserialize)]
@@ -76,8 +98,9 @@ pub(super) struct List {
 pub(super) fn list(service: &Service<'_>, list: &List) -> Result<Value, AwsError> {
     let clusters = service.state.clusters.values().filter(|cluster| cluster.active);
     let arns = clusters.map(|cluster| (cluster.arn.clone(), cluster.arn.clone())).collect();
-    let page = page(arns, list.next_token.as_deref(), list.max_results.unwrap_or(PAGE).clamp(1, PAGE))
-        .map_err(|_| invalid("Invalid token"))?;
+    let page =
+        page(arns, list.next_token.as_deref(), list.max_results.unwrap_or(PAGE).clamp(1, PAGE))
+            .map_err(|_| invalid("Invalid token"))?;
     Ok(view::with_token(json!({"clusterArns": page.items}), page.next_token))
 }
 
@@ -95,7 +118,8 @@ pub(super) fn delete(service: &mut Service<'_>, delete: &Delete) -> Result<Value
 /// Deletes an empty cluster.
 ///
 /// # Errors
-/// `ClusterContainsContainerInstancesException` or `ClusterContainsTasksException` while something is in it.
+/// `ClusterContainsContainerInstancesException` or `ClusterContainsTasksException` while something
+/// is in it.
 pub(crate) fn delete_cluster(service: &mut Service<'_>, name_or_arn: &str) -> Result<(), AwsError> {
     let name = service.state.cluster(Some(name_or_arn))?.name.clone();
     if service.state.instances.values().any(|i| i.cluster == name && i.status != Status::Inactive) {
@@ -104,7 +128,12 @@ pub(crate) fn delete_cluster(service: &mut Service<'_>, name_or_arn: &str) -> Re
             "The Cluster cannot be deleted while Container Instances are active or draining.",
         ));
     }
-    if service.state.tasks.values().any(|task| task.cluster == name && task.last != LastStatus::Stopped) {
+    if service
+        .state
+        .tasks
+        .values()
+        .any(|task| task.cluster == name && task.last != LastStatus::Stopped)
+    {
         return Err(AwsError::new(
             "ClusterContainsTasksException",
             "The Cluster cannot be deleted while Tasks are active.",

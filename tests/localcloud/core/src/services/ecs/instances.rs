@@ -38,10 +38,12 @@ pub(super) fn list(service: &Service<'_>, list: &List) -> Result<Value, AwsError
         None => status != Status::Inactive,
         Some(wanted) => status != Status::Inactive && status.as_str() == wanted,
     };
-    let instances = service.state.instances.values().filter(|i| &i.cluster == cluster && matches(i.status));
+    let instances =
+        service.state.instances.values().filter(|i| &i.cluster == cluster && matches(i.status));
     let arns = instances.map(|i| (i.arn.clone(), i.arn.clone())).collect();
-    let page = page(arns, list.next_token.as_deref(), list.max_results.unwrap_or(100).clamp(1, 100))
-        .map_err(|_| invalid("Invalid token"))?;
+    let page =
+        page(arns, list.next_token.as_deref(), list.max_results.unwrap_or(100).clamp(1, 100))
+            .map_err(|_| invalid("Invalid token"))?;
     Ok(view::with_token(json!({"containerInstanceArns": page.items}), page.next_token))
 }
 
@@ -119,7 +121,8 @@ pub(super) struct Deregister {
     force: bool,
 }
 
-/// Without `force` it is refused while tasks are wanted on it; with it ECS forgets them [A: they become STOPPED].
+/// Without `force` it is refused while tasks are wanted on it; with it ECS forgets them [A: they
+/// become STOPPED].
 pub(super) fn deregister(
     service: &mut Service<'_>,
     context: &Context,
@@ -129,7 +132,8 @@ pub(super) fn deregister(
     let arn = resolve(service.state, &cluster, &deregister.container_instance)
         .filter(|arn| service.state.instances[arn].status != Status::Inactive)
         .ok_or_else(|| invalid("Referenced container instance was not found."))?;
-    let busy = service.state.tasks.values().any(|task| task.container_instance == arn && task.wanted);
+    let busy =
+        service.state.tasks.values().any(|task| task.container_instance == arn && task.wanted);
     if busy && !deregister.force {
         return Err(invalid("Found running tasks on the instance."));
     }
@@ -144,7 +148,10 @@ pub(super) fn deregister(
 /// The ARN of a container instance that is referred to by ARN or by id.
 pub(super) fn resolve(ecs: &Ecs, cluster: &str, reference: &str) -> Option<String> {
     let id = name_of(reference);
-    ecs.instances.values().find(|i| i.cluster == cluster && name_of(&i.arn) == id).map(|i| i.arn.clone())
+    ecs.instances
+        .values()
+        .find(|i| i.cluster == cluster && name_of(&i.arn) == id)
+        .map(|i| i.arn.clone())
 }
 
 fn instance_arn(service: &Service<'_>, cluster: &str, reference: &str) -> String {
@@ -160,15 +167,25 @@ fn set_status(service: &mut Service<'_>, now: Timestamp, arn: &str, status: Stat
     registered.status = status;
     registered.connected &= status != Status::Inactive;
     registered.version += 1;
-    let what =
-        What::ContainerInstanceStatus { instance: registered.instance.clone(), status: status.as_str().to_owned() };
+    let what = What::ContainerInstanceStatus {
+        instance: registered.instance.clone(),
+        status: status.as_str().to_owned(),
+    };
     service.journal.event(Event { at: now, what });
 }
 
-/// The tasks of an instance become STOPPED without a word from its agent. `reason` makes the new reason of the old one.
-fn end_tasks(ecs: &mut Ecs, now: Timestamp, container_instance: &str, reason: impl Fn(Option<String>) -> String) {
+/// The tasks of an instance become STOPPED without a word from its agent. `reason` makes the new
+/// reason of the old one.
+fn end_tasks(
+    ecs: &mut Ecs,
+    now: Timestamp,
+    container_instance: &str,
+    reason: impl Fn(Option<String>) -> String,
+) {
     let tasks = ecs.tasks.values_mut();
-    for task in tasks.filter(|t| t.container_instance == container_instance && t.last != LastStatus::Stopped) {
+    for task in tasks
+        .filter(|t| t.container_instance == container_instance && t.last != LastStatus::Stopped)
+    {
         task.last = LastStatus::Stopped;
         task.wanted = false;
         task.stopped_at = Some(now);
@@ -196,7 +213,9 @@ pub(super) fn notice_losses(service: &mut Service<'_>, now: Timestamp) {
         let of_host = service.state.instances.values().filter(|i| i.instance == host);
         let arns: Vec<String> = of_host.map(|i| i.arn.clone()).collect();
         for arn in arns {
-            end_tasks(service.state, now, &arn, |_| format!("Host EC2 (instance {host}) terminated."));
+            end_tasks(service.state, now, &arn, |_| {
+                format!("Host EC2 (instance {host}) terminated.")
+            });
             set_status(service, now, &arn, Status::Inactive);
         }
     }

@@ -3,8 +3,8 @@
 //! - `clusters`, `instances`, `tasks`: what users call; `agent`: what the ECS agent calls
 //! - `view`: how the three look in an answer
 //!
-//! A task is created by Batch ([`start_task`]). After `pace.delivery_ms` its instance's ECS agent hears of it, if it
-//! is connected then, and from there on its state is what the agent submits.
+//! A task is created by Batch ([`start_task`]). After `pace.delivery_ms` its instance's ECS agent
+//! hears of it, if it is connected then, and from there on its state is what the agent submits.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -133,7 +133,11 @@ impl Resources {
 
     /// Both together.
     pub(crate) fn plus(self, other: Self) -> Self {
-        Self { cpu: self.cpu + other.cpu, memory: self.memory + other.memory, gpus: self.gpus + other.gpus }
+        Self {
+            cpu: self.cpu + other.cpu,
+            memory: self.memory + other.memory,
+            gpus: self.gpus + other.gpus,
+        }
     }
 
     /// Whether `need` can be taken from it.
@@ -203,9 +207,14 @@ impl Ecs {
     }
 
     /// The instances of a cluster that take tasks: ACTIVE, with a connected agent.
-    pub(crate) fn open_instances<'a>(&'a self, cluster_arn: &'a str) -> impl Iterator<Item = &'a ContainerInstance> {
+    pub(crate) fn open_instances<'a>(
+        &'a self,
+        cluster_arn: &'a str,
+    ) -> impl Iterator<Item = &'a ContainerInstance> {
         let cluster = name_of(cluster_arn);
-        self.instances.values().filter(move |i| i.cluster == cluster && i.status == Status::Active && i.connected)
+        self.instances
+            .values()
+            .filter(move |i| i.cluster == cluster && i.status == Status::Active && i.connected)
     }
 
     /// Whether an instance still takes tasks.
@@ -217,13 +226,16 @@ impl Ecs {
     pub(crate) fn remaining(&self, instance: &ContainerInstance) -> Resources {
         self.tasks
             .values()
-            .filter(|task| task.container_instance == instance.arn && task.last != LastStatus::Stopped)
+            .filter(|task| {
+                task.container_instance == instance.arn && task.last != LastStatus::Stopped
+            })
             .fold(instance.capacity, |left, task| left.less(task.resources))
     }
 
     /// The EC2 instances whose container instances are DRAINING.
     pub(crate) fn draining_instances(&self) -> BTreeSet<String> {
-        let draining = self.instances.values().filter(|registered| registered.status == Status::Draining);
+        let draining =
+            self.instances.values().filter(|registered| registered.status == Status::Draining);
         draining.map(|registered| registered.instance.clone()).collect()
     }
 
@@ -261,7 +273,12 @@ pub(crate) fn handle(service: &mut Service<'_>, context: &Context, request: &Req
     }
 }
 
-fn dispatch(service: &mut Service<'_>, context: &Context, operation: &str, p: Value) -> Result<Value, AwsError> {
+fn dispatch(
+    service: &mut Service<'_>,
+    context: &Context,
+    operation: &str,
+    p: Value,
+) -> Result<Value, AwsError> {
     match operation {
         "CreateCluster" => clusters::create(service, context, read(p)?),
         "DescribeClusters" => clusters::describe(service, read(p)?),
@@ -282,13 +299,17 @@ fn dispatch(service: &mut Service<'_>, context: &Context, operation: &str, p: Va
         "TagResource" => tags::tag(service, read(p)?),
         "UntagResource" => tags::untag(service, &read(p)?),
         "ListTagsForResource" => tags::list(service, &read(p)?),
-        _ => Err(AwsError::new("UnknownOperationException", format!("the local cloud's ECS has no {operation}"))),
+        _ => Err(AwsError::new(
+            "UnknownOperationException",
+            format!("the local cloud's ECS has no {operation}"),
+        )),
     }
 }
 
 /// An operation's parameters out of its JSON.
 fn read<T: DeserializeOwned>(parameters: Value) -> Result<T, AwsError> {
-    serde_json::from_value(parameters).map_err(|error| AwsError::new("SerializationException", error.to_string()))
+    serde_json::from_value(parameters)
+        .map_err(|error| AwsError::new("SerializationException", error.to_string()))
 }
 
 fn invalid(message: impl Into<String>) -> AwsError {

@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Delivery, LastStatus, Resources, Service, Task, instances, invalid, missing, name_of, view};
+use super::{
+    Delivery, LastStatus, Resources, Service, Task, instances, invalid, missing, name_of, view,
+};
 use crate::journal::effect::Container;
 use crate::protocol::options::later;
 use crate::protocol::page::page;
@@ -40,7 +42,9 @@ pub(super) fn list(service: &Service<'_>, list: &List) -> Result<Value, AwsError
         Some("STOPPED") => Some(false),
         // ECS never sets this one.
         Some("PENDING") => None,
-        Some(_) => return Err(invalid("desiredStatus should be one of [RUNNING, PENDING, STOPPED]")),
+        Some(_) => {
+            return Err(invalid("desiredStatus should be one of [RUNNING, PENDING, STOPPED]"));
+        }
     };
     let matches = |task: &&Task| {
         &task.cluster == cluster
@@ -49,9 +53,16 @@ pub(super) fn list(service: &Service<'_>, list: &List) -> Result<Value, AwsError
             && list.family.as_ref().is_none_or(|family| family == &task.container.family)
             && list.started_by.as_ref().is_none_or(|by| by == &task.started_by)
     };
-    let arns = service.state.tasks.values().filter(matches).map(|task| (task.arn.clone(), task.arn.clone())).collect();
-    let page = page(arns, list.next_token.as_deref(), list.max_results.unwrap_or(100).clamp(1, 100))
-        .map_err(|_| invalid("Invalid token"))?;
+    let arns = service
+        .state
+        .tasks
+        .values()
+        .filter(matches)
+        .map(|task| (task.arn.clone(), task.arn.clone()))
+        .collect();
+    let page =
+        page(arns, list.next_token.as_deref(), list.max_results.unwrap_or(100).clamp(1, 100))
+            .map_err(|_| invalid("Invalid token"))?;
     Ok(view::with_token(json!({"taskArns": page.items}), page.next_token))
 }
 
@@ -75,7 +86,10 @@ pub(super) fn describe(service: &Service<'_>, describe: Describe) -> Result<Valu
             Some(arn) => found.push(view::task(service, &service.state.tasks[&arn])),
             None => {
                 let (region, account) = (&service.options.region, &service.options.account);
-                let arn = format!("arn:aws:ecs:{region}:{account}:task/{cluster}/{}", name_of(&reference));
+                let arn = format!(
+                    "arn:aws:ecs:{region}:{account}:task/{cluster}/{}",
+                    name_of(&reference)
+                );
                 failures.push(missing(&arn));
             }
         }
@@ -86,7 +100,12 @@ pub(super) fn describe(service: &Service<'_>, describe: Describe) -> Result<Valu
 /// The ARN of a task that is referred to by ARN or by id.
 pub(super) fn resolve(service: &Service<'_>, cluster: &str, reference: &str) -> Option<String> {
     let id = name_of(reference);
-    service.state.tasks.values().find(|t| t.cluster == cluster && name_of(&t.arn) == id).map(|t| t.arn.clone())
+    service
+        .state
+        .tasks
+        .values()
+        .find(|t| t.cluster == cluster && name_of(&t.arn) == id)
+        .map(|t| t.arn.clone())
 }
 
 #[derive(Deserialize)]
@@ -96,9 +115,14 @@ pub(super) struct Stop {
     reason: Option<String>,
 }
 
-pub(super) fn stop(service: &mut Service<'_>, context: &Context, stop: Stop) -> Result<Value, AwsError> {
+pub(super) fn stop(
+    service: &mut Service<'_>,
+    context: &Context,
+    stop: Stop,
+) -> Result<Value, AwsError> {
     let cluster = service.state.cluster(stop.cluster.as_deref())?.name.clone();
-    let arn = resolve(service, &cluster, &stop.task).ok_or_else(|| invalid("The referenced task was not found."))?;
+    let arn = resolve(service, &cluster, &stop.task)
+        .ok_or_else(|| invalid("The referenced task was not found."))?;
     let reason = stop.reason.unwrap_or_else(|| "Task stopped by user".to_owned());
     if reason.chars().count() > MAX_REASON {
         return Err(invalid("reason can have at most 255 characters."));
@@ -107,7 +131,8 @@ pub(super) fn stop(service: &mut Service<'_>, context: &Context, stop: Stop) -> 
     Ok(json!({"task": view::task(service, &service.state.tasks[&arn])}))
 }
 
-/// A task is not wanted any more: its agent hears of it after `pace.delivery_ms`. The first reason stays.
+/// A task is not wanted any more: its agent hears of it after `pace.delivery_ms`. The first reason
+/// stays.
 pub(crate) fn stop_task(service: &mut Service<'_>, now: Timestamp, arn: &str, reason: &str) {
     let Some(task) = service.state.tasks.get_mut(arn) else { return };
     if !task.wanted || task.last == LastStatus::Stopped {
@@ -132,8 +157,13 @@ pub(crate) struct NewTask {
     pub(crate) started_by: String,
 }
 
-/// Puts a task on an instance, and gives its ARN; nothing when the instance takes no tasks any more.
-pub(crate) fn start_task(service: &mut Service<'_>, now: Timestamp, new: NewTask) -> Option<String> {
+/// Puts a task on an instance, and gives its ARN; nothing when the instance takes no tasks any
+/// more.
+pub(crate) fn start_task(
+    service: &mut Service<'_>,
+    now: Timestamp,
+    new: NewTask,
+) -> Option<String> {
     if !service.state.is_open(&new.container_instance) {
         return None;
     }

@@ -56,8 +56,14 @@ fn a_task_being_stopped_vanishes_from_lists_while_its_container_lives() {
     assert_eq!(ecs(&mut world, "ListTasks", stopped)["taskArns"], json!([task]));
     let shown = ecs(&mut world, "DescribeTasks", json!({"cluster": "c", "tasks": [task]}));
     let shown = &shown["tasks"][0];
-    assert_eq!((&shown["lastStatus"], &shown["desiredStatus"]), (&json!("RUNNING"), &json!("STOPPED")));
-    assert_eq!((&shown["stoppedReason"], &shown["stopCode"]), (&json!("why"), &json!("UserInitiated")));
+    assert_eq!(
+        (&shown["lastStatus"], &shown["desiredStatus"]),
+        (&json!("RUNNING"), &json!("STOPPED"))
+    );
+    assert_eq!(
+        (&shown["stoppedReason"], &shown["stopCode"]),
+        (&json!("why"), &json!("UserInitiated"))
+    );
     let instances = json!({"cluster": "c", "containerInstances": [instance]});
     let shown = ecs(&mut world, "DescribeContainerInstances", instances);
     let shown = &shown["containerInstances"][0];
@@ -87,7 +93,10 @@ fn nothing_reaches_an_agent_that_is_not_connected() {
     let now = world.now;
     world.cloud.agent_connected(now, "i-1", true);
     let effects = world.pass(50);
-    assert!(matches!(&effects[..], [Effect::RunTask { task: arn, .. }] if *arn == task), "{effects:?}");
+    assert!(
+        matches!(&effects[..], [Effect::RunTask { task: arn, .. }] if *arn == task),
+        "{effects:?}"
+    );
 }
 
 #[test]
@@ -96,13 +105,23 @@ fn draining_is_refused_once_the_instance_has_gone() {
     let drain = json!({"cluster": "c", "containerInstances": [instance], "status": "DRAINING"});
     let drained = ecs(&mut world, "UpdateContainerInstancesState", drain.clone());
     assert_eq!(drained["containerInstances"][0]["status"], "DRAINING");
-    ecs(&mut world, "DeregisterContainerInstance", json!({"cluster": "c", "containerInstance": instance}));
-    assert_eq!(refused(&mut world, "UpdateContainerInstancesState", drain), "InvalidParameterException");
+    ecs(
+        &mut world,
+        "DeregisterContainerInstance",
+        json!({"cluster": "c", "containerInstance": instance}),
+    );
+    assert_eq!(
+        refused(&mut world, "UpdateContainerInstancesState", drain),
+        "InvalidParameterException"
+    );
     let missing = json!({"cluster": "c", "containerInstances": ["0123"], "status": "DRAINING"});
     let missing = ecs(&mut world, "UpdateContainerInstancesState", missing);
     assert_eq!(missing["failures"][0]["reason"], "MISSING");
     let many = json!({"cluster": "c", "containerInstances": vec!["0"; 11], "status": "DRAINING"});
-    assert_eq!(refused(&mut world, "UpdateContainerInstancesState", many), "InvalidParameterException");
+    assert_eq!(
+        refused(&mut world, "UpdateContainerInstancesState", many),
+        "InvalidParameterException"
+    );
 }
 
 #[test]
@@ -110,13 +129,19 @@ fn a_deregistration_with_wanted_tasks_needs_force() {
     let (mut world, instance) = ready();
     let task = task_on(&mut world, &instance);
     let plain = json!({"cluster": "c", "containerInstance": instance});
-    assert_eq!(refused(&mut world, "DeregisterContainerInstance", plain), "InvalidParameterException");
+    assert_eq!(
+        refused(&mut world, "DeregisterContainerInstance", plain),
+        "InvalidParameterException"
+    );
     let force = json!({"cluster": "c", "containerInstance": instance, "force": true});
     let gone = ecs(&mut world, "DeregisterContainerInstance", force);
     assert_eq!(gone["containerInstance"]["status"], "INACTIVE");
     let shown = ecs(&mut world, "DescribeTasks", json!({"cluster": "c", "tasks": [task]}));
     assert_eq!(shown["tasks"][0]["lastStatus"], "STOPPED");
-    assert_eq!(ecs(&mut world, "ListContainerInstances", json!({"cluster": "c"}))["containerInstanceArns"], json!([]));
+    assert_eq!(
+        ecs(&mut world, "ListContainerInstances", json!({"cluster": "c"}))["containerInstanceArns"],
+        json!([])
+    );
 }
 
 #[test]
@@ -125,9 +150,16 @@ fn a_cluster_with_instances_is_not_deleted() {
     let delete = json!({"cluster": "c"});
     let code = refused(&mut world, "DeleteCluster", delete.clone());
     assert_eq!(code, "ClusterContainsContainerInstancesException");
-    ecs(&mut world, "DeregisterContainerInstance", json!({"cluster": "c", "containerInstance": instance}));
+    ecs(
+        &mut world,
+        "DeregisterContainerInstance",
+        json!({"cluster": "c", "containerInstance": instance}),
+    );
     assert_eq!(ecs(&mut world, "DeleteCluster", delete)["cluster"]["status"], "INACTIVE");
-    assert_eq!(refused(&mut world, "ListTasks", json!({"cluster": "c"})), "ClusterNotFoundException");
+    assert_eq!(
+        refused(&mut world, "ListTasks", json!({"cluster": "c"})),
+        "ClusterNotFoundException"
+    );
 }
 
 #[test]
@@ -136,7 +168,10 @@ fn clusters_go_by_name_and_by_arn_and_default_must_be_made() {
     let arn = "arn:aws:ecs:us-east-1:123456789012:cluster/c";
     let listed = ecs(&mut world, "ListContainerInstances", json!({"cluster": arn}));
     assert_eq!(listed["containerInstanceArns"], json!([instance]));
-    assert_eq!(refused(&mut world, "ListContainerInstances", json!({})), "ClusterNotFoundException");
+    assert_eq!(
+        refused(&mut world, "ListContainerInstances", json!({})),
+        "ClusterNotFoundException"
+    );
     let shown = ecs(&mut world, "DescribeClusters", json!({}));
     assert_eq!(shown["failures"][0]["reason"], "MISSING");
 }
@@ -160,7 +195,10 @@ fn attributes_follow_ecs_rules() {
         "instanceIdentityDocument": "{\"instanceId\": \"i-2\"}",
         "attributes": [{"name": "no spaces", "value": "x"}],
     });
-    assert_eq!(refused(&mut world, "RegisterContainerInstance", registration), "InvalidParameterException");
+    assert_eq!(
+        refused(&mut world, "RegisterContainerInstance", registration),
+        "InvalidParameterException"
+    );
 }
 
 #[test]
@@ -172,7 +210,11 @@ fn attributes_can_be_set_later_all_of_them_or_none() {
     assert_eq!(answer["attributes"][0]["targetType"], "container-instance");
     ecs(&mut world, "PutAttributes", both);
     let shown = |world: &mut World| {
-        let seen = ecs(world, "DescribeContainerInstances", json!({"cluster": "c", "containerInstances": [instance]}));
+        let seen = ecs(
+            world,
+            "DescribeContainerInstances",
+            json!({"cluster": "c", "containerInstances": [instance]}),
+        );
         let mut names: Vec<String> = seen["containerInstances"][0]["attributes"]
             .as_array()
             .expect("a list")
@@ -183,19 +225,31 @@ fn attributes_can_be_set_later_all_of_them_or_none() {
         names
     };
     let before = shown(&mut world);
-    assert!(before.iter().filter(|it| ["a", "b"].contains(&it.as_str())).count() == 2, "each once: {before:?}");
+    assert!(
+        before.iter().filter(|it| ["a", "b"].contains(&it.as_str())).count() == 2,
+        "each once: {before:?}"
+    );
     let short = instance.rsplit('/').next().expect("an id");
     for (attributes, code) in [
         (
-            json!([put("c", &instance), put("d", "arn:aws:ecs:us-east-1:1:container-instance/c/gone")]),
+            json!([
+                put("c", &instance),
+                put("d", "arn:aws:ecs:us-east-1:1:container-instance/c/gone")
+            ]),
             "TargetNotFoundException",
         ),
         (json!([put("c", short)]), "InvalidParameterException"),
         (json!([put("no spaces", &instance)]), "InvalidParameterException"),
         (json!([]), "InvalidParameterException"),
-        ((0..10).map(|n| put(&format!("n{n}"), &instance)).collect(), "AttributeLimitExceededException"),
+        (
+            (0..10).map(|n| put(&format!("n{n}"), &instance)).collect(),
+            "AttributeLimitExceededException",
+        ),
     ] {
-        assert_eq!(refused(&mut world, "PutAttributes", json!({"cluster": "c", "attributes": attributes})), code);
+        assert_eq!(
+            refused(&mut world, "PutAttributes", json!({"cluster": "c", "attributes": attributes})),
+            code
+        );
         assert_eq!(shown(&mut world), before);
     }
 }

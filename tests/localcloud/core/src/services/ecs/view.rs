@@ -26,7 +26,10 @@ pub(super) fn tags(ecs: &Ecs, arn: &str) -> Vec<Value> {
 
 pub(super) fn cluster(ecs: &Ecs, cluster: &Cluster) -> Value {
     let in_it = |task: &&Task| task.cluster == cluster.name;
-    let instances = ecs.instances.values().filter(|i| i.cluster == cluster.name && i.status != Status::Inactive);
+    let instances = ecs
+        .instances
+        .values()
+        .filter(|i| i.cluster == cluster.name && i.status != Status::Inactive);
     let (running, pending) = counts(ecs.tasks.values().filter(in_it));
     json!({
         "clusterArn": cluster.arn,
@@ -44,7 +47,8 @@ pub(super) fn cluster(ecs: &Ecs, cluster: &Cluster) -> Value {
     })
 }
 
-/// How many run and how many are pending, of those that are wanted: a task that is being stopped counts as neither.
+/// How many run and how many are pending, of those that are wanted: a task that is being stopped
+/// counts as neither.
 fn counts<'a>(tasks: impl Iterator<Item = &'a Task>) -> (usize, usize) {
     tasks.filter(|task| task.wanted).fold((0, 0), |(running, pending), task| match task.last {
         LastStatus::Running => (running + 1, pending),
@@ -54,7 +58,8 @@ fn counts<'a>(tasks: impl Iterator<Item = &'a Task>) -> (usize, usize) {
 }
 
 pub(super) fn instance(ecs: &Ecs, registered: &ContainerInstance) -> Value {
-    let (running, pending) = counts(ecs.tasks.values().filter(|task| task.container_instance == registered.arn));
+    let (running, pending) =
+        counts(ecs.tasks.values().filter(|task| task.container_instance == registered.arn));
     let remaining = ecs.remaining(registered);
     let mut view = json!({
         "containerInstanceArn": registered.arn,
@@ -72,8 +77,10 @@ pub(super) fn instance(ecs: &Ecs, registered: &ContainerInstance) -> Value {
         "attachments": [],
         "tags": tags(ecs, &registered.arn),
     });
-    // Put in its place by moving it: every agent asks for this view every quarter of a minute, and `json!` copies.
-    view["remainingResources"] = registered.registered.iter().map(|resource| left(resource, remaining)).collect();
+    // Put in its place by moving it: every agent asks for this view every quarter of a minute, and
+    // `json!` copies.
+    view["remainingResources"] =
+        registered.registered.iter().map(|resource| left(resource, remaining)).collect();
     view["registeredResources"] = registered.registered.iter().map(whole).collect();
     view["attributes"] = registered.attributes.clone().into();
     view
@@ -135,7 +142,8 @@ pub(super) fn task(service: &Service<'_>, task: &Task) -> Value {
         "tags": tags(service.state, &task.arn),
         "version": task.version,
     });
-    let connected = service.state.instances.get(&task.container_instance).is_some_and(|i| i.connected);
+    let connected =
+        service.state.instances.get(&task.container_instance).is_some_and(|i| i.connected);
     view["connectivity"] = json!(if connected { "CONNECTED" } else { "DISCONNECTED" });
     for (name, at) in [
         ("startedAt", task.started_at),
@@ -147,7 +155,9 @@ pub(super) fn task(service: &Service<'_>, task: &Task) -> Value {
             view[name] = seconds(at);
         }
     }
-    for (name, text) in [("stoppedReason", task.stopped_reason.as_deref()), ("stopCode", task.stop_code)] {
+    for (name, text) in
+        [("stoppedReason", task.stopped_reason.as_deref()), ("stopCode", task.stop_code)]
+    {
         if let Some(text) = text {
             view[name] = json!(text);
         }

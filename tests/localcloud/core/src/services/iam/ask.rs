@@ -47,7 +47,9 @@ impl Denial {
     /// The end of AWS's message.
     pub(crate) fn because(self, action: &str) -> String {
         match self {
-            Self::NothingAllows => format!("because no identity-based policy allows the {action} action"),
+            Self::NothingAllows => {
+                format!("because no identity-based policy allows the {action} action")
+            }
             Self::ExplicitDeny => "with an explicit deny in an identity-based policy".to_owned(),
         }
     }

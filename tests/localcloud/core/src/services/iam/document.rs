@@ -1,4 +1,5 @@
-//! AWS's checks on policy documents, as far as a wrong one is easily written, and their form in answers.
+//! AWS's checks on policy documents, as far as a wrong one is easily written, and their form in
+//! answers.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
@@ -67,8 +68,12 @@ pub(super) fn check_policy(document: &str) -> Result<(), AwsError> {
 
 /// The statements: one, or a list of them. Each has an effect and actions.
 fn statements(document: &str) -> Result<Vec<Value>, AwsError> {
-    let document: Value = serde_json::from_str(document).map_err(|_| malformed("This policy contains invalid Json"))?;
-    if !matches!(document.get("Version").map(Value::as_str), None | Some(Some("2012-10-17" | "2008-10-17"))) {
+    let document: Value = serde_json::from_str(document)
+        .map_err(|_| malformed("This policy contains invalid Json"))?;
+    if !matches!(
+        document.get("Version").map(Value::as_str),
+        None | Some(Some("2012-10-17" | "2008-10-17"))
+    ) {
         return Err(malformed("Syntax errors in policy."));
     }
     let statements = match document.get("Statement") {

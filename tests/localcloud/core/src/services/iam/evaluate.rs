@@ -1,9 +1,10 @@
 //! Whether a role's policies allow a call, and whether a service may take a role.
 //!
-//! What IAM's documents say is followed as far as policies of this project go: Effect, Action and NotAction, Resource
-//! and NotResource with `*` and `?`, a service as Principal, and the conditions of [`operator`]. An allowing statement
-//! with a condition operator that is not known here allows nothing, and a denying one denies. Policies that
-//! AWS manages count where `managed.rs` knows them.
+//! What IAM's documents say is followed as far as policies of this project go: Effect, Action and
+//! NotAction, Resource and NotResource with `*` and `?`, a service as Principal, and the conditions
+//! of [`operator`]. An allowing statement with a condition operator that is not known here allows
+//! nothing, and a denying one denies. Policies that AWS manages count where `managed.rs` knows
+//! them.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -13,16 +14,19 @@ use super::roles::Role;
 use super::{Iam, managed, settling};
 use crate::protocol::Options;
 
-/// Whether the policies of the role with this ARN allow the call. A role that is gone is allowed nothing.
+/// Whether the policies of the role with this ARN allow the call. A role that is gone is allowed
+/// nothing.
 pub(crate) fn role_allows(iam: &Iam, role: &str, ask: &Ask) -> Result<(), Denial> {
     let role = iam.roles.iter().find(|known| known.arn == role).ok_or(Denial::NothingAllows)?;
     allow(&documents(role).0, ask)
 }
 
-/// All policies of the role with this name; nothing where one of AWS's own is attached of which there is no document here.
-/// A role that is gone has none.
+/// All policies of the role with this name; nothing where one of AWS's own is attached of which
+/// there is no document here. A role that is gone has none.
 pub(crate) fn policies_of<'a>(iam: &'a Iam, role: &str) -> Option<Vec<&'a Value>> {
-    let Some(role) = iam.roles.iter().find(|known| known.name == role) else { return Some(Vec::new()) };
+    let Some(role) = iam.roles.iter().find(|known| known.name == role) else {
+        return Some(Vec::new());
+    };
     let (documents, whole) = documents(role);
     whole.then_some(documents)
 }
@@ -30,7 +34,8 @@ pub(crate) fn policies_of<'a>(iam: &'a Iam, role: &str) -> Option<Vec<&'a Value>
 /// A role's policies as far as they are known here, and whether that is all of them.
 fn documents(role: &Role) -> (Vec<&Value>, bool) {
     let inline = role.inline.values().map(|document| &document.read);
-    let attached: Vec<&Value> = role.attached.iter().filter_map(|arn| managed::document(arn)).collect();
+    let attached: Vec<&Value> =
+        role.attached.iter().filter_map(|arn| managed::document(arn)).collect();
     let whole = attached.len() == role.attached.len();
     (inline.chain(attached).collect(), whole)
 }
@@ -43,15 +48,18 @@ pub(crate) fn allow(policies: &[&Value], ask: &Ask) -> Result<(), Denial> {
             && element(statement, "Resource", &ask.resource, false)
             && conditions_hold(statement, &ask.keys).unwrap_or(unknown)
     };
-    if statements.iter().any(|statement| statement["Effect"] == "Deny" && applies(statement, true)) {
+    if statements.iter().any(|statement| statement["Effect"] == "Deny" && applies(statement, true))
+    {
         return Err(Denial::ExplicitDeny);
     }
-    let allowed = statements.iter().any(|statement| statement["Effect"] == "Allow" && applies(statement, false));
+    let allowed = statements
+        .iter()
+        .any(|statement| statement["Effect"] == "Allow" && applies(statement, false));
     if allowed { Ok(()) } else { Err(Denial::NothingAllows) }
 }
 
-/// Whether the service may take the role with this ARN. `keys` are what the trust policy's conditions are held against.
-/// A new role is not known everywhere at once.
+/// Whether the service may take the role with this ARN. `keys` are what the trust policy's
+/// conditions are held against. A new role is not known everywhere at once.
 pub(crate) fn service_may_assume(
     iam: &Iam,
     options: &Options,
@@ -61,7 +69,9 @@ pub(crate) fn service_may_assume(
     now: Timestamp,
 ) -> bool {
     let known = iam.roles.iter().find(|known| known.arn == role);
-    let Some(role) = known.filter(|role| role.created + settling(options) <= now) else { return false };
+    let Some(role) = known.filter(|role| role.created + settling(options) <= now) else {
+        return false;
+    };
     let document: Value = serde_json::from_str(&role.trust).unwrap_or_default();
     let applies = |statement: &Value, unknown: bool| {
         element(statement, "Action", "sts:AssumeRole", true)
@@ -69,8 +79,13 @@ pub(crate) fn service_may_assume(
             && conditions_hold(statement, keys).unwrap_or(unknown)
     };
     let statements = statements(&document);
-    let denied = statements.iter().any(|statement| statement["Effect"] == "Deny" && applies(statement, true));
-    !denied && statements.iter().any(|statement| statement["Effect"] == "Allow" && applies(statement, false))
+    let denied = statements
+        .iter()
+        .any(|statement| statement["Effect"] == "Deny" && applies(statement, true));
+    !denied
+        && statements
+            .iter()
+            .any(|statement| statement["Effect"] == "Allow" && applies(statement, false))
 }
 
 /// One statement or a list of them.
@@ -93,10 +108,12 @@ fn texts(value: &Value) -> Vec<&str> {
     }
 }
 
-/// Whether `Action` names it, or `NotAction` doesn't; likewise for resources. Actions are compared without case.
+/// Whether `Action` names it, or `NotAction` doesn't; likewise for resources. Actions are compared
+/// without case.
 fn element(statement: &Value, name: &str, wanted: &str, any_case: bool) -> bool {
     let fold = |text: &str| if any_case { text.to_ascii_lowercase() } else { text.to_owned() };
-    let named = |value: &Value| texts(value).into_iter().any(|pattern| like(&fold(pattern), &fold(wanted)));
+    let named =
+        |value: &Value| texts(value).into_iter().any(|pattern| like(&fold(pattern), &fold(wanted)));
     match statement.get(format!("Not{name}")) {
         Some(excluded) => !named(excluded),
         None => named(&statement[name]),
@@ -105,7 +122,9 @@ fn element(statement: &Value, name: &str, wanted: &str, any_case: bool) -> bool 
 
 /// Whether all conditions hold; nothing when one has an operator that isn't known here.
 fn conditions_hold(statement: &Value, keys: &[(String, String)]) -> Option<bool> {
-    let Some(operators) = statement.get("Condition").and_then(Value::as_object) else { return Some(true) };
+    let Some(operators) = statement.get("Condition").and_then(Value::as_object) else {
+        return Some(true);
+    };
     let mut all = true;
     for (name, tests) in operators {
         let (name, if_exists) = match name.strip_suffix("IfExists") {
@@ -113,7 +132,10 @@ fn conditions_hold(statement: &Value, keys: &[(String, String)]) -> Option<bool>
             None => (name.as_str(), false),
         };
         for (key, wanted) in tests.as_object()? {
-            let value = keys.iter().find(|(known, _)| known.eq_ignore_ascii_case(key)).map(|(_, value)| value.as_str());
+            let value = keys
+                .iter()
+                .find(|(known, _)| known.eq_ignore_ascii_case(key))
+                .map(|(_, value)| value.as_str());
             let holds = operator(name, value, wanted)?;
             all &= holds || (if_exists && value.is_none());
         }
@@ -121,7 +143,8 @@ fn conditions_hold(statement: &Value, keys: &[(String, String)]) -> Option<bool>
     Some(all)
 }
 
-/// One test: the key's value, if the call has it, against the wanted ones. The negated operators hold without a value.
+/// One test: the key's value, if the call has it, against the wanted ones. The negated operators
+/// hold without a value.
 fn operator(name: &str, value: Option<&str>, wanted: &Value) -> Option<bool> {
     let any = |test: fn(&str, &str) -> bool| {
         value.is_some_and(|value| texts(wanted).into_iter().any(|pattern| test(pattern, value)))
@@ -147,7 +170,10 @@ fn like(pattern: &str, text: &str) -> bool {
         None => text.is_empty(),
         Some('*') => {
             let rest = &pattern[1..];
-            text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| like(rest, &text[at..]))
+            text.char_indices()
+                .map(|(at, _)| at)
+                .chain([text.len()])
+                .any(|at| like(rest, &text[at..]))
         }
         Some(wanted) => {
             let mut rest = text.chars();
@@ -185,7 +211,11 @@ mod tests {
             ("ec2:StopInstances", instance, Some("a"), false),
             ("ec2:TerminateInstances", "arn:aws:ec2:us-east-1:1:volume/v", Some("a"), false),
         ] {
-            assert_eq!(allowed(statement.clone(), action, resource, tag), expected, "{action} {resource} {tag:?}");
+            assert_eq!(
+                allowed(statement.clone(), action, resource, tag),
+                expected,
+                "{action} {resource} {tag:?}"
+            );
         }
     }
 
@@ -199,7 +229,11 @@ mod tests {
             (json!({ "Null": { "k": false } }), Some(false)),
             (json!({ "DateLessThan": { "aws:CurrentTime": "2026-01-01T00:00:00Z" } }), None),
         ] {
-            assert_eq!(conditions_hold(&json!({ "Condition": condition }), &[]), expected, "{condition}");
+            assert_eq!(
+                conditions_hold(&json!({ "Condition": condition }), &[]),
+                expected,
+                "{condition}"
+            );
         }
     }
 }

@@ -12,8 +12,8 @@ pub(super) fn document(arn: &str) -> Option<&'static Value> {
     }
 }
 
-/// What AWS gives container instances (version 10, of 2026-02-12 `[V]`): it covers the ECS agent, and not who looks at a
-/// container instance and its tasks or stops one.
+/// What AWS gives container instances (version 10, of 2026-02-12 `[V]`): it covers the ECS agent,
+/// and not who looks at a container instance and its tasks or stops one.
 static ECS_INSTANCE: LazyLock<Value> = LazyLock::new(|| {
     json!({
         "Version": "2012-10-17",

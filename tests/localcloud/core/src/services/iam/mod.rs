@@ -4,9 +4,9 @@
 //! - `document.rs`: AWS's checks on policy documents
 //! - `ask.rs`: what IAM is asked before a call; `evaluate.rs`: whether policies allow it
 //!
-//! Policies are enforced on instances and schedules, which call with a role's credentials. An instance whose role has a
-//! policy of AWS's own that `managed.rs` doesn't know may do everything; so may users, unless they are held to something
-//! ([`Iam::hold_users_to`]).
+//! Policies are enforced on instances and schedules, which call with a role's credentials. An
+//! instance whose role has a policy of AWS's own that `managed.rs` doesn't know may do everything;
+//! so may users, unless they are held to something ([`Iam::hold_users_to`]).
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -73,19 +73,32 @@ impl Iam {
             "ec2.amazonaws.com",
             "AmazonEC2ContainerServiceforEC2Role",
         );
-        of_instances.inline.insert("spotblock-agent".to_owned(), for_the_agent().to_string().into());
+        of_instances
+            .inline
+            .insert("spotblock-agent".to_owned(), for_the_agent().to_string().into());
         Self {
             roles: vec![
-                role("BatchServiceRole", "AROA4BATCHSERVICE0001", "batch.amazonaws.com", "AWSBatchServiceRole"),
+                role(
+                    "BatchServiceRole",
+                    "AROA4BATCHSERVICE0001",
+                    "batch.amazonaws.com",
+                    "AWSBatchServiceRole",
+                ),
                 of_instances,
             ],
-            profiles: vec![profiles::Profile::of_role(account, "ecsInstanceRole", "AIPA4ECSINSTANCE00001", LONG_AGO)],
+            profiles: vec![profiles::Profile::of_role(
+                account,
+                "ecsInstanceRole",
+                "AIPA4ECSINSTANCE00001",
+                LONG_AGO,
+            )],
             held_to: None,
         }
     }
 }
 
-/// What the example account's role for instances has beside AWS's own policy, for `spotblock-agent`.
+/// What the example account's role for instances has beside AWS's own policy, for
+/// `spotblock-agent`.
 fn for_the_agent() -> Value {
     let actions = [
         "ecs:DescribeContainerInstances",
@@ -181,8 +194,8 @@ impl Parameters {
             return Err(invalid(
                 name,
                 &value,
-                "The specified value contains invalid characters. It must contain only alphanumeric characters \
-                 and/or the following: +=,.@_-",
+                "The specified value contains invalid characters. It must contain only \
+                 alphanumeric characters and/or the following: +=,.@_-",
             ));
         }
         if value.len() > longest {
@@ -201,13 +214,16 @@ impl Parameters {
         let start = self.optional("Marker")?.map_or(Ok(0), |marker| {
             marker.parse::<usize>().map_err(|_| invalid("Marker", &marker, "Invalid Marker"))
         })?;
-        let size = self.optional("MaxItems")?.map_or(Ok(100), |text| match text.parse::<usize>() {
-            Ok(size @ 1..=1000) => Ok(size),
-            _ => Err(invalid("MaxItems", &text, "Member must have value between 1 and 1000")),
-        })?;
+        let size =
+            self.optional("MaxItems")?.map_or(Ok(100), |text| match text.parse::<usize>() {
+                Ok(size @ 1..=1000) => Ok(size),
+                _ => Err(invalid("MaxItems", &text, "Member must have value between 1 and 1000")),
+            })?;
         let more = items.len() > start + size;
         let page: Vec<Value> = items.into_iter().skip(start).take(size).collect();
-        Ok(json!({ name: page, "IsTruncated": more, "Marker": more.then(|| (start + size).to_string()) }))
+        Ok(
+            json!({ name: page, "IsTruncated": more, "Marker": more.then(|| (start + size).to_string()) }),
+        )
     }
 }
 
@@ -215,8 +231,10 @@ impl Parameters {
 fn invalid(name: &str, value: &str, rule: &str) -> AwsError {
     let shown = if value == "null" { value.to_owned() } else { format!("'{value}'") };
     let name = name[..1].to_ascii_lowercase() + &name[1..];
-    let message =
-        format!("1 validation error detected: Value {shown} at '{name}' failed to satisfy constraint: {rule}");
+    let message = format!(
+        "1 validation error detected: Value {shown} at '{name}' failed to satisfy constraint: \
+         {rule}"
+    );
     AwsError::new("ValidationError", message)
 }
 

@@ -31,14 +31,23 @@ fn inline_not_found(name: &str) -> AwsError {
 }
 
 /// PutRolePolicy.
-pub(super) fn put(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn put(
+    iam: &mut Service<'_>,
+    _: &Context,
+    parameters: &mut Parameters,
+) -> Result<Value, AwsError> {
     let (role, name) = (parameters.role_name()?, policy_name(parameters)?);
     let document = parameters.required("PolicyDocument")?;
     let role = roles::find_mut(iam.state, &role)?;
     document::check_policy(&document)?;
-    let others: usize = role.inline.iter().filter(|(other, _)| **other != name).map(|(_, it)| it.text.len()).sum();
+    let others: usize =
+        role.inline.iter().filter(|(other, _)| **other != name).map(|(_, it)| it.text.len()).sum();
     if others + document.len() > document::MAX_INLINE {
-        let message = format!("Maximum policy size of {} bytes exceeded for role {}", document::MAX_INLINE, role.name);
+        let message = format!(
+            "Maximum policy size of {} bytes exceeded for role {}",
+            document::MAX_INLINE,
+            role.name
+        );
         return Err(limit_exceeded(message));
     }
     role.inline.insert(name, document.into());
@@ -46,29 +55,47 @@ pub(super) fn put(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameter
 }
 
 /// GetRolePolicy.
-pub(super) fn get(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn get(
+    iam: &mut Service<'_>,
+    _: &Context,
+    parameters: &mut Parameters,
+) -> Result<Value, AwsError> {
     let (role, name) = (parameters.role_name()?, policy_name(parameters)?);
     let role = roles::find(iam.state, &role)?;
     let document = role.inline.get(&name).ok_or_else(|| inline_not_found(&name))?;
-    Ok(json!({ "RoleName": role.name, "PolicyName": name, "PolicyDocument": document::encoded(&document.text) }))
+    Ok(
+        json!({ "RoleName": role.name, "PolicyName": name, "PolicyDocument": document::encoded(&document.text) }),
+    )
 }
 
 /// ListRolePolicies.
-pub(super) fn list(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn list(
+    iam: &mut Service<'_>,
+    _: &Context,
+    parameters: &mut Parameters,
+) -> Result<Value, AwsError> {
     let role = roles::find(iam.state, &parameters.role_name()?)?;
     let names = role.inline.keys().map(|name| json!(name)).collect();
     parameters.page("PolicyNames", names)
 }
 
 /// DeleteRolePolicy.
-pub(super) fn delete(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn delete(
+    iam: &mut Service<'_>,
+    _: &Context,
+    parameters: &mut Parameters,
+) -> Result<Value, AwsError> {
     let (role, name) = (parameters.role_name()?, policy_name(parameters)?);
     let removed = roles::find_mut(iam.state, &role)?.inline.remove(&name);
     removed.map(|_| Value::Null).ok_or_else(|| inline_not_found(&name))
 }
 
 /// AttachRolePolicy. Attaching twice is no error.
-pub(super) fn attach(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn attach(
+    iam: &mut Service<'_>,
+    _: &Context,
+    parameters: &mut Parameters,
+) -> Result<Value, AwsError> {
     let (role, arn) = (parameters.role_name()?, parameters.required("PolicyArn")?);
     let role = roles::find_mut(iam.state, &role)?;
     if !arn.strip_prefix(AWS_POLICY).is_some_and(|name| MANAGED.contains(&name)) {
@@ -76,7 +103,9 @@ pub(super) fn attach(iam: &mut Service<'_>, _: &Context, parameters: &mut Parame
     }
     if !role.attached.contains(&arn) {
         if role.attached.len() == MAX_ATTACHED {
-            return Err(limit_exceeded(format!("Cannot exceed quota for PoliciesPerRole: {MAX_ATTACHED}")));
+            return Err(limit_exceeded(format!(
+                "Cannot exceed quota for PoliciesPerRole: {MAX_ATTACHED}"
+            )));
         }
         role.attached.push(arn);
     }
@@ -84,7 +113,11 @@ pub(super) fn attach(iam: &mut Service<'_>, _: &Context, parameters: &mut Parame
 }
 
 /// DetachRolePolicy.
-pub(super) fn detach(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn detach(
+    iam: &mut Service<'_>,
+    _: &Context,
+    parameters: &mut Parameters,
+) -> Result<Value, AwsError> {
     let (role, arn) = (parameters.role_name()?, parameters.required("PolicyArn")?);
     let role = roles::find_mut(iam.state, &role)?;
     let Some(at) = role.attached.iter().position(|attached| *attached == arn) else {
@@ -102,6 +135,10 @@ pub(super) fn list_attached(
 ) -> Result<Value, AwsError> {
     let role = roles::find(iam.state, &parameters.role_name()?)?;
     let name = |arn: &str| arn.rsplit('/').next().unwrap_or_default().to_owned();
-    let policies = role.attached.iter().map(|arn| json!({ "PolicyName": name(arn), "PolicyArn": arn })).collect();
+    let policies = role
+        .attached
+        .iter()
+        .map(|arn| json!({ "PolicyName": name(arn), "PolicyArn": arn }))
+        .collect();
     parameters.page("AttachedPolicies", policies)
 }

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    Iam, Parameters, Service, already_exists, delete_conflict, limit_exceeded, new_id, no_such_entity, roles, settling,
-    time,
+    Iam, Parameters, Service, already_exists, delete_conflict, limit_exceeded, new_id,
+    no_such_entity, roles, settling, time,
 };
 use crate::protocol::{AwsError, Context, Options};
 
@@ -44,9 +44,15 @@ pub(super) fn named<'a>(iam: &'a Iam, wanted: &str) -> Option<&'a Profile> {
 }
 
 /// The profile of this name or ARN, once EC2 knows it: a new one takes seconds to get there.
-pub(crate) fn usable_profile(iam: &Iam, options: &Options, wanted: &str, now: Timestamp) -> Option<UsableProfile> {
+pub(crate) fn usable_profile(
+    iam: &Iam,
+    options: &Options,
+    wanted: &str,
+    now: Timestamp,
+) -> Option<UsableProfile> {
     let known = |profile: &&Profile| {
-        (profile.name == wanted || profile.arn == wanted) && profile.changed + settling(options) <= now
+        (profile.name == wanted || profile.arn == wanted)
+            && profile.changed + settling(options) <= now
     };
     iam.profiles.iter().find(known).map(|profile| UsableProfile {
         name: profile.name.clone(),
@@ -73,7 +79,8 @@ impl Profile {
 
     fn answer(&self, iam: &Iam) -> Value {
         let role = self.role.as_ref().and_then(|name| roles::find(iam, name).ok());
-        let tags: Vec<Value> = self.tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
+        let tags: Vec<Value> =
+            self.tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
         json!({
             "Path": self.path,
             "InstanceProfileName": self.name,
@@ -100,7 +107,11 @@ fn not_found(name: &str) -> AwsError {
 }
 
 /// CreateInstanceProfile.
-pub(super) fn create(iam: &mut Service<'_>, context: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn create(
+    iam: &mut Service<'_>,
+    context: &Context,
+    parameters: &mut Parameters,
+) -> Result<Value, AwsError> {
     let name = profile_name(parameters)?;
     let path = roles::path(parameters)?;
     let mut tags = BTreeMap::new();
@@ -124,17 +135,32 @@ pub(super) fn create(iam: &mut Service<'_>, context: &Context, parameters: &mut 
 }
 
 /// GetInstanceProfile.
-pub(super) fn get(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn get(
+    iam: &mut Service<'_>,
+    _: &Context,
+    parameters: &mut Parameters,
+) -> Result<Value, AwsError> {
     let name = profile_name(parameters)?;
-    let profile = iam.state.profiles.iter().find(|profile| profile.name == name).ok_or_else(|| not_found(&name))?;
+    let profile = iam
+        .state
+        .profiles
+        .iter()
+        .find(|profile| profile.name == name)
+        .ok_or_else(|| not_found(&name))?;
     Ok(json!({ "InstanceProfile": profile.answer(iam.state) }))
 }
 
 /// DeleteInstanceProfile: its role has to be taken out first.
-pub(super) fn delete(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn delete(
+    iam: &mut Service<'_>,
+    _: &Context,
+    parameters: &mut Parameters,
+) -> Result<Value, AwsError> {
     let profile = find(iam.state, &profile_name(parameters)?)?;
     if profile.role.is_some() {
-        return Err(delete_conflict("Cannot delete entity, must remove roles from instance profile first."));
+        return Err(delete_conflict(
+            "Cannot delete entity, must remove roles from instance profile first.",
+        ));
     }
     let name = profile.name.clone();
     iam.state.profiles.retain(|profile| profile.name != name);
@@ -152,7 +178,9 @@ pub(super) fn add_role(
     roles::find(iam.state, &role)?;
     let profile = find(iam.state, &name)?;
     if profile.role.is_some() {
-        return Err(limit_exceeded("Cannot exceed quota for InstanceSessionsPerInstanceProfile: 1"));
+        return Err(limit_exceeded(
+            "Cannot exceed quota for InstanceSessionsPerInstanceProfile: 1",
+        ));
     }
     profile.role = Some(role);
     profile.changed = context.now;
@@ -160,7 +188,11 @@ pub(super) fn add_role(
 }
 
 /// RemoveRoleFromInstanceProfile.
-pub(super) fn remove_role(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn remove_role(
+    iam: &mut Service<'_>,
+    _: &Context,
+    parameters: &mut Parameters,
+) -> Result<Value, AwsError> {
     let (name, role) = (profile_name(parameters)?, parameters.role_name()?);
     let profile = find(iam.state, &name)?;
     if profile.role.as_ref() != Some(&role) {

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::document::Document;
 use super::{
-    Iam, Parameters, Service, already_exists, delete_conflict, document, limit_exceeded, new_id, no_such_entity, time,
+    Iam, Parameters, Service, already_exists, delete_conflict, document, limit_exceeded, new_id,
+    no_such_entity, time,
 };
 use crate::protocol::wire::query;
 use crate::protocol::{AwsError, Context};
@@ -35,7 +36,13 @@ pub(super) struct Role {
 
 impl Role {
     /// A role that an AWS service may take.
-    pub(super) fn trusted_by(account: &str, name: &str, id: &str, service: &str, created: Timestamp) -> Self {
+    pub(super) fn trusted_by(
+        account: &str,
+        name: &str,
+        id: &str,
+        service: &str,
+        created: Timestamp,
+    ) -> Self {
         let statement = json!({ "Effect": "Allow", "Principal": { "Service": service }, "Action": "sts:AssumeRole" });
         Self {
             name: name.to_owned(),
@@ -66,7 +73,8 @@ impl Role {
 
     fn whole_answer(&self) -> Value {
         let mut answer = self.answer();
-        let tags: Vec<Value> = self.tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
+        let tags: Vec<Value> =
+            self.tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
         answer["Description"] = json!(self.description);
         answer["MaxSessionDuration"] = json!(self.max_session);
         if !tags.is_empty() {
@@ -97,11 +105,16 @@ struct Tag {
 }
 
 /// Reads `Tags` and adds them to those there are.
-pub(super) fn merge_tags(parameters: &mut Parameters, tags: &mut BTreeMap<String, String>) -> Result<(), AwsError> {
-    let added: Vec<Tag> = query::take(&mut parameters.0, "Tags").map_or_else(|| Ok(Vec::new()), query::parse)?;
+pub(super) fn merge_tags(
+    parameters: &mut Parameters,
+    tags: &mut BTreeMap<String, String>,
+) -> Result<(), AwsError> {
+    let added: Vec<Tag> =
+        query::take(&mut parameters.0, "Tags").map_or_else(|| Ok(Vec::new()), query::parse)?;
     for Tag { key, value } in added {
         if key.to_lowercase().starts_with("aws:") {
-            let message = "Caller is not an internal principal, and is not allowed to use aws: reserved keys.";
+            let message = "Caller is not an internal principal, and is not allowed to use aws: \
+                           reserved keys.";
             return Err(AwsError::new("InvalidInput", message));
         }
         if key.is_empty() || key.chars().count() > 128 || value.chars().count() > 256 {
@@ -114,27 +127,43 @@ pub(super) fn merge_tags(parameters: &mut Parameters, tags: &mut BTreeMap<String
         tags.insert(key, value);
     }
     if tags.len() > MAX_TAGS {
-        return Err(limit_exceeded(format!("The number of tags has reached the maximum limit of {MAX_TAGS}.")));
+        return Err(limit_exceeded(format!(
+            "The number of tags has reached the maximum limit of {MAX_TAGS}."
+        )));
     }
     Ok(())
 }
 
 /// GetRole.
-pub(super) fn get(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn get(
+    iam: &mut Service<'_>,
+    _: &Context,
+    parameters: &mut Parameters,
+) -> Result<Value, AwsError> {
     let role = find(iam.state, &parameters.role_name()?)?;
     Ok(json!({ "Role": role.whole_answer() }))
 }
 
 /// CreateRole.
-pub(super) fn create(iam: &mut Service<'_>, context: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn create(
+    iam: &mut Service<'_>,
+    context: &Context,
+    parameters: &mut Parameters,
+) -> Result<Value, AwsError> {
     let name = parameters.role_name()?;
     let trust = parameters.required("AssumeRolePolicyDocument")?;
     let path = path(parameters)?;
     let max_session = match parameters.optional("MaxSessionDuration")? {
         None => 3600,
-        Some(text) => text.parse().ok().filter(|secs| (3600..=43_200).contains(secs)).ok_or_else(|| {
-            super::invalid("MaxSessionDuration", &text, "Member must have value between 3600 and 43200")
-        })?,
+        Some(text) => {
+            text.parse().ok().filter(|secs| (3600..=43_200).contains(secs)).ok_or_else(|| {
+                super::invalid(
+                    "MaxSessionDuration",
+                    &text,
+                    "Member must have value between 3600 and 43200",
+                )
+            })?
+        }
     };
     let mut tags = BTreeMap::new();
     merge_tags(parameters, &mut tags)?;
@@ -169,7 +198,8 @@ pub(super) fn path(parameters: &mut Parameters) -> Result<String, AwsError> {
     Err(super::invalid(
         "Path",
         &path,
-        "It must begin and end with / and contain only alphanumeric characters and/or / characters.",
+        "It must begin and end with / and contain only alphanumeric characters and/or / \
+         characters.",
     ))
 }
 
@@ -195,8 +225,10 @@ pub(super) fn create_service_linked(
         return Err(AwsError::new("InvalidInput", format!("Invalid service name: {service}")));
     };
     if iam.state.roles.iter().any(|role| role.name == name) {
-        let message =
-            format!("Service role name {name} has been taken in this account, please try a different suffix.");
+        let message = format!(
+            "Service role name {name} has been taken in this account, please try a different \
+             suffix."
+        );
         return Err(AwsError::new("InvalidInput", message));
     }
     let id = new_id(iam, "AROA");
@@ -210,11 +242,17 @@ pub(super) fn create_service_linked(
 }
 
 /// DeleteRole: everything that hangs on it has to go first.
-pub(super) fn delete(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn delete(
+    iam: &mut Service<'_>,
+    _: &Context,
+    parameters: &mut Parameters,
+) -> Result<Value, AwsError> {
     let name = parameters.role_name()?;
     let role = find(iam.state, &name)?;
     if iam.state.profiles.iter().any(|profile| profile.role.as_ref() == Some(&name)) {
-        return Err(delete_conflict("Cannot delete entity, must remove roles from instance profile first."));
+        return Err(delete_conflict(
+            "Cannot delete entity, must remove roles from instance profile first.",
+        ));
     }
     if !role.attached.is_empty() {
         return Err(delete_conflict("Cannot delete entity, must detach all policies first."));
@@ -227,7 +265,11 @@ pub(super) fn delete(iam: &mut Service<'_>, _: &Context, parameters: &mut Parame
 }
 
 /// TagRole.
-pub(super) fn tag(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn tag(
+    iam: &mut Service<'_>,
+    _: &Context,
+    parameters: &mut Parameters,
+) -> Result<Value, AwsError> {
     let role = find_mut(iam.state, &parameters.role_name()?)?;
     let mut tags = role.tags.clone();
     merge_tags(parameters, &mut tags)?;
@@ -236,7 +278,11 @@ pub(super) fn tag(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameter
 }
 
 /// UpdateAssumeRolePolicy.
-pub(super) fn update_trust(iam: &mut Service<'_>, _: &Context, parameters: &mut Parameters) -> Result<Value, AwsError> {
+pub(super) fn update_trust(
+    iam: &mut Service<'_>,
+    _: &Context,
+    parameters: &mut Parameters,
+) -> Result<Value, AwsError> {
     let name = parameters.role_name()?;
     let trust = parameters.required("PolicyDocument")?;
     let role = find_mut(iam.state, &name)?;

@@ -5,8 +5,7 @@ use serde_json::json;
 use crate::cloud::testing::{World, all, between, contains};
 
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
-const POLICY: &str =
-    r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"ecs:StopTask","Resource":"*"}}"#;
+const POLICY: &str = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"ecs:StopTask","Resource":"*"}}"#;
 
 fn encoded(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect()
@@ -27,7 +26,8 @@ fn the_example_account_has_its_roles_and_profile() {
     assert!(contains(&role, "<Arn>arn:aws:iam::123456789012:role/BatchServiceRole</Arn>"));
     let document = between(&role, "AssumeRolePolicyDocument").expect("a trust policy");
     assert!(document.starts_with("%7B%22Version%22"), "{document}");
-    let profile = world.query("iam", "Action=GetInstanceProfile&InstanceProfileName=ecsInstanceRole");
+    let profile =
+        world.query("iam", "Action=GetInstanceProfile&InstanceProfileName=ecsInstanceRole");
     assert!(contains(&profile, "<RoleName>ecsInstanceRole</RoleName>"));
     let attached = world.query("iam", "Action=ListAttachedRolePolicies&RoleName=ecsInstanceRole");
     assert_eq!(all(&attached, "PolicyName"), ["AmazonEC2ContainerServiceforEC2Role"]);
@@ -50,11 +50,16 @@ fn a_role_and_its_profile_are_made_and_deleted_in_aws_order() {
     let got = world.query("iam", "Action=GetRolePolicy&RoleName=r&PolicyName=p");
     let document = between(&got, "PolicyDocument").expect("a document");
     assert_eq!(percent_encoding::percent_decode_str(document).decode_utf8_lossy(), POLICY);
-    assert!(contains(&world.query("iam", "Action=GetRole&RoleName=r"), "<Tags><member><Key>k</Key><Value>v</Value>"));
+    assert!(contains(
+        &world.query("iam", "Action=GetRole&RoleName=r"),
+        "<Tags><member><Key>k</Key><Value>v</Value>"
+    ));
     let listed = world.query("iam", "Action=ListInstanceProfilesForRole&RoleName=r");
     assert_eq!(all(&listed, "InstanceProfileName"), ["ip"]);
-    let second =
-        world.try_query("iam", "Action=AddRoleToInstanceProfile&InstanceProfileName=ip&RoleName=ecsInstanceRole");
+    let second = world.try_query(
+        "iam",
+        "Action=AddRoleToInstanceProfile&InstanceProfileName=ip&RoleName=ecsInstanceRole",
+    );
     assert!(second.expect_err("a second role").starts_with("409 LimitExceeded"));
 
     let delete_role = "Action=DeleteRole&RoleName=r";
@@ -93,9 +98,15 @@ fn wrong_documents_and_names_are_refused() {
         (create_role("two+words%20", TRUST), "400 ValidationError"),
         (create_role(&"r".repeat(65), TRUST), "400 ValidationError"),
         ("Action=GetRole".to_owned(), "400 ValidationError"),
-        ("Action=AttachRolePolicy&RoleName=r&PolicyArn=arn:aws:iam::aws:policy/None".to_owned(), "404 NoSuchEntity"),
+        (
+            "Action=AttachRolePolicy&RoleName=r&PolicyArn=arn:aws:iam::aws:policy/None".to_owned(),
+            "404 NoSuchEntity",
+        ),
         ("Action=GetRolePolicy&RoleName=r&PolicyName=p".to_owned(), "404 NoSuchEntity"),
-        ("Action=CreateInstanceProfile&InstanceProfileName=ecsInstanceRole".to_owned(), "409 EntityAlreadyExists"),
+        (
+            "Action=CreateInstanceProfile&InstanceProfileName=ecsInstanceRole".to_owned(),
+            "409 EntityAlreadyExists",
+        ),
         ("Action=GetInstanceProfile&InstanceProfileName=none".to_owned(), "404 NoSuchEntity"),
     ] {
         let error = world.try_query("iam", &form).expect_err(code);
@@ -120,8 +131,7 @@ fn a_new_profile_is_not_usable_at_once() {
     world.query("iam", &create_role("r", TRUST));
     world.query("iam", "Action=CreateInstanceProfile&InstanceProfileName=ip");
     world.query("iam", "Action=AddRoleToInstanceProfile&InstanceProfileName=ip&RoleName=r");
-    let form = "Action=RequestSpotInstances&LaunchSpecification.ImageId=ami-a7a242da\
-                &LaunchSpecification.InstanceType=t2.micro&LaunchSpecification.IamInstanceProfile.Name=ip";
+    let form = "Action=RequestSpotInstances&LaunchSpecification.ImageId=ami-a7a242da&LaunchSpecification.InstanceType=t2.micro&LaunchSpecification.IamInstanceProfile.Name=ip";
     let error = world.try_query("ec2", form).expect_err("too new");
     assert!(error.contains("Invalid IAM Instance Profile name"), "{error}");
     world.wait_ms(1_500);
@@ -130,8 +140,7 @@ fn a_new_profile_is_not_usable_at_once() {
 
 /// A one-time spot instance with this profile.
 fn instance_with(world: &mut World, profile: &str) -> String {
-    let form = "Action=RequestSpotInstances&LaunchSpecification.ImageId=ami-a7a242da\
-                &LaunchSpecification.InstanceType=t2.micro&LaunchSpecification.IamInstanceProfile.Name=";
+    let form = "Action=RequestSpotInstances&LaunchSpecification.ImageId=ami-a7a242da&LaunchSpecification.InstanceType=t2.micro&LaunchSpecification.IamInstanceProfile.Name=";
     world.query("ec2", &format!("{form}{profile}"));
     world.wait_ms(2_000);
     let all_of = world.query("ec2", "Action=DescribeInstances");
@@ -150,34 +159,50 @@ fn an_instance_may_do_what_its_roles_policies_allow() {
     world.call("ecs", "CreateCluster", json!({"clusterName": "c"})).expect("a cluster");
     let stop = || json!({"cluster": "c", "task": "t"});
     let list = || json!({"cluster": "c"});
-    world.query("iam", "Action=DeleteRolePolicy&RoleName=ecsInstanceRole&PolicyName=spotblock-agent");
-    // Its only policy: stopping tasks. Then AWS's own for container instances: joining, and no looking around.
+    world.query(
+        "iam",
+        "Action=DeleteRolePolicy&RoleName=ecsInstanceRole&PolicyName=spotblock-agent",
+    );
+    // Its only policy: stopping tasks. Then AWS's own for container instances: joining, and no
+    // looking around.
     let cases = [
         ("ip", "StopTask", stop(), true),
         ("ip", "ListContainerInstances", list(), false),
-        ("ip", "DeregisterContainerInstance", json!({"cluster": "c", "containerInstance": "x"}), false),
+        (
+            "ip",
+            "DeregisterContainerInstance",
+            json!({"cluster": "c", "containerInstance": "x"}),
+            false,
+        ),
         ("ecsInstanceRole", "StopTask", stop(), false),
         ("ecsInstanceRole", "ListContainerInstances", list(), false),
-        ("ecsInstanceRole", "DeregisterContainerInstance", json!({"cluster": "c", "containerInstance": "x"}), true),
+        (
+            "ecsInstanceRole",
+            "DeregisterContainerInstance",
+            json!({"cluster": "c", "containerInstance": "x"}),
+            true,
+        ),
     ];
     for (profile, operation, parameters, allowed) in cases {
         let role = if profile == "ip" { "r" } else { profile };
         let simulated = world.query(
             "iam",
             &format!(
-                "Action=SimulatePrincipalPolicy&PolicySourceArn=arn:aws:iam::123456789012:role/{role}\
-                 &ActionNames.member.1=ecs:{operation}"
+                "Action=SimulatePrincipalPolicy&PolicySourceArn=arn:aws:iam::123456789012:role/{role}&ActionNames.member.1=ecs:{operation}"
             ),
         );
         let decision = if allowed { "allowed" } else { "implicitDeny" };
         assert_eq!(between(&simulated, "EvalDecision"), Some(decision), "{profile} {operation}");
         let instance = instance_with(&mut world, profile);
-        let (code, message) = world.call_from(&instance, operation, parameters).expect_err("nothing there");
+        let (code, message) =
+            world.call_from(&instance, operation, parameters).expect_err("nothing there");
         let denied = code == "AccessDeniedException";
         assert_eq!(denied, !allowed, "{profile} {operation}: {code} {message}");
         if denied {
             assert!(
-                message.contains(&format!("/{instance} is not authorized to perform: ecs:{operation} on ")),
+                message.contains(&format!(
+                    "/{instance} is not authorized to perform: ecs:{operation} on "
+                )),
                 "{message}"
             );
         }
@@ -188,8 +213,14 @@ fn an_instance_may_do_what_its_roles_policies_allow() {
 #[test]
 fn users_that_are_held_to_policies_may_do_no_more() {
     let mut world = World::new();
-    let (ours, other) = (instance_with(&mut world, "ecsInstanceRole"), instance_with(&mut world, "ecsInstanceRole"));
-    world.query("ec2", &format!("Action=CreateTags&ResourceId.1={ours}&Tag.1.Key=env&Tag.1.Value=a"));
+    let (ours, other) = (
+        instance_with(&mut world, "ecsInstanceRole"),
+        instance_with(&mut world, "ecsInstanceRole"),
+    );
+    world.query(
+        "ec2",
+        &format!("Action=CreateTags&ResourceId.1={ours}&Tag.1.Key=env&Tag.1.Value=a"),
+    );
     let marked = json!({"StringEquals": {"aws:ResourceTag/env": "a"}});
     let asked = json!({"StringEquals": {"aws:RequestTag/env": "a"}});
     let statement = |actions: &[&str], condition| json!({"Effect": "Allow", "Action": actions, "Resource": "*", "Condition": condition});
@@ -200,8 +231,11 @@ fn users_that_are_held_to_policies_may_do_no_more() {
     ]});
     world.cloud.hold_users_to(vec![policy]);
     let end = |id: &str| format!("Action=TerminateInstances&InstanceId.1={id}");
-    let tag = |id: &str, value: &str| format!("Action=CreateTags&ResourceId.1={id}&Tag.1.Key=env&Tag.1.Value={value}");
-    let run = "Action=RunInstances&ImageId=ami-a7a242da&InstanceType=t2.micro&MinCount=1&MaxCount=1";
+    let tag = |id: &str, value: &str| {
+        format!("Action=CreateTags&ResourceId.1={id}&Tag.1.Key=env&Tag.1.Value={value}")
+    };
+    let run =
+        "Action=RunInstances&ImageId=ami-a7a242da&InstanceType=t2.micro&MinCount=1&MaxCount=1";
     let run_marked = format!(
         "{run}&TagSpecification.1.ResourceType=instance&TagSpecification.1.Tag.1.Key=env&TagSpecification.1.Tag.1.Value=b"
     );
@@ -214,7 +248,10 @@ fn users_that_are_held_to_policies_may_do_no_more() {
         ("Action=DescribeSubnets".to_owned(), "ec2:DescribeSubnets"),
     ] {
         let error = world.try_query("ec2", &form).expect_err(denied);
-        assert!(error.starts_with("403 UnauthorizedOperation") && error.contains(denied), "{form}: {error}");
+        assert!(
+            error.starts_with("403 UnauthorizedOperation") && error.contains(denied),
+            "{form}: {error}"
+        );
     }
     world.query("ec2", run);
     world.query("ec2", &end(&ours));

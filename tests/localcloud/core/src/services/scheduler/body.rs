@@ -8,8 +8,9 @@ use super::{DEFAULT_GROUP, check_name, invalid, target};
 use crate::protocol::AwsError;
 use crate::protocol::wire::json;
 
-/// How long past the time of a one-time schedule may be when it is made. That AWS refuses a time that has passed is said
-/// by those who ran into it; the limit, and that its precision of one minute counts, is ours [A].
+/// How long past the time of a one-time schedule may be when it is made. That AWS refuses a time
+/// that has passed is said by those who ran into it; the limit, and that its precision of one
+/// minute counts, is ours [A].
 const PAST: SignedDuration = SignedDuration::from_secs(60);
 
 /// What a schedule is made of.
@@ -78,18 +79,28 @@ impl Body {
         check_name(self.group())?;
         self.check_expression(now)?;
         if !self.target.arn.starts_with("arn:aws:") {
-            return Err(invalid(format!("Provided Arn is not in correct format: {}", self.target.arn)));
+            return Err(invalid(format!(
+                "Provided Arn is not in correct format: {}",
+                self.target.arn
+            )));
         }
-        if !(self.target.role_arn.starts_with("arn:aws:iam::") && self.target.role_arn.contains(":role/")) {
+        if !(self.target.role_arn.starts_with("arn:aws:iam::")
+            && self.target.role_arn.contains(":role/"))
+        {
             return Err(invalid(format!("Invalid RoleArn: {}", self.target.role_arn)));
         }
         target::check(&self.target)?;
         let RetryPolicy { maximum_event_age_in_seconds: age, maximum_retry_attempts: attempts } =
             self.target.retry_policy;
         if !(60..=86_400).contains(&age) || attempts > 185 {
-            return Err(invalid("retryPolicy: an event's age must be 60 to 86400 seconds, its retries 0 to 185"));
+            return Err(invalid(
+                "retryPolicy: an event's age must be 60 to 86400 seconds, its retries 0 to 185",
+            ));
         }
-        match (self.flexible_time_window.mode.as_str(), self.flexible_time_window.maximum_window_in_minutes) {
+        match (
+            self.flexible_time_window.mode.as_str(),
+            self.flexible_time_window.maximum_window_in_minutes,
+        ) {
             ("OFF", None) | ("FLEXIBLE", Some(1..=1440)) => {}
             _ => return Err(invalid("Flexible time window configuration is invalid.")),
         }
@@ -97,15 +108,20 @@ impl Body {
             return Err(invalid("state: Member must satisfy enum value set: [ENABLED, DISABLED]"));
         }
         if !matches!(self.action_after_completion.as_deref(), None | Some("NONE" | "DELETE")) {
-            return Err(invalid("actionAfterCompletion: Member must satisfy enum value set: [NONE, DELETE]"));
+            return Err(invalid(
+                "actionAfterCompletion: Member must satisfy enum value set: [NONE, DELETE]",
+            ));
         }
         check_token(self.client_token.as_deref())
     }
 
     fn check_expression(&self, now: Timestamp) -> Result<(), AwsError> {
-        let zone = self
-            .time_zone()
-            .ok_or_else(|| invalid(format!("Invalid Schedule Expression Timezone {}.", self.expression_time_zone())))?;
+        let zone = self.time_zone().ok_or_else(|| {
+            invalid(format!(
+                "Invalid Schedule Expression Timezone {}.",
+                self.expression_time_zone()
+            ))
+        })?;
         let expression = &self.schedule_expression;
         let refused = || invalid(format!("Invalid Schedule Expression {expression}."));
         if inside(expression, "at").is_none() {
@@ -115,7 +131,8 @@ impl Body {
         if at + PAST < now { Err(refused()) } else { Ok(()) }
     }
 
-    /// The last moment at which a one-time schedule fires that is enabled: its time, and the whole window that it gives.
+    /// The last moment at which a one-time schedule fires that is enabled: its time, and the whole
+    /// window that it gives.
     pub(super) fn fires_at(&self) -> Option<Timestamp> {
         let at = one_time(&self.schedule_expression, &self.time_zone()?)?;
         let window = self.flexible_time_window.maximum_window_in_minutes.unwrap_or_default();
@@ -150,9 +167,12 @@ impl Body {
 pub(super) fn check_token(token: Option<&str>) -> Result<(), AwsError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     match token {
-        Some(token) if !(1..=64).contains(&token.len()) || !token.chars().all(allowed) => Err(invalid(format!(
-            "clientToken: Value '{token}' must satisfy ^[a-zA-Z0-9-_]+$ and have 1 to 64 characters"
-        ))),
+        Some(token) if !(1..=64).contains(&token.len()) || !token.chars().all(allowed) => {
+            Err(invalid(format!(
+                "clientToken: Value '{token}' must satisfy ^[a-zA-Z0-9-_]+$ and have 1 to 64 \
+                 characters"
+            )))
+        }
         _ => Ok(()),
     }
 }

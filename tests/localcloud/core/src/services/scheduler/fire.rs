@@ -1,5 +1,5 @@
-//! Schedules fire: at its time, one takes its role, makes its call as anybody else would, and is done with, tries
-//! again, or gives up.
+//! Schedules fire: at its time, one takes its role, makes its call as anybody else would, and is
+//! done with, tries again, or gives up.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -24,8 +24,8 @@ pub(super) struct Due {
     tried: u32,
 }
 
-/// When a schedule of this kind that is made or changed at `now` makes its first call. AWS is precise to a minute; here
-/// `pace.schedule_ms` says how late one is.
+/// When a schedule of this kind that is made or changed at `now` makes its first call. AWS is
+/// precise to a minute; here `pace.schedule_ms` says how late one is.
 pub(super) fn first(service: &Service<'_>, body: &Body, now: Timestamp) -> Option<Due> {
     let at = later(body.fires_at()?.max(now), service.options.pace.schedule_ms);
     Some(Due { at, first: at, tried: 0 })
@@ -56,7 +56,8 @@ impl Failure {
 }
 
 fn next(scheduler: &Scheduler) -> Option<(Timestamp, &Key)> {
-    let due = scheduler.schedules.iter().filter_map(|(key, schedule)| Some((schedule.due?.at, key)));
+    let due =
+        scheduler.schedules.iter().filter_map(|(key, schedule)| Some((schedule.due?.at, key)));
     due.min_by_key(|(at, _)| *at)
 }
 
@@ -66,21 +67,37 @@ pub(crate) fn next_due(scheduler: &Scheduler) -> Option<Timestamp> {
 }
 
 /// The schedule whose time has come, and the call that it makes or why it can't.
-pub(crate) fn next_call(service: &Service<'_>, now: Timestamp) -> Option<(Key, Result<Call, Failure>)> {
+pub(crate) fn next_call(
+    service: &Service<'_>,
+    now: Timestamp,
+) -> Option<(Key, Result<Call, Failure>)> {
     let (_, key) = next(service.state).filter(|(at, _)| *at <= now)?;
     let target = &service.state.schedules.get(key)?.body.target;
     Some((key.clone(), call(service, now, key, target)))
 }
 
-fn call(service: &Service<'_>, now: Timestamp, key: &Key, target: &Target) -> Result<Call, Failure> {
+fn call(
+    service: &Service<'_>,
+    now: Timestamp,
+    key: &Key,
+    target: &Target,
+) -> Result<Call, Failure> {
     if !may_assume(service, &key.0, &target.role_arn, now) {
-        return Err(Failure::fatal(format!("scheduler.amazonaws.com can't assume {}", target.role_arn)));
+        return Err(Failure::fatal(format!(
+            "scheduler.amazonaws.com can't assume {}",
+            target.role_arn
+        )));
     }
     target::call(service, target).map_err(Failure::fatal)
 }
 
 /// A schedule's call was made, or not: it is done with, tries again, or gives up.
-pub(crate) fn done(service: &mut Service<'_>, now: Timestamp, key: Key, outcome: Result<(), Failure>) {
+pub(crate) fn done(
+    service: &mut Service<'_>,
+    now: Timestamp,
+    key: Key,
+    outcome: Result<(), Failure>,
+) {
     let Some(schedule) = service.state.schedules.get_mut(&key) else { return };
     let Some(due) = schedule.due.take() else { return };
     let (change, error) = match outcome {
@@ -103,9 +120,19 @@ pub(super) fn may_assume(service: &Service<'_>, group: &str, role: &str, now: Ti
     let (region, account) = (&service.options.region, &service.options.account);
     let keys = [
         ("aws:SourceAccount".to_owned(), account.clone()),
-        ("aws:SourceArn".to_owned(), format!("arn:aws:scheduler:{region}:{account}:schedule-group/{group}")),
+        (
+            "aws:SourceArn".to_owned(),
+            format!("arn:aws:scheduler:{region}:{account}:schedule-group/{group}"),
+        ),
     ];
-    iam::service_may_assume(service.iam, service.options, role, "scheduler.amazonaws.com", &keys, now)
+    iam::service_may_assume(
+        service.iam,
+        service.options,
+        role,
+        "scheduler.amazonaws.com",
+        &keys,
+        now,
+    )
 }
 
 impl Due {
@@ -114,7 +141,12 @@ impl Due {
         let policy = body.target.retry_policy;
         let wait = SignedDuration::from_secs(1 << self.tried.min(20)).min(LONGEST_WAIT);
         let at = now + wait;
-        let last = self.first + SignedDuration::from_secs(policy.maximum_event_age_in_seconds.into());
-        (self.tried < policy.maximum_retry_attempts && at <= last).then_some(Self { at, tried: self.tried + 1, ..self })
+        let last =
+            self.first + SignedDuration::from_secs(policy.maximum_event_age_in_seconds.into());
+        (self.tried < policy.maximum_retry_attempts && at <= last).then_some(Self {
+            at,
+            tried: self.tried + 1,
+            ..self
+        })
     }
 }

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::body::check_token;
-use super::{DEFAULT_GROUP, Query, Service, check_name, conflict, invalid, not_found, seconds, without_null};
+use super::{
+    DEFAULT_GROUP, Query, Service, check_name, conflict, invalid, not_found, seconds, without_null,
+};
 use crate::protocol::wire::json;
 use crate::protocol::{AwsError, Context};
 
@@ -43,13 +45,17 @@ pub(super) fn check_exists(service: &Service<'_>, group: &str) -> Result<(), Aws
 }
 
 fn arn(service: &Service<'_>, name: &str) -> String {
-    format!("arn:aws:scheduler:{}:{}:schedule-group/{name}", service.options.region, service.options.account)
+    format!(
+        "arn:aws:scheduler:{}:{}:schedule-group/{name}",
+        service.options.region, service.options.account
+    )
 }
 
 /// A group as answers show it.
 fn answer(service: &Service<'_>, name: &str) -> Value {
     let group = service.state.groups.get(name);
-    let (created, modified) = group.map_or((LONG_AGO, LONG_AGO), |group| (group.created, group.modified));
+    let (created, modified) =
+        group.map_or((LONG_AGO, LONG_AGO), |group| (group.created, group.modified));
     json!({
         "Arn": arn(service, name),
         "CreationDate": seconds(created),
@@ -63,7 +69,9 @@ fn read(body: &[u8]) -> Result<Tagged, AwsError> {
     let tagged: Tagged = json::parse(body).map_err(|error| invalid(error.message))?;
     check_token(tagged.client_token.as_deref())?;
     let wrong = |tag: &&Tag| {
-        tag.key.starts_with("aws:") || !(1..=128).contains(&tag.key.len()) || !(1..=256).contains(&tag.value.len())
+        tag.key.starts_with("aws:")
+            || !(1..=128).contains(&tag.key.len())
+            || !(1..=256).contains(&tag.value.len())
     };
     match tagged.tags.iter().find(wrong) {
         Some(tag) => Err(invalid(format!("The tag '{}' has an invalid key or value.", tag.key))),
@@ -72,7 +80,12 @@ fn read(body: &[u8]) -> Result<Tagged, AwsError> {
 }
 
 /// CreateScheduleGroup.
-pub(super) fn create(service: &mut Service<'_>, context: &Context, name: &str, body: &[u8]) -> Result<Value, AwsError> {
+pub(super) fn create(
+    service: &mut Service<'_>,
+    context: &Context,
+    name: &str,
+    body: &[u8],
+) -> Result<Value, AwsError> {
     check_name(name)?;
     let Tagged { client_token: token, tags } = read(body)?;
     let answer = json!({ "ScheduleGroupArn": arn(service, name) });
@@ -89,7 +102,8 @@ pub(super) fn create(service: &mut Service<'_>, context: &Context, name: &str, b
     Ok(answer)
 }
 
-/// DeleteScheduleGroup takes its schedules with it. AWS takes a while for that; here it is done at once.
+/// DeleteScheduleGroup takes its schedules with it. AWS takes a while for that; here it is done at
+/// once.
 pub(super) fn delete(service: &mut Service<'_>, name: &str) -> Result<Value, AwsError> {
     if name == DEFAULT_GROUP {
         return Err(invalid("The default schedule group can't be deleted."));
@@ -108,7 +122,8 @@ pub(super) fn get(service: &Service<'_>, name: &str) -> Result<Value, AwsError> 
 /// ListScheduleGroups.
 pub(super) fn list(service: &Service<'_>, query: &Query) -> Result<Value, AwsError> {
     let size = query.page_size()?;
-    let mut names: Vec<&str> = service.state.groups.keys().map(String::as_str).chain([DEFAULT_GROUP]).collect();
+    let mut names: Vec<&str> =
+        service.state.groups.keys().map(String::as_str).chain([DEFAULT_GROUP]).collect();
     names.sort_unstable();
     names.retain(|name| {
         name.starts_with(query.get("NamePrefix").unwrap_or_default())
@@ -124,7 +139,8 @@ pub(super) fn list(service: &Service<'_>, query: &Query) -> Result<Value, AwsErr
 /// The name of the group with this ARN.
 fn named<'a>(service: &Service<'_>, arn: &'a str) -> Result<&'a str, AwsError> {
     let name = arn.split_once(":schedule-group/").map(|(_, name)| name);
-    let name = name.ok_or_else(|| invalid(format!("Provided Arn is not in correct format: {arn}")))?;
+    let name =
+        name.ok_or_else(|| invalid(format!("Provided Arn is not in correct format: {arn}")))?;
     check_exists(service, name)?;
     Ok(name)
 }
@@ -132,7 +148,11 @@ fn named<'a>(service: &Service<'_>, arn: &'a str) -> Result<&'a str, AwsError> {
 /// The group with this ARN, for a change of its tags. The default one has none here.
 fn changed<'a>(service: &'a mut Service<'_>, arn: &str) -> Result<&'a mut Group, AwsError> {
     let name = named(service, arn)?;
-    service.state.groups.get_mut(name).ok_or_else(|| invalid("The default schedule group can't be tagged."))
+    service
+        .state
+        .groups
+        .get_mut(name)
+        .ok_or_else(|| invalid("The default schedule group can't be tagged."))
 }
 
 /// TagResource.
@@ -143,7 +163,11 @@ pub(super) fn tag(service: &mut Service<'_>, arn: &str, body: &[u8]) -> Result<V
 }
 
 /// UntagResource.
-pub(super) fn untag(service: &mut Service<'_>, arn: &str, query: &Query) -> Result<Value, AwsError> {
+pub(super) fn untag(
+    service: &mut Service<'_>,
+    arn: &str,
+    query: &Query,
+) -> Result<Value, AwsError> {
     let removed = query.all("TagKeys");
     changed(service, arn)?.tags.retain(|key, _| !removed.contains(&key.as_str()));
     Ok(json!({}))

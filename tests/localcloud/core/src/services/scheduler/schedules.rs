@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use super::body::Body;
 use super::fire::{self, Due};
 use super::{
-    DEFAULT_GROUP, Key, Query, Service, check_name, conflict, groups, invalid, not_found, seconds, without_null,
+    DEFAULT_GROUP, Key, Query, Service, check_name, conflict, groups, invalid, not_found, seconds,
+    without_null,
 };
 use crate::protocol::{AwsError, Context};
 
@@ -20,22 +21,33 @@ pub(super) struct Schedule {
 }
 
 fn arn(service: &Service<'_>, (group, name): &Key) -> String {
-    format!("arn:aws:scheduler:{}:{}:schedule/{group}/{name}", service.options.region, service.options.account)
+    format!(
+        "arn:aws:scheduler:{}:{}:schedule/{group}/{name}",
+        service.options.region, service.options.account
+    )
 }
 
-/// Reads a schedule, and holds it against what there is: its group, and its role, which Scheduler has to be able to
-/// take. What the role may do is found out when the schedule fires.
+/// Reads a schedule, and holds it against what there is: its group, and its role, which Scheduler
+/// has to be able to take. What the role may do is found out when the schedule fires.
 fn read(service: &Service<'_>, context: &Context, body: &[u8]) -> Result<Body, AwsError> {
     let body = Body::read(body, context.now)?;
     groups::check_exists(service, body.group())?;
     if !fire::may_assume(service, body.group(), &body.target.role_arn, context.now) {
-        return Err(invalid("The execution role you provide must allow AWS EventBridge Scheduler to assume the role."));
+        return Err(invalid(
+            "The execution role you provide must allow AWS EventBridge Scheduler to assume the \
+             role.",
+        ));
     }
     Ok(body)
 }
 
 /// CreateSchedule. The same again, by its client token, changes nothing.
-pub(super) fn create(service: &mut Service<'_>, context: &Context, name: &str, body: &[u8]) -> Result<Value, AwsError> {
+pub(super) fn create(
+    service: &mut Service<'_>,
+    context: &Context,
+    name: &str,
+    body: &[u8],
+) -> Result<Value, AwsError> {
     check_name(name)?;
     let body = read(service, context, body)?;
     let key = (body.group().to_owned(), name.to_owned());
@@ -50,12 +62,20 @@ pub(super) fn create(service: &mut Service<'_>, context: &Context, name: &str, b
     Ok(answer)
 }
 
-/// UpdateSchedule replaces everything: what is left out takes its default. One that has fired fires again.
-pub(super) fn update(service: &mut Service<'_>, context: &Context, name: &str, body: &[u8]) -> Result<Value, AwsError> {
+/// UpdateSchedule replaces everything: what is left out takes its default. One that has fired fires
+/// again.
+pub(super) fn update(
+    service: &mut Service<'_>,
+    context: &Context,
+    name: &str,
+    body: &[u8],
+) -> Result<Value, AwsError> {
     let body = read(service, context, body)?;
     let key = (body.group().to_owned(), name.to_owned());
-    let (answer, due) = (json!({ "ScheduleArn": arn(service, &key) }), fire::first(service, &body, context.now));
-    let schedule = service.state.schedules.get_mut(&key).ok_or_else(|| not_found("Schedule", name))?;
+    let (answer, due) =
+        (json!({ "ScheduleArn": arn(service, &key) }), fire::first(service, &body, context.now));
+    let schedule =
+        service.state.schedules.get_mut(&key).ok_or_else(|| not_found("Schedule", name))?;
     *schedule = Schedule { created: schedule.created, modified: context.now, body, due };
     Ok(answer)
 }
@@ -68,9 +88,18 @@ fn key(service: &Service<'_>, name: &str, query: &Query) -> Result<Key, AwsError
 }
 
 /// DeleteSchedule.
-pub(super) fn delete(service: &mut Service<'_>, name: &str, query: &Query) -> Result<Value, AwsError> {
+pub(super) fn delete(
+    service: &mut Service<'_>,
+    name: &str,
+    query: &Query,
+) -> Result<Value, AwsError> {
     let key = key(service, name, query)?;
-    service.state.schedules.remove(&key).map(|_| json!({})).ok_or_else(|| not_found("Schedule", name))
+    service
+        .state
+        .schedules
+        .remove(&key)
+        .map(|_| json!({}))
+        .ok_or_else(|| not_found("Schedule", name))
 }
 
 /// GetSchedule.
@@ -107,7 +136,8 @@ pub(super) fn list(service: &Service<'_>, query: &Query) -> Result<Value, AwsErr
         name.starts_with(query.get("NamePrefix").unwrap_or_default())
             && query.get("ScheduleGroup").is_none_or(|wanted| wanted == group)
             && query.get("State").is_none_or(|state| state == schedule.body.state())
-            // A page begins after the last name of the one before, so that deletions between two hide nothing.
+            // A page begins after the last name of the one before, so that deletions between two
+            // hide nothing.
             && query.get("NextToken").and_then(|last| last.split_once('/')).is_none_or(|last| (group.as_str(), name.as_str()) > last)
     };
     let mut found: Vec<(&Key, &Schedule)> =

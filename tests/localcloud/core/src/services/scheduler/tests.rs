@@ -32,9 +32,17 @@ fn make_role(world: &mut World, name: &str, service: &str) {
             "Condition": { "StringEquals": { "aws:ResourceTag/spotblock:environment": "e" } },
         },
     });
-    let encode = |value: &Value| form_urlencoded::byte_serialize(value.to_string().as_bytes()).collect::<String>();
-    world.query("iam", &format!("Action=CreateRole&RoleName={name}&AssumeRolePolicyDocument={}", encode(&trust)));
-    let put = format!("Action=PutRolePolicy&RoleName={name}&PolicyName=p&PolicyDocument={}", encode(&policy));
+    let encode = |value: &Value| {
+        form_urlencoded::byte_serialize(value.to_string().as_bytes()).collect::<String>()
+    };
+    world.query(
+        "iam",
+        &format!("Action=CreateRole&RoleName={name}&AssumeRolePolicyDocument={}", encode(&trust)),
+    );
+    let put = format!(
+        "Action=PutRolePolicy&RoleName={name}&PolicyName=p&PolicyDocument={}",
+        encode(&policy)
+    );
     world.query("iam", &put);
 }
 
@@ -135,8 +143,14 @@ fn wrong_schedules_are_refused() {
     make_role(&mut world, "of-batch", "batch.amazonaws.com");
     world.wait_ms(2_000);
     make_role(&mut world, "too-new", "scheduler.amazonaws.com");
-    let expressions =
-        ["at(tomorrow)", "at(2026-11-24)", "at(2026-11-24T11:58:00)", "rate(0 minutes)", "cron(* *)", "12:00"];
+    let expressions = [
+        "at(tomorrow)",
+        "at(2026-11-24)",
+        "at(2026-11-24T11:58:00)",
+        "rate(0 minutes)",
+        "cron(* *)",
+        "12:00",
+    ];
     let mut wrong: Vec<Value> = expressions.map(body).to_vec();
     let role = |name: &str| json!(format!("arn:aws:iam::123456789012:role/{name}"));
     for (field, value) in [
@@ -163,7 +177,8 @@ fn wrong_schedules_are_refused() {
         assert_eq!(refused.expect_err("wrong"), "ValidationException", "{body}");
     }
     for name in ["a%20b".to_owned(), "x".repeat(65)] {
-        let badly_named = call(&mut world, "POST", &format!("/schedules/{name}"), &body("rate(5 minutes)"));
+        let badly_named =
+            call(&mut world, "POST", &format!("/schedules/{name}"), &body("rate(5 minutes)"));
         assert_eq!(badly_named.expect_err(&name), "ValidationException");
     }
 }
@@ -172,9 +187,11 @@ fn wrong_schedules_are_refused() {
 fn lists_come_in_pages_by_prefix_and_group() {
     let mut world = world();
     for name in ["a-1", "a-2", "a-3", "b-1"] {
-        call(&mut world, "POST", &format!("/schedules/{name}"), &body("rate(5 minutes)")).expect("created");
+        call(&mut world, "POST", &format!("/schedules/{name}"), &body("rate(5 minutes)"))
+            .expect("created");
     }
-    let first = call(&mut world, "GET", "/schedules?NamePrefix=a-&MaxResults=2", &Value::Null).expect("a page");
+    let first = call(&mut world, "GET", "/schedules?NamePrefix=a-&MaxResults=2", &Value::Null)
+        .expect("a page");
     assert_eq!(first["NextToken"], "default/a-2");
     let rest = "/schedules?NamePrefix=a-&MaxResults=2&NextToken=default/a-2";
     let second = call(&mut world, "GET", rest, &Value::Null).expect("a page");
@@ -218,7 +235,8 @@ fn a_one_time_schedule_ends_its_instances_at_its_time_and_is_deleted() {
         assert_eq!(state(&mut world, id), "terminated");
     }
     assert_eq!(done(&world), [("fired".to_owned(), None)]);
-    let made = world.cloud.calls().iter().find(|call| call.caller == Caller::Scheduler).expect("a call");
+    let made =
+        world.cloud.calls().iter().find(|call| call.caller == Caller::Scheduler).expect("a call");
     assert_eq!((made.operation.as_str(), made.status), ("TerminateInstances", 200));
     assert_eq!(made.at.to_string(), "2026-11-24T13:00:00.5Z");
     let gone = call(&mut world, "GET", "/schedules/end-1", &Value::Null);
@@ -235,7 +253,10 @@ fn a_time_is_read_in_its_zone_and_a_moved_one_fires_at_its_new_time_alone() {
     call(&mut world, "POST", "/schedules/end-1", &zoned).expect("created");
     zoned["ScheduleExpression"] = json!("at(2026-11-24T09:00:00)");
     call(&mut world, "PUT", "/schedules/end-1", &zoned).expect("moved");
-    assert_eq!(world.cloud.next_due(world.now).map(|at| at.to_string()), Some("2026-11-24T14:00:00.5Z".to_owned()));
+    assert_eq!(
+        world.cloud.next_due(world.now).map(|at| at.to_string()),
+        Some("2026-11-24T14:00:00.5Z".to_owned())
+    );
     world.wait_ms(3_700_000);
     assert_eq!(state(&mut world, &id), "running");
     world.wait_ms(3_600_000);
@@ -263,9 +284,13 @@ fn a_role_without_the_right_ends_nothing_and_says_so() {
 fn one_unknown_id_makes_the_whole_call_fail() {
     let mut world = world();
     let id = launched(&mut world, Some("e"));
-    call(&mut world, "POST", "/schedules/end-1", &ending(&[&id, "i-00000000000000000"])).expect("created");
+    call(&mut world, "POST", "/schedules/end-1", &ending(&[&id, "i-00000000000000000"]))
+        .expect("created");
     world.wait_ms(3_700_000);
-    assert_eq!(done(&world), [("failed".to_owned(), Some("InvalidInstanceID.NotFound".to_owned()))]);
+    assert_eq!(
+        done(&world),
+        [("failed".to_owned(), Some("InvalidInstanceID.NotFound".to_owned()))]
+    );
     assert_eq!(state(&mut world, &id), "running");
 }
 

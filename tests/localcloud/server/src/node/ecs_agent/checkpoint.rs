@@ -1,4 +1,5 @@
-//! What the ECS agent keeps between its starts. The real one's `agent.db` is a database; this one is JSON.
+//! What the ECS agent keeps between its starts. The real one's `agent.db` is a database; this one
+//! is JSON.
 
 use std::path::Path;
 

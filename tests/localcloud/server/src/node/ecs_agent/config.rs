@@ -1,5 +1,5 @@
-//! `ecs.config`, as the real ECS agent reads it: `KEY=VALUE` lines, split at the first `=`, the last of equal keys
-//! wins, no quotes stripped.
+//! `ecs.config`, as the real ECS agent reads it: `KEY=VALUE` lines, split at the first `=`, the
+//! last of equal keys wins, no quotes stripped.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,16 +29,26 @@ impl Config {
     }
 
     fn parse(text: &str) -> Self {
-        let values: BTreeMap<&str, &str> = text.lines().filter_map(|line| line.split_once('=')).collect();
-        let cluster = values.get("ECS_CLUSTER").copied().filter(|cluster| !cluster.is_empty()).unwrap_or("default");
+        let values: BTreeMap<&str, &str> =
+            text.lines().filter_map(|line| line.split_once('=')).collect();
+        let cluster = values
+            .get("ECS_CLUSTER")
+            .copied()
+            .filter(|cluster| !cluster.is_empty())
+            .unwrap_or("default");
         let attributes = values.get("ECS_INSTANCE_ATTRIBUTES").and_then(|json| {
-            serde_json::from_str(json).inspect_err(|error| tracing::warn!("ECS_INSTANCE_ATTRIBUTES: {error}")).ok()
+            serde_json::from_str(json)
+                .inspect_err(|error| tracing::warn!("ECS_INSTANCE_ATTRIBUTES: {error}"))
+                .ok()
         });
-        let stop_timeout = values.get("ECS_CONTAINER_STOP_TIMEOUT").and_then(|text| go_duration(text));
+        let stop_timeout =
+            values.get("ECS_CONTAINER_STOP_TIMEOUT").and_then(|text| go_duration(text));
         Self {
             cluster: cluster.to_owned(),
             attributes: attributes.unwrap_or_default(),
-            stop_timeout: stop_timeout.filter(|time| *time >= MIN_STOP_TIMEOUT).unwrap_or(DEFAULT_STOP_TIMEOUT),
+            stop_timeout: stop_timeout
+                .filter(|time| *time >= MIN_STOP_TIMEOUT)
+                .unwrap_or(DEFAULT_STOP_TIMEOUT),
         }
     }
 }
@@ -114,7 +124,9 @@ mod tests {
         for (text, seconds) in cases {
             assert_eq!(go_duration(text).map(|time| time.as_secs_f64()), seconds, "{text}");
         }
-        let timeout = |text: &str| Config::parse(&format!("ECS_CONTAINER_STOP_TIMEOUT={text}\n")).stop_timeout;
+        let timeout = |text: &str| {
+            Config::parse(&format!("ECS_CONTAINER_STOP_TIMEOUT={text}\n")).stop_timeout
+        };
         assert_eq!(timeout("12s"), Duration::from_secs(12));
         assert_eq!(timeout("100ms"), DEFAULT_STOP_TIMEOUT);
         assert_eq!(timeout("soon"), DEFAULT_STOP_TIMEOUT);

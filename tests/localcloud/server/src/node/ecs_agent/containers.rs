@@ -1,12 +1,14 @@
 //! The node's containers: processes that sleep and end as the job's definition says.
 //!
-//! A job's command is never run. `sleep N` in it gives the seconds; four variables of the job's environment say more:
+//! A job's command is never run. `sleep N` in it gives the seconds; four variables of the job's
+//! environment say more:
 //!
 //! - `LOCALCLOUD_SECONDS`: how long the container runs (default: `N`, or 2 without such a command)
 //! - `LOCALCLOUD_EXIT`: its exit code (default 0)
-//! - `LOCALCLOUD_ON_TERM`: what it does on SIGTERM: `exit:CODE` or `ignore` (default: it dies of it)
-//! - `LOCALCLOUD_PLATFORM`: the platforms that its image is for, such as `linux/arm64` (default: all); on another host it
-//!   can't be pulled
+//! - `LOCALCLOUD_ON_TERM`: what it does on SIGTERM: `exit:CODE` or `ignore` (default: it dies of
+//!   it)
+//! - `LOCALCLOUD_PLATFORM`: the platforms that its image is for, such as `linux/arm64` (default:
+//!   all); on another host it can't be pulled
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -109,8 +111,13 @@ struct State {
 
 impl Containers {
     pub(super) fn new(instance: &str) -> Self {
-        let state = State { tasks: BTreeMap::new(), stop_timeout: Duration::from_secs(30), ended: false };
-        Self { instance: instance.to_owned(), state: Arc::new(Mutex::new(state)), waiters: Mutex::default() }
+        let state =
+            State { tasks: BTreeMap::new(), stop_timeout: Duration::from_secs(30), ended: false };
+        Self {
+            instance: instance.to_owned(),
+            state: Arc::new(Mutex::new(state)),
+            waiters: Mutex::default(),
+        }
     }
 
     /// Takes the time between SIGTERM and SIGKILL that the ECS agent read at its start.
@@ -156,8 +163,8 @@ impl Containers {
         }
     }
 
-    /// Stops all without the ECS agent, as `docker stop` does: SIGTERM, and SIGKILL after `grace`. Returns when all have
-    /// ended.
+    /// Stops all without the ECS agent, as `docker stop` does: SIGTERM, and SIGKILL after `grace`.
+    /// Returns when all have ended.
     pub(super) async fn stop_all(&self, grace: Duration) {
         {
             let mut state = self.lock();
@@ -173,7 +180,11 @@ impl Containers {
         };
         if tokio::time::timeout(grace, ended).await.is_err() {
             let state = self.lock();
-            state.tasks.values().filter_map(|task| task.group).for_each(|group| group.signal(Signal::SIGKILL));
+            state
+                .tasks
+                .values()
+                .filter_map(|task| task.group)
+                .for_each(|group| group.signal(Signal::SIGKILL));
         }
     }
 
@@ -231,7 +242,8 @@ impl Containers {
 
     /// Waits until all processes are gone.
     pub(super) async fn ended(&self) {
-        let waiters = std::mem::take(&mut *self.waiters.lock().unwrap_or_else(PoisonError::into_inner));
+        let waiters =
+            std::mem::take(&mut *self.waiters.lock().unwrap_or_else(PoisonError::into_inner));
         for waiter in waiters {
             let _ = waiter.await;
         }
@@ -254,12 +266,14 @@ struct Life {
 
 impl Life {
     async fn live(mut self, behaviour: &Behaviour) {
-        let stopped_early = tokio::time::timeout(CREATION, self.wish.wait_for(|wanted| !wanted)).await.is_ok();
+        let stopped_early =
+            tokio::time::timeout(CREATION, self.wish.wait_for(|wanted| !wanted)).await.is_ok();
         if stopped_early {
             // It never was: no exit code.
             return self.becomes(Known::Stopped, None, None);
         }
-        let architecture = ec2::instance(&self.cloud.lock(), &self.instance).map_or("", |it| it.image().architecture);
+        let architecture = ec2::instance(&self.cloud.lock(), &self.instance)
+            .map_or("", |it| it.image().architecture);
         if let Some(why) = behaviour.pull_error(architecture) {
             return self.fails_to_start(why);
         }
@@ -300,7 +314,9 @@ impl Life {
     fn fails_to_start(&self, why: String) {
         self.becomes(Known::Stopped, None, None);
         let mut state = self.lock();
-        if let Some(report) = state.tasks.get_mut(&self.arn).and_then(|task| task.unreported.back_mut()) {
+        if let Some(report) =
+            state.tasks.get_mut(&self.arn).and_then(|task| task.unreported.back_mut())
+        {
             report.not_started = Some(why);
         }
     }
@@ -332,11 +348,19 @@ fn command(behaviour: &Behaviour) -> Command {
     let Behaviour { seconds, exit, on_term, .. } = behaviour;
     let script = match on_term {
         OnTerm::Die => format!("sleep {seconds}; exit {exit}"),
-        OnTerm::Exit(code) => format!("trap 'exit {code}' TERM; sleep {seconds} & wait; exit {exit}"),
+        OnTerm::Exit(code) => {
+            format!("trap 'exit {code}' TERM; sleep {seconds} & wait; exit {exit}")
+        }
         OnTerm::Ignore => format!("trap '' TERM; sleep {seconds}; exit {exit}"),
     };
     let mut command = Command::new("/bin/sh");
     let null = std::process::Stdio::null;
-    command.arg("-c").arg(script).env_clear().env("PATH", "/usr/bin:/bin").stdout(null()).stderr(null());
+    command
+        .arg("-c")
+        .arg(script)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .stdout(null())
+        .stderr(null());
     command
 }

@@ -29,7 +29,9 @@ pub(super) async fn serve(site: Site, stopped: watch::Receiver<bool>) {
     let Site { instance, inner, cloud } = site.clone();
     let app = Router::new().fallback(answer).with_state(Arc::new(site));
     let wish = || {
-        let refuses = || host_ports::refuses(&mut cloud.lock(), clock::now(), Place::Introspection, &instance);
+        let refuses = || {
+            host_ports::refuses(&mut cloud.lock(), clock::now(), Place::Introspection, &instance)
+        };
         if *stopped.borrow() {
             Wish::Closed
         } else if refuses() {
@@ -44,7 +46,8 @@ pub(super) async fn serve(site: Site, stopped: watch::Receiver<bool>) {
 }
 
 async fn answer(State(site): State<Arc<Site>>, request: HttpRequest) -> HttpResponse {
-    let (path, query) = (request.uri().path().to_owned(), request.uri().query().unwrap_or_default().to_owned());
+    let (path, query) =
+        (request.uri().path().to_owned(), request.uri().query().unwrap_or_default().to_owned());
     let answer = {
         let mut cloud = site.cloud.lock();
         let usual = || site.inner.introspect(&path, &query);
@@ -82,7 +85,9 @@ impl Inner {
         let tasks = self.containers.introspect();
         match form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "taskarn") {
             None => json!({"Tasks": tasks}),
-            Some((_, arn)) => tasks.into_iter().find(|task| task["Arn"] == *arn).unwrap_or_else(|| json!({})),
+            Some((_, arn)) => {
+                tasks.into_iter().find(|task| task["Arn"] == *arn).unwrap_or_else(|| json!({}))
+            }
         }
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! 1. On start it reads `etc/ecs/ecs.config` ([`config`]), holds the cluster against the one in
 //!    `var/lib/ecs/data/agent.db` ([`checkpoint`]), and opens introspection ([`introspection`]).
-//! 2. After a short boot it registers with ECS, as itself: by a request with the instance role's credentials
-//!    ([`ecs`]).
-//! 3. It runs the tasks that ECS gives it as processes ([`containers`]), stops those that ECS wants stopped, and
-//!    reports what became of them, a little late.
-//! 4. Stopped, it reports nothing; the containers live on, and the next start reports what was missed.
+//! 2. After a short boot it registers with ECS, as itself: by a request with the instance role's
+//!    credentials ([`ecs`]).
+//! 3. It runs the tasks that ECS gives it as processes ([`containers`]), stops those that ECS wants
+//!    stopped, and reports what became of them, a little late.
+//! 4. Stopped, it reports nothing; the containers live on, and the next start reports what was
+//!    missed.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How often it looks for changes to report.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The exit code of an agent whose cluster is not the one it registered with; systemd does not start it again.
+/// The exit code of an agent whose cluster is not the one it registered with; systemd does not
+/// start it again.
 const DATA_MISMATCH: i32 = 5;
 
 /// What it is doing.
@@ -102,7 +104,12 @@ impl EcsAgent {
             cluster: Mutex::default(),
             containers: Containers::new(instance),
         };
-        Self { instance: instance.to_owned(), root: root.to_owned(), inner: Arc::new(inner), run: Mutex::default() }
+        Self {
+            instance: instance.to_owned(),
+            root: root.to_owned(),
+            inner: Arc::new(inner),
+            run: Mutex::default(),
+        }
     }
 
     /// Starts it, unless it runs.
@@ -205,12 +212,14 @@ impl AgentRun {
         if let Some(saved) = &saved
             && saved.cluster != config.cluster
         {
-            tracing::warn!(instance = %self.instance, was = %saved.cluster, is = %config.cluster, "Data mismatch");
+            tracing::warn!(instance = %self.instance, was = %saved.cluster, is = %config.cluster, "Data \
+                mismatch");
             return self.inner.set(Status::Exited(DATA_MISMATCH));
         }
         self.inner.containers.set_stop_timeout(config.stop_timeout);
         lock(&self.inner.cluster).clone_from(&config.cluster);
-        let (instance, inner, cloud) = (self.instance.clone(), Arc::clone(&self.inner), Arc::clone(&self.cloud));
+        let (instance, inner, cloud) =
+            (self.instance.clone(), Arc::clone(&self.inner), Arc::clone(&self.cloud));
         let site = introspection::Site { instance, inner, cloud };
         let introspection = tokio::spawn(introspection::serve(site, self.stopped.clone()));
         if let Some(arn) = self.join(&config, saved.map(|saved| saved.container_instance)).await {
@@ -253,7 +262,10 @@ impl AgentRun {
             for report in self.inner.containers.due(clock::now(), delay) {
                 match ecs::report(&self.cloud, &self.instance, &cluster, &report) {
                     Ok(()) => self.inner.containers.reported(&report),
-                    Err(error) => tracing::warn!(instance = %self.instance, task = %report.task, "report: {error}"),
+                    Err(error) => {
+                        tracing::warn!(instance = %self.instance, task = %report.task, "report: \
+                            {error}")
+                    }
                 }
             }
         }

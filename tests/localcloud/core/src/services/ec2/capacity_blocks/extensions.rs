@@ -1,4 +1,5 @@
-//! A capacity block's extensions: offered until an hour before its end, paid at once; the end moves once they are.
+//! A capacity block's extensions: offered until an hour before its end, paid at once; the end moves
+//! once they are.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -24,7 +25,8 @@ pub(super) struct Extension {
     pub(super) paid_at: Option<Timestamp>,
 }
 
-/// The block's reservation and its end, if it can still be extended. The code for one that can't is [A].
+/// The block's reservation and its end, if it can still be extended. The code for one that can't is
+/// [A].
 fn extendable<'a>(
     service: &'a Service<'_>,
     id: &str,
@@ -35,7 +37,10 @@ fn extendable<'a>(
         let message = format!("The capacity reservation '{id}' can't be extended: {why}");
         AwsError::new("InvalidCapacityReservationState", message)
     };
-    let end = found.end.filter(|_| found.block.is_some()).ok_or_else(|| refused("it is no capacity block"))?;
+    let end = found
+        .end
+        .filter(|_| found.block.is_some())
+        .ok_or_else(|| refused("it is no capacity block"))?;
     if !matches!(found.state, State::Active | State::Scheduled) {
         return Err(refused(&format!("it is {}", found.state.name())));
     }
@@ -60,7 +65,10 @@ pub(crate) fn extension_offerings(
     }
     let selection = take_page(&mut parameters)?;
     let wanted: Wanted = query::parse(parameters)?;
-    let length = check_hours(wanted.capacity_block_extension_duration_hours, "CapacityBlockExtensionDurationHours")?;
+    let length = check_hours(
+        wanted.capacity_block_extension_duration_hours,
+        "CapacityBlockExtensionDurationHours",
+    )?;
     let (block, end) = extendable(service, &wanted.capacity_reservation_id, context.now)?;
     let (start_of_block, offering) = (
         block.start,
@@ -150,7 +158,8 @@ pub(crate) fn extension_history(
         reservations::find(service, id)?;
     }
     let mut found = Vec::new();
-    for it in service.state.reservations.iter().filter(|it| ids.is_empty() || ids.contains(&it.id)) {
+    for it in service.state.reservations.iter().filter(|it| ids.is_empty() || ids.contains(&it.id))
+    {
         for extension in it.block.iter().flat_map(|block| &block.extensions) {
             let field = |name: &str| match name {
                 "instance-type" => Some(vec![it.instance_type.name.to_owned()]),

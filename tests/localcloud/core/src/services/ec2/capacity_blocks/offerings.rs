@@ -48,8 +48,10 @@ pub(crate) fn offerings(
     let selection = take_page(&mut parameters)?;
     let wanted: Wanted = query::parse(parameters)?;
     let searched = wanted.search(service, context.now)?;
-    let offered: Vec<Offering> = searched.into_iter().map(|offering| offer(service, offering)).collect();
-    let found: Vec<Value> = offered.iter().map(|offering| offering.answer(&service.options.region)).collect();
+    let offered: Vec<Offering> =
+        searched.into_iter().map(|offering| offer(service, offering)).collect();
+    let found: Vec<Value> =
+        offered.iter().map(|offering| offering.answer(&service.options.region)).collect();
     let (page, next) = selection.page(found, 1..=1000)?;
     Ok(json!({ "capacityBlockOfferingSet": page, "nextToken": next }))
 }
@@ -58,7 +60,10 @@ pub(crate) fn offerings(
 pub(super) fn take_page(parameters: &mut Value) -> Result<Selection, AwsError> {
     let names = ["MaxResults", "NextToken"];
     Selection::read(
-        names.iter().filter_map(|name| Some(((*name).to_owned(), query::take(parameters, name)?))).collect(),
+        names
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), query::take(parameters, name)?)))
+            .collect(),
     )
 }
 
@@ -66,30 +71,46 @@ pub(super) fn take_page(parameters: &mut Value) -> Result<Selection, AwsError> {
 pub(super) fn check_hours(hours: Option<u32>, name: &str) -> Result<u32, AwsError> {
     let hours = hours.ok_or_else(|| missing(name))?;
     let days = hours / 24;
-    let known = hours % 24 == 0 && ((1..=14).contains(&days) || (days % 7 == 0 && (21..=182).contains(&days)));
-    if known { Ok(hours) } else { Err(invalid(format!("Value ({hours}) for parameter {name} is invalid."))) }
+    let known = hours % 24 == 0
+        && ((1..=14).contains(&days) || (days % 7 == 0 && (21..=182).contains(&days)));
+    if known {
+        Ok(hours)
+    } else {
+        Err(invalid(format!("Value ({hours}) for parameter {name} is invalid.")))
+    }
 }
 
 impl Wanted {
     fn search(&self, service: &Service<'_>, now: Timestamp) -> Result<Vec<Offering>, AwsError> {
         if self.ultraserver_type.is_some() || self.ultraserver_count.is_some() {
-            return Err(AwsError::new("UnsupportedOperation", "The local cloud has no UltraServers"));
+            return Err(AwsError::new(
+                "UnsupportedOperation",
+                "The local cloud has no UltraServers",
+            ));
         }
         let length = check_hours(self.capacity_duration_hours, "CapacityDurationHours")?;
         let name = self.instance_type.as_deref().ok_or_else(|| missing("InstanceType"))?;
         let instance_type = reservations::instance_type(name)?;
         if !instance_type.usage_classes.contains(&"capacity-block") {
-            return Err(invalid(format!("Value ({name}) for parameter InstanceType is not supported.")));
+            return Err(invalid(format!(
+                "Value ({name}) for parameter InstanceType is not supported."
+            )));
         }
         let count = match self.instance_count {
             Some(count @ 1..=MAX_INSTANCES) => count,
-            Some(other) => return Err(invalid(format!("Value ({other}) for parameter InstanceCount is invalid."))),
+            Some(other) => {
+                return Err(invalid(format!(
+                    "Value ({other}) for parameter InstanceCount is invalid."
+                )));
+            }
             None => return Err(missing("InstanceCount")),
         };
         let (claims, market) = (Claims::default(), Market::CapacityBlock);
         let zones = ZONES.into_iter().filter(|zone| {
             instance_type.is_offered(*zone)
-                && claims.free(service, instance_type, *zone, market).is_none_or(|free| free >= count)
+                && claims
+                    .free(service, instance_type, *zone, market)
+                    .is_none_or(|free| free >= count)
         });
         let starts = self.starts(service, now, length);
         let offering = |(zone, start)| Offering {
@@ -102,7 +123,9 @@ impl Wanted {
             end: start + hours(length),
             hours: length,
         };
-        let all = zones.take(OFFERED_ZONES).flat_map(|zone| starts.iter().map(move |start| (zone, *start)));
+        let all = zones
+            .take(OFFERED_ZONES)
+            .flat_map(|zone| starts.iter().map(move |start| (zone, *start)));
         Ok(all.map(offering).collect())
     }
 
@@ -115,7 +138,9 @@ impl Wanted {
             return vec![whole(end, STEP_SECS) - hours(length)];
         }
         let from = self.start_date_range.map_or(now, |from| from.max(now));
-        let in_time = |start: &Timestamp| self.end_date_range.is_none_or(|last| *start + hours(length) <= last);
+        let in_time = |start: &Timestamp| {
+            self.end_date_range.is_none_or(|last| *start + hours(length) <= last)
+        };
         let soon = options.capacity_block_starts_in.map(|in_time| whole(now + in_time, 60));
         let days = (0..=DAYS).filter_map(|day| half_past_eleven(from + hours(24 * day)));
         let days = days.filter(|start| *start >= from).take(DAYS as usize);

@@ -44,16 +44,24 @@ struct Create {
 }
 
 /// CreateCapacityReservation: for at once, or nothing.
-pub(crate) fn create(service: &mut Service<'_>, context: &Context, parameters: Value) -> Result<Value, AwsError> {
+pub(crate) fn create(
+    service: &mut Service<'_>,
+    context: &Context,
+    parameters: Value,
+) -> Result<Value, AwsError> {
     let request: Create = query::parse(parameters.clone())?;
     if let Some(token) = &request.client_token
-        && let Some(known) =
-            service.state.reservations.iter().find(|it| it.token.as_ref().is_some_and(|(t, _)| t == token))
+        && let Some(known) = service
+            .state
+            .reservations
+            .iter()
+            .find(|it| it.token.as_ref().is_some_and(|(t, _)| t == token))
     {
         if known.token.as_ref().is_some_and(|(_, before)| *before == parameters) {
             return Ok(json!({ "capacityReservation": known.answer(service) }));
         }
-        let message = "The request uses the same client token as a previous, but non-identical request.";
+        let message =
+            "The request uses the same client token as a previous, but non-identical request.";
         return Err(AwsError::new("IdempotentParameterMismatch", message));
     }
     let (instance_type, zone) = request.place(service)?;
@@ -85,17 +93,28 @@ pub(crate) fn create(service: &mut Service<'_>, context: &Context, parameters: V
 }
 
 /// Whether AWS has so many more, and the account's quota allows them.
-fn grant(service: &Service<'_>, instance_type: &'static InstanceType, zone: char, count: u32) -> Result<(), AwsError> {
+fn grant(
+    service: &Service<'_>,
+    instance_type: &'static InstanceType,
+    zone: char,
+    count: u32,
+) -> Result<(), AwsError> {
     let claims = Claims::default();
     let market = Market::OnDemand;
-    if let Some(allowed) = claims.allowed(service, instance_type, market).filter(|allowed| *allowed < count) {
+    if let Some(allowed) =
+        claims.allowed(service, instance_type, market).filter(|allowed| *allowed < count)
+    {
         // Code and wording are [A].
-        let message =
-            format!("Your quota allows for {allowed} more running instance(s). You requested at least {count}.");
+        let message = format!(
+            "Your quota allows for {allowed} more running instance(s). You requested at least \
+             {count}."
+        );
         return Err(AwsError::new("InstanceLimitExceeded", message));
     }
     match claims.free(service, instance_type, zone, market) {
-        Some(free) if free < count => Err(Shortage::Capacity.error_at(service, instance_type, zone, market)),
+        Some(free) if free < count => {
+            Err(Shortage::Capacity.error_at(service, instance_type, zone, market))
+        }
         _ => Ok(()),
     }
 }
@@ -104,7 +123,10 @@ impl Create {
     fn place(&self, service: &Service<'_>) -> Result<(&'static InstanceType, char), AwsError> {
         let instance_type = instance_type(&self.instance_type)?;
         let Some(name) = &self.availability_zone else {
-            return Err(AwsError::new("MissingParameter", "The request must contain the parameter AvailabilityZone"));
+            return Err(AwsError::new(
+                "MissingParameter",
+                "The request must contain the parameter AvailabilityZone",
+            ));
         };
         let region = &service.options.region;
         let letter = name.strip_prefix(region.as_str()).and_then(|rest| rest.parse().ok());
@@ -136,9 +158,14 @@ impl Create {
         }
         check_end(self.end_date_type.as_deref(), self.end_date, now)?;
         match self.instance_count {
-            None => Err(AwsError::new("MissingParameter", "The request must contain the parameter InstanceCount")),
+            None => Err(AwsError::new(
+                "MissingParameter",
+                "The request must contain the parameter InstanceCount",
+            )),
             Some(count @ 1..=MAX_CHANGE) => Ok(count),
-            Some(other) => Err(invalid(format!("Value ({other}) for parameter InstanceCount is invalid."))),
+            Some(other) => {
+                Err(invalid(format!("Value ({other}) for parameter InstanceCount is invalid.")))
+            }
         }
     }
 }
@@ -149,25 +176,37 @@ fn check_end(kind: Option<&str>, end: Option<Timestamp>, now: Timestamp) -> Resu
         (None | Some("unlimited"), None) => Ok(()),
         (Some("limited"), Some(end)) if end > now => Ok(()),
         (Some("limited"), Some(_)) => Err(invalid("The EndDate has to be in the future")),
-        (Some("limited"), None) => {
-            Err(AwsError::new("MissingParameter", "EndDate is required when EndDateType is limited"))
+        (Some("limited"), None) => Err(AwsError::new(
+            "MissingParameter",
+            "EndDate is required when EndDateType is limited",
+        )),
+        (None | Some("unlimited"), Some(_)) => Err(AwsError::new(
+            "InvalidParameterCombination",
+            "EndDate can be given only when EndDateType is limited",
+        )),
+        (Some(other), _) => {
+            Err(invalid(format!("Value ({other}) for parameter EndDateType is invalid.")))
         }
-        (None | Some("unlimited"), Some(_)) => {
-            Err(AwsError::new("InvalidParameterCombination", "EndDate can be given only when EndDateType is limited"))
-        }
-        (Some(other), _) => Err(invalid(format!("Value ({other}) for parameter EndDateType is invalid."))),
     }
 }
 
 /// The reservation with this id, if it can be changed. The code for one that can't is [A].
-fn changeable<'a>(service: &'a Service<'_>, id: &str, what: &str) -> Result<&'a Reservation, AwsError> {
+fn changeable<'a>(
+    service: &'a Service<'_>,
+    id: &str,
+    what: &str,
+) -> Result<&'a Reservation, AwsError> {
     let found = find(service, id)?;
     if found.block.is_some() {
-        let message = format!("The capacity reservation '{id}' is a capacity block, which you can't {what}");
+        let message =
+            format!("The capacity reservation '{id}' is a capacity block, which you can't {what}");
         return Err(AwsError::new("OperationNotPermitted", message));
     }
     if found.state != State::Active {
-        let message = format!("You can't {what} the capacity reservation '{id}': it is {}", found.state.name());
+        let message = format!(
+            "You can't {what} the capacity reservation '{id}': it is {}",
+            found.state.name()
+        );
         return Err(AwsError::new("InvalidCapacityReservationState", message));
     }
     Ok(found)
@@ -186,7 +225,11 @@ struct Modify {
 }
 
 /// ModifyCapacityReservation.
-pub(crate) fn modify(service: &mut Service<'_>, context: &Context, parameters: Value) -> Result<Value, AwsError> {
+pub(crate) fn modify(
+    service: &mut Service<'_>,
+    context: &Context,
+    parameters: Value,
+) -> Result<Value, AwsError> {
     let request: Modify = query::parse(parameters)?;
     let id = &request.capacity_reservation_id;
     let before = changeable(service, id, "modify")?;
@@ -197,7 +240,9 @@ pub(crate) fn modify(service: &mut Service<'_>, context: &Context, parameters: V
     let total = request.instance_count.unwrap_or(before.total);
     let used = before.used(service);
     if total == 0 || total < used || total.abs_diff(before.total) > MAX_CHANGE {
-        return Err(invalid(format!("InstanceCount {total} is not possible: {used} instances run in '{id}'")));
+        return Err(invalid(format!(
+            "InstanceCount {total} is not possible: {used} instances run in '{id}'"
+        )));
     }
     if total > before.total {
         grant(service, before.instance_type, before.zone, total - before.total)?;
@@ -206,7 +251,9 @@ pub(crate) fn modify(service: &mut Service<'_>, context: &Context, parameters: V
         None => before.targeted,
         Some("targeted") => true,
         Some("open") => false,
-        Some(other) => return Err(invalid(format!("Value ({other}) for InstanceMatchCriteria is invalid."))),
+        Some(other) => {
+            return Err(invalid(format!("Value ({other}) for InstanceMatchCriteria is invalid.")));
+        }
     };
     if let Some(it) = find_mut(service, id) {
         (it.total, it.targeted) = (total, targeted);
@@ -218,8 +265,14 @@ pub(crate) fn modify(service: &mut Service<'_>, context: &Context, parameters: V
 }
 
 /// CancelCapacityReservation. What runs in it lives on, on demand.
-pub(crate) fn cancel(service: &mut Service<'_>, _: &Context, mut parameters: Value) -> Result<Value, AwsError> {
-    let id = query::take(&mut parameters, "CapacityReservationId").map(query::parse::<String>).transpose()?;
+pub(crate) fn cancel(
+    service: &mut Service<'_>,
+    _: &Context,
+    mut parameters: Value,
+) -> Result<Value, AwsError> {
+    let id = query::take(&mut parameters, "CapacityReservationId")
+        .map(query::parse::<String>)
+        .transpose()?;
     Selection::read(parameters)?;
     let message = "The request must contain the parameter CapacityReservationId";
     let id = id.ok_or_else(|| AwsError::new("MissingParameter", message))?;

@@ -8,13 +8,7 @@ use crate::journal::record::What;
 use crate::protocol::options::Options;
 
 /// A template that launches c5.large for one hour and tags its instances.
-const TEMPLATE: &str = "Action=CreateLaunchTemplate&LaunchTemplateName=block-1&LaunchTemplateData.ImageId=ami-a7a242da\
-    &LaunchTemplateData.InstanceType=c5.large&LaunchTemplateData.SecurityGroupId.1=sg-55964223\
-    &LaunchTemplateData.MetadataOptions.InstanceMetadataTags=enabled\
-    &LaunchTemplateData.MetadataOptions.HttpTokens=required\
-    &LaunchTemplateData.InstanceInitiatedShutdownBehavior=terminate\
-    &LaunchTemplateData.TagSpecification.1.ResourceType=instance\
-    &LaunchTemplateData.TagSpecification.1.Tag.1.Key=of&LaunchTemplateData.TagSpecification.1.Tag.1.Value=template";
+const TEMPLATE: &str = "Action=CreateLaunchTemplate&LaunchTemplateName=block-1&LaunchTemplateData.ImageId=ami-a7a242da&LaunchTemplateData.InstanceType=c5.large&LaunchTemplateData.SecurityGroupId.1=sg-55964223&LaunchTemplateData.MetadataOptions.InstanceMetadataTags=enabled&LaunchTemplateData.MetadataOptions.HttpTokens=required&LaunchTemplateData.InstanceInitiatedShutdownBehavior=terminate&LaunchTemplateData.TagSpecification.1.ResourceType=instance&LaunchTemplateData.TagSpecification.1.Tag.1.Key=of&LaunchTemplateData.TagSpecification.1.Tag.1.Value=template";
 
 /// The subnets of the zones a, b and c.
 const SUBNETS: [&str; 3] = ["subnet-1b6e40a1", "subnet-2c7f51b2", "subnet-c8d30ae4"];
@@ -44,8 +38,11 @@ fn form(kind: &str, count: u32, pools: &[(&str, &str)], more: &str) -> String {
 fn launched(world: &mut World, answer: &str) -> Vec<String> {
     let ids = between(answer, "fleetInstanceSet").unwrap_or_default();
     let ids: Vec<&str> = all(ids, "item").into_iter().flat_map(|set| all(set, "item")).collect();
-    let ids =
-        if ids.is_empty() { answer.split('<').filter_map(|part| part.strip_prefix("item>i-")).collect() } else { ids };
+    let ids = if ids.is_empty() {
+        answer.split('<').filter_map(|part| part.strip_prefix("item>i-")).collect()
+    } else {
+        ids
+    };
     let found = ids.iter().map(|id| {
         let id = if id.starts_with("i-") { (*id).to_owned() } else { format!("i-{id}") };
         let instance = ec2::instance(&world.cloud, &id).expect("an instance");
@@ -62,15 +59,15 @@ fn capacity(limits: &[(&str, u32)]) -> Options {
 #[test]
 fn a_fleet_launches_at_once_and_its_instances_say_whose_they_are() {
     let mut world = world(Options::default());
-    let more = "&TagSpecification.1.ResourceType=fleet&TagSpecification.1.Tag.1.Key=f&TagSpecification.1.Tag.1.Value=1\
-                &TagSpecification.2.ResourceType=instance&TagSpecification.2.Tag.1.Key=of\
-                &TagSpecification.2.Tag.1.Value=fleet";
+    let more = "&TagSpecification.1.ResourceType=fleet&TagSpecification.1.Tag.1.Key=f&TagSpecification.1.Tag.1.Value=1&TagSpecification.2.ResourceType=instance&TagSpecification.2.Tag.1.Key=of&TagSpecification.2.Tag.1.Value=fleet";
     let answer = world.query("ec2", &form("on-demand", 2, &[("c5.large", SUBNETS[0])], more));
     assert_eq!(launched(&mut world, &answer), ["c5.large/a", "c5.large/a"]);
     let fleet = between(&answer, "fleetId").expect("an id").to_owned();
     assert!(contains(&answer, "<lifecycle>on-demand</lifecycle>"));
     assert!(contains(&answer, "<errorSet/>"));
-    let by_tag = format!("Action=DescribeInstances&Filter.1.Name=tag%3Aaws%3Aec2%3Afleet-id&Filter.1.Value.1={fleet}");
+    let by_tag = format!(
+        "Action=DescribeInstances&Filter.1.Name=tag%3Aaws%3Aec2%3Afleet-id&Filter.1.Value.1={fleet}"
+    );
     let described = world.query("ec2", &by_tag);
     assert_eq!(all(&described, "instanceId").len(), 2);
     for piece in [
@@ -86,14 +83,17 @@ fn a_fleet_launches_at_once_and_its_instances_say_whose_they_are() {
     assert!(contains(&shown, "<tagSet><item><key>f</key><value>1</value></item></tagSet>"));
 }
 
-/// Catches: a `reap` that looks for instant fleets without knowing their ids, which AWS does not show.
+/// Catches: a `reap` that looks for instant fleets without knowing their ids, which AWS does not
+/// show.
 #[test]
 fn an_instant_fleet_is_shown_only_to_who_knows_its_id() {
     let mut world = world(Options::default());
     world.query("ec2", &form("on-demand", 1, &[("c5.large", SUBNETS[0])], ""));
     assert!(contains(&world.query("ec2", "Action=DescribeFleets"), "<fleetSet/>"));
     for (id, code) in [("fleet-1", "InvalidFleetId.NotFound"), ("x", "InvalidFleetId.Malformed")] {
-        let error = world.try_query("ec2", &format!("Action=DescribeFleets&FleetId.1={id}")).expect_err(code);
+        let error = world
+            .try_query("ec2", &format!("Action=DescribeFleets&FleetId.1={id}"))
+            .expect_err(code);
         assert!(error.contains(code), "{error}");
     }
 }
@@ -101,8 +101,7 @@ fn an_instant_fleet_is_shown_only_to_who_knows_its_id() {
 #[test]
 fn spot_instances_of_a_fleet_have_requests_and_can_be_taken_back() {
     let mut world = world(Options::default());
-    let more = "&TagSpecification.1.ResourceType=spot-instances-request&TagSpecification.1.Tag.1.Key=k\
-                &TagSpecification.1.Tag.1.Value=v";
+    let more = "&TagSpecification.1.ResourceType=spot-instances-request&TagSpecification.1.Tag.1.Key=k&TagSpecification.1.Tag.1.Value=v";
     let answer = world.query("ec2", &form("spot", 1, &[("c5.large", SUBNETS[0])], more));
     let id = all(&answer, "instanceIds")[0].replace("<item>", "").replace("</item>", "");
     let described = world.query("ec2", &format!("Action=DescribeInstances&InstanceId.1={id}"));
@@ -111,7 +110,9 @@ fn spot_instances_of_a_fleet_have_requests_and_can_be_taken_back() {
     let by_id = format!("Action=DescribeSpotInstanceRequests&SpotInstanceRequestId.1={request}");
     world.wait_ms(1_000);
     let shown = world.query("ec2", &by_id);
-    for piece in ["<type>one-time</type><state>active</state><status><code>fulfilled</code>", "<key>k</key>"] {
+    for piece in
+        ["<type>one-time</type><state>active</state><status><code>fulfilled</code>", "<key>k</key>"]
+    {
         assert!(contains(&shown, piece));
     }
     let (now, seconds) = (world.now, jiff::SignedDuration::from_secs(120));
@@ -122,18 +123,29 @@ fn spot_instances_of_a_fleet_have_requests_and_can_be_taken_back() {
     let id = all(&on_demand, "instanceIds")[0].replace("<item>", "").replace("</item>", "");
     ec2::interrupt(&mut world.cloud, now, &id, "terminate", now + seconds);
     world.wait_ms(121_000);
-    assert!(ec2::instance(&world.cloud, &id).expect("it").alive(), "on-demand instances are not taken back");
+    assert!(
+        ec2::instance(&world.cloud, &id).expect("it").alive(),
+        "on-demand instances are not taken back"
+    );
 }
 
 #[test]
 fn a_fleet_takes_what_there_is_and_says_what_refused() {
-    let mut world = world(capacity(&[("c5.large/us-east-1a", 2), ("c5.large/us-east-1b/on-demand", 1)]));
+    let mut world =
+        world(capacity(&[("c5.large/us-east-1a", 2), ("c5.large/us-east-1b/on-demand", 1)]));
     let pools = [("c5.large", SUBNETS[0]), ("c5.large", SUBNETS[1])];
     let answer = world.query("ec2", &form("on-demand", 5, &pools, ""));
     assert_eq!(launched(&mut world, &answer), ["c5.large/a", "c5.large/a", "c5.large/b"]);
     assert_eq!(all(&answer, "errorCode"), ["InsufficientInstanceCapacity"; 2]);
-    let answer = world.query("ec2", &form("spot", 1, &pools, "&SpotOptions.AllocationStrategy=capacity-optimized"));
-    assert_eq!(launched(&mut world, &answer), ["c5.large/b"], "zone b's limit is for on-demand instances");
+    let answer = world.query(
+        "ec2",
+        &form("spot", 1, &pools, "&SpotOptions.AllocationStrategy=capacity-optimized"),
+    );
+    assert_eq!(
+        launched(&mut world, &answer),
+        ["c5.large/b"],
+        "zone b's limit is for on-demand instances"
+    );
     let again = world.query("ec2", &form("on-demand", 1, &pools[..1], ""));
     assert_eq!(launched(&mut world, &again).len(), 0);
     world.wait_ms(1_000);
@@ -141,7 +153,11 @@ fn a_fleet_takes_what_there_is_and_says_what_refused() {
         world.query("ec2", &format!("Action=TerminateInstances&InstanceId.1={id}"));
     }
     let again = world.query("ec2", &form("on-demand", 1, &pools[..1], ""));
-    assert_eq!(launched(&mut world, &again).len(), 1, "capacity comes back with the end of its instances");
+    assert_eq!(
+        launched(&mut world, &again).len(),
+        1,
+        "capacity comes back with the end of its instances"
+    );
 }
 
 /// Catches: instances that are launched for a block that then isn't one.
@@ -149,17 +165,24 @@ fn a_fleet_takes_what_there_is_and_says_what_refused() {
 fn below_its_minimum_a_fleet_launches_nothing() {
     let mut world = world(capacity(&[("*/us-east-1a", 2)]));
     let pool = [("c5.large", SUBNETS[0])];
-    let min =
-        |count: u32| format!("&OnDemandOptions.MinTargetCapacity={count}&OnDemandOptions.SingleAvailabilityZone=true");
+    let min = |count: u32| {
+        format!(
+            "&OnDemandOptions.MinTargetCapacity={count}&OnDemandOptions.SingleAvailabilityZone=true"
+        )
+    };
     let answer = world.query("ec2", &form("on-demand", 3, &pool, &min(3)));
     assert_eq!(launched(&mut world, &answer).len(), 0);
     assert_eq!(all(&answer, "errorCode"), ["InsufficientInstanceCapacity"]);
-    let launches = world.cloud.events().iter().filter(|it| matches!(it.what, What::Launched { .. })).count();
+    let launches =
+        world.cloud.events().iter().filter(|it| matches!(it.what, What::Launched { .. })).count();
     assert_eq!(launches, 0);
     let answer = world.query("ec2", &form("on-demand", 3, &pool, &min(2)));
     assert_eq!(launched(&mut world, &answer).len(), 2);
-    let error = world.try_query("ec2", &form("on-demand", 3, &pool, "&OnDemandOptions.MinTargetCapacity=3"));
-    assert!(error.expect_err("without a single zone or type").contains("InvalidParameterCombination"));
+    let error = world
+        .try_query("ec2", &form("on-demand", 3, &pool, "&OnDemandOptions.MinTargetCapacity=3"));
+    assert!(
+        error.expect_err("without a single zone or type").contains("InvalidParameterCombination")
+    );
 }
 
 #[test]
@@ -168,7 +191,10 @@ fn quotas_prices_and_zones_refuse_as_aws_does() {
     let mut world = world(options);
     let pool = [("c5.large", SUBNETS[0])];
     let answer = world.query("ec2", &form("on-demand", 3, &pool, ""));
-    assert_eq!((launched(&mut world, &answer).len(), all(&answer, "errorCode")), (2, vec!["VcpuLimitExceeded"]));
+    assert_eq!(
+        (launched(&mut world, &answer).len(), all(&answer, "errorCode")),
+        (2, vec!["VcpuLimitExceeded"])
+    );
     let answer = world.query("ec2", &form("spot", 2, &pool, ""));
     assert_eq!(all(&answer, "errorCode"), ["MaxSpotInstanceCountExceeded"]);
     let cheap = "&LaunchTemplateConfigs.1.Overrides.1.MaxPrice=0.002";
@@ -188,8 +214,12 @@ fn quotas_prices_and_zones_refuse_as_aws_does() {
 #[test]
 fn the_fourth_pool_that_refuses_is_not_tried() {
     let mut world = world(capacity(&[("c5.*/*", 0)]));
-    let pools =
-        [("c5.large", SUBNETS[0]), ("c5.large", SUBNETS[1]), ("c5.large", SUBNETS[2]), ("c5.xlarge", SUBNETS[0])];
+    let pools = [
+        ("c5.large", SUBNETS[0]),
+        ("c5.large", SUBNETS[1]),
+        ("c5.large", SUBNETS[2]),
+        ("c5.xlarge", SUBNETS[0]),
+    ];
     let answer = world.query("ec2", &form("on-demand", 1, &pools, ""));
     let codes = all(&answer, "errorCode");
     assert_eq!(codes[..3], ["InsufficientInstanceCapacity"; 3]);
@@ -205,8 +235,7 @@ fn strategies_choose_among_pools() {
         (
             "on-demand",
             2,
-            "&OnDemandOptions.AllocationStrategy=prioritized&LaunchTemplateConfigs.1.Overrides.1.Priority=0\
-             &LaunchTemplateConfigs.1.Overrides.3.Priority=1",
+            "&OnDemandOptions.AllocationStrategy=prioritized&LaunchTemplateConfigs.1.Overrides.1.Priority=0&LaunchTemplateConfigs.1.Overrides.3.Priority=1",
             vec!["m5.large/a", "c5.xlarge/b"],
         ),
         ("spot", 1, "&SpotOptions.AllocationStrategy=capacity-optimized", vec!["c5.xlarge/b"]),
@@ -217,7 +246,12 @@ fn strategies_choose_among_pools() {
             "&SpotOptions.AllocationStrategy=lowest-price&SpotOptions.InstancePoolsToUseCount=2",
             vec!["c5.large/a", "c5.xlarge/b"],
         ),
-        ("spot", 2, "&SpotOptions.AllocationStrategy=diversified", vec!["c5.large/a", "c5.xlarge/b"]),
+        (
+            "spot",
+            2,
+            "&SpotOptions.AllocationStrategy=diversified",
+            vec!["c5.large/a", "c5.xlarge/b"],
+        ),
     ] {
         let answer = world.query("ec2", &form(kind, count, &pools, more));
         let mut found = launched(&mut world, &answer);
@@ -235,7 +269,8 @@ fn weights_count_and_the_total_price_limits() {
     let weighted = "&LaunchTemplateConfigs.1.Overrides.1.WeightedCapacity=2";
     let answer = world.query("ec2", &form("on-demand", 5, &pool, weighted));
     assert_eq!(launched(&mut world, &answer).len(), 3);
-    let answer = world.query("ec2", &form("on-demand", 5, &pool, "&OnDemandOptions.MaxTotalPrice=0.34"));
+    let answer =
+        world.query("ec2", &form("on-demand", 5, &pool, "&OnDemandOptions.MaxTotalPrice=0.34"));
     assert_eq!(launched(&mut world, &answer).len(), 2);
     assert_eq!(all(&answer, "errorCode"), ["UnfulfillableCapacity"]);
 }
@@ -251,9 +286,11 @@ fn the_same_token_brings_the_same_fleet_even_after_its_end() {
     world.wait_ms(5_000);
     let second = world.query("ec2", &form("on-demand", 1, &pool, "&ClientToken=t"));
     assert_eq!(between(&second, "fleetInstanceSet"), between(&first, "fleetInstanceSet"));
-    let error = world.try_query("ec2", &form("on-demand", 2, &pool, "&ClientToken=t")).expect_err("others");
+    let error =
+        world.try_query("ec2", &form("on-demand", 2, &pool, "&ClientToken=t")).expect_err("others");
     assert!(error.contains("IdempotentParameterMismatch"), "{error}");
-    let launches = world.cloud.events().iter().filter(|it| matches!(it.what, What::Launched { .. })).count();
+    let launches =
+        world.cloud.events().iter().filter(|it| matches!(it.what, What::Launched { .. })).count();
     assert_eq!(launches, 1);
 }
 
@@ -262,8 +299,12 @@ fn a_deleted_fleet_takes_its_instances_along() {
     let mut world = world(Options::default());
     let answer = world.query("ec2", &form("on-demand", 2, &[("c5.large", SUBNETS[0])], ""));
     let fleet = between(&answer, "fleetId").expect("an id").to_owned();
-    let delete = |more: &str| format!("Action=DeleteFleets&FleetId.1={fleet}&FleetId.2=fleet-0&FleetId.3=x{more}");
-    let error = world.try_query("ec2", &delete("&TerminateInstances=false")).expect_err("they would live on");
+    let delete = |more: &str| {
+        format!("Action=DeleteFleets&FleetId.1={fleet}&FleetId.2=fleet-0&FleetId.3=x{more}")
+    };
+    let error = world
+        .try_query("ec2", &delete("&TerminateInstances=false"))
+        .expect_err("they would live on");
     assert!(error.contains("NoTerminateInstancesNotSupported"), "{error}");
     let answer = world.query("ec2", &delete("&TerminateInstances=true"));
     assert!(contains(&answer, "<currentFleetState>deleted_terminating</currentFleetState>"));
@@ -281,7 +322,10 @@ fn a_deleted_fleet_takes_its_instances_along() {
 #[test]
 fn an_on_demand_host_that_powers_off_is_stopped_unless_it_is_to_terminate() {
     let mut world = world(Options::default());
-    world.query("ec2", &TEMPLATE.replace("block-1", "kept").replace("Behavior=terminate", "Behavior=stop"));
+    world.query(
+        "ec2",
+        &TEMPLATE.replace("block-1", "kept").replace("Behavior=terminate", "Behavior=stop"),
+    );
     for (name, state) in [("block-1", "terminated"), ("kept", "stopped")] {
         let form = form("on-demand", 1, &[("c5.large", SUBNETS[0])], "").replace("block-1", name);
         let answer = world.query("ec2", &form);
@@ -298,7 +342,8 @@ fn an_on_demand_host_that_powers_off_is_stopped_unless_it_is_to_terminate() {
     }
 }
 
-/// Catches: an operation whose work grows with the square of a block. How long it takes is in nextest's report.
+/// Catches: an operation whose work grows with the square of a block. How long it takes is in
+/// nextest's report.
 #[test]
 fn a_thousand_instances_are_launched_described_in_one_page_and_ended_in_one_call() {
     let mut world = world(Options::default());
@@ -314,12 +359,19 @@ fn a_thousand_instances_are_launched_described_in_one_page_and_ended_in_one_call
         );
         let page = world.query("ec2", &by_tag);
         assert_eq!(all(&page, "privateDnsName").len(), 1_000);
-        assert!(between(&page, "nextToken").is_none_or(str::is_empty), "a second page of a thousand");
+        assert!(
+            between(&page, "nextToken").is_none_or(str::is_empty),
+            "a second page of a thousand"
+        );
     }
     let ids: Vec<String> = world.cloud.ec2.fleets[1].instances().cloned().collect();
-    let listed: Vec<String> = ids.iter().enumerate().map(|(n, id)| format!("&InstanceId.{}={id}", n + 1)).collect();
+    let listed: Vec<String> =
+        ids.iter().enumerate().map(|(n, id)| format!("&InstanceId.{}={id}", n + 1)).collect();
     world.query("ec2", &format!("Action=TerminateInstances{}", listed.concat()));
-    let answer = world.query("ec2", &format!("Action=DeleteFleets&FleetId.1={}&TerminateInstances=true", fleets[0]));
+    let answer = world.query(
+        "ec2",
+        &format!("Action=DeleteFleets&FleetId.1={}&TerminateInstances=true", fleets[0]),
+    );
     assert!(contains(&answer, "<unsuccessfulFleetDeletionSet/>"));
     assert!(ec2::all(&world.cloud).iter().all(|instance| !instance.alive()));
 }
@@ -340,25 +392,30 @@ fn a_new_instance_can_be_unknown_for_a_moment() {
     assert!(contains(&world.query("ec2", &by_id), &id));
 }
 
-/// Catches: a version that is made anew each time its token is said, and a launch from another version than the named.
+/// Catches: a version that is made anew each time its token is said, and a launch from another
+/// version than the named.
 #[test]
 fn a_fleet_launches_from_the_version_that_it_names() {
     let mut world = world(Options::default());
-    let version = "Action=CreateLaunchTemplateVersion&LaunchTemplateName=block-1&SourceVersion=1&ClientToken=v\
-                   &VersionDescription=second&LaunchTemplateData.UserData=c2Vjb25k";
+    let version = "Action=CreateLaunchTemplateVersion&LaunchTemplateName=block-1&SourceVersion=1&ClientToken=v&VersionDescription=second&LaunchTemplateData.UserData=c2Vjb25k";
     for _ in 0..2 {
         let made = world.query("ec2", version);
         assert!(contains(&made, "<versionNumber>2</versionNumber>"), "{made}");
-        assert!(contains(&made, "<imageId>ami-a7a242da</imageId>"), "the rest is the source's: {made}");
+        assert!(
+            contains(&made, "<imageId>ami-a7a242da</imageId>"),
+            "the rest is the source's: {made}"
+        );
     }
     let refused = |world: &mut World, form: &str, code: &str| {
         let error = world.try_query("ec2", form).expect_err(code);
         assert!(error.to_string().contains(code), "{error}");
     };
     refused(&mut world, &version.replace("c2Vjb25k", "dGhpcmQ="), "IdempotentParameterMismatch");
-    let all = world.query("ec2", "Action=DescribeLaunchTemplateVersions&LaunchTemplateName=block-1");
+    let all =
+        world.query("ec2", "Action=DescribeLaunchTemplateVersions&LaunchTemplateName=block-1");
     assert_eq!(all.matches("<versionNumber>").count(), 2, "{all}");
-    let of_second = form("on-demand", 1, &[("c5.large", SUBNETS[0])], "").replace("Version=1", "Version=2");
+    let of_second =
+        form("on-demand", 1, &[("c5.large", SUBNETS[0])], "").replace("Version=1", "Version=2");
     let answer = world.query("ec2", &of_second);
     assert_eq!(launched(&mut world, &answer), ["c5.large/a"]);
     let id = world.cloud.events().iter().find_map(|event| match &event.what {

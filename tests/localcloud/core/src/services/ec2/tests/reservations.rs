@@ -6,9 +6,9 @@ use crate::cloud::testing::{World, all, between, contains};
 use crate::journal::record::What;
 use crate::protocol::Options;
 
-const RUN: &str = "Action=RunInstances&ImageId=ami-a7a242da&InstanceType=c5.large&SubnetId=subnet-c8d30ae4";
-const RESERVE: &str = "Action=CreateCapacityReservation&InstanceType=c5.large&InstancePlatform=Linux%2FUNIX\
-                       &AvailabilityZone=us-east-1c&InstanceMatchCriteria=targeted";
+const RUN: &str =
+    "Action=RunInstances&ImageId=ami-a7a242da&InstanceType=c5.large&SubnetId=subnet-c8d30ae4";
+const RESERVE: &str = "Action=CreateCapacityReservation&InstanceType=c5.large&InstancePlatform=Linux%2FUNIX&AvailabilityZone=us-east-1c&InstanceMatchCriteria=targeted";
 
 fn run(count: u32, more: &str) -> String {
     format!("{RUN}&MinCount={count}&MaxCount={count}{more}")
@@ -16,7 +16,9 @@ fn run(count: u32, more: &str) -> String {
 
 /// RunInstances' parameters for a target.
 fn into(reservation: &str) -> String {
-    format!("&CapacityReservationSpecification.CapacityReservationTarget.CapacityReservationId={reservation}")
+    format!(
+        "&CapacityReservationSpecification.CapacityReservationTarget.CapacityReservationId={reservation}"
+    )
 }
 
 /// A reservation for so many that is active; gives its id.
@@ -46,7 +48,10 @@ fn instances(answer: &str) -> Vec<String> {
 /// Codes of the calls that fail.
 fn refused(world: &mut World, form: &str, code: &str) {
     let error = world.try_query("ec2", form).expect_err(code);
-    assert!(error.split(' ').nth(1).is_some_and(|given| given == format!("{code}:")), "{form}: {error}");
+    assert!(
+        error.split(' ').nth(1).is_some_and(|given| given == format!("{code}:")),
+        "{form}: {error}"
+    );
 }
 
 fn how_ended(world: &World) -> Vec<String> {
@@ -62,9 +67,7 @@ fn instances_are_run_with_tags_metadata_options_and_a_token() {
     let mut world = World::new();
     let form = run(
         3,
-        "&ClientToken=t-1&InstanceInitiatedShutdownBehavior=terminate&MetadataOptions.HttpTokens=required\
-         &MetadataOptions.InstanceMetadataTags=enabled&TagSpecification.1.ResourceType=instance\
-         &TagSpecification.1.Tag.1.Key=block&TagSpecification.1.Tag.1.Value=b",
+        "&ClientToken=t-1&InstanceInitiatedShutdownBehavior=terminate&MetadataOptions.HttpTokens=required&MetadataOptions.InstanceMetadataTags=enabled&TagSpecification.1.ResourceType=instance&TagSpecification.1.Tag.1.Key=block&TagSpecification.1.Tag.1.Value=b",
     );
     let answer = world.query("ec2", &form);
     let ids = instances(&answer);
@@ -74,27 +77,31 @@ fn instances_are_run_with_tags_metadata_options_and_a_token() {
     assert_eq!(instances(&world.query("ec2", &form)), ids);
     refused(&mut world, &form.replace("MaxCount=3", "MaxCount=4"), "IdempotentParameterMismatch");
     world.wait_ms(60_000);
-    let all_of_them =
-        world.query("ec2", "Action=DescribeInstances&Filter.1.Name=instance-state-name&Filter.1.Value.1=running");
+    let all_of_them = world.query(
+        "ec2",
+        "Action=DescribeInstances&Filter.1.Name=instance-state-name&Filter.1.Value.1=running",
+    );
     assert_eq!(instances(&all_of_them), ids);
 }
 
 #[test]
 fn what_a_request_says_is_laid_over_its_launch_template() {
     let mut world = World::new();
-    let create = "Action=CreateLaunchTemplate&LaunchTemplateName=block&LaunchTemplateData.ImageId=ami-a7a242da\
-                  &LaunchTemplateData.InstanceType=c5.large&LaunchTemplateData.KeyName=jewart";
+    let create = "Action=CreateLaunchTemplate&LaunchTemplateName=block&LaunchTemplateData.ImageId=ami-a7a242da&LaunchTemplateData.InstanceType=c5.large&LaunchTemplateData.KeyName=jewart";
     let template = world.query("ec2", create);
     let id = between(&template, "launchTemplateId").expect("an id");
     let form = format!(
-        "Action=RunInstances&MinCount=1&MaxCount=1&LaunchTemplate.LaunchTemplateId={id}&LaunchTemplate.Version=1\
-         &InstanceType=m5.large"
+        "Action=RunInstances&MinCount=1&MaxCount=1&LaunchTemplate.LaunchTemplateId={id}&LaunchTemplate.Version=1&InstanceType=m5.large"
     );
     let answer = world.query("ec2", &form);
     assert!(contains(&answer, "<instanceType>m5.large</instanceType>"));
     assert!(contains(&answer, "<keyName>jewart</keyName>"));
     assert!(contains(&answer, &format!("<key>aws:ec2launchtemplate:id</key><value>{id}</value>")));
-    refused(&mut world, &form.replace("Version=1", "Version=7"), "InvalidLaunchTemplateId.VersionNotFound");
+    refused(
+        &mut world,
+        &form.replace("Version=1", "Version=7"),
+        "InvalidLaunchTemplateId.VersionNotFound",
+    );
 }
 
 #[test]
@@ -115,7 +122,10 @@ fn wrong_runs_are_refused() {
         ("&MinCount=2&MaxCount=1", "InvalidParameterValue"),
         ("&MinCount=1&MaxCount=1&Colour=red", "UnknownParameter"),
         ("&MinCount=1&MaxCount=1&InstanceMarketOptions.MarketType=cheap", "InvalidParameterValue"),
-        ("&MinCount=1&MaxCount=1&InstanceMarketOptions.MarketType=capacity-block", "InvalidParameterCombination"),
+        (
+            "&MinCount=1&MaxCount=1&InstanceMarketOptions.MarketType=capacity-block",
+            "InvalidParameterCombination",
+        ),
         (
             "&MinCount=1&MaxCount=1&InstanceMarketOptions.MarketType=spot\
              &InstanceMarketOptions.SpotOptions.BlockDurationMinutes=60",
@@ -152,15 +162,19 @@ fn a_reservation_is_filled_and_refuses_what_does_not_fit() {
     refused(&mut world, &other_type, "InvalidParameterValue");
     world.query("ec2", &format!("Action=TerminateInstances&InstanceId.1={}", instances(&two)[0]));
     shows(&mut world, &id, "active", "2");
-    let in_it = format!("Action=DescribeInstances&Filter.1.Name=capacity-reservation-id&Filter.1.Value.1={id}");
+    let in_it = format!(
+        "Action=DescribeInstances&Filter.1.Name=capacity-reservation-id&Filter.1.Value.1={id}"
+    );
     assert_eq!(instances(&world.query("ec2", &in_it)).len(), 2);
 }
 
-/// Catches: capacity that is counted twice, for the reservation and for what runs in it, or not at all.
+/// Catches: capacity that is counted twice, for the reservation and for what runs in it, or not at
+/// all.
 #[test]
 fn a_reservation_holds_capacity_and_quota_against_everybody_else() {
     let capacity = [("c5.large/us-east-1c".to_owned(), 5)].into();
-    let mut world = World::with(Options { capacity, on_demand_vcpus: Some(12), ..Options::default() });
+    let mut world =
+        World::with(Options { capacity, on_demand_vcpus: Some(12), ..Options::default() });
     let id = reserved(&mut world, 4, "");
     refused(&mut world, &run(2, ""), "InsufficientInstanceCapacity");
     assert_eq!(instances(&world.query("ec2", &run(4, &into(&id)))).len(), 4);
@@ -191,11 +205,15 @@ fn instances_live_on_when_their_reservation_is_cancelled_or_expires() {
 fn an_open_reservation_takes_what_fits_and_is_modified() {
     let mut world = World::new();
     let id = reserved(&mut world, 1, "").clone();
-    let modify = |more: &str| format!("Action=ModifyCapacityReservation&CapacityReservationId={id}{more}");
+    let modify =
+        |more: &str| format!("Action=ModifyCapacityReservation&CapacityReservationId={id}{more}");
     world.query("ec2", &modify("&InstanceCount=2&InstanceMatchCriteria=open"));
     world.query("ec2", &run(1, ""));
     shows(&mut world, &id, "active", "1");
-    world.query("ec2", &run(1, "&CapacityReservationSpecification.CapacityReservationPreference=none"));
+    world.query(
+        "ec2",
+        &run(1, "&CapacityReservationSpecification.CapacityReservationPreference=none"),
+    );
     shows(&mut world, &id, "active", "1");
     refused(&mut world, &modify("&EndDateType=limited"), "MissingParameter");
     world.query("ec2", &modify("&EndDateType=limited&EndDate=2026-11-24T14:00:00Z"));
@@ -207,13 +225,16 @@ fn an_open_reservation_takes_what_fits_and_is_modified() {
 fn a_reservation_is_created_once_for_a_token_and_by_aws_rules() {
     let mut world = World::new();
     let form = format!(
-        "{RESERVE}&InstanceCount=1&ClientToken=t-1&TagSpecifications.1.ResourceType=capacity-reservation\
-                        &TagSpecifications.1.Tag.1.Key=block&TagSpecifications.1.Tag.1.Value=b"
+        "{RESERVE}&InstanceCount=1&ClientToken=t-1&TagSpecifications.1.ResourceType=capacity-reservation&TagSpecifications.1.Tag.1.Key=block&TagSpecifications.1.Tag.1.Value=b"
     );
     let first = world.query("ec2", &form);
     let id = |answer: &str| between(answer, "capacityReservationId").expect("an id").to_owned();
     assert_eq!(id(&world.query("ec2", &form)), id(&first));
-    refused(&mut world, &form.replace("InstanceCount=1", "InstanceCount=2"), "IdempotentParameterMismatch");
+    refused(
+        &mut world,
+        &form.replace("InstanceCount=1", "InstanceCount=2"),
+        "IdempotentParameterMismatch",
+    );
     let tagged = "Action=DescribeCapacityReservations&Filter.1.Name=tag%3Ablock&Filter.1.Value.1=b";
     assert!(contains(&world.query("ec2", tagged), &id(&first)));
     for (from, to, code) in [
@@ -221,7 +242,11 @@ fn a_reservation_is_created_once_for_a_token_and_by_aws_rules() {
         ("us-east-1c", "us-east-1z", "InvalidParameterValue"),
         ("c5.large", "t9.huge", "InvalidParameterValue"),
         ("Linux%2FUNIX", "Windows", "InvalidParameterValue"),
-        ("InstanceCount=1", "InstanceCount=1&EndDate=2026-11-25T00:00:00Z", "InvalidParameterCombination"),
+        (
+            "InstanceCount=1",
+            "InstanceCount=1&EndDate=2026-11-25T00:00:00Z",
+            "InvalidParameterCombination",
+        ),
         (
             "InstanceCount=1",
             "InstanceCount=1&EndDateType=limited&EndDate=2026-11-24T00:00:00Z",
@@ -229,19 +254,23 @@ fn a_reservation_is_created_once_for_a_token_and_by_aws_rules() {
         ),
         ("=capacity-reservation", "=instance", "InvalidParameterValue"),
     ] {
-        refused(&mut world, &form.replace("ClientToken=t-1", "ClientToken=t-2").replace(from, to), code);
+        refused(
+            &mut world,
+            &form.replace("ClientToken=t-1", "ClientToken=t-2").replace(from, to),
+            code,
+        );
     }
 }
 
-const OFFERINGS: &str = "Action=DescribeCapacityBlockOfferings&InstanceType=p5.4xlarge&InstanceCount=2\
-                         &CapacityDurationHours=24";
-const RUN_IN_BLOCK: &str = "Action=RunInstances&ImageId=ami-a7a242da&InstanceType=p5.4xlarge&MinCount=2&MaxCount=2\
-                            &InstanceMarketOptions.MarketType=capacity-block";
+const OFFERINGS: &str = "Action=DescribeCapacityBlockOfferings&InstanceType=p5.4xlarge&InstanceCount=2&CapacityDurationHours=24";
+const RUN_IN_BLOCK: &str = "Action=RunInstances&ImageId=ami-a7a242da&InstanceType=p5.4xlarge&MinCount=2&MaxCount=2&InstanceMarketOptions.MarketType=capacity-block";
 
 /// Buys the first of the offerings; gives the answer.
 fn bought(world: &mut World, offerings: &str) -> String {
     let offering = between(offerings, "capacityBlockOfferingId").expect("an offering");
-    let form = format!("Action=PurchaseCapacityBlock&InstancePlatform=Linux%2FUNIX&CapacityBlockOfferingId={offering}");
+    let form = format!(
+        "Action=PurchaseCapacityBlock&InstancePlatform=Linux%2FUNIX&CapacityBlockOfferingId={offering}"
+    );
     world.query("ec2", &form)
 }
 
@@ -255,7 +284,10 @@ fn a_capacity_block_is_offered_bought_used_and_taken_back_half_an_hour_early() {
     let offerings = world.query("ec2", OFFERINGS);
     assert!(contains(&offerings, "<startDate>2026-11-25T11:30:00.000Z</startDate>"));
     assert!(contains(&offerings, "<endDate>2026-11-26T11:30:00.000Z</endDate>"));
-    assert!(contains(&offerings, "<upfrontFee>330.2400</upfrontFee><currencyCode>USD</currencyCode>"));
+    assert!(contains(
+        &offerings,
+        "<upfrontFee>330.2400</upfrontFee><currencyCode>USD</currencyCode>"
+    ));
     let answer = bought(&mut world, &offerings);
     let id = between(&answer, "capacityReservationId").expect("an id").to_owned();
     let zone = between(&answer, "availabilityZone").expect("a zone").to_owned();
@@ -316,15 +348,23 @@ fn a_block_is_extended_until_an_hour_before_its_end() {
 fn what_is_bought_twice_is_paid_twice_and_an_offering_is_sold_once() {
     let mut world = World::new();
     let offerings = world.query("ec2", OFFERINGS);
-    assert_eq!(world.query("ec2", OFFERINGS).len(), offerings.len(), "the same question has the same answer");
+    assert_eq!(
+        world.query("ec2", OFFERINGS).len(),
+        offerings.len(),
+        "the same question has the same answer"
+    );
     bought(&mut world, &offerings);
     let offering = between(&offerings, "capacityBlockOfferingId").expect("an offering");
-    let again =
-        format!("Action=PurchaseCapacityBlock&InstancePlatform=Linux%2FUNIX&CapacityBlockOfferingId={offering}");
+    let again = format!(
+        "Action=PurchaseCapacityBlock&InstancePlatform=Linux%2FUNIX&CapacityBlockOfferingId={offering}"
+    );
     refused(&mut world, &again, "InvalidCapacityBlockOfferingId.NotFound");
     let offerings = world.query("ec2", OFFERINGS);
     bought(&mut world, &offerings);
-    assert_eq!(all(&world.query("ec2", "Action=DescribeCapacityBlocks"), "capacityBlockId").len(), 2);
+    assert_eq!(
+        all(&world.query("ec2", "Action=DescribeCapacityBlocks"), "capacityBlockId").len(),
+        2
+    );
 }
 
 #[test]

@@ -14,8 +14,12 @@ fn tags_are_set_found_and_deleted_by_aws_rules() {
     world.query("ec2", &tag(&request, "a", ""));
     let found = "Action=DescribeInstances&Filter.1.Name=tag-key&Filter.1.Value.1=spotblock%3A*";
     assert_eq!(all(&world.query("ec2", found), "instanceId"), [id.as_str()]);
-    let tags = world.query("ec2", "Action=DescribeTags&Filter.1.Name=resource-type&Filter.1.Value.1=instance");
-    assert!(contains(&tags, &format!("<resourceId>{id}</resourceId><resourceType>instance</resourceType>")));
+    let tags = world
+        .query("ec2", "Action=DescribeTags&Filter.1.Name=resource-type&Filter.1.Value.1=instance");
+    assert!(contains(
+        &tags,
+        &format!("<resourceId>{id}</resourceId><resourceType>instance</resourceType>")
+    ));
     let long = "k".repeat(129);
     for (form, code) in [
         (tag(&id, "aws%3Ax", ""), "InvalidParameterValue"),
@@ -33,8 +37,17 @@ fn tags_are_set_found_and_deleted_by_aws_rules() {
     }
     let error = world.try_query("ec2", &tag(&id, "k50", "v")).expect_err("the 51st");
     assert!(error.starts_with("400 TagLimitExceeded"), "{error}");
-    world.query("ec2", &format!("Action=DeleteTags&ResourceId.1={id}&Tag.1.Key=spotblock%3Ablock&Tag.1.Value=other"));
-    assert_eq!(all(&world.query("ec2", found), "instanceId").len(), 1, "another value is left alone");
+    world.query(
+        "ec2",
+        &format!(
+            "Action=DeleteTags&ResourceId.1={id}&Tag.1.Key=spotblock%3Ablock&Tag.1.Value=other"
+        ),
+    );
+    assert_eq!(
+        all(&world.query("ec2", found), "instanceId").len(),
+        1,
+        "another value is left alone"
+    );
     world.query("ec2", &format!("Action=DeleteTags&ResourceId.1={id}&Tag.1.Key=spotblock%3Ablock"));
     assert_eq!(all(&world.query("ec2", found), "instanceId").len(), 0);
 }
@@ -42,20 +55,18 @@ fn tags_are_set_found_and_deleted_by_aws_rules() {
 #[test]
 fn a_launch_template_is_a_create_if_absent_that_keeps_what_it_holds() {
     let mut world = World::new();
-    let form = "Action=CreateLaunchTemplate&LaunchTemplateName=spotblock-sb-1&ClientToken=c-1\
-                &LaunchTemplateData.UserData=eyJhIjoxfQ%3D%3D&LaunchTemplateData.SecurityGroupId.1=sg-55964223\
-                &LaunchTemplateData.NetworkInterface.1.DeviceIndex=0\
-                &LaunchTemplateData.NetworkInterface.1.SecurityGroupId.1=sg-1\
-                &LaunchTemplateData.TagSpecification.1.ResourceType=instance\
-                &LaunchTemplateData.TagSpecification.1.Tag.1.Key=k&LaunchTemplateData.TagSpecification.1.Tag.1.Value=v\
-                &TagSpecification.1.ResourceType=launch-template&TagSpecification.1.Tag.1.Key=own";
+    let form = "Action=CreateLaunchTemplate&LaunchTemplateName=spotblock-sb-1&ClientToken=c-1&LaunchTemplateData.UserData=eyJhIjoxfQ%3D%3D&LaunchTemplateData.SecurityGroupId.1=sg-55964223&LaunchTemplateData.NetworkInterface.1.DeviceIndex=0&LaunchTemplateData.NetworkInterface.1.SecurityGroupId.1=sg-1&LaunchTemplateData.TagSpecification.1.ResourceType=instance&LaunchTemplateData.TagSpecification.1.Tag.1.Key=k&LaunchTemplateData.TagSpecification.1.Tag.1.Value=v&TagSpecification.1.ResourceType=launch-template&TagSpecification.1.Tag.1.Key=own";
     let answer = world.query("ec2", form);
     assert!(contains(&answer, "<tagSet><item><key>own</key><value/></item></tagSet>"));
-    assert_eq!(between(&world.query("ec2", form), "launchTemplateId"), between(&answer, "launchTemplateId"));
-    let error = world.try_query("ec2", &form.replace("ClientToken=c-1", "ClientToken=c-2")).expect_err("taken");
+    assert_eq!(
+        between(&world.query("ec2", form), "launchTemplateId"),
+        between(&answer, "launchTemplateId")
+    );
+    let error = world
+        .try_query("ec2", &form.replace("ClientToken=c-1", "ClientToken=c-2"))
+        .expect_err("taken");
     assert!(error.starts_with("400 InvalidLaunchTemplateName.AlreadyExistsException"), "{error}");
-    let versions =
-        "Action=DescribeLaunchTemplateVersions&LaunchTemplateName=spotblock-sb-1&LaunchTemplateVersion.1=%24Latest";
+    let versions = "Action=DescribeLaunchTemplateVersions&LaunchTemplateName=spotblock-sb-1&LaunchTemplateVersion.1=%24Latest";
     let answer = world.query("ec2", versions);
     for piece in [
         "<userData>eyJhIjoxfQ==</userData><securityGroupIdSet><item>sg-55964223</item></securityGroupIdSet>",
@@ -68,7 +79,9 @@ fn a_launch_template_is_a_create_if_absent_that_keeps_what_it_holds() {
         ("ab", "InvalidLaunchTemplateName.MalformedException"),
         ("a%20b", "InvalidLaunchTemplateName.MalformedException"),
     ] {
-        let form = format!("Action=CreateLaunchTemplate&LaunchTemplateName={name}&LaunchTemplateData.ImageId=ami-1");
+        let form = format!(
+            "Action=CreateLaunchTemplate&LaunchTemplateName={name}&LaunchTemplateData.ImageId=ami-1"
+        );
         let error = world.try_query("ec2", &form).expect_err(name);
         assert!(error.contains(code), "{error}");
     }
@@ -80,14 +93,18 @@ fn a_launch_template_is_a_create_if_absent_that_keeps_what_it_holds() {
 #[test]
 fn what_an_account_has_is_described_and_what_it_hasnt_is_not_found() {
     let mut world = World::new();
-    let answer =
-        world.query("ec2", "Action=DescribeSubnets&Filter.1.Name=availability-zone&Filter.1.Value.1=us-east-1c");
+    let answer = world.query(
+        "ec2",
+        "Action=DescribeSubnets&Filter.1.Name=availability-zone&Filter.1.Value.1=us-east-1c",
+    );
     let public = ["subnet-c8d30ae4", "subnet-3d8062c3", "subnet-71c4a607"];
     let private = ["subnet-93e6c829", "subnet-a4f7d93a", "subnet-b508ea4b"];
     assert_eq!(all(&answer, "subnetId"), [public, private].concat());
     // The one has a table of its own, the others go by the VPC's.
     let of = |subnet: &str| {
-        format!("Action=DescribeRouteTables&Filter.1.Name=association.subnet-id&Filter.1.Value.1={subnet}")
+        format!(
+            "Action=DescribeRouteTables&Filter.1.Name=association.subnet-id&Filter.1.Value.1={subnet}"
+        )
     };
     assert_eq!(all(&world.query("ec2", &of(private[1])), "natGatewayId").len(), 1);
     assert_eq!(all(&world.query("ec2", &of(private[0])), "destinationCidrBlock").len(), 0);
@@ -96,8 +113,7 @@ fn what_an_account_has_is_described_and_what_it_hasnt_is_not_found() {
     assert!(contains(&types, "<vCpuInfo><defaultVCpus>4</defaultVCpus></vCpuInfo>"));
     assert!(contains(&types, "<count>1</count>"));
     assert_eq!(all(&world.query("ec2", "Action=DescribeAvailabilityZones"), "zoneName").len(), 6);
-    let history = "Action=DescribeSpotPriceHistory&InstanceType.1=t2.micro&AvailabilityZone=us-east-1c\
-                   &StartTime=2026-11-24T12:00:00Z";
+    let history = "Action=DescribeSpotPriceHistory&InstanceType.1=t2.micro&AvailabilityZone=us-east-1c&StartTime=2026-11-24T12:00:00Z";
     assert_eq!(all(&world.query("ec2", history), "spotPrice"), ["0.004500"]);
     world.cloud.options.spot_price = Some(0.02);
     assert_eq!(all(&world.query("ec2", history), "spotPrice"), ["0.020000"]);
@@ -137,7 +153,10 @@ fn types_are_found_by_what_they_have_and_where_they_are() {
     let offered = "Action=DescribeInstanceTypeOfferings&LocationType=availability-zone\
                    &Filter.1.Name=instance-type&Filter.1.Value.1=c7g.large";
     let zones = world.query("ec2", offered);
-    assert_eq!(all(&zones, "location"), ["us-east-1a", "us-east-1b", "us-east-1c", "us-east-1d", "us-east-1f"]);
+    assert_eq!(
+        all(&zones, "location"),
+        ["us-east-1a", "us-east-1b", "us-east-1c", "us-east-1d", "us-east-1f"]
+    );
 }
 
 /// Catches: taking the first price of a history for the price of now, when its start was not given.
