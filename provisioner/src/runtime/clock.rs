@@ -18,7 +18,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// A clock on these, whose sleeps end for ever when the brake is pulled.
+    /// A clock on these, whose sleeps end for ever when the user wants to stop.
     #[must_use]
     pub(crate) fn new(
         time: SharedTimeSource,
@@ -41,7 +41,7 @@ impl Clock {
         Timestamp::try_from(self.time.now()).unwrap_or(Timestamp::MIN)
     }
 
-    /// Waits for what is no work that could be lost, such as a user's answer: the brake ends it at
+    /// Waits for what is no work that could be lost, such as a user's answer: an interrupt ends it at
     /// once.
     pub(crate) async fn unless_stopped<T>(&self, wait: impl Future<Output = T>) -> T {
         tokio::select! {
@@ -61,7 +61,7 @@ impl Clock {
         }
     }
 
-    /// Sleeps. A wait is no work that could be lost: the brake ends it at once.
+    /// Sleeps. A wait is no work that could be lost: an interrupt ends it at once.
     pub(crate) async fn sleep(&self, duration: Duration) {
         self.unless_stopped(self.sleep.sleep(duration)).await;
     }

@@ -1,8 +1,8 @@
 //! Ctrl-C, once: whatever is in flight may finish, and nothing new begins.
 //!
-//! The brake stands where a run touches the outside, before each HTTP request and in each wait of
-//! its own. Once it is pulled, the next of these does not begin: it says that the run has halted,
-//! and never returns.
+//! A run asks here before it touches the outside: before each HTTP request and in each wait of its
+//! own. Once an interrupt is requested, the next of these does not begin. It says that the run is
+//! blocked, and never returns.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use tokio::sync::Notify;
 
-/// The brake of a run; its clones are the same brake.
+/// Whether a run is to stop. Clones share the answer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Interrupt(Arc<State>);
 
@@ -27,39 +27,39 @@ struct State {
 }
 
 impl Interrupt {
-    /// Pulls it.
+    /// Asks the run to stop.
     pub(crate) fn request(&self) {
         self.0.requested.store(true, Ordering::Relaxed);
         self.0.request.notify_waiters();
     }
 
-    /// Whether it was pulled.
+    /// Whether the run was asked to stop.
     #[must_use]
     pub(crate) fn is_requested(&self) -> bool {
         self.0.requested.load(Ordering::Relaxed)
     }
 
-    /// Completes when it is pulled.
+    /// Completes when the run is asked to stop.
     pub(crate) async fn requested(&self) {
-        // Registered before looking, or a pull between both would be missed.
+        // Registered before looking, or a request between both would be missed.
         let request = self.0.request.notified();
         if !self.is_requested() {
             request.await;
         }
     }
 
-    /// Completes when something would have begun after the pull: the run has come to a halt.
+    /// Completes when something would have begun after the request: nothing is in flight any more.
     pub(crate) async fn blocked(&self) {
         self.0.blocked.notified().await;
     }
 
-    /// What the next step does instead of beginning.
+    /// Never returns: what the next step does instead of beginning.
     pub(crate) async fn block_forever<T>(&self) -> T {
         self.0.blocked.notify_one();
         pending().await
     }
 
-    /// The same HTTP client with the brake before each request.
+    /// The same HTTP client, which begins no request once the run is asked to stop.
     #[must_use]
     pub(crate) fn guard(&self, http: &SharedHttpClient) -> SharedHttpClient {
         let (http, interrupt) = (http.clone(), self.clone());
