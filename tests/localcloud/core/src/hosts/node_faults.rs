@@ -201,7 +201,8 @@ impl Line {
         }
         match fault.secs {
             Some(secs) => {
-                drop(self.until.get_or_insert(now + SignedDuration::from_secs(secs.into())))
+                let until = now + SignedDuration::from_secs(secs.into());
+                let _ = self.until.get_or_insert(until);
             }
             // A refusal is over when the script is emptied: how often a port is looked at says
             // nothing.
