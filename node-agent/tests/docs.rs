@@ -241,5 +241,9 @@ fn what_the_promises_count_is_as_many_as_there_are() {
     let causes: BTreeSet<String> = rows(&page("troubleshooting.md"))
         .filter_map(|row| row[0].starts_with('`').then(|| row[0].to_owned()))
         .collect();
-    assert_eq!(figure(&promises, " doctor`", " causes"), causes.len(), "causes that doctor finds");
+    assert_eq!(
+        figure(&promises, " doctor diagnosis`", " causes"),
+        causes.len(),
+        "causes that doctor finds"
+    );
 }

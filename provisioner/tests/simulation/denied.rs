@@ -54,7 +54,7 @@ async fn whichever_is_denied(prepare: impl AsyncFn() -> World, command: &[&str],
     let operations = operations(&world, before);
     assert!(operations.len() >= least, "{operations:?}");
     let wanted = EndState::of(&world).await;
-    for (operation, service) in &operations {
+    for (operation, service) in harness::cases(&operations) {
         let world = prepare().await;
         deny(&world, service, operation);
         let run = world.run(command).await;
@@ -100,7 +100,8 @@ async fn what_is_denied_before_the_purchase_buys_nothing() {
     let purchase =
         order.iter().position(|name| name == "RequestSpotInstances").expect("a purchase");
     let services = operations(&world, 0);
-    for operation in services.keys().filter(|name| order[..=purchase].contains(name)) {
+    let before = services.keys().filter(|name| order[..=purchase].contains(name));
+    for operation in harness::cases(before) {
         let world = with_roles();
         deny(&world, &services[operation], operation);
         assert_eq!(world.run(&["up"]).await.code, 1, "{operation}");

@@ -72,7 +72,7 @@ async fn two_at_once_climb_one_ladder() {
 #[tokio::test(start_paused = true)]
 async fn of_two_that_take_over_from_a_dead_run_one_buys() {
     let calls = undisturbed(&three_sources().await, &["request"]).await.calls;
-    for nth in (3..calls).step_by(3) {
+    for nth in harness::cases((3..calls).step_by(3)) {
         for second in [None, Some(12), Some(25), Some(40), Some(60)] {
             let world = three_sources().await;
             let _ = world.run_until(&["request"], Some(Kill::After(nth))).await;

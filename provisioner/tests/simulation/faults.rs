@@ -144,7 +144,7 @@ pub(super) async fn whichever_answer_is_lost(
         world.operations_of_users().split_off(before).into_iter().collect();
     let wanted = EndState::of(&world).await;
     let mut broken = Vec::new();
-    for operation in &operations {
+    for operation in harness::cases(&operations) {
         let world = prepare().await;
         world.cloud(|cloud| cloud.add_fault(fault(operation, 1, Effect::LostAnswer)));
         let run = world.run(command).await;

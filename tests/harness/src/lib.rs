@@ -17,7 +17,7 @@ mod time;
 pub use kill::Kill;
 pub use network::{Answered, Call, LATENCY, Network, Unanswered, deliver};
 pub use output::Output;
-pub use points::{points, takes_all_points};
+pub use points::{cases, points, takes_all_points};
 pub use program::{Ended, Program, account};
 pub use request::by_hand;
 pub use snapshot::snapshot;

@@ -10,6 +10,13 @@ pub fn points(calls: usize) -> impl DoubleEndedIterator<Item = usize> {
     (1..=calls).filter(move |point| point % every == first)
 }
 
+/// Those of these cases that a test goes through, chosen as [`points`] are.
+pub fn cases<T>(all: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
+    let every = every_nth();
+    let first = usize::try_from(std::process::id()).unwrap_or_default() % every;
+    all.into_iter().enumerate().filter(move |(nth, _)| nth % every == first).map(|(_, case)| case)
+}
+
 /// Whether a test goes through all points, so that it may count what it met on the way.
 #[must_use]
 pub fn takes_all_points() -> bool {

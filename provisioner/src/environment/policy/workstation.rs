@@ -468,7 +468,8 @@ mod tests {
                 in_source(&path, found);
             } else {
                 let text = std::fs::read_to_string(&path).expect("source");
-                for part in text.split("failed(\"").skip(1) {
+                let calls = text.split("failed(").skip(1).map(str::trim_start);
+                for part in calls.filter_map(|call| call.strip_prefix('"')) {
                     found.insert(part.split('"').next().unwrap_or_default().to_owned());
                 }
             }
