@@ -31,10 +31,10 @@ check:  ## the quick loop: format, clippy, every test that runs in process; 2 mi
 	SPOTBLOCK_EVERY_NTH=8 cargo nextest run --locked --workspace --lib --bins --test simulation --test chaos \
 		--test rules --test crates --test units --test docs
 
-# Up to 1000 blocks take less time than a build that is optimised for more of them.
+# Up to 5000 blocks take less time than a build that is optimised for more of them.
 chaos:  ## whole blocks under every fault there is, on simulated time: BLOCKS=1000 of them, or SEED=n to see one again
 	@set -e; blocks=$(or $(BLOCKS),1000); profile=dev; folder=debug; \
-	if [ -z "$(SEED)" ] && [ "$$blocks" -gt 1000 ]; then profile=chaos; folder=chaos; fi; set -x; \
+	if [ -z "$(SEED)" ] && [ "$$blocks" -gt 5000 ]; then profile=chaos; folder=chaos; fi; set -x; \
 	cargo build --locked --package chaos --profile $$profile; \
 	target/$$folder/chaos $(if $(SEED),--seed $(SEED),--blocks $$blocks --from $(or $(FROM),1)) $(if $(MUTANT),--mutant $(MUTANT))
 
