@@ -98,6 +98,10 @@ fn kind_of_code(code: &str, message: &str) -> AwsErrorKind {
         // A queue that is gone can stand in the way of its environment for a while `[V,
         // terraform-provider-aws#46925]`.
         AwsErrorKind::Busy
+    } else if code.starts_with("AuthFailure.ServiceLinked") {
+        AwsErrorKind::NoServiceLinkedRole
+    } else if code == "IdempotentParameterMismatch" {
+        AwsErrorKind::TokenReused
     } else if code.contains("NotFound") || code == "NoSuchEntity" {
         AwsErrorKind::NotFound
     } else {
@@ -161,6 +165,12 @@ mod tests {
                 AwsErrorKind::Busy,
             ),
             ("ClientException", "serviceRole is required", AwsErrorKind::Rejected),
+            (
+                "AuthFailure.ServiceLinkedRoleCreationNotPermitted",
+                "",
+                AwsErrorKind::NoServiceLinkedRole,
+            ),
+            ("IdempotentParameterMismatch", "", AwsErrorKind::TokenReused),
             ("InvalidParameterValue", "", AwsErrorKind::Rejected),
         ] {
             assert_eq!(kind_of_code(code, message), kind, "{code} {message}");

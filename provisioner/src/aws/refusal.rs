@@ -52,14 +52,14 @@ pub(crate) fn of_call(failure: &AwsError) -> Refusal {
     {
         return Refusal::NoCapacity;
     }
+    // Also a token under which something was bought: to begin anew now would buy twice.
     if failure.is_transient()
         || !matches!(failure.kind, AwsErrorKind::Rejected | AwsErrorKind::NotFound)
     {
         return Refusal::Passing;
     }
-    // Something was bought with this token, and to begin anew now would buy twice; or the account
-    // lacks a role that the purchase needs, which says nothing about these parameters.
-    if code == "IdempotentParameterMismatch" || code.starts_with("AuthFailure.") {
+    // The account lacks what the purchase needs, which says nothing about these parameters.
+    if code.starts_with("AuthFailure.") {
         return Refusal::Passing;
     }
     of_code(code, &failure.message)
@@ -192,9 +192,9 @@ mod tests {
             (AwsErrorKind::Rejected, "InvalidParameterValue", profile, Refusal::ProfileTooNew),
             (AwsErrorKind::NotFound, "InvalidKeyPair.NotFound", "", Refusal::Never),
             (AwsErrorKind::Rejected, "InvalidParameterValue", "Invalid zone", Refusal::Never),
-            (AwsErrorKind::Rejected, "IdempotentParameterMismatch", "", Refusal::Passing),
+            (AwsErrorKind::TokenReused, "IdempotentParameterMismatch", "", Refusal::Passing),
             (
-                AwsErrorKind::Rejected,
+                AwsErrorKind::NoServiceLinkedRole,
                 "AuthFailure.ServiceLinkedRoleCreationNotPermitted",
                 "",
                 Refusal::Passing,

@@ -30,6 +30,7 @@ mod killed;
 mod lives;
 mod logs;
 mod messages;
+mod named;
 mod nodes;
 mod pause;
 mod policies;

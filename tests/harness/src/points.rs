@@ -4,10 +4,8 @@
 /// `SPOTBLOCK_EVERY_NTH` says n, it is every nth, and another one of them in each process: that is
 /// the quick loop of `make check`.
 #[must_use]
-pub fn points(calls: usize) -> impl DoubleEndedIterator<Item = usize> {
-    let every = every_nth();
-    let first = usize::try_from(std::process::id()).unwrap_or_default() % every;
-    (1..=calls).filter(move |point| point % every == first)
+pub fn points(calls: usize) -> impl Iterator<Item = usize> {
+    cases(1..=calls)
 }
 
 /// Those of these cases that a test goes through, chosen as [`points`] are.

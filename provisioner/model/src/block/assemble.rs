@@ -91,20 +91,18 @@ pub fn assemble(
 impl Block {
     /// Takes what is this block's out of what was found.
     pub fn take(&mut self, environment: &str, found: &Found, unread: &BTreeSet<Part>) {
-        let of = empty(self.id.clone(), self.record.clone());
-        let marks = of.marks(environment);
-        self.unread.clone_from(unread);
-        self.requests =
-            found.requests.iter().filter(|it| marks.are_on(&it.tags)).cloned().collect();
-        self.reservations =
-            found.reservations.iter().filter(|it| marks.are_on(&it.tags)).cloned().collect();
+        let marks = self.marks(environment);
+        let requests = found.requests.iter().filter(|it| marks.are_on(&it.tags)).cloned().collect();
+        let reservations = found.reservations.iter().filter(|it| marks.are_on(&it.tags));
+        let reservations = reservations.cloned().collect();
         let owned = |it: &&Instance| marks.claim_instance(it, &found.requests).is_some();
         // Its own tags count where AWS has forgotten its request, not where AWS wasn't to tell.
         let (unsure, sure) = found.instances.iter().filter(owned).cloned().partition(|it| {
             unread.contains(&Part::Requests) && Marks::needs_its_request(it, &found.requests)
         });
-        self.instances = sure;
         let unsure: Vec<Instance> = unsure;
+        self.unread.clone_from(unread);
+        (self.requests, self.reservations, self.instances) = (requests, reservations, sure);
         self.unsure = unsure.into_iter().filter(Instance::is_up).map(|it| it.id).collect();
     }
 

@@ -44,6 +44,10 @@ pub enum AwsErrorKind {
     Busy,
     /// An answer of status 5xx, or one that can't be read.
     Server,
+    /// The account lacks the service-linked role of spot instances, which nobody had in it yet.
+    NoServiceLinkedRole,
+    /// Something was bought under this client token, with other parameters.
+    TokenReused,
     /// AWS understood and refused.
     Rejected,
 }
@@ -136,18 +140,13 @@ impl AwsError {
             AwsErrorKind::NotFound => {
                 format!("check that {} exists in this region and account", self.resource)
             }
-            AwsErrorKind::Rejected
-                if self
-                    .code
-                    .as_deref()
-                    .is_some_and(|code| code.starts_with("AuthFailure.ServiceLinked")) =>
-            {
+            AwsErrorKind::NoServiceLinkedRole => {
                 "this account has never had spot instances: run `aws iam \
                  create-service-linked-role --aws-service-name spot.amazonaws.com` once, then \
                  the same command again"
                     .to_owned()
             }
-            AwsErrorKind::Rejected if self.is("IdempotentParameterMismatch") => {
+            AwsErrorKind::TokenReused => {
                 "the block was bought already, with other parameters than its record says now: \
                  look at it with `spotblock status`, or end it with `spotblock down`"
                     .to_owned()
