@@ -3,7 +3,6 @@
 /// The points of a run with so many calls, counted from 1: all of them. Where the variable
 /// `SPOTBLOCK_EVERY_NTH` says n, it is every nth, and another one of them in each process: that is
 /// the quick loop of `make check`.
-#[must_use]
 pub fn points(calls: usize) -> impl Iterator<Item = usize> {
     cases(1..=calls)
 }
